@@ -31,7 +31,9 @@ const ARROWS: &[(&str, &[&str])] = &[
             "wxsub-console",
             "wxsub-core",
             "wxsub-hyper",
+            "wxsub-mysql",
             "wxsub-outbox",
+            "wxsub-postgres",
             "wxsub-proto",
             "wxsub-redis",
             "wxsub-sqlite",
@@ -62,7 +64,7 @@ const PROGRAMS: [&str; 3] = ["wxsub-benches", "wxsub-examples", "wxsub-tests"];
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("wxsub-proto", &["percent-encoding", "serde", "serde_json", "strsim", "subtle", "thiserror", "zeroize"]),
     ("wxsub-api", &["serde", "serde_json", "utoipa", "zeroize"]),
-    ("wxsub-client", &["async-trait", "bytes", "http", "serde", "serde_json", "thiserror"]),
+    ("wxsub-client", &["async-trait", "bytes", "futures-util", "http", "serde", "serde_json", "thiserror"]),
     (
         "wxsub-core",
         &[

@@ -91,6 +91,9 @@ const IGNORED: &[(&str, &str)] = &[
     ("crates/wxsub-postgres/tests/postgres/refusals.rs", POSTGRES),
     ("crates/wxsub-postgres/tests/postgres/machines.rs", POSTGRES),
     ("crates/wxsub-postgres/tests/postgres/workers.rs", POSTGRES),
+    ("crates/wxsub-server/tests/server/databases.rs", POSTGRES),
+    ("crates/wxsub-server/tests/server/idempotency.rs", POSTGRES),
+    ("crates/wxsub-server/tests/server/inboxes.rs", MARIADB),
     ("crates/wxsub-cli/tests/commands/inbox.rs", MARIADB),
     ("crates/wxsub-mysql/tests/mysql/conformance.rs", MARIADB),
     ("crates/wxsub-mysql/tests/mysql/languages.rs", MARIADB),
@@ -120,7 +123,8 @@ fn only_named_files_ignore_tests() {
     let script = std::fs::read_to_string(top().join("scripts/test")).unwrap();
     for (tests, package) in [
         ("--test browser -- --ignored", "chromium-driver"),
-        ("--lib --test postgres -- --ignored", "postgresql"),
+        ("--lib --test postgres --test server -- --ignored", "postgresql"),
+        ("--lib --test postgres --test server -- --ignored", "mariadb-server"),
         ("--test mysql -- --ignored", "mariadb-server"),
         ("--test mysql -- --ignored", "libmariadb-java"),
         ("--test redis --test commands -- --ignored", "redis-server"),

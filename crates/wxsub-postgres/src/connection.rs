@@ -55,6 +55,20 @@ impl PostgresOptions {
         self
     }
 
+    /// Looks at the URL and the certificate authorities, and connects to nothing.
+    ///
+    /// # Errors
+    /// [`ConnectError`] says what is wrong with them.
+    pub fn check(&self) -> Result<(), ConnectError> {
+        Connector::new(self).map(drop)
+    }
+
+    /// Whether the URL holds a password. Lists of processes and copies of a configuration show it.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        parse(&self.url).is_ok_and(|config| config.get_password().is_some())
+    }
+
     /// Takes the time from this clock instead of the database's: for tests. All processes on one ledger must have the same time.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {

@@ -154,6 +154,18 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// Whether a later try may succeed, though nothing is changed here.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::TooManyConnections { .. }
+                | Self::ReadOnly { .. }
+                | Self::Database { .. }
+        )
+    }
+
     /// Returns the error in every language.
     #[must_use]
     pub fn localized(&self) -> LocalizedText<String> {

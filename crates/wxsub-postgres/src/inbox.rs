@@ -44,10 +44,18 @@ impl PostgresInbox {
     /// # Cancel safety
     /// The connection is closed.
     pub async fn connect(options: &PostgresOptions) -> Result<Self, InboxError> {
-        let connector = Connector::new(options).map_err(|error| connect_error(&error))?;
-        let mut inbox = Self { connector, session: None };
+        let mut inbox = Self::new(options)?;
         inbox.session = Some(inbox.open().await?);
         Ok(inbox)
+    }
+
+    /// The inbox, which connects with the first read.
+    ///
+    /// # Errors
+    /// [`InboxError::Refused`] if the URL or the certificate authorities cannot be used.
+    pub fn new(options: &PostgresOptions) -> Result<Self, InboxError> {
+        let connector = Connector::new(options).map_err(|error| connect_error(&error))?;
+        Ok(Self { connector, session: None })
     }
 
     async fn open(&self) -> Result<Session, InboxError> {

@@ -4,8 +4,10 @@ mod app;
 mod client;
 mod consent;
 mod console;
+mod database;
 mod document;
 mod file;
+mod inbox;
 mod key;
 mod ledger;
 mod network;
@@ -32,6 +34,7 @@ pub use self::document::{ConfigError, Diagnostic};
 use self::document::{Document, TableReader};
 pub use self::file::read_regular_file;
 pub(crate) use self::file::{Links, open_regular, owner_only, without_blocking};
+pub(crate) use self::inbox::{InboxConfig, InboxDatabase};
 pub use self::key::{ApiKeyDigest, generate_api_key};
 pub(crate) use self::ledger::LedgerConfig;
 pub(crate) use self::network::Network;
@@ -60,6 +63,7 @@ pub struct Config {
     pub(crate) limits: Limits,
     pub(crate) store: Option<SharedStore>,
     pub(crate) ledger: Option<LedgerConfig>,
+    pub(crate) inboxes: Vec<InboxConfig>,
     pub(crate) consent: Option<ConsentKeys>,
     pub(crate) console: Option<ConsoleConfig>,
 }
@@ -195,6 +199,7 @@ impl Config {
         let audit = audit(&mut top);
         let trusted_proxies = trusted_proxies(&mut top);
         let (has_ledger, ledger) = (top.has("ledger"), ledger::read(&mut top));
+        let inboxes = inbox::read_all(&mut top, has_ledger);
         let consent = consent::read(&mut top);
         let listening = Listening { has_tls: tls.is_some(), is_plaintext_allowed };
         let console = console::read(&mut top, &listening);
@@ -212,7 +217,11 @@ impl Config {
         top.check_unique("clients", "name", clients.iter().map(|client| &client.name));
         let keys = clients.iter().flat_map(|client| &client.keys);
         top.check_unique("clients", "key_sha256", keys.map(|key| key.digest));
-        unknown_apps(&top, &apps, &clients);
+        let access_of_clients = clients.iter().map(|client| ("clients", client.name.as_str(), &client.apps));
+        let access_of_inboxes = inboxes.iter().map(|inbox| ("inboxes", "apps", &inbox.apps));
+        for (list, name, access) in access_of_clients.chain(access_of_inboxes) {
+            unknown_apps(&top, &apps, list, name, access);
+        }
         if !has_apps {
             top.problem(
                 "apps",
@@ -235,6 +244,7 @@ impl Config {
             limits,
             store,
             ledger,
+            inboxes,
             consent,
             console,
         }
@@ -353,28 +363,26 @@ fn limits(mut section: TableReader<'_>) -> Limits {
     limits
 }
 
-/// Warns about AppIDs of clients that are not configured. They may be mistyped, or be added later.
-fn unknown_apps(top: &TableReader<'_>, apps: &[AppConfig], clients: &[ApiClient]) {
-    for client in clients {
-        let (name, AppAccess::Only(named)) = (&client.name, &client.apps) else { continue };
-        let is_unknown = |appid: &&AppId| apps.iter().all(|app| app.appid != **appid);
-        for appid in named.iter().filter(is_unknown) {
-            if !app::can_be_appid(appid) {
-                let reason = NO_APPID;
-                top.warning(
-                    "clients",
-                    localized_text!("{name} names {appid}, which {reason}", "{name} 中的 {appid} {reason}"; reason),
-                );
-                continue;
-            }
+/// Warns about AppIDs that `name` in a list names and that are not configured. They may be mistyped, or be added later.
+fn unknown_apps(top: &TableReader<'_>, apps: &[AppConfig], list: &str, name: &str, access: &AppAccess) {
+    let AppAccess::Only(named) = access else { return };
+    let is_unknown = |appid: &&AppId| apps.iter().all(|app| app.appid != **appid);
+    for appid in named.iter().filter(is_unknown) {
+        if !app::can_be_appid(appid) {
+            let reason = NO_APPID;
             top.warning(
-                "clients",
-                localized_text!(
-                    "{name} names the app {appid}, which is not configured; add the app or correct the AppID",
-                    "{name} 中的应用 {appid} 没有配置；请添加该应用，或改正 AppID"
-                ),
+                list,
+                localized_text!("{name} names {appid}, which {reason}", "{name} 中的 {appid} {reason}"; reason),
             );
+            continue;
         }
+        top.warning(
+            list,
+            localized_text!(
+                "{name} names the app {appid}, which is not configured; add the app or correct the AppID",
+                "{name} 中的应用 {appid} 没有配置；请添加该应用，或改正 AppID"
+            ),
+        );
     }
 }
 

@@ -56,6 +56,6 @@ pub use config::{
     ApiKeyDigest, Config, ConfigError, Diagnostic, MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, SecretFile,
     generate_api_key, hash_password, ignored_proxy, is_client_name, read_regular_file,
 };
-pub use serve::{BuildError, NeedsRestart, Server, ServerBuilder, StartCheck};
+pub use serve::{BuildError, NeedsRestart, OpenLedgerError, Server, ServerBuilder, StartCheck};
 pub use state::store::{FileStore, StateError};
 pub use wxsub_core::consent::RngError;

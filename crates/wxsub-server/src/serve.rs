@@ -2,13 +2,13 @@
 
 mod check;
 mod connection;
+mod ledger;
 mod listener;
 
 use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use wxsub_core::clock::{Clock, SystemClock};
@@ -18,9 +18,9 @@ use wxsub_core::transport::Transport;
 use wxsub_outbox::Ledger;
 use wxsub_proto::{LocalizedText, localized_text};
 use wxsub_redis::RedisStore;
-use wxsub_sqlite::{OpenError, SqliteLedger, SqliteOptions};
 
 pub use self::check::StartCheck;
+pub use self::ledger::OpenLedgerError;
 use crate::api;
 use crate::apps::{MAX_ATTEMPTS, ServerState, Services};
 use crate::config::{Config, StartSettings};
@@ -28,9 +28,6 @@ use crate::console::{self, Console};
 use crate::state::audit::Audit;
 use crate::state::metrics::Metrics;
 use crate::state::store::{FallbackStore, FileStore, StateError};
-
-/// How long a start waits for the process before it, which may still have the ledger.
-const LEDGER_LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The control server. Clones are cheap and share all state.
 #[derive(Clone)]
@@ -217,12 +214,7 @@ impl ServerBuilder {
         let (metrics, attempt_limit) = (Arc::new(Metrics::new()), AttemptLimit::new(MAX_ATTEMPTS));
         let ledger: Option<Arc<dyn Ledger>> = match (ledger, &config.ledger) {
             (Some(ledger), _) => Some(ledger),
-            (None, Some(settings)) => {
-                let options =
-                    SqliteOptions::new().clock(Arc::clone(&clock)).lock_timeout(LEDGER_LOCK_TIMEOUT);
-                let ledger = SqliteLedger::open(&settings.path, options).await;
-                Some(Arc::new(ledger.map_err(BuildError::Ledger)?))
-            }
+            (None, Some(settings)) => Some(ledger::open(settings, &clock).await?),
             (None, None) => None,
         };
         let services = Services { clock, store, metrics, transport, attempt_limit, ledger };
@@ -258,8 +250,8 @@ pub enum BuildError {
     #[error("store: {0}")]
     Store(#[source] StoreError),
     /// The ledger.
-    #[error("{0}")]
-    Ledger(#[source] OpenError),
+    #[error(transparent)]
+    Ledger(#[from] OpenLedgerError),
 }
 
 impl BuildError {

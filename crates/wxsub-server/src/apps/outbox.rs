@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::error;
 use wxsub_core::clock::Clock;
+use wxsub_mysql::MysqlInbox;
+use wxsub_outbox::inbox::{InboxCopier, InboxStatus};
 use wxsub_outbox::{App, Ledger, Outbox, Outcomes};
+use wxsub_postgres::PostgresInbox;
 use wxsub_proto::AppId;
 
 use super::ManagedApp;
-use crate::config::OutboxSettings;
+use crate::config::{AppAccess, InboxConfig, InboxDatabase, OutboxSettings};
 use crate::state::metrics::Metrics;
 
 /// The outbox for the apps of one configuration.
@@ -19,6 +22,7 @@ use crate::state::metrics::Metrics;
 pub(crate) struct ServerOutbox {
     outbox: Outbox,
     apps: BTreeMap<AppId, OutboxApp>,
+    inboxes: Vec<InboxConfig>,
 }
 
 #[derive(Debug, Clone)]
@@ -54,8 +58,10 @@ impl ServerOutbox {
         ledger: &Arc<dyn Ledger>,
         clock: &Arc<dyn Clock>,
         apps: impl Iterator<Item = (&'a Arc<ManagedApp>, OutboxSettings)>,
+        inboxes: &[InboxConfig],
         before: Option<&Self>,
     ) -> Self {
+        let inboxes = inboxes.to_vec();
         let mut all_known = true;
         let app = |(managed, settings): (&'a Arc<ManagedApp>, _)| {
             let known = before.and_then(|before| before.apps.get(managed.appid()));
@@ -65,11 +71,11 @@ impl ServerOutbox {
         };
         let apps: BTreeMap<_, _> = apps.map(app).collect();
         if let Some(before) = before.filter(|before| all_known && before.apps.len() == apps.len()) {
-            return before.clone();
+            return Self { inboxes, ..before.clone() };
         }
         let builder = Outbox::with_ledger(Arc::clone(ledger)).clock(Arc::clone(clock));
         let builder = apps.values().fold(builder, |builder, app| builder.app(app.app.clone()));
-        Self { outbox: builder.build(), apps }
+        Self { outbox: builder.build(), apps, inboxes }
     }
 
     pub(crate) fn outbox(&self) -> &Outbox {
@@ -95,6 +101,38 @@ impl ServerOutbox {
 pub(crate) struct Workers {
     tasks: JoinSet<()>,
     current: Option<(ServerOutbox, oneshot::Sender<()>)>,
+    /// Of the inboxes of the current outbox.
+    copiers: JoinSet<()>,
+}
+
+/// Copies the rows of an inbox for ever.
+async fn copy(outbox: Outbox, inbox: InboxConfig, metrics: Arc<Metrics>) {
+    let copier = match inbox.database {
+        InboxDatabase::Mysql(database) => InboxCopier::new(&outbox, MysqlInbox::new(database.options)),
+        InboxDatabase::Postgres(database) => match PostgresInbox::new(&database.options) {
+            Ok(inbox) => InboxCopier::new(&outbox, inbox),
+            // Reading the configuration has checked the same.
+            Err(error) => return error!(%error, "an inbox is not copied; reload the configuration"),
+        },
+    };
+    let copier = match inbox.apps {
+        AppAccess::All => copier,
+        AppAccess::Only(apps) => copier.apps(apps),
+    };
+    let status = copier.status();
+    tokio::select! {
+        () = copier.run(std::future::pending()) => {}
+        () = count_rejected(status, metrics) => {}
+    }
+}
+
+/// Counts the rows that stay in their table. The log has their errors.
+async fn count_rejected(mut status: watch::Receiver<InboxStatus>, metrics: Arc<Metrics>) {
+    let mut counted = 0;
+    while status.changed().await.is_ok() {
+        let rejected = status.borrow_and_update().rejected;
+        metrics.record_inbox_rejected(rejected - std::mem::replace(&mut counted, rejected));
+    }
 }
 
 /// Counts for ever. A burst that is missed is not counted.
@@ -109,7 +147,13 @@ async fn count_outcomes(mut outcomes: Outcomes, metrics: Arc<Metrics>) {
 impl Workers {
     /// Runs the worker of this outbox, and stops the one before. Needs a tokio runtime.
     pub(super) fn run(&mut self, outbox: &ServerOutbox, metrics: &Arc<Metrics>) {
-        if self.current.as_ref().is_some_and(|(current, _)| current.is_same(outbox)) {
+        let current = self.current.as_ref().map(|(current, _)| current);
+        let is_same = current.is_some_and(|current| current.is_same(outbox));
+        if !is_same || current.is_none_or(|current| current.inboxes != outbox.inboxes) {
+            self.copy_inboxes(outbox, metrics);
+        }
+        if let Some((current, _)) = self.current.as_mut().filter(|_| is_same) {
+            current.inboxes.clone_from(&outbox.inboxes);
             return;
         }
         while self.tasks.try_join_next().is_some() {}
@@ -133,13 +177,23 @@ impl Workers {
         self.current = Some((outbox.clone(), stop));
     }
 
+    fn copy_inboxes(&mut self, outbox: &ServerOutbox, metrics: &Arc<Metrics>) {
+        self.copiers = JoinSet::new();
+        // The worker moves the rows of the inbox in the ledger's own database.
+        self.copiers.spawn(count_rejected(outbox.outbox.inbox_status(), Arc::clone(metrics)));
+        for inbox in &outbox.inboxes {
+            self.copiers.spawn(copy(outbox.outbox.clone(), inbox.clone(), Arc::clone(metrics)));
+        }
+    }
+
     /// Whether a worker has been started.
     pub(super) fn are_running(&self) -> bool {
         self.current.is_some()
     }
 
-    /// Claims no more queued messages.
-    pub(crate) fn stop_claiming(&self) {
+    /// Copies no more rows of inboxes, and claims no more queued messages.
+    pub(crate) fn stop_claiming(&mut self) {
+        self.copiers.abort_all();
         if let Some((outbox, _)) = &self.current {
             outbox.outbox.stop_claiming();
         }

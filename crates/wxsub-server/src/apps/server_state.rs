@@ -448,7 +448,7 @@ impl ConfigSnapshot {
         let outbox = services.ledger.as_ref().map(|ledger| {
             let settings = config.apps.iter().filter_map(|app| Some((apps.get(&app.appid)?, app.outbox)));
             let before = before.and_then(|before| before.outbox.as_ref());
-            ServerOutbox::new(ledger, &services.clock, settings, before)
+            ServerOutbox::new(ledger, &services.clock, settings, &config.inboxes, before)
         });
         Self {
             apps,

@@ -78,16 +78,52 @@ pub(crate) enum AppAccess {
     Only(Vec<AppId>),
 }
 
+impl AppAccess {
+    /// Reads `apps`.
+    pub(super) fn read(section: &mut TableReader<'_>) -> Self {
+        let mut all = false;
+        let appids = section.list("apps", |text| match text {
+            "*" => {
+                all = true;
+                Ok(None)
+            }
+            text => {
+                text.parse::<AppId>().map(Some).map_err(|invalid: ValidationError| invalid.rule().localized())
+            }
+        });
+        let appids: Vec<_> = appids.into_iter().flatten().collect();
+        match all {
+            true if !appids.is_empty() => {
+                section.problem(
+                    "apps",
+                    LocalizedText::new(
+                        "has \"*\" and AppIDs; keep one or the other",
+                        "既有 \"*\" 又有 AppID；请只保留其中一种",
+                    ),
+                );
+                Self::Only(appids)
+            }
+            true => Self::All,
+            false => Self::Only(appids),
+        }
+    }
+
+    /// Whether it is among them.
+    pub(crate) fn includes(&self, app: &AppId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(apps) => apps.contains(app),
+        }
+    }
+}
+
 impl ApiClient {
     pub(crate) fn has_scope(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)
     }
 
     pub(crate) fn can_access(&self, app: &AppId) -> bool {
-        match &self.apps {
-            AppAccess::All => true,
-            AppAccess::Only(apps) => apps.contains(app),
-        }
+        self.apps.includes(app)
     }
 
     pub(crate) fn can_send(&self, app: &AppId) -> bool {
@@ -138,7 +174,7 @@ pub(super) fn read(mut section: TableReader<'_>) -> Option<ApiClient> {
             ),
         );
     }
-    let apps = apps(&mut section);
+    let apps = AppAccess::read(&mut section);
     let scopes = section.list("scopes", |text| {
         let all = Scope::ALL.map(Scope::as_str).join(", ");
         let found = Scope::ALL.into_iter().find(|scope| scope.as_str() == text);
@@ -238,34 +274,6 @@ fn name(section: &mut TableReader<'_>) -> Option<String> {
 pub fn is_client_name(name: &str) -> bool {
     (1..=MAX_NAME_BYTES).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-}
-
-fn apps(section: &mut TableReader<'_>) -> AppAccess {
-    let mut all = false;
-    let appids = section.list("apps", |text| match text {
-        "*" => {
-            all = true;
-            Ok(None)
-        }
-        text => {
-            text.parse::<AppId>().map(Some).map_err(|invalid: ValidationError| invalid.rule().localized())
-        }
-    });
-    let appids: Vec<_> = appids.into_iter().flatten().collect();
-    match all {
-        true if !appids.is_empty() => {
-            section.problem(
-                "apps",
-                LocalizedText::new(
-                    "has \"*\" and AppIDs; keep one or the other",
-                    "既有 \"*\" 又有 AppID；请只保留其中一种",
-                ),
-            );
-            AppAccess::Only(appids)
-        }
-        true => AppAccess::All,
-        false => AppAccess::Only(appids),
-    }
 }
 
 #[cfg(test)]

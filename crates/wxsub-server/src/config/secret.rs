@@ -124,10 +124,15 @@ pub(super) fn file(
     section: &mut TableReader<'_>,
     key: &str,
 ) -> Option<impl Fn() -> Option<Zeroizing<String>> + Send + Sync + 'static> {
+    let path = path(section, key)?;
+    Some(move || SecretFile::read_regular(&path).ok().map(|file| file.text))
+}
+
+/// Checks the file that this key names. `None` if the key is absent, or has a problem.
+pub(super) fn path(section: &mut TableReader<'_>, key: &str) -> Option<PathBuf> {
     let path = section.text(key)?;
     filled_line(section, key, &path)?;
-    let path = PathBuf::from(path);
-    Some(move || SecretFile::read_regular(&path).ok().map(|file| file.text))
+    Some(PathBuf::from(path))
 }
 
 fn filled_line(section: &TableReader<'_>, key: &str, path: &str) -> Option<Zeroizing<String>> {

@@ -7,13 +7,16 @@ use std::path::Path;
 
 use wxsub_core::clock::{ClockReading, MonotonicInstant, UnixMillis};
 use wxsub_core::store::{OwnUpstream, StoreError, StoreErrorKind, TokenStore};
+use wxsub_mysql::MysqlInbox;
+use wxsub_outbox::inbox::InboxError;
+use wxsub_postgres::{ConnectError, PostgresInbox, PostgresLedger, PostgresOptions};
 use wxsub_proto::localized_text;
 use wxsub_redis::RedisStore;
 use wxsub_sqlite::{OpenError, SqliteLedger};
 
 use super::audit_error;
 use crate::apps::certificate_warning;
-use crate::config::{AppConfig, Config, Diagnostic, LedgerConfig};
+use crate::config::{AppConfig, Config, Diagnostic, InboxConfig, InboxDatabase, LedgerConfig};
 use crate::state::audit::Audit;
 use crate::state::store::{FileStore, StateError};
 
@@ -23,7 +26,7 @@ use crate::state::store::{FileStore, StateError};
 pub struct StartCheck {
     /// What would prevent a start.
     pub problems: Vec<Diagnostic>,
-    /// What the token store refuses because of the configuration. Only a Redis Cluster prevents a start.
+    /// What the token store or an inbox refuses because of the configuration. Only a Redis Cluster prevents a start.
     pub refusals: Vec<Diagnostic>,
     /// What a running server explains, and what will be wrong later.
     pub warnings: Vec<Diagnostic>,
@@ -31,10 +34,10 @@ pub struct StartCheck {
 
 impl Config {
     /// Tries what a start would try: the addresses, the audit file, the state folder, the dates of the certificate, the
-    /// ledger, and the shared store with the records of all apps.
+    /// ledger, the inboxes, and the shared store with the records of all apps.
     ///
-    /// An address or folder that is in use is a warning: the server that uses it may be the one to reload. So is what the
-    /// store says and the configuration cannot change, for example that it is unavailable. While DNS is down, no host is
+    /// An address or folder that is in use is a warning: the server that uses it may be the one to reload. So is what store and
+    /// databases say and the configuration cannot change, for example that they are unavailable. While DNS is down, no host is
     /// known, so an unknown host is a warning too.
     ///
     /// # Cancel safety
@@ -57,8 +60,13 @@ impl Config {
         if let Some(text) = self.tls.as_ref().and_then(|tls| certificate_warning(tls, now)) {
             check.warnings.push(Diagnostic::new("tls_cert_file", text));
         }
-        if let Some(ledger) = &self.ledger {
-            check.ledger(ledger).await;
+        match &self.ledger {
+            Some(LedgerConfig::File(path)) => check.ledger_file(path).await,
+            Some(LedgerConfig::Database(database)) => check.ledger_database(&database.options).await,
+            None => {}
+        }
+        for (index, inbox) in self.inboxes.iter().enumerate() {
+            check.inbox(index, inbox).await;
         }
         if let Some(shared) = &self.store {
             check.store(&shared.store, &self.apps, now).await;
@@ -115,9 +123,33 @@ impl StartCheck {
         }
     }
 
+    /// Connects to the ledger. One of an older version is brought up to date by the start.
+    async fn ledger_database(&mut self, options: &PostgresOptions) {
+        match PostgresLedger::connect(options.clone().migrate(false)).await {
+            Ok(_) | Err(ConnectError::OlderVersion { .. }) => {}
+            Err(error) if error.is_transient() => {
+                self.warnings.push(Diagnostic::new("ledger", error.localized()));
+            }
+            Err(error) => self.problems.push(Diagnostic::new("ledger", error.localized())),
+        }
+    }
+
+    /// Connects to the database of an inbox, and looks at its table.
+    async fn inbox(&mut self, index: usize, inbox: &InboxConfig) {
+        let connected = match &inbox.database {
+            InboxDatabase::Postgres(database) => PostgresInbox::connect(&database.options).await.map(drop),
+            InboxDatabase::Mysql(database) => MysqlInbox::connect(database.options.clone()).await.map(drop),
+        };
+        let Err(error) = connected else { return };
+        let diagnostic = Diagnostic::new(format!("inboxes[{index}]"), error.localized());
+        match error {
+            InboxError::Refused(_) => self.refusals.push(diagnostic),
+            _ => self.warnings.push(diagnostic),
+        }
+    }
+
     /// Reads the ledger. One of an older version is brought up to date by the start, and a missing one is made in its folder.
-    async fn ledger(&mut self, ledger: &LedgerConfig) {
-        let path = &ledger.path;
+    async fn ledger_file(&mut self, path: &Path) {
         let error = match SqliteLedger::open_read_only(path).await {
             Ok(_) | Err(OpenError::OlderVersion { .. }) => return,
             Err(OpenError::Missing { .. }) => {

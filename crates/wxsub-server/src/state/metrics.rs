@@ -153,6 +153,7 @@ pub(crate) struct Metrics {
     outbox_paused: Family<PauseLabels, Gauge>,
     settled: Family<OutcomeLabels, Counter>,
     reclaimed: Counter,
+    inbox_rejected: Counter,
     lag: Histogram,
 }
 
@@ -203,6 +204,7 @@ impl Metrics {
             outbox_paused: Family::default(),
             settled: Family::default(),
             reclaimed: Counter::default(),
+            inbox_rejected: Counter::default(),
             lag: Histogram::new([0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0]),
         };
         metrics.register_token_metrics();
@@ -308,6 +310,8 @@ impl Metrics {
         registry.register("wxsub_outbox_lag_seconds", lag, self.lag.clone());
         let enqueued = "Messages that were recorded in the queue";
         registry.register("wxsub_outbox_enqueued", enqueued, self.enqueued.clone());
+        let rejected = "Rows of inboxes that cannot be taken and stay in their table";
+        registry.register("wxsub_inbox_rejected", rejected, self.inbox_rejected.clone());
         let keys = "Requests with an idempotency key by result";
         registry.register("wxsub_idempotency", keys, self.idempotency.clone());
     }
@@ -413,6 +417,11 @@ impl Metrics {
                 self.outbox_paused.get_or_create(&labels).set(is_paused.into());
             }
         }
+    }
+
+    /// Counts rows of inboxes that stay in their table, with their error.
+    pub(crate) fn record_inbox_rejected(&self, rows: u64) {
+        self.inbox_rejected.inc_by(rows);
     }
 
     /// Counts what came of an idempotency key.

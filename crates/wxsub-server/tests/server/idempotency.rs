@@ -1,20 +1,57 @@
 //! Idempotency keys: each state of the key's message, on both routes.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use wxsub_core::proto::ErrCode;
+use wxsub_core::testing::ManualClock;
+use wxsub_postgres::{PostgresLedger, PostgresOptions};
 use wxsub_sandbox::Fault;
 
 use super::outbox::{enqueue, ledger_config, post};
+use super::postgres_server::Postgres;
 use super::setup::{SEND, Setup, TestResponse, message};
 use super::test_ledger::TestLedger;
 
 const KEY: [(&str, &str); 1] = [("Idempotency-Key", "\"order-1\"")];
 
-async fn setup() -> (Setup, std::sync::Arc<TestLedger>) {
-    let (setup, ledger) = Setup::with_ledger(&ledger_config()).await;
-    setup.token().await;
-    (setup, ledger)
+/// What the requests of a test go to.
+#[derive(Clone, Copy)]
+enum Servers<'a> {
+    /// One server, with a ledger in memory.
+    One,
+    /// Two servers in turn, with their ledger in this database.
+    Two(&'a Postgres),
+}
+
+impl Servers<'_> {
+    async fn start(self, more: &str) -> Setup {
+        let config = format!("{more}{}", ledger_config());
+        let Self::Two(postgres) = self else { return Setup::with_ledger(&config).await.0 };
+        let clock = Arc::new(ManualClock::new());
+        static SCHEMAS: AtomicUsize = AtomicUsize::new(0);
+        let schema = format!("s{}", SCHEMAS.fetch_add(1, Ordering::Relaxed));
+        postgres.sql().await.batch_execute(&format!("CREATE SCHEMA {schema}")).await.unwrap();
+        let url = postgres.url_in_schema(&schema);
+        let mut ledgers = Vec::new();
+        for _ in 0..2 {
+            let options = PostgresOptions::new(&url).clock(clock.clone());
+            ledgers.push(TestLedger::around(PostgresLedger::connect(options).await.unwrap()));
+        }
+        Setup::with_ledgers(&config, clock, ledgers).await
+    }
+
+    /// Their apps have a token.
+    async fn ready(self) -> Setup {
+        let setup = self.start("").await;
+        // Once from each.
+        for _ in 0..2 {
+            setup.meanwhile(setup.token()).await;
+        }
+        setup
+    }
 }
 
 async fn send(setup: &Setup) -> TestResponse {
@@ -44,14 +81,43 @@ fn id(response: &TestResponse) -> String {
     response.json()["id"].as_str().unwrap_or_else(|| panic!("{response:?}")).to_owned()
 }
 
-#[tokio::test]
-async fn sent_refused_and_unknown_messages_are_replayed() {
+/// Tests each with one server. The last one is all of them with two.
+macro_rules! with_one_server_and_with_two {
+    ($($test:ident)*) => {
+        mod with_one_server {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(super::Servers::One).await;
+            })*
+        }
+
+        #[tokio::test]
+        #[ignore = "needs postgresql: scripts/test runs it"]
+        async fn two_servers_on_one_database_keep_the_same_rules() {
+            let postgres = Postgres::start();
+            $($test(Servers::Two(&postgres)).await;)*
+        }
+    };
+}
+
+with_one_server_and_with_two! {
+    sent_refused_and_unknown_messages_are_replayed
+    decided_message_is_replayed_with_its_decision_and_child
+    message_that_was_certainly_not_accepted_is_sent_anew
+    fifty_requests_with_one_key_post_once
+    a_message_in_flight_is_not_sent_twice
+    queued_messages_are_replayed_in_every_state
+    an_expired_message_is_recorded_anew
+    a_required_key_is_asked_for
+}
+
+async fn sent_refused_and_unknown_messages_are_replayed(servers: Servers<'_>) {
     for (fault, status, kind, outcome) in [
         (None, 200, Value::Null, "sent"),
         (Some(Fault::ErrCode(ErrCode::USER_REFUSED)), 422, json!("refused"), "refused"),
         (Some(Fault::ResetAfterApply), 504, json!("maybe_sent"), "maybe_sent"),
     ] {
-        let (setup, _ledger) = setup().await;
+        let setup = servers.ready().await;
         setup.allow("o", 1);
         if let Some(fault) = fault {
             setup.sandbox.add_fault(SEND, 1, fault);
@@ -70,9 +136,8 @@ async fn sent_refused_and_unknown_messages_are_replayed() {
     }
 }
 
-#[tokio::test]
-async fn decided_message_is_replayed_with_its_decision_and_child() {
-    let (setup, _ledger) = setup().await;
+async fn decided_message_is_replayed_with_its_decision_and_child(servers: Servers<'_>) {
+    let setup = servers.ready().await;
     setup.sandbox.add_fault(SEND, 1, Fault::ResetAfterApply);
     let first = send(&setup).await;
     decide(&setup, &id(&first), "assume_sent").await;
@@ -80,7 +145,7 @@ async fn decided_message_is_replayed_with_its_decision_and_child() {
     assert_eq!(seen(&again), (504, json!("maybe_sent"), json!("maybe_sent"), true));
     assert_eq!((&again.json()["decision"], setup.seen(SEND)), (&json!("assume_sent"), 1));
 
-    let (setup, _ledger) = self::setup().await;
+    let setup = servers.ready().await;
     setup.sandbox.add_fault(SEND, 1, Fault::ResetAfterApply);
     let first = send(&setup).await;
     post(&setup, "outbox/pause", &[], String::new()).await;
@@ -96,7 +161,7 @@ async fn decided_message_is_replayed_with_its_decision_and_child() {
     let result = send(&setup).await;
     assert_eq!((seen(&result), &result.json()["id"]), ((200, Value::Null, json!("sent"), true), &child));
 
-    let (setup, _ledger) = self::setup().await;
+    let setup = servers.ready().await;
     setup.sandbox.add_fault(SEND, 1, Fault::ResetAfterApply);
     let first = send(&setup).await;
     post(&setup, "outbox/pause", &[], String::new()).await;
@@ -107,11 +172,10 @@ async fn decided_message_is_replayed_with_its_decision_and_child() {
     assert_eq!(seen(&cancelled), (409, json!("cancelled"), json!("not_sent"), false), "{cancelled:?}");
 }
 
-#[tokio::test]
-async fn message_that_was_certainly_not_accepted_is_sent_anew() {
+async fn message_that_was_certainly_not_accepted_is_sent_anew(servers: Servers<'_>) {
     for (errcode, status, kind) in [(45009, 422, "refused"), (45011, 422, "refused"), (40001, 422, "refused")]
     {
-        let (setup, _ledger) = setup().await;
+        let setup = servers.ready().await;
         setup.allow("o", 1);
         setup.sandbox.add_fault(SEND, 2, Fault::ErrCode(ErrCode::new(errcode)));
         let first = send(&setup).await;
@@ -124,7 +188,7 @@ async fn message_that_was_certainly_not_accepted_is_sent_anew() {
         assert_eq!(shown.json()["parent_id"], json!(id(&first)));
     }
     // No token.
-    let (setup, _ledger) = Setup::with_ledger(&ledger_config()).await;
+    let setup = servers.start("").await;
     setup.allow("o", 1);
     setup.sandbox.add_fault(super::setup::TOKEN, 9, Fault::ErrCode(ErrCode::IP_NOT_ALLOWED));
     let first = send(&setup).await;
@@ -135,9 +199,8 @@ async fn message_that_was_certainly_not_accepted_is_sent_anew() {
     assert_eq!((second.status, setup.received("o")), (200, 1), "{second:?}");
 }
 
-#[tokio::test]
-async fn fifty_requests_with_one_key_post_once() {
-    let (setup, _ledger) = setup().await;
+async fn fifty_requests_with_one_key_post_once(servers: Servers<'_>) {
+    let setup = servers.ready().await;
     setup.allow("o", 1);
     let all = join_all((0..50).map(|_| post(&setup, "messages", &KEY, message("o", 1))));
     let responses = setup.meanwhile(all).await;
@@ -147,15 +210,14 @@ async fn fifty_requests_with_one_key_post_once() {
         assert!(status == 200 || (status, &kind) == (409, &json!("in_flight")), "{response:?}");
     }
     assert_eq!(responses.iter().filter(|response| response.status == 200 && !replayed(response)).count(), 1);
-    let (setup, _ledger) = self::setup().await;
+    let setup = servers.ready().await;
     let all = join_all((0..50).map(|_| enqueue(&setup, &KEY, message("o", 1))));
     let ids: std::collections::BTreeSet<_> = setup.meanwhile(all).await.iter().map(id).collect();
     assert_eq!(ids.len(), 1);
 }
 
-#[tokio::test]
-async fn a_message_in_flight_is_not_sent_twice() {
-    let (setup, _ledger) = setup().await;
+async fn a_message_in_flight_is_not_sent_twice(servers: Servers<'_>) {
+    let setup = servers.ready().await;
     setup.allow("o", 1);
     setup.sandbox.add_fault(SEND, 1, Fault::Hang);
     let first = post(&setup, "messages", &KEY, message("o", 1));
@@ -171,9 +233,8 @@ async fn a_message_in_flight_is_not_sent_twice() {
     assert_eq!((first.status, setup.seen(SEND)), (504, 1));
 }
 
-#[tokio::test]
-async fn queued_messages_are_replayed_in_every_state() {
-    let (setup, _ledger) = setup().await;
+async fn queued_messages_are_replayed_in_every_state(servers: Servers<'_>) {
+    let setup = servers.ready().await;
     post(&setup, "outbox/pause", &[], String::new()).await;
     let first = enqueue(&setup, &KEY, message("o", 1)).await;
     assert_eq!((first.status, replayed(&first)), (202, false));
@@ -193,7 +254,7 @@ async fn queued_messages_are_replayed_in_every_state() {
         (Some(Fault::ErrCode(ErrCode::USER_REFUSED)), "refused"),
         (Some(Fault::ResetAfterApply), "maybe_sent"),
     ] {
-        let (setup, _ledger) = self::setup().await;
+        let setup = servers.ready().await;
         setup.allow("o", 1);
         if let Some(fault) = fault {
             setup.sandbox.add_fault(SEND, 1, fault);
@@ -212,9 +273,8 @@ async fn queued_messages_are_replayed_in_every_state() {
     }
 }
 
-#[tokio::test]
-async fn an_expired_message_is_recorded_anew() {
-    let (setup, _ledger) = setup().await;
+async fn an_expired_message_is_recorded_anew(servers: Servers<'_>) {
+    let setup = servers.ready().await;
     post(&setup, "outbox/pause", &[], String::new()).await;
     let first = enqueue(&setup, &KEY, message("o", 1)).await;
     setup.clock.advance(std::time::Duration::from_secs(7 * 24 * 3600));
@@ -230,10 +290,8 @@ async fn an_expired_message_is_recorded_anew() {
     );
 }
 
-#[tokio::test]
-async fn a_required_key_is_asked_for() {
-    let (setup, _ledger) =
-        Setup::with_ledger(&format!("require_idempotency_key = true\n{}", ledger_config())).await;
+async fn a_required_key_is_asked_for(servers: Servers<'_>) {
+    let setup = servers.start("require_idempotency_key = true\n").await;
     let ask = async |path: &str| {
         let key = super::setup::key('a');
         setup.ask("POST", &format!("/v1/apps/wx2/{path}"), Some(&key), message("o", 1)).await

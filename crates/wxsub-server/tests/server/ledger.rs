@@ -165,7 +165,31 @@ fn a_change_of_the_ledger_needs_a_restart_and_its_keys_need_a_ledger() {
     };
     for (text, expected) in [
         ("[ledger]\n", "ledger.url: is missing"),
-        ("[ledger]\nurl = \"postgres://db/x\"\n", "PostgreSQL"),
+        ("[ledger]\nurl = \"postgres:///x\"\n", "ledger.url: cannot be read: it names no host"),
+        (
+            "[ledger]\nurl = \"postgres://u:p@db/x\"\n",
+            "ledger.url: holds a password; put it into password_file",
+        ),
+        ("[ledger]\nurl = \"postgres://u@db/x?sslmode=disable\"\n", "remove sslmode=disable"),
+        ("[ledger]\nurl = \"postgres://db/x\"\npassword_file = \"/nowhere\"\n", "ledger.password_file: "),
+        ("[ledger]\nurl = \"postgres://db/x\"\nca_file = \"/nowhere\"\n", "ledger.ca_file: "),
+        (
+            "[ledger]\nurl = \"sqlite:/l\"\npassword_file = \"/p\"\n",
+            "ledger.password_file: is an unknown key",
+        ),
+        (
+            "[[inboxes]]\nurl = \"mysql://u@db/x\"\napps = [\"*\"]\n",
+            "inboxes: has an effect only with [ledger]",
+        ),
+        ("[ledger]\nurl = \"sqlite:/l\"\n[[inboxes]]\n", "inboxes[0].apps: is missing"),
+        (
+            "[ledger]\nurl = \"sqlite:/l\"\n[[inboxes]]\nurl = \"mysql://u:p@db/x\"\napps = [\"*\"]\n",
+            "inboxes[0].url: holds a password",
+        ),
+        (
+            "[ledger]\nurl = \"sqlite:/l\"\n[[inboxes]]\nurl = \"sqlite:/x\"\napps = [\"*\"]\n",
+            "inboxes[0].url: must be mysql://",
+        ),
         ("[ledger]\nurl = \"/var/ledger.db\"\n", "must be sqlite:"),
         ("require_grant = true\n", "only with [ledger]"),
         ("maybe_sent = \"send_again\"\n[ledger]\nurl = \"sqlite:/l\"\n", "must be \"hold\""),

@@ -11,17 +11,32 @@ mod connections;
 #[cfg(test)]
 mod console;
 #[cfg(test)]
+mod databases;
+#[cfg(test)]
+#[path = "../../../../tests/free_port.rs"]
+mod free_port;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod idempotency;
 #[cfg(test)]
+mod inboxes;
+#[cfg(test)]
 mod ledger;
+#[cfg(test)]
+mod ledger_outcomes;
+#[cfg(test)]
+#[path = "../../../wxsub-mysql/tests/mysql/server.rs"]
+mod mariadb_server;
 #[cfg(test)]
 mod operating;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
 mod outbox;
+#[cfg(test)]
+#[path = "../../../wxsub-postgres/tests/postgres/server.rs"]
+mod postgres_server;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -35,8 +36,11 @@ pub(crate) struct Setup {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) sandbox: Sandbox,
     pub(crate) server: Server,
-    router: Router,
+    /// The routes of the server and of others beside it. Requests go to each in turn.
+    routers: Vec<Router>,
+    requests: AtomicUsize,
     store: Arc<MemoryStore>,
+    ledgers: Vec<Arc<TestLedger>>,
 }
 
 /// A response.
@@ -83,12 +87,17 @@ pub(crate) fn config_with_audit(audit: &str, more: &str) -> Config {
 
 fn clock_and_sandbox() -> (Arc<ManualClock>, Sandbox) {
     let clock = Arc::new(ManualClock::new());
-    let wall = Arc::clone(&clock);
+    let sandbox = sandbox(&clock);
+    (clock, sandbox)
+}
+
+fn sandbox(clock: &Arc<ManualClock>) -> Sandbox {
+    let wall = Arc::clone(clock);
     let sandbox = Sandbox::with_clock(Arc::new(move || Duration::from_millis(wall.now().wall.get())));
     for app in ["wx1", "wx2"] {
         sandbox.add_app(app.parse().unwrap(), SECRET.parse().unwrap(), ["T".parse().unwrap()]);
     }
-    (clock, sandbox)
+    sandbox
 }
 
 impl Setup {
@@ -123,10 +132,36 @@ impl Setup {
         (setup, ledger)
     }
 
+    /// Servers with these ledgers, which are on one database. Requests go to each in turn.
+    pub(crate) async fn with_ledgers(more: &str, clock: Arc<ManualClock>, ledgers: Vec<TestLedger>) -> Self {
+        let (sandbox, store) = (sandbox(&clock), Arc::new(MemoryStore::with_clock(clock.clone())));
+        let mut servers = Vec::new();
+        for ledger in ledgers {
+            let (clock, store, ledger) = (clock.clone(), Some(store.clone()), Some(Arc::new(ledger)));
+            let server = Self::build(config(more), clock, sandbox.clone(), store, None, ledger).await;
+            server.server.run_worker();
+            servers.push(server);
+        }
+        let mut setup = servers.remove(0);
+        for server in servers {
+            setup.routers.extend(server.routers);
+            setup.ledgers.extend(server.ledgers);
+        }
+        setup
+    }
+
     /// A server with the store of its configuration.
     pub(crate) async fn with_own_store(config: Config) -> Self {
         let (clock, sandbox) = clock_and_sandbox();
         Self::build(config, clock, sandbox, None, None, None).await
+    }
+
+    /// A server with the store and the ledger of its configuration. Real time passes for it, and none for the sandbox.
+    pub(crate) async fn in_real_time(config: Config) -> Self {
+        let (clock, sandbox) = clock_and_sandbox();
+        let transport = Arc::new(SandboxTransport::new(&sandbox).clock(clock.clone()));
+        let server = Server::builder(config).transport(transport).build().await.unwrap();
+        Self::of(server, clock, sandbox, Arc::default(), None)
     }
 
     /// Another server that shares its tokens with this one.
@@ -173,12 +208,27 @@ impl Setup {
         if let Some(store) = &store {
             builder = builder.store(store.clone());
         }
-        if let Some(ledger) = ledger {
-            builder = builder.ledger(ledger);
+        if let Some(ledger) = &ledger {
+            builder = builder.ledger(ledger.clone());
         }
         let server = builder.build().await.unwrap();
-        let (router, store) = (server.router(), store.unwrap_or_default());
-        Self { clock, sandbox, server, router, store }
+        Self::of(server, clock, sandbox, store.unwrap_or_default(), ledger)
+    }
+
+    fn of(
+        server: Server,
+        clock: Arc<ManualClock>,
+        sandbox: Sandbox,
+        store: Arc<MemoryStore>,
+        ledger: Option<Arc<TestLedger>>,
+    ) -> Self {
+        let (routers, requests) = (vec![server.router()], AtomicUsize::new(0));
+        Self { clock, sandbox, server, routers, requests, store, ledgers: ledger.into_iter().collect() }
+    }
+
+    fn next_router(&self) -> Router {
+        let request = self.requests.fetch_add(1, Ordering::Relaxed);
+        self.routers[request % self.routers.len()].clone()
     }
 
     /// One request from 10.1.2.3.
@@ -205,7 +255,7 @@ impl Setup {
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
         let mut request = request.body(body.into()).unwrap();
         request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([10, 1, 2, 3], 4))));
-        let mut router = self.router.clone();
+        let mut router = self.next_router();
         let task = tokio::spawn(async move { router.call(request).await.unwrap() });
         let response = task.await.unwrap();
         let (head, body) = response.into_parts();
@@ -216,7 +266,7 @@ impl Setup {
 
     /// The typed client `a`, over a call of the routes.
     pub(crate) fn typed_client(&self) -> ControlServer {
-        let router = self.router.clone();
+        let router = self.next_router();
         let transport = move |request: HttpRequest| {
             let mut router = router.clone();
             async move {
@@ -275,7 +325,31 @@ impl Setup {
     }
 
     pub(crate) async fn pass(&self, seconds: u64) {
-        self.clock.advance_and_run(Duration::from_secs(seconds)).await;
+        self.advance(Duration::from_secs(seconds)).await;
+    }
+
+    /// Advances time, also to each time at which a task wakes. No time passes while a ledger is at work.
+    async fn advance(&self, time: Duration) {
+        let end = self.clock.now().mono + time;
+        loop {
+            self.settle().await;
+            let now = self.clock.now().mono;
+            let next = self.clock.next_deadline().map_or(end, |next| next.min(end));
+            self.clock.advance(next.duration_since(now));
+            if next == end {
+                return self.settle().await;
+            }
+        }
+    }
+
+    /// Lets all tasks run until they wait for time.
+    async fn settle(&self) {
+        loop {
+            self.clock.advance_and_run(Duration::ZERO).await;
+            if self.ledgers.iter().all(|ledger| ledger.is_idle()) {
+                return;
+            }
+        }
     }
 
     /// Advances time until there is a response, also while the server waits.
@@ -285,7 +359,7 @@ impl Setup {
             tokio::select! {
                 biased;
                 output = &mut work => return output,
-                () = self.clock.advance_and_run(Duration::from_millis(500)) => {}
+                () = self.advance(Duration::from_millis(500)) => {}
             }
         }
     }

@@ -1,12 +1,16 @@
-//! A ledger in memory that can be away.
+//! A ledger that can be away, and that says whether it is at work.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use wxsub_core::proto::{AppId, OpenId};
 use wxsub_core::testing::ManualClock;
-use wxsub_outbox::ledger::{Applied, Change};
-use wxsub_outbox::testing::CommitLayer;
+use wxsub_outbox::app::StoredApp;
+use wxsub_outbox::grant::StoredGrant;
+use wxsub_outbox::id::MessageId;
+use wxsub_outbox::ledger::{Applied, Change, InboxBacklog, MessageQuery};
+use wxsub_outbox::message::{StoredEvent, StoredMessage};
 use wxsub_outbox::{Ledger, LedgerError, MemoryLedger};
 
 /// How commits fail.
@@ -24,13 +28,39 @@ pub(crate) enum Fault {
 
 #[derive(Debug)]
 pub(crate) struct TestLedger {
-    rows: MemoryLedger,
+    rows: Box<dyn Ledger>,
     fault: AtomicU8,
+    running: AtomicUsize,
+}
+
+/// A call of the ledger.
+struct Running<'a>(&'a AtomicUsize);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl TestLedger {
+    /// In memory.
     pub(crate) fn new(clock: Arc<ManualClock>) -> Self {
-        Self { rows: MemoryLedger::with_clock(clock), fault: AtomicU8::new(Fault::None as u8) }
+        Self::around(MemoryLedger::with_clock(clock))
+    }
+
+    pub(crate) fn around(rows: impl Ledger + 'static) -> Self {
+        let (fault, running) = (AtomicU8::new(Fault::None as u8), AtomicUsize::new(0));
+        Self { rows: Box::new(rows), fault, running }
+    }
+
+    /// Whether no call is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.running.load(Ordering::SeqCst) == 0
+    }
+
+    fn begin(&self) -> Running<'_> {
+        self.running.fetch_add(1, Ordering::SeqCst);
+        Running(&self.running)
     }
 
     pub(crate) fn fail(&self, fault: Fault) {
@@ -43,20 +73,54 @@ impl TestLedger {
 }
 
 #[async_trait]
-impl CommitLayer for TestLedger {
-    fn ledger(&self) -> &dyn Ledger {
-        &self.rows
-    }
-
-    async fn commit_through(
-        &self,
-        changes: Vec<Change>,
-    ) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
+impl Ledger for TestLedger {
+    async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
         let settles = changes.iter().any(|change| matches!(change, Change::Settle { .. }));
         if self.fails(Fault::Away) || (settles && self.fails(Fault::NoSettle)) {
             return Err(LedgerError::Unavailable("the disk is full".to_owned()));
         }
+        let _running = self.begin();
         let applied = self.rows.commit(changes).await;
         if self.fails(Fault::LostReply) { Err(LedgerError::Unknown("reset".to_owned())) } else { applied }
+    }
+
+    async fn message(&self, id: MessageId) -> Result<Option<StoredMessage>, LedgerError> {
+        let _running = self.begin();
+        self.rows.message(id).await
+    }
+
+    async fn history(&self, id: MessageId) -> Result<Vec<StoredEvent>, LedgerError> {
+        let _running = self.begin();
+        self.rows.history(id).await
+    }
+
+    async fn messages(&self, query: &MessageQuery) -> Result<Vec<StoredMessage>, LedgerError> {
+        let _running = self.begin();
+        self.rows.messages(query).await
+    }
+
+    async fn grants(&self, appid: &AppId, openid: &OpenId) -> Result<Vec<StoredGrant>, LedgerError> {
+        let _running = self.begin();
+        self.rows.grants(appid, openid).await
+    }
+
+    async fn app(&self, appid: &AppId) -> Result<StoredApp, LedgerError> {
+        let _running = self.begin();
+        self.rows.app(appid).await
+    }
+
+    async fn claimable_apps(&self) -> Result<Vec<AppId>, LedgerError> {
+        let _running = self.begin();
+        self.rows.claimable_apps().await
+    }
+
+    async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError> {
+        let _running = self.begin();
+        self.rows.undecided_apps().await
+    }
+
+    async fn inbox_backlog(&self, apps: &[AppId]) -> Result<Option<InboxBacklog>, LedgerError> {
+        let _running = self.begin();
+        self.rows.inbox_backlog(apps).await
     }
 }

@@ -1,0 +1,62 @@
+//! The `[[inboxes]]`: tables in databases of applications, whose rows the server copies to the outbox.
+
+use wxsub_mysql::MysqlOptions;
+use wxsub_postgres::PostgresOptions;
+use wxsub_proto::LocalizedText;
+
+use super::client::AppAccess;
+use super::database::DatabaseConfig;
+use super::document::TableReader;
+
+/// An inbox, and the apps whose messages may be in it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct InboxConfig {
+    pub(crate) database: InboxDatabase,
+    pub(crate) apps: AppAccess,
+}
+
+/// The database of an application.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum InboxDatabase {
+    Postgres(DatabaseConfig<PostgresOptions>),
+    Mysql(DatabaseConfig<MysqlOptions>),
+}
+
+/// Reads all `[[inboxes]]`.
+pub(super) fn read_all(top: &mut TableReader<'_>, has_ledger: bool) -> Vec<InboxConfig> {
+    if top.has("inboxes") && !has_ledger {
+        top.problem(
+            "inboxes",
+            LocalizedText::new(
+                "has an effect only with [ledger]; add it, or remove the inboxes",
+                "只有配置了 [ledger] 才起作用；请添加 [ledger]，或删除 inboxes",
+            ),
+        );
+    }
+    top.sections("inboxes").into_iter().filter_map(read).collect()
+}
+
+fn read(mut section: TableReader<'_>) -> Option<InboxConfig> {
+    for key in ["url", "apps"] {
+        section.check_present(key);
+    }
+    let database = section.text("url").and_then(|url| match url.split_once(':') {
+        Some(("mysql", _)) => DatabaseConfig::mysql(&mut section, url).map(InboxDatabase::Mysql),
+        Some(("postgres" | "postgresql", _)) => {
+            DatabaseConfig::postgres(&mut section, url).map(InboxDatabase::Postgres)
+        }
+        _ => {
+            section.problem(
+                "url",
+                LocalizedText::new(
+                    "must be mysql://USER@HOST:PORT/DATABASE or postgres://USER@HOST/DATABASE",
+                    "必须是 mysql://USER@HOST:PORT/DATABASE 或 postgres://USER@HOST/DATABASE",
+                ),
+            );
+            None
+        }
+    });
+    let apps = AppAccess::read(&mut section);
+    section.finish();
+    Some(InboxConfig { database: database?, apps })
+}

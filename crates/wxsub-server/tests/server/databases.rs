@@ -1,0 +1,117 @@
+//! A server whose configuration names a PostgreSQL as its ledger.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::json;
+use tempfile::TempDir;
+use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
+use wxsub_server::{Diagnostic, Server, StartCheck};
+
+use super::outbox::{OUTBOX_SCOPES, enqueue};
+use super::postgres_server::{PASSWORD, Postgres};
+use super::setup::{ALL, Setup, client, config, message};
+
+/// A folder with the files of passwords.
+pub(crate) struct Folder(pub(crate) TempDir);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    pub(crate) fn password(&self, name: &str, password: &str) -> PathBuf {
+        let path = self.0.path().join(name);
+        std::fs::write(&path, format!("{password}\n")).unwrap();
+        path
+    }
+}
+
+/// The client `a`, and a ledger in PostgreSQL over TCP.
+fn ledger_at(port: u16, password_file: &Path) -> String {
+    let client = client('a', "\"*\"", &format!("{ALL}, {OUTBOX_SCOPES}"));
+    format!(
+        "{client}[ledger]\nurl = \"postgres://postgres@127.0.0.1:{port}/postgres\"\npassword_file = {password_file:?}\n"
+    )
+}
+
+/// Looks again after a pause until it is so.
+pub(crate) async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    let clock = SystemClock::new();
+    while !is_so().await {
+        clock.sleep_until(clock.now().mono + Duration::from_millis(10)).await;
+    }
+}
+
+/// Until a message of `wx1` has this state.
+async fn until_state(setup: &Setup, id: &str, state: &str) {
+    until(async || setup.read(&format!("outbox/{id}")).await.json()["state"] == state).await;
+}
+
+pub(crate) async fn check(text: &str) -> StartCheck {
+    config(text).check_start(UnixMillis::new(1_780_000_000_000)).await
+}
+
+pub(crate) fn one(diagnostics: &[Diagnostic], start: &str, part: &str) {
+    let [diagnostic] = diagnostics else { panic!("{diagnostics:?}") };
+    let text = diagnostic.to_string();
+    assert!(text.starts_with(start) && text.contains(part) && !text.contains(PASSWORD), "{text}");
+}
+
+#[tokio::test]
+#[ignore = "needs postgresql: scripts/test runs it"]
+async fn two_servers_share_a_ledger_in_postgresql() {
+    let (postgres, folder) = (Postgres::start(), Folder::new());
+    let text = ledger_at(postgres.port, &folder.password("p", PASSWORD));
+    assert_eq!(check(&text).await, StartCheck::default());
+    let one = Setup::in_real_time(config(&text)).await;
+    let two = Setup::in_real_time(config(&text)).await;
+    two.server.run_worker();
+    two.allow("oUser", 1);
+    let key = [("Idempotency-Key", "order-1")];
+    // The first has no worker: the second sends what the first has recorded.
+    let queued = enqueue(&one, &key, message("oUser", 1)).await;
+    assert_eq!(queued.status, 202, "{queued:?}");
+    let id = queued.json()["id"].as_str().unwrap().to_owned();
+    until_state(&two, &id, "sent").await;
+    assert_eq!((one.received("oUser"), two.received("oUser")), (0, 1));
+    let again = enqueue(&one, &key, message("oUser", 1)).await;
+    assert_eq!((again.status, &again.json()["id"]), (202, &json!(id)));
+    assert_eq!(
+        (&again.json()["state"], &again.headers["idempotent-replayed"]),
+        (&json!("sent"), &"true".parse().unwrap())
+    );
+}
+
+#[tokio::test]
+#[ignore = "needs postgresql: scripts/test runs it"]
+async fn server_starts_while_postgresql_is_away_and_opens_it_later() {
+    let (mut postgres, folder) = (Postgres::start(), Folder::new());
+    let text = ledger_at(postgres.port, &folder.password("p", PASSWORD));
+    postgres.stop_immediately();
+    let checked = check(&text).await;
+    one(&checked.warnings, "ledger: ", "no connection");
+    let setup = Setup::in_real_time(config(&text)).await;
+    setup.server.run_worker();
+    assert_eq!(setup.token().await.status, 200);
+    let refused = enqueue(&setup, &[], message("oUser", 1)).await;
+    assert_eq!((refused.status, refused.kind().as_str()), (503, "ledger_unavailable"), "{refused:?}");
+    assert_eq!(setup.ask("GET", "/readyz", None, "").await.json()["ledger"], "down");
+    postgres.start_again();
+    setup.allow("oUser", 1);
+    let queued = enqueue(&setup, &[], message("oUser", 1)).await;
+    assert_eq!(queued.status, 202, "{queued:?}");
+    let id = queued.json()["id"].as_str().unwrap().to_owned();
+    until_state(&setup, &id, "sent").await;
+    assert_eq!(setup.ask("GET", "/readyz", None, "").await.json()["ledger"], "up");
+}
+
+#[tokio::test]
+#[ignore = "needs postgresql: scripts/test runs it"]
+async fn login_that_postgresql_refuses_prevents_the_start() {
+    let (postgres, folder) = (Postgres::start(), Folder::new());
+    let text = ledger_at(postgres.port, &folder.password("p", "wrong"));
+    one(&check(&text).await.problems, "ledger: ", "check user, password file");
+    let error = Server::builder(config(&text)).build().await.unwrap_err();
+    assert!(error.to_string().contains("refused the login"), "{error}");
+}

@@ -1,0 +1,307 @@
+//! What happens to a message of `wx2`, and what each API responds: the table of docs/control-server.md, cell by cell.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use wxsub_core::proto::ErrCode;
+use wxsub_proto::{ConsentAction, ConsentRequest};
+use wxsub_sandbox::Fault;
+use wxsub_server::Config;
+
+use super::outbox::ledger_config;
+use super::setup::{APPS, SECRET, SEND, Setup, TOKEN, TestResponse, config, key, message};
+use super::test_ledger::{self, TestLedger};
+
+/// What happens before or to the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Event {
+    Sent,
+    Refused,
+    Invalid,
+    TokenRefused,
+    OtherInFlight,
+    ClientAtItsLimit,
+    Paused,
+    QuotaOver,
+    TooFast,
+    GrantInUse,
+    NoGrant,
+    LedgerDownBefore,
+    LedgerDownAfter,
+    Unknown,
+}
+
+/// The events, with status and kind of the v1 API, and the errcode of the Weixin-compatible API.
+const TABLE: [(Event, u16, &str, i64); 14] = [
+    (Event::Sent, 200, "", 0),
+    (Event::Refused, 422, "refused", 43101),
+    (Event::Invalid, 422, "invalid", 47003),
+    (Event::TokenRefused, 503, "not_sent", -1),
+    (Event::OtherInFlight, 503, "overloaded", -1),
+    (Event::ClientAtItsLimit, 429, "rate_limited", 45011),
+    (Event::Paused, 503, "paused", -1),
+    (Event::QuotaOver, 503, "paused", -1),
+    (Event::TooFast, 429, "rate_limited", 45011),
+    (Event::GrantInUse, 409, "grant_unavailable", 43101),
+    (Event::NoGrant, 409, "no_grant", 43101),
+    (Event::LedgerDownBefore, 503, "ledger_unavailable", -1),
+    (Event::LedgerDownAfter, 504, "maybe_sent", 900_504),
+    (Event::Unknown, 504, "maybe_sent", 900_504),
+];
+
+/// A server with the app `wx2`, and the access token that an SDK has.
+struct App {
+    setup: Setup,
+    ledger: Arc<TestLedger>,
+    token: String,
+}
+
+impl App {
+    async fn start(event: Event) -> Self {
+        let settings = match event {
+            Event::NoGrant => "require_grant = true\n",
+            Event::TooFast => "rate_per_s = 1\n",
+            _ => "",
+        };
+        let limits = match event {
+            Event::OtherInFlight => "[limits]\nin_flight = 1\n",
+            Event::ClientAtItsLimit => "[limits]\nin_flight_per_key = 1\n",
+            _ => "",
+        };
+        let text = format!("{settings}{}{limits}", ledger_config());
+        let (setup, ledger) = Setup::with_ledger(&text).await;
+        let token = setup.get("/v1/apps/wx2/access_token", &key('a')).await.access_token();
+        let app = Self { setup, ledger, token };
+        app.prepare(event).await;
+        app
+    }
+
+    fn allow(&self, openid: &str) {
+        let consent = ConsentAction::Confirm { openid: openid.parse().unwrap() };
+        self.setup.sandbox.consent(ConsentRequest::new("wx2", "T", 1).unwrap(), consent).unwrap();
+    }
+
+    /// A message that uses up its place, its permit or its quota.
+    async fn before(&self, fault: Option<Fault>) -> TestResponse {
+        if let Some(fault) = fault {
+            self.setup.sandbox.add_fault(SEND, 1, fault);
+        }
+        self.v1(message("oBefore", 1)).await
+    }
+
+    async fn post(&self, path: &str, headers: &[(&str, &str)], body: String) -> TestResponse {
+        let mut all = vec![("Authorization", format!("Bearer {}", key('a')))];
+        all.extend(headers.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        self.setup.ask_with("POST", &format!("/v1/apps/wx2/{path}"), &all, body).await
+    }
+
+    async fn prepare(&self, event: Event) {
+        let Self { setup, ledger, .. } = self;
+        match event {
+            Event::Sent => self.allow("oUser"),
+            Event::Refused => {
+                let fault = Fault::ErrCode(ErrCode::USER_REFUSED);
+                setup.sandbox.add_fault(SEND, 1, fault);
+            }
+            Event::TokenRefused => {
+                setup.sandbox.add_fault(TOKEN, 10_000, Fault::ErrCode(ErrCode::IP_NOT_ALLOWED));
+                setup.pass(7_300).await;
+            }
+            Event::Paused => {
+                assert_eq!(self.post("outbox/pause", &[], String::new()).await.status, 200);
+            }
+            Event::QuotaOver => {
+                let fault = Fault::ErrCode(ErrCode::DAILY_QUOTA);
+                let used_up = self.before(Some(fault)).await;
+                assert_eq!(used_up.json()["errcode"], 45009, "{used_up:?}");
+            }
+            Event::TooFast => {
+                self.allow("oBefore");
+                assert_eq!(self.before(None).await.status, 200);
+            }
+            Event::GrantInUse => {
+                let grant = json!({"openid": "oUser", "template_id": "T", "scene": 1}).to_string();
+                let recorded = self.post("grants", &[("Idempotency-Key", "g")], grant).await;
+                assert_eq!(recorded.status, 201, "{recorded:?}");
+                let later = r#"{"send_at":"2030-01-01T00:00:00Z","#;
+                let queued = message("oUser", 1).replacen('{', later, 1);
+                assert_eq!(self.post("outbox", &[], queued).await.status, 202);
+            }
+            Event::LedgerDownBefore => ledger.fail(test_ledger::Fault::Away),
+            Event::LedgerDownAfter => {
+                self.allow("oUser");
+                ledger.fail(test_ledger::Fault::NoSettle);
+            }
+            Event::Unknown => {
+                setup.sandbox.add_fault(SEND, 1, Fault::ResetAfterApply);
+            }
+            Event::OtherInFlight | Event::ClientAtItsLimit => {
+                setup.sandbox.add_fault(SEND, 1, Fault::Hang);
+            }
+            Event::Invalid | Event::NoGrant => {}
+        }
+    }
+
+    fn message(event: Event) -> String {
+        let title = if event == Event::Invalid { "A title of more than 15 characters" } else { "Parcel" };
+        message("oUser", 1).replace("Parcel", title)
+    }
+
+    async fn v1(&self, body: String) -> TestResponse {
+        self.setup.ask("POST", "/v1/apps/wx2/messages", Some(&key('a')), body).await
+    }
+
+    async fn weixin(&self, body: String) -> TestResponse {
+        self.setup.ask("POST", &format!("{SEND}?access_token={}", self.token), None, body).await
+    }
+
+    /// Sends the message, after another one whose response never comes if the event is a limit.
+    async fn send(&self, event: Event, over_v1: bool) -> TestResponse {
+        let one = async |body: String| match over_v1 {
+            true => self.v1(body).await,
+            false => self.weixin(body).await,
+        };
+        let is_limit = matches!(event, Event::OtherInFlight | Event::ClientAtItsLimit);
+        let sending = async {
+            while is_limit && self.setup.seen(SEND) == 0 {
+                tokio::task::yield_now().await;
+            }
+            one(Self::message(event)).await
+        };
+        match is_limit {
+            true => {
+                let both = async { tokio::join!(one(message("oBefore", 1)), sending) };
+                self.setup.meanwhile(both).await.1
+            }
+            false => self.setup.meanwhile(sending).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_event_has_its_response_in_the_v1_api() {
+    for (event, status, kind, _) in TABLE {
+        let app = App::start(event).await;
+        let response = app.send(event, true).await;
+        assert_eq!(response.status, status, "{event:?}: {response:?}");
+        let result = response.json();
+        let outcome = match status {
+            200 => "sent",
+            422 if kind == "refused" => "refused",
+            422 => "invalid",
+            504 => "maybe_sent",
+            _ => "not_sent",
+        };
+        if status != 200 {
+            assert_eq!(response.kind(), kind, "{event:?}");
+        }
+        // A request that is refused before its body is read has no result.
+        if !matches!(event, Event::OtherInFlight | Event::ClientAtItsLimit) {
+            assert_eq!(result["outcome"], outcome, "{event:?}: {result}");
+        }
+        let can_try_again = matches!(status, 429 | 503);
+        assert_eq!(response.headers.contains_key("retry-after"), can_try_again, "{event:?}");
+        match event {
+            Event::TokenRefused => {
+                assert_eq!((&result["stage"], &result["errcode"]), (&json!("token"), &json!(40164)));
+                assert_eq!(result["remedy"], "allow_ip");
+            }
+            Event::GrantInUse | Event::NoGrant => {
+                assert_eq!((&result["stage"], &result["remedy"]), (&json!("grant"), &json!("stop")));
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_event_has_its_errcode_in_the_weixin_compatible_api() {
+    for (event, _, _, errcode) in TABLE {
+        let app = App::start(event).await;
+        let response = app.send(event, false).await;
+        assert_eq!(response.errcode(), errcode, "{event:?}: {response:?}");
+        let json = response.json();
+        let text = json["errmsg"].as_str().unwrap();
+        match event {
+            Event::GrantInUse | Event::NoGrant => assert!(text.starts_with("wxsub:"), "{text}"),
+            Event::Refused => assert!(!text.starts_with("wxsub:"), "{text}"),
+            Event::TokenRefused => assert!(text.contains("40164") && text.contains("allow_ip"), "{text}"),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_posted_when_the_response_says_not_sent() {
+    for (event, status, ..) in TABLE {
+        if !matches!(status, 409 | 429 | 503) {
+            continue;
+        }
+        for over_v1 in [true, false] {
+            let app = App::start(event).await;
+            let before = app.setup.seen(SEND);
+            app.send(event, over_v1).await;
+            let is_limit = matches!(event, Event::OtherInFlight | Event::ClientAtItsLimit);
+            assert_eq!(app.setup.seen(SEND) - before, u64::from(is_limit), "{event:?}, v1: {over_v1}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn stop_cuts_the_worker_and_leaves_the_queue() {
+    let (setup, _ledger) =
+        Setup::with_ledger(&format!("concurrency = 1\n{}[limits]\ndrain_s = 1\n", ledger_config())).await;
+    let app = "/v1/apps/wx2/outbox";
+    setup.get("/v1/apps/wx2/access_token", &key('a')).await;
+    setup.sandbox.add_fault(SEND, 1, Fault::Hang);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = setup.server.clone();
+    let serving =
+        tokio::spawn(async move { server.serve(listener, None, async { drop(stopped.await) }).await });
+    let mut ids = Vec::new();
+    for openid in ["oOne", "oTwo"] {
+        let queued = setup.ask("POST", app, Some(&key('a')), message(openid, 1)).await;
+        ids.push(queued.json()["id"].as_str().unwrap().to_owned());
+    }
+    let posted = async {
+        while setup.seen(SEND) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    setup.meanwhile(posted).await;
+    stop.send(()).unwrap();
+    assert_eq!(setup.meanwhile(serving).await.unwrap(), 1, "one message was cut");
+    let state = async |id: &str| -> Value {
+        setup.get(&format!("{app}/{id}"), &key('a')).await.json()["state"].clone()
+    };
+    let mut states = [state(&ids[0]).await, state(&ids[1]).await];
+    states.sort_by_key(ToString::to_string);
+    assert_eq!(states, ["attempting", "queued"]);
+    setup.pass(30).await;
+    assert_eq!(setup.seen(SEND), 1);
+}
+
+#[tokio::test]
+async fn messages_of_an_app_that_a_reload_removes_wait_until_it_is_back() {
+    let (setup, _ledger) = Setup::with_ledger(&ledger_config()).await;
+    let app = "/v1/apps/wx2/outbox";
+    assert_eq!(setup.ask("POST", &format!("{app}/pause"), Some(&key('a')), "").await.status, 200);
+    let queued = setup.ask("POST", app, Some(&key('a')), message("oUser", 1)).await;
+    let path = format!("{app}/{}", queued.json()["id"].as_str().unwrap());
+    let (only_first, second) = APPS.split_once("[[apps]]\nappid = \"wx2\"").unwrap();
+    assert!(second.contains("api_base"));
+    let text = format!("audit = \"off\"\n{only_first}{}", ledger_config());
+    let (without, _) = Config::read(&text, |_| Some(SECRET.to_owned())).unwrap();
+    setup.server.reload(&without).unwrap();
+    let gone = setup.get(&path, &key('a')).await;
+    assert_eq!((gone.status, gone.kind().as_str()), (404, "not_found"));
+    setup.pass(10).await;
+    setup.server.reload(&config(&ledger_config())).unwrap();
+    assert_eq!(setup.get(&path, &key('a')).await.json()["waiting_for"], "paused");
+    assert_eq!(setup.ask("POST", &format!("{app}/resume"), Some(&key('a')), "").await.status, 200);
+    let consent = ConsentAction::Confirm { openid: "oUser".parse().unwrap() };
+    setup.sandbox.consent(ConsentRequest::new("wx2", "T", 1).unwrap(), consent).unwrap();
+    setup.meanwhile(setup.until_state(&path, "sent")).await;
+}
