@@ -189,7 +189,7 @@ pub(crate) struct ServerConfig {
 
 impl ServerConfig {
     /// Reads the settings from the flag and the environment.
-    fn read(appid_flag: Option<&str>, usage: &mut UsageErrors) -> Option<Self> {
+    pub(crate) fn read(appid_flag: Option<&str>, usage: &mut UsageErrors) -> Option<Self> {
         let appid = appid(appid_flag, usage);
         let access = ServerAccess::read(usage);
         Some(Self { appid: appid?, server: access?.server })

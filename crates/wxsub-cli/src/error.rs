@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use wxsub_api::SendStatus;
+use wxsub_api::{SendResult, SendStage, SendStatus};
 use wxsub_proto::{ValidationError, ValidationErrorKind};
 
 use crate::{console, language};
@@ -46,16 +46,17 @@ impl Display for CliError {
 }
 
 /// Exit status of a command. The number is the exit code. A batch exits with the largest status of its lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum ExitStatus {
     /// Success.
+    #[default]
     Success = 0,
     /// A bug or an unexpected error.
     Unexpected = 1,
     /// Wrong usage, invalid input, or a rejected callback.
     Usage = 2,
-    /// Weixin responded with an error code, or the user cancelled.
+    /// Weixin responded with an error code, the user cancelled, or the rules for grants and messages do not allow it.
     Refused = 3,
     /// Certainly not sent, also if Weixin refused the token call: safe to try again.
     NotSent = 4,
@@ -63,14 +64,15 @@ pub(crate) enum ExitStatus {
     MaybeSent = 5,
 }
 
-impl From<SendStatus> for ExitStatus {
-    fn from(status: SendStatus) -> Self {
-        match status {
-            SendStatus::Sent => Self::Success,
-            SendStatus::Invalid => Self::Usage,
-            SendStatus::Refused => Self::Refused,
-            SendStatus::NotSent => Self::NotSent,
-            SendStatus::MaybeSent => Self::MaybeSent,
+impl From<&SendResult> for ExitStatus {
+    fn from(result: &SendResult) -> Self {
+        match (result.outcome, result.stage) {
+            (SendStatus::Sent, _) => Self::Success,
+            (SendStatus::Invalid, _) => Self::Usage,
+            // The rules do not allow it, so trying again does not help.
+            (SendStatus::Refused, _) | (SendStatus::NotSent, Some(SendStage::Grant)) => Self::Refused,
+            (SendStatus::NotSent, _) => Self::NotSent,
+            (SendStatus::MaybeSent, _) => Self::MaybeSent,
         }
     }
 }

@@ -18,9 +18,9 @@ use wxsub_sqlite::{OpenError, SqliteLedger, SqliteOptions};
 use crate::environment::LEDGER_PASSWORD_FILE;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::{localized, shown};
-use crate::{backend, console, environment};
+use crate::{console, environment};
 
-/// The ledger and the app that a command is about.
+/// The ledger and the app of a worker.
 #[derive(Debug, Args)]
 pub(crate) struct LedgerFlags {
     /// The ledger: a SQLite file, or postgres://USER@HOST/DATABASE
@@ -32,22 +32,6 @@ pub(crate) struct LedgerFlags {
 }
 
 impl LedgerFlags {
-    /// The app.
-    pub(crate) fn appid(&self) -> Result<AppId, CliError> {
-        let mut usage = UsageErrors::default();
-        let appid = backend::appid(self.appid.as_deref(), &mut usage);
-        usage.finish(appid)
-    }
-
-    /// Opens the ledger to read, also while another process writes.
-    pub(crate) async fn read(&self) -> Result<OpenLedger, CliError> {
-        if let Some(url) = postgres_url(&self.outbox) {
-            return connect(url, false).await;
-        }
-        let ledger = SqliteLedger::open_read_only(&self.outbox).await;
-        ledger.map(OpenLedger::Sqlite).map_err(|error| open_error(&error))
-    }
-
     /// Opens the ledger to write: a file for this process alone.
     pub(crate) async fn write(&self) -> Result<OpenLedger, CliError> {
         open_existing(&self.outbox).await
@@ -145,13 +129,7 @@ async fn connect(url: &str, migrate: bool) -> Result<OpenLedger, CliError> {
 
 /// The error for a database that cannot be used.
 pub(crate) fn connect_error(error: &ConnectError) -> CliError {
-    let exit = match error {
-        ConnectError::Unreachable { .. }
-        | ConnectError::TooManyConnections { .. }
-        | ConnectError::ReadOnly { .. }
-        | ConnectError::Database { .. } => ExitStatus::NotSent,
-        _ => ExitStatus::Usage,
-    };
+    let exit = if error.is_transient() { ExitStatus::NotSent } else { ExitStatus::Usage };
     CliError::new(exit, shown(&error.localized()))
 }
 
@@ -160,6 +138,15 @@ pub(crate) fn options() -> Result<SqliteOptions, CliError> {
     let mut usage = UsageErrors::default();
     let wait = environment::ledger_wait(&mut usage);
     Ok(SqliteOptions::new().lock_timeout(usage.finish(wait)?))
+}
+
+/// Opens a ledger to read, also while another process writes.
+pub(crate) async fn open_to_read(path: &Path) -> Result<OpenLedger, CliError> {
+    if let Some(url) = postgres_url(path) {
+        return connect(url, false).await;
+    }
+    let ledger = SqliteLedger::open_read_only(path).await;
+    ledger.map(OpenLedger::Sqlite).map_err(|error| open_error(&error))
 }
 
 /// Opens a ledger to write, and makes it if there is none.

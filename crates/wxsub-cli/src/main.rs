@@ -15,6 +15,7 @@ mod language;
 mod ledger_file;
 mod line_checker;
 mod logs;
+mod outbox_access;
 mod output;
 mod shell;
 

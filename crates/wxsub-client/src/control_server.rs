@@ -248,8 +248,11 @@ impl ControlServer {
         let request = http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
-            .header(AUTHORIZATION, bearer)
-            .header(CONTENT_TYPE, "application/json");
+            .header(AUTHORIZATION, bearer);
+        let request = match headers.iter().any(|(name, _)| name == CONTENT_TYPE) {
+            true => request,
+            false => request.header(CONTENT_TYPE, "application/json"),
+        };
         let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value));
         let request = request
             .body(Bytes::from(body))

@@ -32,9 +32,9 @@ mod outbox;
 
 pub use control_server::ControlServer;
 pub use error::{ControlServerError, ControlServerSendError};
-pub use outbox::{MessageFilter, Schedule};
+pub use outbox::{MessageFilter, OutboxLine, Schedule};
 pub use wxsub_api::{
-    ApiKey, AppError, AppHealth, AppList, AppStatus, FieldError, IssuedConsent, NewConsent, NewGrant,
-    Problem, ProblemKind, SendResult, SendStatus, ServerProblem,
+    ApiKey, AppError, AppHealth, AppList, AppStatus, FieldError, IssuedConsent, LineResult, NewConsent,
+    NewGrant, Problem, ProblemKind, SendResult, SendStatus, ServerProblem,
 };
 pub use wxsub_outbox::{id, idempotency, state, view};

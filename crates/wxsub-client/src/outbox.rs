@@ -1,9 +1,10 @@
 //! Consents, grants and the outbox of the control server.
 
 use bytes::Bytes;
-use http::header::{HeaderValue, IF_MATCH};
+use futures_util::stream::{self, Stream, TryStreamExt};
+use http::header::{CONTENT_TYPE, HeaderValue, IF_MATCH};
 use serde_json::{Map, Value};
-use wxsub_api::{DecisionRequest, IssuedConsent, NewConsent, NewGrant, PauseRequest, path};
+use wxsub_api::{DecisionRequest, IssuedConsent, LineResult, NewConsent, NewGrant, PauseRequest, path};
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::rfc3339;
 use wxsub_outbox::id::{GrantId, MessageId};
@@ -16,6 +17,9 @@ use wxsub_proto::{AppId, Message, OpenId};
 use crate::control_server::{json, key_header, parse};
 use crate::{ControlServer, ControlServerError};
 
+/// The media type of many messages, one a line.
+const LINES: &str = "application/x-ndjson";
+
 /// When a queued message is sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a caller sets each of them")]
@@ -26,6 +30,18 @@ pub struct Schedule {
     pub expires_at: Option<UnixMillis>,
     /// Which of the due messages goes first. `normal` unless given.
     pub priority: Option<Priority>,
+}
+
+/// One of many messages to queue.
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::exhaustive_structs, reason = "a caller sets each of them")]
+pub struct OutboxLine<'a> {
+    /// The message.
+    pub message: &'a Message,
+    /// When it is sent.
+    pub schedule: Schedule,
+    /// Its idempotency key.
+    pub key: &'a IdempotencyKey,
 }
 
 /// Which messages to list.
@@ -117,14 +133,42 @@ impl ControlServer {
         schedule: Schedule,
         key: Option<&IdempotencyKey>,
     ) -> Result<MessageView, ControlServerError> {
-        let mut body: Map<String, Value> = serde_json::from_slice(&message.to_json()).unwrap_or_default();
-        let Schedule { send_at, expires_at, priority } = schedule;
-        let times = [("send_at", send_at), ("expires_at", expires_at)];
-        let times = times.into_iter().filter_map(|(name, at)| Some((name, rfc3339::format(at?))));
-        let priority = priority.map(|priority| ("priority", priority.as_str().to_owned()));
-        body.extend(times.chain(priority).map(|(name, text)| (name.to_owned(), text.into())));
         let path = fill(path::OUTBOX, appid, None);
-        parse(&self.call(http::Method::POST, &path, json(&body)?, &key_header(key)).await?)
+        let body = json(&members(message, schedule))?;
+        parse(&self.call(http::Method::POST, &path, body, &key_header(key)).await?)
+    }
+
+    /// Queues up to 1000 messages, at most 1 MiB of them. Gives the result of each line, in their order: a line that is not
+    /// recorded does not stop the others. The key of the client needs the scope `outbox:write`.
+    ///
+    /// # Errors
+    /// [`ControlServerError`] if the server took none of them. If
+    /// [`may_have_taken_effect`](ControlServerError::may_have_taken_effect) is true, it may have taken some: repeat the call
+    /// with the same idempotency keys.
+    ///
+    /// # Cancel safety
+    /// Some messages may have been recorded: repeat the call with the same idempotency keys.
+    pub async fn enqueue_lines(
+        &self,
+        appid: &AppId,
+        lines: &[OutboxLine<'_>],
+    ) -> Result<Vec<LineResult<MessageView>>, ControlServerError> {
+        let mut body = Vec::new();
+        for OutboxLine { message, schedule, key } in lines {
+            let mut line = members(message, *schedule);
+            line.insert("idempotency_key".to_owned(), key.as_str().into());
+            body.append(&mut json(&line)?);
+            body.push(b'\n');
+        }
+        let (path, media_type) = (fill(path::OUTBOX, appid, None), HeaderValue::from_static(LINES));
+        let response = self.call(http::Method::POST, &path, body, &[(CONTENT_TYPE, media_type)]).await?;
+        if response.status != 200 {
+            return Err(ControlServerError::problem(&response));
+        }
+        let results = response.body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let results: Result<Vec<_>, _> = results.map(serde_json::from_slice).collect();
+        let results = results.ok().filter(|results: &Vec<_>| results.len() == lines.len());
+        results.ok_or(ControlServerError::InvalidResponse { status: response.status })
     }
 
     /// Lists a page of messages, oldest first. The key needs the scope `outbox:read`.
@@ -151,6 +195,22 @@ impl ControlServer {
         let query = pairs.collect::<Vec<_>>().join("&");
         let path = format!("{}?{query}", fill(path::OUTBOX, appid, None));
         parse(&self.call(http::Method::GET, &path, Vec::new(), &[]).await?)
+    }
+
+    /// Lists all messages, oldest first, page by page. `limit` of the filter is the size of a page. The key needs the scope
+    /// `outbox:read`.
+    pub fn all_messages<'a>(
+        &'a self,
+        appid: &'a AppId,
+        filter: MessageFilter,
+    ) -> impl Stream<Item = Result<MessageView, ControlServerError>> + 'a {
+        let pages = stream::try_unfold(Some(filter), move |filter| async move {
+            let Some(filter) = filter else { return Ok(None) };
+            let page = self.messages(appid, &filter).await?;
+            let next = page.next.map(|after| MessageFilter { after: Some(after), ..filter });
+            Ok(Some((stream::iter(page.messages.into_iter().map(Ok)), next)))
+        });
+        pages.try_flatten()
     }
 
     /// Shows one message with its history. The key needs the scope `outbox:read`.
@@ -222,6 +282,17 @@ impl ControlServer {
     pub async fn resume(&self, appid: &AppId) -> Result<AppView, ControlServerError> {
         parse(&self.call(http::Method::POST, &fill(path::RESUME, appid, None), Vec::new(), &[]).await?)
     }
+}
+
+/// A message and its schedule, as the server reads them.
+fn members(message: &Message, schedule: Schedule) -> Map<String, Value> {
+    let mut members: Map<String, Value> = serde_json::from_slice(&message.to_json()).unwrap_or_default();
+    let Schedule { send_at, expires_at, priority } = schedule;
+    let times = [("send_at", send_at), ("expires_at", expires_at)];
+    let times = times.into_iter().filter_map(|(name, at)| Some((name, rfc3339::format(at?))));
+    let priority = priority.map(|priority| ("priority", priority.as_str().to_owned()));
+    members.extend(times.chain(priority).map(|(name, text)| (name.to_owned(), text.into())));
+    members
 }
 
 /// The path of a template.

@@ -12,7 +12,7 @@ use crate::app::StoredApp;
 use crate::grant::{Consent, StoredGrant};
 use crate::id::{GrantId, MessageId};
 use crate::idempotency::IdempotencyKey;
-use crate::message::{StoredEvent, StoredMessage};
+use crate::message::{DECISION_DELAY, RESTORED_DECISION_DELAY, StoredEvent, StoredMessage};
 use crate::state::{Decision, EventKind, GrantState, MessageState, Reason, Stage, WaitingFor};
 
 /// A message, as it is shown. It has no content.
@@ -250,6 +250,28 @@ impl MessageView {
         }
     }
 
+    /// Whether it may have been sent and waits for a decision.
+    #[must_use]
+    pub fn is_undecided(&self) -> bool {
+        self.state == MessageState::MaybeSent && self.decision.is_none()
+    }
+
+    /// When this last happened to it, if its history is given.
+    #[must_use]
+    pub fn last_event(&self, kind: EventKind) -> Option<&EventView> {
+        self.events.as_ref()?.iter().rfind(|event| event.event == kind)
+    }
+
+    /// From when on it can be decided, by its history.
+    #[must_use]
+    pub fn decidable_at(&self) -> UnixMillis {
+        match (self.last_event(EventKind::Restored), self.attempted_at) {
+            (Some(restored), _) => restored.at + RESTORED_DECISION_DELAY,
+            (None, Some(attempted)) => attempted + DECISION_DELAY,
+            (None, None) => UnixMillis::default(),
+        }
+    }
+
     /// With its history.
     #[must_use]
     pub fn with_events(self, events: &[StoredEvent]) -> Self {
@@ -261,8 +283,14 @@ impl MessageList {
     /// A page of messages of one app. `limit` is how many were asked for: a full page may have a next one.
     #[must_use]
     pub fn new(messages: &[StoredMessage], app: &StoredApp, limit: usize, now: UnixMillis) -> Self {
+        Self::of(messages.iter().map(|message| MessageView::new(message, app, now)).collect(), limit)
+    }
+
+    /// A page of these messages.
+    #[must_use]
+    pub fn of(messages: Vec<MessageView>, limit: usize) -> Self {
         let next = messages.last().filter(|_| messages.len() >= limit).map(|message| message.id);
-        Self { messages: messages.iter().map(|message| MessageView::new(message, app, now)).collect(), next }
+        Self { messages, next }
     }
 }
 

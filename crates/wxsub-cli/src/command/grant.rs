@@ -1,10 +1,12 @@
-//! `wxsub grant`: the consents of a ledger.
+//! `wxsub grant`: the consents of a ledger, or of a control server.
 
 mod import;
 mod record;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use wxsub_api::ProblemKind;
+use wxsub_client::ControlServerError;
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::rfc3339;
 use wxsub_outbox::id::GrantId;
@@ -13,13 +15,15 @@ use wxsub_outbox::state::GrantState;
 use wxsub_outbox::view::GrantView;
 use wxsub_proto::OpenId;
 
+use crate::backend::ServerConfig;
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::localized;
-use crate::ledger_file::{LedgerFlags, commit, ledger_error, unexpected};
+use crate::ledger_file::{commit, ledger_error, unexpected};
+use crate::outbox_access::{OutboxAccess, OutboxFlags, needs_ledger, outbox_server_error};
 use crate::output::Output;
 
-/// Record, list and void the consents of a ledger.
+/// Record, list and void the consents of a ledger, or of the control server of WXSUB_SERVER and WXSUB_KEY.
 #[derive(Debug, Args)]
 pub(crate) struct Grant {
     #[command(subcommand)]
@@ -50,7 +54,7 @@ impl Grant {
 #[derive(Debug, Args)]
 struct List {
     #[command(flatten)]
-    ledger: LedgerFlags,
+    outbox: OutboxFlags,
     /// OpenID of the user
     #[arg(long, value_name = "OPENID", allow_hyphen_values = true, required_unless_present = "state")]
     to: Option<String>,
@@ -78,19 +82,19 @@ impl List {
         let mut usage = UsageErrors::default();
         let openid: Option<OpenId> = usage.optional("--to", self.to.as_deref());
         let openid = usage.finish(Some(openid))?;
-        let appid = self.ledger.appid()?;
-        let ledger = self.ledger.read().await?;
-        let grants = match (openid, self.state) {
-            (Some(openid), _) => ledger.grants(&appid, &openid).await,
-            (None, Some(state)) => {
+        let appid = self.outbox.appid()?;
+        let access = self.outbox.read().await?;
+        let grants = match (openid, self.state, &access) {
+            (Some(openid), ..) => access.grants(&appid, &openid).await?,
+            (None, Some(_), OutboxAccess::Server(_)) => return Err(needs_ledger("--state")),
+            (None, Some(state), OutboxAccess::Ledger(ledger)) => {
                 let limit =
                     self.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-                ledger.grants_in_state(&appid, state, self.after, limit).await
+                let grants = ledger.grants_in_state(&appid, state, self.after, limit).await;
+                grants.map_err(|error| ledger_error(&error))?.iter().map(GrantView::from).collect()
             }
-            (None, None) => Ok(Vec::new()),
+            (None, None, _) => Vec::new(),
         };
-        let grants = grants.map_err(|error| ledger_error(&error))?;
-        let grants: Vec<_> = grants.iter().map(GrantView::from).collect();
         let mut output = Output::new();
         if self.json {
             output.json(&GrantList { grants });
@@ -120,28 +124,40 @@ impl List {
 struct Void {
     /// Id of the grant
     id: GrantId,
-    /// The ledger: a SQLite file
-    #[arg(long, value_name = "LEDGER")]
-    outbox: std::path::PathBuf,
+    #[command(flatten)]
+    outbox: OutboxFlags,
 }
 
 impl Void {
     async fn run(self) -> Result<ExitStatus, CliError> {
-        let ledger = LedgerFlags { outbox: self.outbox, appid: None }.write().await?;
-        match commit(&*ledger, Change::VoidGrant { grant: self.id, appid: None }).await? {
-            Applied::Grant(Some(_)) => {
-                console::note("void");
-                Ok(ExitStatus::Success)
+        let is_void = match self.outbox.write().await? {
+            OutboxAccess::Ledger(ledger) => {
+                match commit(&*ledger, Change::VoidGrant { grant: self.id, appid: None }).await? {
+                    Applied::Grant(void) => void.is_some(),
+                    other => return Err(unexpected(&other)),
+                }
             }
-            Applied::Grant(None) => {
-                let text = localized!(
-                    "the grant was not voided: there is none with this id, or a message has it or used it; look at \
-                     `wxsub grant list`",
-                    "没有作废授权：没有这个 id 的授权，或有消息占用或已使用它；请查看 `wxsub grant list`"
-                );
-                Err(CliError::new(ExitStatus::Refused, text))
+            OutboxAccess::Server(ServerConfig { appid, server }) => {
+                match server.void_grant(&appid, self.id).await {
+                    Ok(()) => true,
+                    Err(ControlServerError::Problem { problem: Some(problem), .. })
+                        if problem.kind == ProblemKind::NotFound =>
+                    {
+                        false
+                    }
+                    Err(error) => return Err(outbox_server_error(&error)),
+                }
             }
-            other => Err(unexpected(&other)),
+        };
+        if is_void {
+            console::note("void");
+            return Ok(ExitStatus::Success);
         }
+        let text = localized!(
+            "the grant was not voided: there is none with this id, or a message has it or used it; look at \
+             `wxsub grant list`",
+            "没有作废授权：没有这个 id 的授权，或有消息占用或已使用它；请查看 `wxsub grant list`"
+        );
+        Err(CliError::new(ExitStatus::Refused, text))
     }
 }

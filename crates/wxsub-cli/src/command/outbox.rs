@@ -1,4 +1,4 @@
-//! `wxsub outbox`: the messages of a ledger.
+//! `wxsub outbox`: the messages of a ledger, or of a control server.
 
 mod add;
 mod decide;
@@ -11,14 +11,17 @@ use wxsub_outbox::OutboxError;
 use wxsub_outbox::id::MessageId;
 use wxsub_outbox::ledger::{Applied, Change, NotCancelled};
 
+use crate::backend::ServerConfig;
 use crate::console;
 use crate::error::{CliError, ExitStatus};
 use crate::language::shown;
-use crate::ledger_file::{LedgerFlags, commit, operator, unexpected};
+use crate::ledger_file::{commit, operator, unexpected};
+use crate::outbox_access::{OutboxAccess, OutboxFlags, outbox_server_error};
 
-/// Record, show, decide and send the messages of a ledger.
+/// Record, show, decide and send the messages of a ledger, or of a control server.
 ///
-/// `list` and `show` read beside a process that writes. The other commands need the ledger for themselves.
+/// `list` and `show` read a ledger beside a process that writes. The other commands need the file for themselves. Without --outbox, the
+/// commands ask the control server of WXSUB_SERVER and WXSUB_KEY; `run` needs --outbox.
 #[derive(Debug, Args)]
 pub(crate) struct Outbox {
     #[command(subcommand)]
@@ -59,12 +62,19 @@ struct Cancel {
     /// Id of the message
     id: MessageId,
     #[command(flatten)]
-    ledger: LedgerFlags,
+    outbox: OutboxFlags,
 }
 
 impl Cancel {
     async fn run(self) -> Result<ExitStatus, CliError> {
-        let ledger = self.ledger.write().await?;
+        let ledger = match self.outbox.write().await? {
+            OutboxAccess::Ledger(ledger) => ledger,
+            OutboxAccess::Server(ServerConfig { appid, server }) => {
+                server.cancel(&appid, self.id).await.map_err(|error| outbox_server_error(&error))?;
+                console::note("cancelled");
+                return Ok(ExitStatus::Success);
+            }
+        };
         match commit(&*ledger, Change::Cancel { message: self.id, by: operator() }).await? {
             Applied::Cancelled(Ok(_)) => {
                 console::note("cancelled");
@@ -90,14 +100,21 @@ struct Pause {
     #[arg(long, value_name = "TEXT", default_value = "")]
     note: String,
     #[command(flatten)]
-    ledger: LedgerFlags,
+    outbox: OutboxFlags,
 }
 
 impl Pause {
     async fn run(self) -> Result<ExitStatus, CliError> {
-        let appid = self.ledger.appid()?;
-        let ledger = self.ledger.write().await?;
-        commit(&*ledger, Change::Pause { appid, by: operator(), note: self.note }).await?;
+        let appid = self.outbox.appid()?;
+        match self.outbox.write().await? {
+            OutboxAccess::Ledger(ledger) => {
+                commit(&*ledger, Change::Pause { appid, by: operator(), note: self.note }).await?;
+            }
+            OutboxAccess::Server(ServerConfig { server, .. }) => {
+                let paused = server.pause(&appid, &self.note).await;
+                paused.map_err(|error| outbox_server_error(&error))?;
+            }
+        }
         console::note("paused");
         Ok(ExitStatus::Success)
     }
@@ -107,14 +124,20 @@ impl Pause {
 #[derive(Debug, Args)]
 struct Resume {
     #[command(flatten)]
-    ledger: LedgerFlags,
+    outbox: OutboxFlags,
 }
 
 impl Resume {
     async fn run(self) -> Result<ExitStatus, CliError> {
-        let appid = self.ledger.appid()?;
-        let ledger = self.ledger.write().await?;
-        commit(&*ledger, Change::Resume(appid)).await?;
+        let appid = self.outbox.appid()?;
+        match self.outbox.write().await? {
+            OutboxAccess::Ledger(ledger) => {
+                commit(&*ledger, Change::Resume(appid)).await?;
+            }
+            OutboxAccess::Server(ServerConfig { server, .. }) => {
+                server.resume(&appid).await.map_err(|error| outbox_server_error(&error))?;
+            }
+        }
         console::note("resumed");
         Ok(ExitStatus::Success)
     }

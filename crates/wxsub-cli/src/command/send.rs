@@ -262,7 +262,7 @@ impl Send {
             (false, SendStatus::Sent) => output.line("sent"),
             (false, _) => {}
         }
-        match output.end(result.outcome.into()) {
+        match output.end(result.into()) {
             // The message was sent, but the output was not written.
             ExitStatus::Unexpected if result.outcome == SendStatus::Sent => ExitStatus::MaybeSent,
             exit => exit,

@@ -30,6 +30,7 @@ mod send_file;
 mod send_one;
 mod serve;
 mod served;
+mod served_outbox;
 mod settings;
 mod status;
 mod token;

@@ -1,10 +1,12 @@
 //! The typed client against the routes of the server.
 
+use futures_util::StreamExt;
 use wxsub_core::proto::{AppId, Grant, Message};
+use wxsub_hyper::client::idempotency::IdempotencyKey;
 use wxsub_hyper::client::state::{Decision, MessageState};
 use wxsub_hyper::client::view::ConsentOutcome;
 use wxsub_hyper::client::{
-    ControlServerError, MessageFilter, NewConsent, NewGrant, ProblemKind, Schedule, SendStatus,
+    ControlServerError, MessageFilter, NewConsent, NewGrant, OutboxLine, ProblemKind, Schedule, SendStatus,
 };
 
 use super::outbox::ledger_config;
@@ -83,6 +85,32 @@ async fn every_request_of_the_ledger_has_a_typed_call() {
         (reused.result().outcome, kind(reused.error())),
         (SendStatus::NotSent, ProblemKind::KeyReused)
     );
+}
+
+#[tokio::test]
+async fn lines_have_a_result_each_and_pages_are_a_stream() {
+    let (setup, _ledger) = Setup::with_ledger(&ledger_config()).await;
+    let (server, app, schedule) = (setup.typed_client(), appid(), Schedule::default());
+    server.pause(&app, "").await.unwrap();
+    let users: Vec<_> = (0..7).map(|number| message(&format!("u{number}"))).collect();
+    let keys: Vec<IdempotencyKey> =
+        (0..7).map(|number| format!("k{}", number / 2).parse().unwrap()).collect();
+    let lines = users.iter().zip(&keys).map(|(message, key)| OutboxLine { message, schedule, key });
+    let results = server.enqueue_lines(&app, &lines.collect::<Vec<_>>()).await.unwrap();
+    let statuses: Vec<_> = results.iter().map(|result| (result.line, result.status)).collect();
+    assert_eq!(statuses, [(1, 202), (2, 422), (3, 202), (4, 422), (5, 202), (6, 422), (7, 202)]);
+    assert_eq!(results[1].problem.as_ref().unwrap().kind, ProblemKind::KeyReused);
+    let again = OutboxLine { message: &users[0], schedule, key: &keys[0] };
+    let again = server.enqueue_lines(&app, &[again]).await.unwrap();
+    assert_eq!((again[0].replayed, &again[0].message), (true, &results[0].message));
+    let listed = server.all_messages(&app, MessageFilter { limit: Some(2), ..MessageFilter::default() });
+    let listed: Vec<_> = listed.map(|message| message.unwrap().id).collect().await;
+    let recorded: Vec<_> = results.iter().filter_map(|result| Some(result.message.as_ref()?.id)).collect();
+    assert_eq!(listed, recorded);
+    let key = &keys[0];
+    let many = vec![OutboxLine { message: &users[0], schedule, key }; 1001];
+    let error = server.enqueue_lines(&app, &many).await.unwrap_err();
+    assert_eq!(kind(&error), ProblemKind::TooLarge);
 }
 
 #[tokio::test]

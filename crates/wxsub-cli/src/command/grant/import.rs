@@ -1,21 +1,26 @@
 //! `wxsub grant import`: records consents that a team has kept elsewhere.
 
 use std::io::BufReader;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
+use wxsub_api::NewGrant;
 use wxsub_outbox::grant::{Consent, Subject, nonce_of_name};
 use wxsub_outbox::id::IdGenerator;
+use wxsub_outbox::idempotency::{Fingerprint, IdempotencyKey};
 use wxsub_outbox::ledger::{Applied, Change, NewConsent};
-use wxsub_proto::{OpenId, Scene, TemplateId};
+use wxsub_outbox::view::ConsentOutcome;
+use wxsub_proto::{AppId, OpenId, Scene, TemplateId};
 
+use crate::backend::ServerConfig;
 use crate::console;
 use crate::error::{CliError, ExitStatus};
 use crate::input::{Input, LineReader, unreadable};
 use crate::language::localized;
-use crate::ledger_file::{LedgerFlags, ledger_error, now, open_or_create, unexpected};
+use crate::ledger_file::{ledger_error, now, open_or_create, unexpected};
+use crate::outbox_access::{OutboxFlags, OutboxPlace, outbox_server_error};
 
 /// How many consents one transaction records.
 const CHUNK: usize = 500;
@@ -30,7 +35,7 @@ pub(super) struct Import {
     #[arg(value_name = "F.jsonl")]
     file: PathBuf,
     #[command(flatten)]
-    ledger: LedgerFlags,
+    outbox: OutboxFlags,
 }
 
 #[derive(Deserialize)]
@@ -62,29 +67,12 @@ impl ImportedConsent {
 
 impl Import {
     pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
-        let (appid, ids) = (self.ledger.appid()?, IdGenerator::new(None));
-        let mut changes = Vec::new();
-        for consent in self.consents()? {
-            let name = consent.name();
-            let ImportedConsent { openid, template_id, scene, .. } = consent;
-            let subject = Subject { appid: appid.clone(), openid, template_id, scene };
-            let grant = ids.grant(now()).map_err(CliError::unexpected)?;
-            let nonce = Some(nonce_of_name(&appid, &name, now()));
-            changes.push(Change::RecordConsent(Box::new(NewConsent { grant, subject, nonce })));
-        }
-        let ledger = open_or_create(&self.ledger.outbox).await?;
-        let (mut recorded, mut known, mut absorbed) = (0, 0, 0);
-        for chunk in changes.chunks(CHUNK) {
-            let applied = ledger.commit(chunk.to_vec()).await.map_err(|error| ledger_error(&error))?;
-            for applied in applied {
-                match applied.map_err(|error| ledger_error(&error))? {
-                    Applied::Consent(Consent::Recorded(_)) => recorded += 1,
-                    Applied::Consent(Consent::AlreadyRecorded(_)) => known += 1,
-                    Applied::Consent(Consent::Absorbed(_)) => absorbed += 1,
-                    other => return Err(unexpected(&other)),
-                }
-            }
-        }
+        let (appid, consents) = (self.outbox.appid()?, self.consents()?);
+        let counts = match self.outbox.place()? {
+            OutboxPlace::Ledger(path) => record_in(path, &appid, consents).await?,
+            OutboxPlace::Server(access) => record_at(&access, consents).await?,
+        };
+        let Counts { recorded, known, absorbed } = counts;
         console::note(format_args!(
             "{recorded} recorded, {known} recorded before, {absorbed} add nothing to a grant that is not used yet"
         ));
@@ -109,4 +97,55 @@ impl Import {
         }
         if problems.is_empty() { Ok(consents) } else { Err(CliError::usage(problems)) }
     }
+}
+
+/// What became of the consents.
+#[derive(Default)]
+struct Counts {
+    recorded: u64,
+    known: u64,
+    absorbed: u64,
+}
+
+async fn record_in(path: &Path, appid: &AppId, consents: Vec<ImportedConsent>) -> Result<Counts, CliError> {
+    let (ids, mut changes) = (IdGenerator::new(None), Vec::new());
+    for consent in consents {
+        let name = consent.name();
+        let ImportedConsent { openid, template_id, scene, .. } = consent;
+        let subject = Subject { appid: appid.clone(), openid, template_id, scene };
+        let grant = ids.grant(now()).map_err(CliError::unexpected)?;
+        let nonce = Some(nonce_of_name(appid, &name, now()));
+        changes.push(Change::RecordConsent(Box::new(NewConsent { grant, subject, nonce })));
+    }
+    let (ledger, mut counts) = (open_or_create(path).await?, Counts::default());
+    for chunk in changes.chunks(CHUNK) {
+        let applied = ledger.commit(chunk.to_vec()).await.map_err(|error| ledger_error(&error))?;
+        for applied in applied {
+            match applied.map_err(|error| ledger_error(&error))? {
+                Applied::Consent(Consent::Recorded(_)) => counts.recorded += 1,
+                Applied::Consent(Consent::AlreadyRecorded(_)) => counts.known += 1,
+                Applied::Consent(Consent::Absorbed(_)) => counts.absorbed += 1,
+                other => return Err(unexpected(&other)),
+            }
+        }
+    }
+    Ok(counts)
+}
+
+/// One request for each, whose idempotency key is the name of the consent.
+async fn record_at(access: &ServerConfig, consents: Vec<ImportedConsent>) -> Result<Counts, CliError> {
+    let (ServerConfig { appid, server }, mut counts) = (access, Counts::default());
+    for consent in consents {
+        let key = Fingerprint::of_bytes(consent.name().as_bytes()).to_string();
+        let key = IdempotencyKey::new(key).map_err(CliError::unexpected)?;
+        let ImportedConsent { openid, template_id, scene, .. } = consent;
+        let grant = NewGrant::Verified { openid, template_id, scene };
+        let recorded = server.record_grant(appid, &grant, Some(&key)).await;
+        match recorded.map_err(|error| outbox_server_error(&error))?.outcome {
+            ConsentOutcome::Recorded => counts.recorded += 1,
+            ConsentOutcome::AlreadyRecorded => counts.known += 1,
+            ConsentOutcome::Absorbed | ConsentOutcome::Declined => counts.absorbed += 1,
+        }
+    }
+    Ok(counts)
 }

@@ -1,30 +1,37 @@
 //! `wxsub grant record`: records a consent.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
+use serde_json::Value;
+use wxsub_api::NewGrant;
 use wxsub_core::ConsentVerifier;
 use wxsub_core::consent::{Nonce, RejectReason, VerifiedConsent};
-use wxsub_outbox::grant::{Consent, Subject, nonce_of_name};
+use wxsub_outbox::grant::{Subject, nonce_of_name};
 use wxsub_outbox::id::IdGenerator;
+use wxsub_outbox::idempotency::IdempotencyKey;
 use wxsub_outbox::ledger::{Applied, Change, NewConsent};
-use wxsub_outbox::view::ConsentView;
+use wxsub_outbox::view::{ConsentOutcome, ConsentView};
 use wxsub_proto::{AppId, Grant, LocalizedText, OpenId, Scene, TemplateId};
 
 use super::super::consent::{parse_callback, read_signing_key, rejected};
+use crate::backend::ServerConfig;
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
-use crate::ledger_file::{LedgerFlags, commit, now, open_or_create, unexpected};
+use crate::language::localized;
+use crate::ledger_file::{commit, now, open_or_create, unexpected};
+use crate::outbox_access::{OutboxFlags, OutboxPlace, needs_ledger, outbox_server_error};
 use crate::output::Output;
 
 /// Record a consent, and print the id of its grant.
 ///
-/// With --callback, the callback is verified first. Without it, the caller has verified the consent.
+/// With --callback, the callback is verified first: with --signing-key-file, or by the control server with its own key. Without it,
+/// the caller has verified the consent.
 #[derive(Debug, Args)]
 pub(super) struct Record {
     #[command(flatten)]
-    ledger: LedgerFlags,
+    outbox: OutboxFlags,
     /// OpenID of the user
     #[arg(long, value_name = "OPENID", allow_hyphen_values = true)]
     to: Option<String>,
@@ -39,7 +46,7 @@ pub(super) struct Record {
     key: Option<String>,
     /// Callback to verify: a URL, a query string, JSON or key:value lines
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["to", "template", "scene", "key"])]
-    #[arg(requires_all = ["session", "signing_key_file"])]
+    #[arg(requires = "session")]
     callback: Option<String>,
     /// Session of the user for which the consent was requested
     #[arg(long, value_name = "S", requires = "callback", value_parser = NonEmptyStringValueParser::new())]
@@ -57,39 +64,83 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
-        let appid = self.ledger.appid()?;
-        let Some((grant, nonce)) = self.consent(&appid)? else {
-            console::note("the user cancelled; nothing was recorded");
-            return Ok(ExitStatus::Refused);
+        let appid = self.outbox.appid()?;
+        let view = match self.outbox.place()? {
+            OutboxPlace::Ledger(path) => self.record_in(path, appid).await?,
+            OutboxPlace::Server(access) => self.record_at(&access).await?,
         };
-        let id = IdGenerator::new(None).grant(now()).map_err(CliError::unexpected)?;
-        let consent = NewConsent { grant: id, subject: Subject::new(appid, &grant), nonce };
-        let ledger = open_or_create(&self.ledger.outbox).await?;
-        let consent = match commit(&*ledger, Change::RecordConsent(Box::new(consent))).await? {
-            Applied::Consent(consent) => consent,
-            other => return Err(unexpected(&other)),
-        };
-        let text = match consent {
-            Consent::Recorded(_) => "recorded",
-            Consent::AlreadyRecorded(_) => "recorded before; nothing new was recorded",
-            Consent::Absorbed(_) => "adds nothing: the grant is not used yet",
+        let text = match view.outcome {
+            ConsentOutcome::Recorded => "recorded",
+            ConsentOutcome::AlreadyRecorded => "recorded before; nothing new was recorded",
+            ConsentOutcome::Absorbed => "adds nothing: the grant is not used yet",
+            ConsentOutcome::Declined => {
+                console::note("the user cancelled; nothing was recorded");
+                return Ok(ExitStatus::Refused);
+            }
         };
         let mut output = Output::new();
         if self.json {
-            output.json(&ConsentView::from(Some(consent)));
+            output.json(&view);
         } else {
             console::note(text);
-            output.line(consent.grant());
+            view.grant.iter().for_each(|grant| output.line(grant));
         }
         Ok(output.end(ExitStatus::Success))
     }
 
+    async fn record_in(&self, ledger: &Path, appid: AppId) -> Result<ConsentView, CliError> {
+        // A consent that was declined makes no ledger.
+        let Some((grant, nonce)) = self.consent(&appid)? else { return Ok(ConsentView::from(None)) };
+        let id = IdGenerator::new(None).grant(now()).map_err(CliError::unexpected)?;
+        let consent = NewConsent { grant: id, subject: Subject::new(appid, &grant), nonce };
+        let ledger = open_or_create(ledger).await?;
+        match commit(&*ledger, Change::RecordConsent(Box::new(consent))).await? {
+            Applied::Consent(consent) => Ok(ConsentView::from(Some(consent))),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Has a control server record it, which verifies a callback.
+    async fn record_at(&self, access: &ServerConfig) -> Result<ConsentView, CliError> {
+        let ServerConfig { appid, server } = access;
+        if self.signing_key_file.is_some() || self.previous_key_file.is_some() {
+            return Err(needs_ledger("--signing-key-file, --previous-key-file"));
+        }
+        let (grant, key) = match (&self.callback, &self.session) {
+            (Some(callback), Some(session)) => {
+                let callback = Value::String(callback.clone());
+                (NewGrant::Callback { callback, session: session.clone() }, None)
+            }
+            _ => {
+                let (openid, template_id, scene) = self.subject()?;
+                (NewGrant::Verified { openid, template_id, scene }, Some(self.request_key()?))
+            }
+        };
+        let recorded = server.record_grant(appid, &grant, key.as_ref()).await;
+        recorded.map_err(|error| outbox_server_error(&error))
+    }
+
+    /// The idempotency key of the request. Without --key, each command records a consent of its own.
+    fn request_key(&self) -> Result<IdempotencyKey, CliError> {
+        let key = match &self.key {
+            Some(key) => key.clone(),
+            None => IdGenerator::new(None).grant(now()).map_err(CliError::unexpected)?.to_string(),
+        };
+        IdempotencyKey::new(key)
+            .map_err(|error| CliError::new(ExitStatus::Usage, format_args!("--key: {error}")))
+    }
+
     /// What the user consented to; `None` if the user cancelled.
     fn consent(&self, appid: &AppId) -> Result<Option<(Grant, Option<Nonce>)>, CliError> {
-        let (Some(callback), Some(session), Some(key)) =
-            (&self.callback, &self.session, &self.signing_key_file)
-        else {
+        let (Some(callback), Some(session)) = (&self.callback, &self.session) else {
             return self.verified_elsewhere(appid).map(Some);
+        };
+        let Some(key) = &self.signing_key_file else {
+            let text = localized!(
+                "--signing-key-file: is missing; name the file with the key that signed the request",
+                "--signing-key-file：未填写；请指定为授权请求签名的密钥文件"
+            );
+            return Err(CliError::new(ExitStatus::Usage, text));
         };
         let mut verifier = ConsentVerifier::new(appid.clone(), read_signing_key("--signing-key-file", key)?);
         if let Some(previous) = &self.previous_key_file {
@@ -103,14 +154,19 @@ impl Record {
     }
 
     fn verified_elsewhere(&self, appid: &AppId) -> Result<(Grant, Option<Nonce>), CliError> {
+        let (openid, template, scene) = self.subject()?;
+        let grant = Grant::assume_verified(openid, template, scene).map_err(CliError::unexpected)?;
+        let nonce = self.key.as_ref().map(|key| nonce_of_name(appid, &format!("key:{key}"), now()));
+        Ok((grant, nonce))
+    }
+
+    fn subject(&self) -> Result<(OpenId, TemplateId, Scene), CliError> {
         let mut usage = UsageErrors::default();
         let openid: Option<OpenId> = usage.required("--to", self.to.as_deref());
         let template: Option<TemplateId> = usage.required("--template", self.template.as_deref());
         let scene: Option<Scene> = usage.required("--scene", self.scene.as_deref());
         let ((openid, template), scene) = usage.finish(openid.zip(template).zip(scene))?;
-        let grant = Grant::assume_verified(openid, template, scene).map_err(CliError::unexpected)?;
-        let nonce = self.key.as_ref().map(|key| nonce_of_name(appid, &format!("key:{key}"), now()));
-        Ok((grant, nonce))
+        Ok((openid, template, scene))
     }
 }
 

@@ -1,6 +1,8 @@
 //! `wxsub outbox add`: records a message in the queue.
 
 use clap::Args;
+use wxsub_api::LineResult;
+use wxsub_client::{ControlServer, OutboxLine, Schedule};
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::rfc3339;
 use wxsub_outbox::id::IdGenerator;
@@ -8,20 +10,23 @@ use wxsub_outbox::idempotency::{Fingerprint, IdempotencyKey};
 use wxsub_outbox::ledger::{Applied, Change, KeyKind, NewKey, NewMessage, Recorded};
 use wxsub_outbox::state::Priority;
 use wxsub_outbox::view::MessageView;
+use wxsub_proto::redact::sanitize_line;
+use wxsub_proto::{AppId, Message};
 
 use super::super::send::MessageFlags;
-use crate::backend;
+use crate::backend::{self, ServerConfig};
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::localized;
-use crate::ledger_file::{LedgerFlags, commit, ledger_error, not_recorded, now, open_or_create, unexpected};
+use crate::ledger_file::{OpenLedger, commit, ledger_error, not_recorded, now, open_or_create, unexpected};
+use crate::outbox_access::{OutboxFlags, OutboxPlace, exit_of, needs_ledger, outbox_server_error};
 use crate::output::Output;
 
-/// Record a message in the queue, and print its id. `outbox run` sends it.
+/// Record a message in the queue, and print its id. `outbox run` or the control server sends it.
 #[derive(Debug, Args)]
 pub(super) struct Add {
     #[command(flatten)]
-    ledger: LedgerFlags,
+    outbox: OutboxFlags,
     /// Earliest time for the first attempt, such as 2026-06-01T12:00:00+08:00
     #[arg(long, value_name = "TIME", value_parser = rfc3339::parse)]
     send_at: Option<UnixMillis>,
@@ -47,7 +52,7 @@ pub(super) struct Add {
 impl Add {
     pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
         let mut usage = UsageErrors::default();
-        let appid = backend::appid(self.ledger.appid.as_deref(), &mut usage);
+        let appid = backend::appid(self.outbox.appid.as_deref(), &mut usage);
         let message = self.message.message(&mut usage)?;
         if self.expires_at.is_some_and(|end| self.send_at.is_some_and(|begin| end <= begin)) {
             usage.add(
@@ -59,8 +64,33 @@ impl Add {
             );
         }
         let (appid, body) = usage.finish(appid.zip(message))?;
-        let Self { send_at, expires_at, priority, require_grant, .. } = self;
-        let key = self.key.map(|key| NewKey {
+        let (message, is_replayed) = match self.outbox.place()? {
+            OutboxPlace::Ledger(path) => self.record(&open_or_create(path).await?, appid, body).await?,
+            OutboxPlace::Server(ServerConfig { appid, server }) => {
+                self.enqueue(&server, &appid, &body).await?
+            }
+        };
+        if is_replayed {
+            console::note("recorded before under this key; nothing new was recorded");
+        }
+        let mut output = Output::new();
+        if self.json {
+            output.json(&message);
+        } else {
+            output.line(message.id);
+        }
+        Ok(output.end(ExitStatus::Success))
+    }
+
+    /// Gives the message, and whether it was recorded before.
+    async fn record(
+        &self,
+        ledger: &OpenLedger,
+        appid: AppId,
+        body: Message,
+    ) -> Result<(MessageView, bool), CliError> {
+        let Self { send_at, expires_at, priority, require_grant, .. } = *self;
+        let key = self.key.clone().map(|key| NewKey {
             client: String::new(),
             key,
             fingerprint: Fingerprint::new("outbox", &body, send_at, expires_at, priority),
@@ -69,21 +99,43 @@ impl Add {
         let id = IdGenerator::new(None).message(now()).map_err(CliError::unexpected)?;
         let new =
             NewMessage { id, appid: appid.clone(), body, priority, send_at, expires_at, key, require_grant };
-        let ledger = open_or_create(&self.ledger.outbox).await?;
-        let recorded = match commit(&*ledger, Change::Enqueue(Box::new(new))).await? {
+        let recorded = match commit(&**ledger, Change::Enqueue(Box::new(new))).await? {
             Applied::Recorded(recorded) => recorded.map_err(|error| not_recorded(&error))?,
             other => return Err(unexpected(&other)),
         };
-        if matches!(recorded, Recorded::Replayed(_)) {
-            console::note("recorded before under this key; nothing new was recorded");
+        let app = ledger.app(&appid).await.map_err(|error| ledger_error(&error))?;
+        let is_replayed = matches!(recorded, Recorded::Replayed(_));
+        Ok((MessageView::new(recorded.message(), &app, now()), is_replayed))
+    }
+
+    /// The same at a control server.
+    async fn enqueue(
+        &self,
+        server: &ControlServer,
+        appid: &AppId,
+        message: &Message,
+    ) -> Result<(MessageView, bool), CliError> {
+        if self.require_grant {
+            return Err(needs_ledger("--require-grant"));
         }
-        let mut output = Output::new();
-        if self.json {
-            let app = ledger.app(&appid).await.map_err(|error| ledger_error(&error))?;
-            output.json(&MessageView::new(recorded.message(), &app, now()));
-        } else {
-            output.line(recorded.message().id);
+        let schedule =
+            Schedule { send_at: self.send_at, expires_at: self.expires_at, priority: Some(self.priority) };
+        let failed = |error| outbox_server_error(&error);
+        let Some(key) = &self.key else {
+            return Ok((server.enqueue(appid, message, schedule, None).await.map_err(failed)?, false));
+        };
+        // The result of a line says whether it was recorded before.
+        let line = OutboxLine { message, schedule, key };
+        let results = server.enqueue_lines(appid, &[line]).await.map_err(failed)?;
+        match results.into_iter().next() {
+            Some(LineResult { message: Some(message), replayed, .. }) => Ok((message, replayed)),
+            Some(LineResult { problem: Some(problem), .. }) => {
+                Err(CliError::new(exit_of(&problem), sanitize_line(problem.detail.chars())))
+            }
+            _ => Err(CliError::unexpected(localized!(
+                "the control server gave no result for the message",
+                "中控服务器没有返回该消息的结果"
+            ))),
         }
-        Ok(output.end(ExitStatus::Success))
     }
 }

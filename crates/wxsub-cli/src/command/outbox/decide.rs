@@ -4,18 +4,17 @@ use std::io::{BufRead, IsTerminal, stdin};
 
 use clap::Args;
 use wxsub_core::rfc3339;
-use wxsub_outbox::Ledger;
-use wxsub_outbox::grant::{StoredGrant, Subject};
 use wxsub_outbox::id::{IdGenerator, MessageId};
 use wxsub_outbox::ledger::{Applied, Change, MessageQuery, NewDecision, NotDecided};
-use wxsub_outbox::message::StoredMessage;
-use wxsub_outbox::state::{Decision, GrantState, Reason};
+use wxsub_outbox::state::{Decision, EventKind, GrantState, Reason};
+use wxsub_outbox::view::{GrantView, MessageView};
 
-use super::list::no_such_message;
+use crate::backend::ServerConfig;
 use crate::console;
 use crate::error::{CliError, ExitStatus};
 use crate::language::{localized, shown};
-use crate::ledger_file::{LedgerFlags, commit, ledger_error, now, operator, unexpected};
+use crate::ledger_file::{commit, now, operator, unexpected};
+use crate::outbox_access::{OutboxAccess, OutboxFlags, PAGE, outbox_server_error};
 
 /// Decide a message that may have been sent.
 ///
@@ -26,7 +25,7 @@ pub(super) struct Decide {
     #[arg(required_unless_present = "restored", conflicts_with = "restored")]
     id: Option<MessageId>,
     #[command(flatten)]
-    ledger: LedgerFlags,
+    outbox: OutboxFlags,
     /// Decide all messages of the app that a restored backup left undecided
     #[arg(long)]
     restored: bool,
@@ -43,26 +42,17 @@ pub(super) struct Decide {
 
 impl Decide {
     pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
-        let ledger = self.ledger.write().await?;
-        let failed = |error| ledger_error(&error);
+        let access = self.outbox.write().await?;
         let messages = match self.id {
-            Some(id) => {
-                let message = ledger.message(id).await.map_err(failed)?;
-                vec![message.ok_or_else(|| no_such_message(id))?]
-            }
-            None => {
-                let query = MessageQuery { undecided: true, ..MessageQuery::new(self.ledger.appid()?) };
-                let mut undecided = ledger.messages(&query).await.map_err(failed)?;
-                undecided.retain(|message| message.restored_at.is_some());
-                undecided
-            }
+            Some(id) => vec![access.message(id).await?],
+            None => self.restored(&access).await?,
         };
         match messages.as_slice() {
             [] => {
                 console::note("no undecided message is from a restored backup");
                 return Ok(ExitStatus::Success);
             }
-            [message] => self.explain(message, &*ledger).await?,
+            [message] => explain(message, &access).await?,
             messages => explain_restored(messages),
         }
         let Some(decision) = self.choose()? else {
@@ -70,9 +60,31 @@ impl Decide {
             return Ok(ExitStatus::Success);
         };
         for message in &messages {
-            self.decide(message, decision, &*ledger).await?;
+            let child = self.decide(message, decision, &access).await?;
+            let id = message.id;
+            match child {
+                None => console::note(format_args!("message {id}: decided, {decision}")),
+                Some(child) => console::note(format_args!(
+                    "message {id}: decided, {decision}; message {child} is queued in its place"
+                )),
+            }
         }
         Ok(ExitStatus::Success)
+    }
+
+    /// All messages of the app that a restored backup left undecided.
+    async fn restored(&self, access: &OutboxAccess) -> Result<Vec<MessageView>, CliError> {
+        let mut query =
+            MessageQuery { undecided: true, limit: PAGE, ..MessageQuery::new(self.outbox.appid()?) };
+        let mut restored = Vec::new();
+        loop {
+            let (page, next) = access.page(&query).await?;
+            restored.extend(page.into_iter().filter(|message| message.reason == Some(Reason::Restored)));
+            match next {
+                Some(_) => query.after = next,
+                None => return Ok(restored),
+            }
+        }
     }
 
     /// The decision: that of the flag, confirmed at the terminal unless `--yes` is given, or one that is typed.
@@ -105,12 +117,22 @@ impl Decide {
         Ok(Some(typed).filter(|typed| self.decision.is_none_or(|given| given == *typed)))
     }
 
+    /// Gives the id of the message that is queued in its place.
     async fn decide(
         &self,
-        message: &StoredMessage,
+        message: &MessageView,
         decision: Decision,
-        ledger: &dyn Ledger,
-    ) -> Result<(), CliError> {
+        access: &OutboxAccess,
+    ) -> Result<Option<MessageId>, CliError> {
+        let ledger = match access {
+            OutboxAccess::Ledger(ledger) => ledger,
+            OutboxAccess::Server(ServerConfig { server, .. }) => {
+                let MessageView { appid, id, version, .. } = message;
+                let decided = server.decide(appid, *id, decision, &self.note, *version).await;
+                let decided = decided.map_err(|error| outbox_server_error(&error))?;
+                return Ok(decided.child.map(|child| child.id));
+            }
+        };
         let new = NewDecision {
             message: message.id,
             decision,
@@ -119,18 +141,8 @@ impl Decide {
             seen: Some(message.version),
             child: IdGenerator::new(None).message(now()).map_err(CliError::unexpected)?,
         };
-        match commit(ledger, Change::Decide(Box::new(new))).await? {
-            Applied::Decided(Ok((_, None))) => {
-                console::note(format_args!("message {}: decided, {decision}", message.id));
-                Ok(())
-            }
-            Applied::Decided(Ok((_, Some(child)))) => {
-                console::note(format_args!(
-                    "message {}: decided, {decision}; message {} is queued in its place",
-                    message.id, child.id
-                ));
-                Ok(())
-            }
+        match commit(&**ledger, Change::Decide(Box::new(new))).await? {
+            Applied::Decided(Ok((_, child))) => Ok(child.map(|child| child.id)),
             Applied::Decided(Err(why)) => {
                 let exit = match why {
                     NotDecided::NotFound => ExitStatus::Usage,
@@ -144,36 +156,34 @@ impl Decide {
             other => Err(unexpected(&other)),
         }
     }
-
-    /// Prints the evidence, and the consequence of each choice.
-    async fn explain(&self, message: &StoredMessage, ledger: &dyn Ledger) -> Result<(), CliError> {
-        let subject = Subject::of_message(message);
-        let grants = match &message.touser {
-            Some(openid) => {
-                let all =
-                    ledger.grants(&message.appid, openid).await.map_err(|error| ledger_error(&error))?;
-                all.into_iter().filter(|grant| Some(&grant.subject) == subject.as_ref()).collect()
-            }
-            None => Vec::new(),
-        };
-        evidence(message, &grants).iter().for_each(console::note);
-        if message.is_undecided() {
-            consequences(message, &grants).iter().for_each(console::note);
-        }
-        Ok(())
-    }
 }
 
-fn own_grant<'a>(message: &StoredMessage, grants: &'a [StoredGrant]) -> Option<&'a StoredGrant> {
+/// Prints the evidence, and the consequence of each choice.
+async fn explain(message: &MessageView, access: &OutboxAccess) -> Result<(), CliError> {
+    let mut grants = match &message.touser {
+        Some(openid) => access.grants(&message.appid, openid).await?,
+        None => Vec::new(),
+    };
+    grants.retain(|grant| {
+        Some(&grant.template_id) == message.template_id.as_ref() && Some(grant.scene) == message.scene
+    });
+    evidence(message, &grants).iter().for_each(console::note);
+    if message.is_undecided() {
+        consequences(message, &grants).iter().for_each(console::note);
+    }
+    Ok(())
+}
+
+fn own_grant<'a>(message: &MessageView, grants: &'a [GrantView]) -> Option<&'a GrantView> {
     grants.iter().find(|grant| Some(grant.id) == message.grant)
 }
 
 /// A grant that was recorded after that of the message.
-fn newer_grant<'a>(message: &StoredMessage, grants: &'a [StoredGrant]) -> Option<&'a StoredGrant> {
+fn newer_grant<'a>(message: &MessageView, grants: &'a [GrantView]) -> Option<&'a GrantView> {
     grants.last().filter(|newest| Some(newest.id) != message.grant)
 }
 
-fn evidence(message: &StoredMessage, grants: &[StoredGrant]) -> Vec<String> {
+fn evidence(message: &MessageView, grants: &[GrantView]) -> Vec<String> {
     let user = message.touser.as_ref().map_or("", |user| user.as_str());
     let template = message.template_id.as_ref().map_or("", |template| template.as_str());
     let scene = message.scene.map(|scene| scene.to_string()).unwrap_or_default();
@@ -184,7 +194,7 @@ fn evidence(message: &StoredMessage, grants: &[StoredGrant]) -> Vec<String> {
                 "evidence: the process that was sending it ended before it recorded a response".to_owned()
             }
             Some(Reason::ResponseLost) => {
-                let what = message.detail.errmsg.as_deref().unwrap_or("no response");
+                let what = message.errmsg.as_deref().unwrap_or("no response");
                 format!("evidence: it was posted, and the response is lost: {what}")
             }
             Some(Reason::Restored) => {
@@ -194,7 +204,7 @@ fn evidence(message: &StoredMessage, grants: &[StoredGrant]) -> Vec<String> {
             _ => "evidence: none".to_owned(),
         },
     ];
-    if let Some(stage) = message.detail.stage {
+    if let Some(stage) = message.stage {
         lines.push(format!("stage: {stage}"));
     }
     if let Some(at) = message.attempted_at {
@@ -214,18 +224,16 @@ fn evidence(message: &StoredMessage, grants: &[StoredGrant]) -> Vec<String> {
         let at = rfc3339::format(message.decidable_at());
         lines.push(format!("a stopped process may still post it; it can be decided from {at} on"));
     }
-    if let Some(decided) = &message.decision {
-        lines.push(format!(
-            "decided: {} by {} at {}",
-            decided.decision,
-            decided.by,
-            rfc3339::format(decided.at)
-        ));
+    if let Some(decision) = message.decision {
+        let by = message.decided_by.as_deref().unwrap_or_default();
+        let at = message.last_event(EventKind::Decided);
+        let at = at.map(|event| format!(" at {}", rfc3339::format(event.at))).unwrap_or_default();
+        lines.push(format!("decided: {decision} by {by}{at}"));
     }
     lines
 }
 
-fn consequences(message: &StoredMessage, grants: &[StoredGrant]) -> [String; 3] {
+fn consequences(message: &MessageView, grants: &[GrantView]) -> [String; 3] {
     let grant = own_grant(message, grants);
     let (used, void) = match grant {
         Some(_) => ("; its grant is used", "; its grant is void"),
@@ -246,7 +254,7 @@ fn consequences(message: &StoredMessage, grants: &[StoredGrant]) -> [String; 3] 
     ]
 }
 
-fn explain_restored(messages: &[StoredMessage]) {
+fn explain_restored(messages: &[MessageView]) {
     console::note(format_args!(
         "messages that were not final in the backup that was restored, and may have been sent since: {}",
         messages.len()

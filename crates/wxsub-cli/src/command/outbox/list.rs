@@ -11,18 +11,15 @@ use wxsub_proto::{AppId, OpenId};
 
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
-use crate::language::localized;
-use crate::ledger_file::{LedgerFlags, ledger_error, now};
+use crate::ledger_file::{ledger_error, now};
+use crate::outbox_access::{OutboxAccess, OutboxFlags, PAGE};
 use crate::output::Output;
-
-/// How many messages are read at once.
-const PAGE: usize = 500;
 
 /// List the messages of an app, oldest first.
 #[derive(Debug, Args)]
 pub(super) struct List {
     #[command(flatten)]
-    ledger: LedgerFlags,
+    outbox: OutboxFlags,
     /// Only messages in this state: queued, attempting, sent, refused, maybe_sent, not_sent or cancelled
     #[arg(long, value_name = "STATE")]
     state: Option<MessageState>,
@@ -45,44 +42,43 @@ pub(super) struct List {
 
 impl List {
     pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
-        let appid = self.ledger.appid()?;
+        let appid = self.outbox.appid()?;
         let mut usage = UsageErrors::default();
         let openid: Option<OpenId> = usage.optional("--to", self.to.as_deref());
         let openid = usage.finish(Some(openid))?;
-        let ledger = self.ledger.read().await?;
+        let access = self.outbox.read().await?;
         let limit = self.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let mut query = MessageQuery {
             state: self.state,
             undecided: self.undecided,
             openid,
             after: self.after,
-            limit: limit.min(PAGE),
             ..MessageQuery::new(appid.clone())
         };
-        let app = ledger.app(&appid).await.map_err(|error| ledger_error(&error))?;
         let (mut output, mut found) = (Output::new(), Vec::new());
         if !self.json {
-            note_app(&appid, &app);
+            if let OutboxAccess::Ledger(ledger) = &access {
+                note_app(&appid, &ledger.app(&appid).await.map_err(|error| ledger_error(&error))?);
+            }
             output.line(row(["ID", "STATE", "ATTEMPTS", "CREATED", "WHY", "USER"]));
         }
         let mut listed = 0;
         loop {
-            let page = ledger.messages(&query).await.map_err(|error| ledger_error(&error))?;
+            query.limit = (limit - listed).min(PAGE);
+            let (page, next) = access.page(&query).await?;
             listed += page.len();
-            query.after = page.last().map(|message| message.id).or(query.after);
-            let is_last = page.len() < query.limit || listed >= limit;
             if self.json {
                 found.extend(page);
             } else {
-                page.iter().for_each(|message| output.line(line(&MessageView::new(message, &app, now()))));
+                page.iter().for_each(|message| output.line(line(message)));
             }
-            if is_last {
+            if next.is_none() || listed >= limit {
                 break;
             }
-            query.limit = (limit - listed).min(PAGE);
+            query.after = next;
         }
         if self.json {
-            output.json(&MessageList::new(&found, &app, limit, now()));
+            output.json(&MessageList::of(found, limit));
         }
         Ok(output.end(ExitStatus::Success))
     }
@@ -145,9 +141,8 @@ fn row([id, state, attempts, created, why, user]: [&str; 6]) -> String {
 pub(super) struct Show {
     /// Id of the message
     id: MessageId,
-    /// The ledger: a SQLite file
-    #[arg(long, value_name = "LEDGER")]
-    outbox: std::path::PathBuf,
+    #[command(flatten)]
+    outbox: OutboxFlags,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -155,15 +150,7 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
-        let flags = LedgerFlags { outbox: self.outbox, appid: None };
-        let ledger = flags.read().await?;
-        let failed = |error| ledger_error(&error);
-        let Some(message) = ledger.message(self.id).await.map_err(failed)? else {
-            return Err(no_such_message(self.id));
-        };
-        let history = ledger.history(self.id).await.map_err(failed)?;
-        let app = ledger.app(&message.appid).await.map_err(failed)?;
-        let view = MessageView::new(&message, &app, now()).with_events(&history);
+        let view = self.outbox.read().await?.message(self.id).await?;
         let mut output = Output::new();
         if self.json {
             output.json(&view);
@@ -172,15 +159,6 @@ impl Show {
         }
         Ok(output.end(ExitStatus::Success))
     }
-}
-
-/// The error for an id that the ledger does not have.
-pub(super) fn no_such_message(id: MessageId) -> CliError {
-    let text = localized!(
-        "message {id}: there is none with this id; `wxsub outbox list` lists all",
-        "消息 {id}：没有这个 id 的消息；`wxsub outbox list` 会列出全部消息"
-    );
-    CliError::new(ExitStatus::Usage, text)
 }
 
 /// One member a line, and then one event a line.

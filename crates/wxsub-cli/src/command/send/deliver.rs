@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wxsub_api::{SendResult, SendStatus};
+use wxsub_api::{SendResult, SendStage, SendStatus};
 use wxsub_client::{ControlServer, ControlServerError, ControlServerSendError};
 use wxsub_core::Client;
 use wxsub_core::quota::MINUTE_QUOTA_DELAY;
@@ -97,8 +97,8 @@ impl SendReport {
             (SendStatus::NotSent, _, Some(Remedy::SlowDown)) => {
                 Signal::RateLimited(self.retry_after.unwrap_or(MINUTE_QUOTA_DELAY))
             }
-            // The request is wrong, so a retry would get the same response.
-            (SendStatus::NotSent, _, Some(Remedy::FixRequest)) => Signal::Responded,
+            // The request is wrong, or the grant does not allow it, so a retry would get the same response.
+            (SendStatus::NotSent, _, Some(Remedy::FixRequest | Remedy::Stop)) => Signal::Responded,
             (SendStatus::NotSent, ..) => Signal::NotReached(self.retry_after.unwrap_or_default()),
         }
     }
@@ -108,7 +108,7 @@ impl SendReport {
         let errcode = self.result.api_error().map(|(refusal, _)| refusal.errcode());
         let is_quota = matches!(errcode, Some(ErrCode::DAILY_QUOTA | ErrCode::MINUTE_QUOTA));
         match self.result.outcome {
-            SendStatus::NotSent => true,
+            SendStatus::NotSent => self.result.stage != Some(SendStage::Grant),
             SendStatus::Refused => is_quota,
             SendStatus::Sent | SendStatus::Invalid | SendStatus::MaybeSent => false,
         }
@@ -164,6 +164,10 @@ fn describe_response(result: &SendResult, status: u16) -> String {
         (SendStatus::NotSent, 403) => localized!(
             "the client key has no permission to send for this app; nothing was sent",
             "该客户端密钥无权为此应用发送消息；消息没有发出"
+        ),
+        (SendStatus::NotSent, _) if result.stage == Some(SendStage::Grant) => localized!(
+            "no grant allows the message: another message has it, or there is none; nothing was sent",
+            "没有授权允许发送该消息：授权被另一条消息占用，或没有授权；消息没有发出"
         ),
         (SendStatus::NotSent, _) => localized!(
             "the message was certainly not sent; it is safe to try again",

@@ -126,6 +126,8 @@ const OUTCOMES: [(SendStatus, &str); 5] = [
 #[derive(Default)]
 pub(super) struct SendSummary {
     counts: [(u64, Option<String>); 5],
+    /// The largest exit status of the lines.
+    exit: ExitStatus,
     pub(super) untried: Untried,
 }
 
@@ -156,6 +158,7 @@ impl Untried {
 impl SendSummary {
     /// Counts the outcome of a line.
     pub(super) fn count(&mut self, line: u64, report: &SendReport) {
+        self.exit = self.exit.max((&report.result).into());
         let kinds = self.counts.iter_mut().zip(OUTCOMES);
         for ((count, first), _) in kinds.filter(|(_, (outcome, _))| *outcome == report.result.outcome) {
             *count += 1;
@@ -172,12 +175,8 @@ impl SendSummary {
 
     /// The largest exit status of the lines. A line that was not tried counts as not sent.
     pub(super) fn exit_status(&self) -> ExitStatus {
-        let tried = self
-            .non_zero()
-            .map(|((outcome, _), ..)| ExitStatus::from(outcome))
-            .max()
-            .unwrap_or(ExitStatus::Success);
-        if self.untried == Untried::Known(0) { tried } else { tried.max(ExitStatus::NotSent) }
+        let has_untried = self.untried != Untried::Known(0);
+        if has_untried { self.exit.max(ExitStatus::NotSent) } else { self.exit }
     }
 
     /// The first description of each outcome except success.

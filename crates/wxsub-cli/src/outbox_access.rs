@@ -1,0 +1,208 @@
+//! Where the messages and grants of a command are: in a ledger, or at a control server.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use wxsub_api::{Problem, ProblemKind};
+use wxsub_client::{ControlServerError, MessageFilter};
+use wxsub_outbox::id::MessageId;
+use wxsub_outbox::ledger::MessageQuery;
+use wxsub_outbox::state::MessageState;
+use wxsub_outbox::view::{GrantView, MessageView};
+use wxsub_proto::{AppId, OpenId};
+
+use crate::backend::ServerConfig;
+use crate::error::{CliError, ExitStatus, UsageErrors};
+use crate::language::{localized, shown};
+use crate::ledger_file::{OpenLedger, ledger_error, now, open_existing, open_to_read};
+use crate::{backend, environment};
+
+/// How many messages are read at once.
+pub(crate) const PAGE: usize = 500;
+
+/// The ledger or the control server, and the app that a command is about.
+#[derive(Debug, Args)]
+pub(crate) struct OutboxFlags {
+    /// The ledger: a SQLite file, or postgres://USER@HOST/DATABASE [default: that of the control server WXSUB_SERVER]
+    #[arg(long, value_name = "LEDGER")]
+    outbox: Option<PathBuf>,
+    /// AppID [default: WXSUB_APPID]
+    #[arg(long, value_name = "APPID")]
+    pub(crate) appid: Option<String>,
+}
+
+/// Where messages and grants are.
+pub(crate) enum OutboxPlace<'a> {
+    /// In this ledger.
+    Ledger(&'a Path),
+    /// In that of a control server.
+    Server(ServerConfig),
+}
+
+/// A way to messages and grants.
+pub(crate) enum OutboxAccess {
+    /// This process has opened the ledger.
+    Ledger(OpenLedger),
+    /// A control server has.
+    Server(ServerConfig),
+}
+
+impl OutboxFlags {
+    /// The app.
+    pub(crate) fn appid(&self) -> Result<AppId, CliError> {
+        let mut usage = UsageErrors::default();
+        let appid = backend::appid(self.appid.as_deref(), &mut usage);
+        usage.finish(appid)
+    }
+
+    /// The ledger, or the control server.
+    pub(crate) fn place(&self) -> Result<OutboxPlace<'_>, CliError> {
+        if let Some(ledger) = &self.outbox {
+            return Ok(OutboxPlace::Ledger(ledger));
+        }
+        let mut usage = UsageErrors::default();
+        if !environment::uses_control_server() {
+            usage.add(
+                "--outbox",
+                localized!(
+                    "is missing; name a ledger, or set WXSUB_SERVER and WXSUB_KEY for that of a control server",
+                    "未填写；请指定账本，或设置 WXSUB_SERVER 和 WXSUB_KEY 以使用中控服务器的账本"
+                ),
+            );
+            return usage.finish(None);
+        }
+        let server = ServerConfig::read(self.appid.as_deref(), &mut usage);
+        usage.finish(server).map(OutboxPlace::Server)
+    }
+
+    /// To read, also while another process writes.
+    pub(crate) async fn read(&self) -> Result<OutboxAccess, CliError> {
+        Ok(match self.place()? {
+            OutboxPlace::Ledger(ledger) => OutboxAccess::Ledger(open_to_read(ledger).await?),
+            OutboxPlace::Server(server) => OutboxAccess::Server(server),
+        })
+    }
+
+    /// To write: a file for this process alone.
+    pub(crate) async fn write(&self) -> Result<OutboxAccess, CliError> {
+        Ok(match self.place()? {
+            OutboxPlace::Ledger(ledger) => OutboxAccess::Ledger(open_existing(ledger).await?),
+            OutboxPlace::Server(server) => OutboxAccess::Server(server),
+        })
+    }
+}
+
+impl OutboxAccess {
+    /// One message with its history.
+    pub(crate) async fn message(&self, id: MessageId) -> Result<MessageView, CliError> {
+        let ledger = match self {
+            Self::Server(ServerConfig { appid, server }) => {
+                return server.message(appid, id).await.map_err(|error| outbox_server_error(&error));
+            }
+            Self::Ledger(ledger) => ledger,
+        };
+        let failed = |error| ledger_error(&error);
+        let Some(message) = ledger.message(id).await.map_err(failed)? else {
+            let text = localized!(
+                "message {id}: there is none with this id; `wxsub outbox list` lists all",
+                "消息 {id}：没有这个 id 的消息；`wxsub outbox list` 会列出全部消息"
+            );
+            return Err(CliError::new(ExitStatus::Usage, text));
+        };
+        let history = ledger.history(id).await.map_err(failed)?;
+        let app = ledger.app(&message.appid).await.map_err(failed)?;
+        Ok(MessageView::new(&message, &app, now()).with_events(&history))
+    }
+
+    /// The messages of a page, at most [`PAGE`], and after which one the next page begins.
+    pub(crate) async fn page(
+        &self,
+        query: &MessageQuery,
+    ) -> Result<(Vec<MessageView>, Option<MessageId>), CliError> {
+        match self {
+            Self::Ledger(ledger) => {
+                let failed = |error| ledger_error(&error);
+                let app = ledger.app(&query.appid).await.map_err(failed)?;
+                let page = ledger.messages(query).await.map_err(failed)?;
+                let next = page.last().filter(|_| page.len() >= query.limit).map(|message| message.id);
+                Ok((page.iter().map(|message| MessageView::new(message, &app, now())).collect(), next))
+            }
+            Self::Server(ServerConfig { server, .. }) => {
+                let MessageQuery { appid, state, openid, undecided, after, limit } = query;
+                let state = if *undecided { state.or(Some(MessageState::MaybeSent)) } else { *state };
+                let limit = u32::try_from(*limit).ok();
+                let filter = MessageFilter { state, openid: openid.clone(), after: *after, limit };
+                let page = server.messages(appid, &filter).await;
+                let mut page = page.map_err(|error| outbox_server_error(&error))?;
+                page.messages.retain(|message| !undecided || message.is_undecided());
+                Ok((page.messages, page.next))
+            }
+        }
+    }
+
+    /// The grants of one user, oldest first.
+    pub(crate) async fn grants(&self, appid: &AppId, openid: &OpenId) -> Result<Vec<GrantView>, CliError> {
+        match self {
+            Self::Ledger(ledger) => {
+                let grants = ledger.grants(appid, openid).await.map_err(|error| ledger_error(&error))?;
+                Ok(grants.iter().map(GrantView::from).collect())
+            }
+            Self::Server(ServerConfig { server, .. }) => {
+                let list = server.grants(appid, openid).await;
+                list.map(|list| list.grants).map_err(|error| outbox_server_error(&error))
+            }
+        }
+    }
+}
+
+/// The error of a call about messages and grants. Its exit status is that of the same command on a ledger.
+pub(crate) fn outbox_server_error(error: &ControlServerError) -> CliError {
+    let text = shown(&error.localized());
+    if error.may_have_taken_effect() {
+        let text = localized!(
+            "{text}; it may have taken effect: look at the list before you repeat the command, or repeat it with the same --key",
+            "{text}；操作可能已生效：请先查看列表再重复命令，或用同一个 --key 重复"
+        );
+        return CliError::new(ExitStatus::NotSent, text);
+    }
+    let exit = match error {
+        ControlServerError::Problem { problem: Some(problem), .. } => exit_of(problem),
+        _ => ExitStatus::NotSent,
+    };
+    CliError::new(exit, text)
+}
+
+/// What a problem of the server means for the exit status.
+pub(crate) fn exit_of(problem: &Problem) -> ExitStatus {
+    match problem.kind {
+        ProblemKind::Attempting => ExitStatus::MaybeSent,
+        ProblemKind::Cancelled
+        | ProblemKind::Decided
+        | ProblemKind::Final
+        | ProblemKind::GrantUnavailable
+        | ProblemKind::NoGrant
+        | ProblemKind::NotUndecided
+        | ProblemKind::PreconditionFailed
+        | ProblemKind::TooEarly => ExitStatus::Refused,
+        ProblemKind::ConsentExpired
+        | ProblemKind::ConsentForged
+        | ProblemKind::Invalid
+        | ProblemKind::KeyRequired
+        | ProblemKind::KeyReused
+        | ProblemKind::NoConsentKey
+        | ProblemKind::NoLedger
+        | ProblemKind::NotFound
+        | ProblemKind::NotJson
+        | ProblemKind::TooLarge => ExitStatus::Usage,
+        _ => ExitStatus::NotSent,
+    }
+}
+
+/// The error for a flag that has an effect on a ledger only.
+pub(crate) fn needs_ledger(flag: &str) -> CliError {
+    let text = localized!(
+        "{flag}: has an effect only with --outbox; remove it for a control server",
+        "{flag}：只有使用 --outbox 时才起作用；使用中控服务器时请删除"
+    );
+    CliError::new(ExitStatus::Usage, text)
+}

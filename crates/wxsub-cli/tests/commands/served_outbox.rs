@@ -1,0 +1,204 @@
+//! `wxsub outbox` and `wxsub grant` through a control server: the same output and exit status as on a file.
+
+use wxsub_sandbox::Fault;
+
+use super::durable::Setup;
+use super::ledger::said;
+use super::served::{Served, client, config};
+use super::weixin::{APPID, SEND, TEMPLATE, Weixin, line};
+use super::wxsub::{Wxsub, file, wxsub};
+
+const SCOPES: &str = r#""message:send", "outbox:write", "outbox:read", "outbox:decide", "consent""#;
+
+/// A server with a ledger and a signing key, and its client.
+struct Server {
+    served: Served,
+    key: String,
+    weixin: Weixin,
+    setup: Setup,
+    signing_key: String,
+}
+
+impl Server {
+    fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// With these settings of the app.
+    fn start_with(settings: &str) -> Self {
+        let (weixin, setup, (key, clients)) = (Weixin::start(), Setup::new(), client("orders", SCOPES));
+        let signing_key = setup.path("signing.key");
+        assert_eq!(wxsub(["consent", "key", "--out", &signing_key]).run().code, 0);
+        let (ledger, name) = (setup.path("served.db"), format!("outbox-{}.toml", key.get(..8).unwrap()));
+        let more = format!(
+            "{clients}[ledger]\nurl = \"sqlite:{ledger}\"\n[consent]\nkey_file = \"{signing_key}\"\n"
+        );
+        let path = config(&name, &weixin.base, &more);
+        // The app is the last table.
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text + settings).unwrap();
+        let served = Served::start(&path);
+        Self { served, key, weixin, setup, signing_key }
+    }
+
+    fn command<const N: usize>(&self, words: [&str; N]) -> Wxsub {
+        let call = wxsub(words).env("WXSUB_APPID", APPID).env("WXSUB_SERVER", &self.served.base);
+        call.env("WXSUB_KEY", &self.key)
+    }
+}
+
+/// The output without what differs in each run: ids, times, and spaces after times, which can have fewer digits.
+fn normalized(text: &str) -> String {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-:.".contains(c);
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some(begin) = rest.find(is_part) {
+        let (before, word) = rest.split_at(begin);
+        let end = word.find(|c| !is_part(c)).unwrap_or(word.len());
+        let (word, after) = word.split_at(end);
+        let is_id = word.len() == 36 && word.matches('-').count() == 4;
+        let is_time = word.len() >= 20 && word.ends_with('Z') && word.contains('T');
+        out += before;
+        out += if is_id || is_time { "?" } else { word };
+        rest = after;
+    }
+    (out + rest).split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// A scenario of commands. Gives the exit status and the output of each.
+fn scenario(command: &dyn Fn(&[&str]) -> Wxsub, consents: &str) -> Vec<(String, i32, String)> {
+    let mut seen = Vec::new();
+    let mut run = |words: &[&str]| {
+        let ended = command(words).run();
+        seen.push((normalized(&words.join(" ")), ended.code, normalized(&ended.out)));
+        ended.out.trim().to_owned()
+    };
+    let message = |user: &'static str| {
+        ["--to", user, "--template", TEMPLATE, "--scene", "7", "--title", "t", "--content", "c"]
+    };
+    let add =
+        |user: &'static str, more: &[&'static str]| [&["outbox", "add"], &message(user)[..], more].concat();
+    let user = ["--to", "oUser", "--template", TEMPLATE, "--scene", "7"];
+    run(&[&["grant", "record", "--key", "c-1"], &user[..]].concat());
+    run(&["grant", "list", "--to", "oUser", "--json"]);
+    run(&["outbox", "pause", "--note", "stock"]);
+    let id = run(&add("oUser", &["--key", "order-1"]));
+    assert_eq!(run(&add("oUser", &["--key", "order-1"])), id);
+    run(&add("oOther", &["--key", "order-1"]));
+    run(&add("oUser", &[]));
+    run(&add("oFree", &["--json", "--priority", "low", "--send-at", "2030-01-01T00:00:00Z"]));
+    run(&["outbox", "list"]);
+    run(&["outbox", "list", "--json", "--limit", "1"]);
+    run(&["outbox", "list", "--json", "--limit", "1", "--after", &id]);
+    run(&["outbox", "list", "--json", "--to", "oUser", "--state", "queued"]);
+    run(&["outbox", "list", "--undecided"]);
+    run(&["outbox", "show", &id]);
+    run(&["outbox", "show", "01010101-0101-0101-0101-010101010101"]);
+    run(&["outbox", "decide", &id, "--yes", "--decision", "give_up"]);
+    run(&["outbox", "decide", "--restored", "--yes", "--decision", "give_up"]);
+    run(&["outbox", "cancel", &id]);
+    run(&["outbox", "cancel", &id]);
+    run(&["outbox", "cancel", "01010101-0101-0101-0101-010101010101"]);
+    let grant = run(&[&["grant", "record", "--key", "c-1"], &user[..]].concat());
+    run(&["grant", "void", &grant]);
+    run(&["grant", "void", &grant]);
+    run(&["grant", "import", consents]);
+    run(&["grant", "list", "--to", "oImported"]);
+    run(&["outbox", "resume"]);
+    seen
+}
+
+#[test]
+fn commands_say_the_same_about_a_file_and_a_server() {
+    let (server, setup) = (Server::start(), Setup::new());
+    let consents = file(
+        "served-consents.jsonl",
+        &format!("{{\"openid\":\"oImported\",\"template_id\":\"{TEMPLATE}\",\"scene\":7,\"id\":\"é 1\"}}\n")
+            .repeat(2),
+    );
+    let with = |call: Wxsub, rest: &[&str]| rest.iter().fold(call, |call, word| call.args([*word]));
+    let at_server = |words: &[&str]| with(server.command([words[0], words[1]]), &words[2..]);
+    let in_file = |words: &[&str]| with(setup.command([words[0], words[1]]), &words[2..]);
+    let (file, served) = (scenario(&in_file, &consents), scenario(&at_server, &consents));
+    for (of_file, of_server) in file.iter().zip(&served) {
+        assert_eq!(of_server, of_file);
+    }
+    let codes: Vec<_> = file.iter().map(|(_, code, _)| *code).collect();
+    assert!(codes.contains(&2) && codes.contains(&3), "{codes:?}");
+}
+
+#[test]
+fn a_callback_is_verified_by_the_server() {
+    let server = Server::start();
+    let request = ["--mobile", "--template", TEMPLATE, "--scene", "7", "--session", "s-1"];
+    let request = wxsub(["consent", "url"]).args(request).args(["--appid", APPID]);
+    let request = request.args(["--signing-key-file", &server.signing_key]).run().json().remove(0);
+    let callback = |action| {
+        let reserved = request["reserved"].as_str().unwrap();
+        format!("openid=oUser&template_id={TEMPLATE}&action={action}&scene=7&reserved={reserved}")
+    };
+    let record = |action, session| {
+        let callback = callback(action);
+        server.command(["grant", "record", "--callback", &callback, "--session", session]).run()
+    };
+    said(&record("confirm", "s-2"), 2, &["the callback belongs to no request of this app and session"]);
+    said(&record("cancel", "s-1"), 3, &["the user cancelled; nothing was recorded"]);
+    said(&record("confirm", "s-1"), 0, &["recorded"]);
+    said(&record("confirm", "s-1"), 0, &["recorded before; nothing new was recorded"]);
+    let with_key =
+        server.command(["grant", "record", "--callback", &callback("confirm"), "--session", "s-1"]);
+    said(&with_key.args(["--signing-key-file", "k"]).run(), 2, &["has an effect only with --outbox"]);
+    let in_file =
+        server.setup.command(["grant", "record", "--callback", &callback("confirm"), "--session", "s"]);
+    said(&in_file.run(), 2, &["--signing-key-file: is missing"]);
+}
+
+#[test]
+fn message_that_may_have_been_sent_is_shown_and_too_early_to_decide() {
+    let server = Server::start();
+    server.weixin.allow("oUser", 7).fault(SEND, Fault::ResetAfterApply);
+    let message = ["--to", "oUser", "--template", TEMPLATE, "--scene", "7", "--title", "t", "--content", "c"];
+    let id = server.command(["outbox", "add"]).args(message).run().out.trim().to_owned();
+    let undecided = || server.command(["outbox", "list", "--undecided", "--json"]).run().json().remove(0);
+    while undecided()["messages"].as_array().unwrap().is_empty() {
+        std::thread::yield_now();
+    }
+    let decided = server.command(["outbox", "decide", &id, "--yes", "--decision", "assume_sent"]).run();
+    said(
+        &decided,
+        3,
+        &["evidence: it was posted, and the response is lost", "it can be decided from 20", "409"],
+    );
+}
+
+#[test]
+fn without_a_ledger_and_a_server_the_command_names_both() {
+    let list = wxsub(["outbox", "list"]).env("WXSUB_APPID", APPID).run();
+    said(&list, 2, &["--outbox: is missing; name a ledger, or set WXSUB_SERVER and WXSUB_KEY"]);
+    let server = Server::start();
+    said(
+        &server.command(["grant", "list", "--state", "open"]).run(),
+        2,
+        &["--state: has an effect only with --outbox"],
+    );
+    let wrong = server.command(["outbox", "list"]).env("WXSUB_KEY", &"x".repeat(43)).run();
+    said(&wrong, 4, &["the control server responded with 401"]);
+    let gone = server.command(["outbox", "list"]).env("WXSUB_SERVER", "http://127.0.0.1:1").run();
+    said(&gone, 4, &["the control server was not reached"]);
+}
+
+#[test]
+fn message_without_a_grant_exits_3_and_does_not_stop_a_batch() {
+    let server = Server::start_with("require_grant = true\n");
+    let message = ["--to", "oNone", "--template", TEMPLATE, "--scene", "7", "--title", "t", "--content", "c"];
+    let one = server.command(["send"]).args(message).run();
+    said(&one, 3, &["409", "no grant allows the message"]);
+    let consent = ["--to", "oUser", "--template", TEMPLATE, "--scene", "7"];
+    assert_eq!(server.command(["grant", "record"]).args(consent).run().code, 0);
+    server.weixin.allow("oUser", 7);
+    let mut lines: Vec<_> = (0..9).map(|number| line(&format!("oNone{number}"), 7, "c")).collect();
+    lines.push(line("oUser", 7, "c"));
+    let path = file("grants.jsonl", &lines.join("\n"));
+    let batch = server.command(["send", "--file", &path]).run();
+    said(&batch, 3, &["1 sent, 0 refused, 0 invalid, 9 not sent"]);
+    assert_eq!((server.weixin.received("oUser").len(), server.weixin.seen(SEND)), (1, 1));
+}
