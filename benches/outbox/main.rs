@@ -13,6 +13,7 @@
 )]
 
 mod bare;
+mod grown;
 mod large;
 mod ours;
 mod postgres;
@@ -59,12 +60,13 @@ fn rounds(arguments: &Arguments) -> usize {
 type Chapter = (&'static str, fn(&Arguments));
 
 fn print_all(arguments: &Arguments) {
-    let chapters: [Chapter; 5] = [
+    let chapters: [Chapter; 6] = [
         ("throughput", print_throughput),
         ("http", print_http),
         ("idle", print_idle),
         ("large", large::print),
         ("postgres", postgres::print),
+        ("grown", grown::print),
     ];
     Row::head();
     for (name, print) in chapters {
@@ -80,7 +82,7 @@ fn print_throughput(arguments: &Arguments) {
     let measured: Vec<_> = (0..rounds(arguments))
         .map(|_| {
             let ours = ours::throughput(messages);
-            let apalis = arguments.apalis.as_deref().map(|program| apalis(program, messages / 4));
+            let apalis = arguments.apalis.as_deref().map(|program| on_sqlite(program, messages / 4));
             (ours, bare::throughput(messages), apalis)
         })
         .collect();
@@ -98,9 +100,14 @@ fn print_throughput(arguments: &Arguments) {
         .print();
 }
 
-fn apalis(program: &Path, jobs: usize) -> f64 {
+fn on_sqlite(program: &Path, jobs: usize) -> f64 {
     let folder = tempfile::tempdir().unwrap();
-    let ended = Command::new(program).arg(folder.path()).arg(jobs.to_string()).output().unwrap();
+    apalis(program, folder.path(), jobs)
+}
+
+/// Jobs per second in this database: a folder for SQLite, or the URL of a PostgreSQL.
+fn apalis(program: &Path, database: &Path, jobs: usize) -> f64 {
+    let ended = Command::new(program).arg(database).arg(jobs.to_string()).output().unwrap();
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
     String::from_utf8(ended.stdout).unwrap().trim().parse().unwrap()
 }

@@ -19,7 +19,7 @@ use wxsub_postgres::{PostgresLedger, PostgresOptions};
 use crate::ours::{Instantly, app, client};
 use crate::server::Postgres;
 use crate::subject::{SCENE, TEMPLATE, grant, message, user};
-use crate::{contender, rounds, runtime};
+use crate::{apalis, contender, rounds, runtime};
 
 /// How many messages are recorded at once, and sent at once.
 const AT_ONCE: usize = 512;
@@ -27,20 +27,31 @@ const AT_ONCE: usize = 512;
 pub(crate) fn print(arguments: &Arguments) {
     let messages = arguments.amount(60_000, 6_000);
     let measured: Vec<_> = (0..rounds(arguments))
-        .map(|_| (ours(1, messages), ours(2, messages), runtime().block_on(bare(messages))))
+        .map(|_| {
+            let apalis = arguments.apalis.as_deref().map(|program| {
+                let postgres = start();
+                apalis(program, postgres.url().as_ref(), messages / 4)
+            });
+            (ours(1, messages), ours(2, messages), runtime().block_on(bare(messages)), apalis)
+        })
         .collect();
-    let pairs: Vec<_> = measured.iter().map(|(one, _, bare)| (one.rate, *bare)).collect();
+    let pairs: Vec<_> = measured.iter().map(|(one, _, bare, _)| (one.rate, *bare)).collect();
     let what = "PostgreSQL, one worker: messages per second, beside the bare database on one connection";
     Row::pairs(what, Unit::PerSecond, &pairs, |rate| *rate).print();
-    let pairs: Vec<_> = measured.iter().map(|(_, two, bare)| (two.rate, *bare)).collect();
-    let what = "PostgreSQL, two workers: the same";
+    let pairs: Vec<_> =
+        measured.iter().filter_map(|(one, _, _, apalis)| Some((one.rate, (*apalis)?))).collect();
+    if !pairs.is_empty() {
+        Row::pairs("the same, beside apalis", Unit::PerSecond, &pairs, |rate| *rate).print();
+    }
+    let pairs: Vec<_> = measured.iter().map(|(_, two, bare, _)| (two.rate, *bare)).collect();
+    let what = "PostgreSQL, two workers, beside the bare database on one connection";
     Row::pairs(what, Unit::PerSecond, &pairs, |rate| *rate).ours(Goal::AtLeast(10_000.0)).print();
-    let dead: Vec<_> = measured.iter().map(|(_, two, _)| two.dead).collect();
+    let dead: Vec<_> = measured.iter().map(|(_, two, ..)| two.dead).collect();
     Row::alone("PostgreSQL: dead rows for each sent message, after two workers", Unit::Times, &dead).print();
 }
 
 /// A new server that syncs each commit, in the temporary folder.
-fn start() -> Postgres {
+pub(crate) fn start() -> Postgres {
     Postgres::in_folder(TempDir::new().unwrap(), &["fsync=on", "shared_buffers=512MB", "max_wal_size=4GB"])
 }
 
@@ -50,10 +61,21 @@ struct Measured {
     dead: f64,
 }
 
-/// Workers in processes of their own. Each enqueues its share, and sends what it claims.
 fn ours(workers: usize, messages: usize) -> Measured {
     let postgres = start();
     runtime().block_on(record_consents(&postgres, messages + workers));
+    let seconds = run_workers(&postgres, workers, messages);
+    let dead = runtime().block_on(async {
+        let sql = postgres.sql().await;
+        sql.batch_execute("SELECT pg_stat_force_next_flush()").await.unwrap();
+        let dead = "SELECT sum(n_dead_tup)::double precision FROM pg_stat_user_tables";
+        sql.query_one(dead, &[]).await.unwrap().get::<_, f64>(0)
+    });
+    Measured { rate: messages as f64 / seconds, dead: dead / messages as f64 }
+}
+
+/// Workers in processes of their own. Each enqueues its share, and sends what it claims. Gives the seconds until all are sent.
+pub(crate) fn run_workers(postgres: &Postgres, workers: usize, messages: usize) -> f64 {
     let share = (messages / workers).to_string();
     let run = &|number: usize| {
         let number = number.to_string();
@@ -67,17 +89,10 @@ fn ours(workers: usize, messages: usize) -> Measured {
         workers.into_iter().map(|worker| worker.join().unwrap()).collect()
     });
     let began = times.iter().map(|(began, _)| *began).fold(f64::MAX, f64::min);
-    let ended = times.iter().map(|(_, ended)| *ended).fold(0.0, f64::max);
-    let dead = runtime().block_on(async {
-        let sql = postgres.sql().await;
-        sql.batch_execute("SELECT pg_stat_force_next_flush()").await.unwrap();
-        let dead = "SELECT sum(n_dead_tup)::double precision FROM pg_stat_user_tables";
-        sql.query_one(dead, &[]).await.unwrap().get::<_, f64>(0)
-    });
-    Measured { rate: messages as f64 / (ended - began), dead: dead / messages as f64 }
+    times.iter().map(|(_, ended)| *ended).fold(0.0, f64::max) - began
 }
 
-async fn record_consents(postgres: &Postgres, consents: usize) {
+pub(crate) async fn record_consents(postgres: &Postgres, consents: usize) {
     let ledger = PostgresLedger::connect(PostgresOptions::new(postgres.url())).await.unwrap();
     let ids = IdGenerator::new(None);
     let all: Vec<_> = (0..consents).collect();

@@ -133,9 +133,9 @@ impl Plan {
         let calm_from = match (quota_day, is_small) {
             (true, _) => UNTIL_NOON + 13 * HOUR,
             (false, true) => HOUR,
-            (false, false) => 20 * MINUTE,
+            (false, false) => 10 * MINUTE,
         };
-        let end = calm_from + 30 * MINUTE;
+        let end = calm_from + if is_small { 30 * MINUTE } else { 20 * MINUTE };
         let mut refusals =
             spells(dice, calm_from, 3, &[Refusal::NoToken, Refusal::MinuteQuota, Refusal::Template]);
         if quota_day {

@@ -332,6 +332,45 @@ mod tests {
         SELECT 'wx1', '', id::text, '', id, 1 FROM wxsub_message;
         ANALYZE wxsub_grant, wxsub_message, wxsub_key";
 
+    /// Most messages are sent, most grants used.
+    const MANY_ROWS: &str = "INSERT INTO wxsub_grant (id, appid, openid, template_id, scene, state, consented_ms, callback_expires_ms)
+        SELECT gen_random_uuid(), 'wx1', 'm' || n, 'T', 7, 'used', n, n FROM generate_series(1, 120000) AS n;
+        INSERT INTO wxsub_worker (id, beat_ms) SELECT gen_random_uuid(), 1 FROM generate_series(1, 20);
+        INSERT INTO wxsub_message (id, appid, mode, touser, template_id, scene, priority, created_ms, send_ms, expires_ms,
+            state, attempt, failures, version, due_ms, settled_ms, grant_id, worker)
+        SELECT gen_random_uuid(), 'wx1', 'queued', openid, 'T', 7, 'normal', 1, 1, 1,
+            CASE seq % 1000 WHEN 1 THEN 'refused' WHEN 2 THEN 'attempting' WHEN 3 THEN 'maybe_sent' WHEN 4 THEN 'queued'
+                ELSE 'sent' END,
+            1, 0, 3, 1, consented_ms, id, (SELECT id FROM wxsub_worker LIMIT 1)
+        FROM wxsub_grant WHERE state = 'used';
+        INSERT INTO wxsub_event (message_id, version, at_ms, event, attempt)
+        SELECT id, version, 1, 'event', 1 FROM wxsub_message;
+        INSERT INTO wxsub_nonce SELECT gen_random_uuid(), id FROM wxsub_grant;
+        ANALYZE";
+
+    /// For each statement that reads a table: the indexes of its plan, as a row of the document.
+    async fn rows_of_document(client: &tokio_postgres::Client) -> Vec<String> {
+        let mut rows = Vec::new();
+        for (name, sql) in ALL.iter().filter(|(name, _)| *name != "LAST_EVENT") {
+            let mut indexes = Vec::new();
+            for step in plan(client, sql).await {
+                let words: Vec<_> = step.split_whitespace().collect();
+                let index = words.windows(2).find_map(|pair| match pair {
+                    ["using", index] => Some(*index),
+                    ["on", index] if step.contains("Bitmap Index Scan") => Some(*index),
+                    _ => None,
+                });
+                indexes.extend(index.map(|index| format!("`{index}`")));
+            }
+            indexes.sort();
+            indexes.dedup();
+            if !indexes.is_empty() {
+                rows.push(format!("| `{}` | {} |", name.to_lowercase(), indexes.join(", ")));
+            }
+        }
+        rows
+    }
+
     /// The statements that read a whole table, or a whole index of it, with their plans.
     async fn slow(client: &tokio_postgres::Client) -> Vec<String> {
         let mut slow = Vec::new();
@@ -362,6 +401,14 @@ mod tests {
         // Few rows could be read as a whole. The plan is kept while they become many.
         client.batch_execute(FEW_ROWS).await.unwrap();
         assert_eq!(slow(&client).await, [""; 0]);
+        client.batch_execute(MANY_ROWS).await.unwrap();
+        assert_eq!(slow(&client).await, [""; 0]);
+        let rows = rows_of_document(&client).await.join("\n");
+        for document in
+            [include_str!("../../../docs/postgres.md"), include_str!("../../../docs/zh-CN/postgres.md")]
+        {
+            assert!(document.contains(&rows), "the table of queries in docs/postgres.md must be:\n{rows}");
+        }
         // Without an index, its statements are found.
         client.batch_execute("DROP INDEX wxsub_grant_user").await.unwrap();
         let found = slow(&client).await;
