@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use wxsub_benches::subject::app as appid;
-use wxsub_benches::{Arguments, Goal, Row, Unit};
+use wxsub_benches::{Arguments, Row, Unit};
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_outbox::Ledger;
 use wxsub_outbox::id::{IdGenerator, WorkerId};
@@ -41,7 +41,7 @@ pub(crate) fn print(arguments: &Arguments) {
     let rate = |seconds: &f64| messages as f64 / 10.0 / seconds;
     let tenths = [(rate(&sent[8]), rate(&sent[1])), (rate(&sent[9]), rate(&sent[0]))];
     let what = format!("messages per second of two workers: the last fifth of {messages}, beside the first");
-    Row::pairs(what, Unit::PerSecond, &tenths, |rate| *rate).ratio(Goal::AtLeast(0.8)).print();
+    Row::pairs(what, Unit::PerSecond, &tenths, |rate| *rate).print();
     for (kind, before, after) in [
         ("enqueue", &before.enqueue, &after.enqueue),
         ("claim", &before.claim, &after.claim),
@@ -49,7 +49,7 @@ pub(crate) fn print(arguments: &Arguments) {
     ] {
         let pairs: Vec<_> = after.iter().copied().zip(before.iter().copied()).collect();
         let what = format!("PostgreSQL: {kind} of {BATCH} messages after {messages} messages, beside before");
-        Row::pairs(what, Unit::Millis, &pairs, |nanos| *nanos).ratio(Goal::AtMost(1.5)).print();
+        Row::pairs(what, Unit::Millis, &pairs, |nanos| *nanos).print();
     }
     runtime().block_on(print_tables(&postgres, messages));
 }
