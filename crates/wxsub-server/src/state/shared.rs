@@ -8,11 +8,11 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::spawn_blocking;
 use wxsub_core::clock::{Clock, MonotonicInstant};
 
-/// The pause after a computation, as a multiple of its duration.
-const PAUSE_FACTOR: u32 = 100;
+/// The pause after a computation, as a multiple of its duration. So fewer than one request in a hundred meets a computation.
+const PAUSE_FACTOR: u32 = 200;
 
 /// Maximum pause after a computation.
-const MAX_PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_secs(2);
 
 /// Computes a value in the blocking pool, one at a time, with a pause after each. Requests that wait share the next one, so a flood
 /// of them costs little.
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(get().await, 3);
     }
 
-    /// A flood of requests takes a hundredth of a core.
+    /// A flood of requests takes a two-hundredth of a core.
     #[tokio::test]
     async fn computation_pauses_in_proportion_to_its_duration() {
         let (shared, clock) = (Shared::<()>::default(), Arc::new(ManualClock::new()));
@@ -112,7 +112,7 @@ mod tests {
             shared.get(&as_clock, move || clock.advance(Duration::from_millis(millis)))
         };
         get(5).await;
-        for (pause, duration) in [(500, 50), (1000, 0)] {
+        for (pause, duration) in [(1000, 50), (2000, 0)] {
             let mut next = Box::pin(get(duration));
             assert!(next.as_mut().now_or_never().is_none());
             clock.advance_and_run(Duration::from_millis(pause - 1)).await;
