@@ -12,6 +12,11 @@ use crate::served::{Folder, Served, Setup, TOKEN, TWO_HOURS, Weixin, read_respon
 /// Maximum time of a wait.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// A server is idle when it asks Redis at most [`MAX_IDLE_SCRIPTS`] times in this time.
+const IDLE_WINDOW: Duration = Duration::from_secs(4);
+
+const MAX_IDLE_SCRIPTS: f64 = 8.0;
+
 /// Starts servers that share a Redis.
 pub(crate) struct Cluster<'a> {
     pub(crate) arguments: &'a Arguments,
@@ -71,6 +76,12 @@ pub(crate) fn print_operations(arguments: &Arguments, folder: &Folder) {
         let cluster = Cluster::new(arguments, folder, &redis, format!("operations-{apps}"), apps);
         let server = cluster.start();
         wait(|| server.holding() == apps);
+        // The server still reads the records that it has just written.
+        wait(|| {
+            let before = Asked::of(&redis);
+            sleep(IDLE_WINDOW);
+            Asked::of(&redis).scripts - before.scripts <= MAX_IDLE_SCRIPTS
+        });
         (redis, cluster, server)
     });
     let asked = || servers.each_ref().map(|(redis, ..)| Asked::of(redis));

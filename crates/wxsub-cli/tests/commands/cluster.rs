@@ -15,6 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use wxsub_sandbox::Fault;
 
 use self::node::{Node, wait_for};
 use self::scenario::{EVENTS, FetchCounts, PREFIX, Scenario, ScenarioResult, fetch_every_minute};
@@ -138,6 +139,25 @@ fn killed_and_new_server_cost_no_fetch() {
     assert!(cluster.agree() > before);
     cluster.send_through_all(1);
     assert_eq!(cluster.fetches(), 2);
+}
+
+/// The peer need not wait until the lease expires.
+#[test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+fn server_that_is_stopped_during_its_fetch_releases_its_lease() {
+    let (redis, weixin) = (Redis::start(), Weixin::start());
+    weixin.sandbox.add_fault(CLASSIC_TOKEN, 1, Fault::Hang);
+    let (key, lines) = client("orders", ALL);
+    let store = format!("{lines}[store]\nredis = \"{}\"\n", redis.address());
+    let config = config("released.toml", &weixin.base, &store);
+    let leased = || redis.ask(&format!("EXISTS wxsub:{{{APPID}}}:lease")).contains(":1");
+    let server = Served::start(&config);
+    wait_for("a fetch", || weixin.seen(CLASSIC_TOKEN) == 1);
+    assert!(leased());
+    assert_eq!(server.stop("TERM"), Some(0));
+    assert!(!leased());
+    Served::start(&config).token(&key);
+    assert_eq!(weixin.seen(CLASSIC_TOKEN), 2);
 }
 
 #[test]

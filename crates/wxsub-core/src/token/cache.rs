@@ -2,17 +2,19 @@
 
 mod fetch;
 mod refresh_task;
+mod request_queue;
 
 use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use wxsub_proto::{AppId, AppSecret, BaseUrl, BaseUrls, ErrorCollector, ValidationError, ValidationErrors};
 
 use self::fetch::TokenFetcher;
-use self::refresh_task::{RefreshTask, Request, TaskSlot};
+use self::refresh_task::{RefreshTask, TaskSlot};
+use self::request_queue::{Request, RequestQueue, RequestSender};
 use super::weixin::WeixinUpstream;
 use super::{
     AttemptLimit, CachedToken, CurrentToken, Evidence, Generation, Observer, RefreshState, ReportOutcome,
@@ -24,9 +26,6 @@ use crate::jitter::random_seed;
 use crate::store::{MemoryStore, OwnUpstream, TokenStore};
 use crate::transport::Transport;
 
-/// Maximum number of queued requests. More callers wait.
-const REQUEST_QUEUE_CAPACITY: usize = 256;
-
 /// Keeps the token of one app fresh. It fetches the next token ahead of time and serves the current one meanwhile.
 ///
 /// A clone is cheap and is the same cache. The constructor starts nothing. The first [`token`](TokenSource::token)
@@ -37,7 +36,7 @@ const REQUEST_QUEUE_CAPACITY: usize = 256;
 #[derive(Clone)]
 pub struct TokenCache {
     appid: AppId,
-    requests: mpsc::Sender<Request>,
+    requests: Arc<RequestSender>,
     status: watch::Receiver<TokenStatus>,
     current: Arc<ArcSwapOption<CachedToken>>,
     task_slot: Arc<TaskSlot>,
@@ -64,11 +63,20 @@ impl TokenCache {
     /// # Cancel safety
     /// The task ends all the same.
     pub async fn close(&self) {
-        if self.task_slot.is_running() {
-            let (sender, closed) = oneshot::channel();
-            // An error means that the task has ended.
-            let _ = self.requests.send(Request::Close(sender)).await;
-            let _ = closed.await;
+        let mut status = self.status.clone();
+        status.mark_unchanged();
+        if !self.task_slot.is_running() {
+            return;
+        }
+        let (sender, mut closed) = oneshot::channel();
+        self.requests.send(Request::Close(sender));
+        // A task that ends meanwhile may not see the request, but it publishes its end.
+        while self.task_slot.is_running() {
+            tokio::select! {
+                biased;
+                _ = &mut closed => return,
+                _ = status.changed() => {}
+            }
         }
     }
 
@@ -100,8 +108,7 @@ impl TokenCache {
             };
             self.ensure_running()?;
             if !fetching {
-                // If the queue is full, other requests wake the task.
-                let _ = self.requests.try_send(Request::Token);
+                self.requests.send(Request::Token);
             }
             if status.changed().await.is_err() {
                 return Err(TokenError::new(TokenErrorKind::Interrupted, None));
@@ -116,7 +123,7 @@ impl TokenCache {
             status.mark_unchanged();
             self.ensure_running()?;
             let (response, mut outcome) = oneshot::channel();
-            let _ = self.requests.send(Request::Report { generation, evidence, response }).await;
+            self.requests.send(Request::Report { generation, evidence, response });
             // If the runtime of the task ends, the report is dropped or waits for the next task.
             let outcome = loop {
                 tokio::select! {
@@ -336,7 +343,7 @@ fn build(
     seed: Option<u64>,
     observer: Option<Observer>,
 ) -> TokenCache {
-    let (requests, request_receiver) = mpsc::channel(REQUEST_QUEUE_CAPACITY);
+    let (requests, request_queue) = RequestQueue::new();
     let (appid, behavior) = (upstream.appid().clone(), upstream.behavior());
     let state = RefreshState::new(behavior, seed.unwrap_or_else(random_seed));
     let (status_sender, status) = watch::channel(state.status());
@@ -356,7 +363,7 @@ fn build(
         state,
         fetcher: Arc::new(fetcher),
         is_shared,
-        requests: request_receiver,
+        requests: request_queue,
         status: status_sender,
         current: Arc::clone(&current),
         observer,

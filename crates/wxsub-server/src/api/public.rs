@@ -77,8 +77,8 @@ fn encode_metrics(state: &ServerState) -> Option<Bytes> {
         let senders = snapshot.clients.iter().filter(|client| client.config.can_send(appid));
         senders.map(|client| client.config.name.as_str()).collect()
     };
-    let encoded =
-        state.metrics().encode(state.app_statuses(&snapshot), senders, &state.limits_used(), outbox.as_ref());
+    let statuses = state.app_statuses(&snapshot).collect();
+    let encoded = state.metrics().encode(statuses, senders, &state.limits_used(), outbox);
     encoded.ok().map(Bytes::from)
 }
 

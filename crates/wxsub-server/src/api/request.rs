@@ -25,6 +25,7 @@ use crate::config::ApiClient;
 use crate::state::audit::{Action, ApiSurface, Entry};
 use crate::state::denial::Denial;
 use crate::state::limit::Limit;
+use crate::state::metrics::AppCount;
 use crate::state::pace::TooMany;
 
 /// A request: the configuration that applies to it, its deadline, and its audit line. An axum extractor.
@@ -307,7 +308,12 @@ impl RequestContext {
             self.record_refusal();
         }
         if action == Action::Report {
-            metrics.record_report(app.appid(), outcome);
+            let count = match served {
+                Ok(_) => AppCount::ReportAnswered,
+                Err(ReportError::RateLimited(_)) => AppCount::ReportRateLimited,
+                Err(ReportError::Failed(_) | ReportError::TimedOut) => AppCount::ReportWithoutToken,
+            };
+            metrics.record_app_count(app.appid(), count);
         }
         self.audit(|entry| {
             entry.outcome = outcome;

@@ -2,41 +2,32 @@
 //!
 //! Label values come from the configuration, the routes and the table of codes. Requests cannot create more of them.
 
+mod apps;
+
 use std::fmt;
+use std::sync::Arc;
 
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use wxsub_api::{AppStatus, StoreProblem};
+use wxsub_api::AppStatus;
 use wxsub_core::clock::UnixMillis;
-use wxsub_core::rfc3339;
-use wxsub_core::store::StoreErrorKind;
 use wxsub_core::token::{TokenErrorKind, TokenEvent, TokenOrigin};
-use wxsub_outbox::app::{Pauses, StoredApp};
 use wxsub_outbox::message::StoredMessage;
-use wxsub_outbox::state::{MessageState, Mode, Reason, WaitingFor};
+use wxsub_outbox::state::{Mode, Reason};
 use wxsub_proto::{AppId, ErrCode};
 
+use self::apps::{AppCollector, AppCounters};
+pub(crate) use self::apps::{AppCount, OutboxStatus};
 use super::audit::ApiSurface;
 use super::denial::Denial;
 use super::limit::{Limit, LimitUse};
 
 const SURFACES: [ApiSurface; 2] = [ApiSurface::V1, ApiSurface::Weixin];
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct AppLabels {
-    appid: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct AppResultLabels {
-    appid: String,
-    result: &'static str,
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabels {
@@ -50,28 +41,9 @@ struct EnqueuedLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StateLabels {
-    appid: String,
-    state: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PauseLabels {
-    appid: String,
-    why: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
     appid: String,
     outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StoreProblemLabels {
-    appid: String,
-    kind: String,
-    remedy: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -109,32 +81,22 @@ struct ResponseLabels {
     status: u16,
 }
 
+/// Typical length of the text of an app without a ledger, with a few clients that may send.
+const TYPICAL_BYTES_PER_APP: usize = 1200;
+
+/// Typical length of the rest.
+const TYPICAL_BYTES: usize = 32 * 1024;
+
 /// For a metric that is absent until it has a value.
 type NoLabels = [(&'static str, &'static str); 0];
-
-/// What the ledger has now.
-#[derive(Debug)]
-pub(crate) struct OutboxStatus {
-    pub(crate) is_ledger_up: bool,
-    pub(crate) apps: Vec<(AppId, StoredApp)>,
-    pub(crate) now: UnixMillis,
-}
 
 /// All metrics.
 pub(crate) struct Metrics {
     registry: Registry,
-    expires_in: Family<AppLabels, Gauge>,
-    generation: Family<AppLabels, Gauge>,
-    in_doubt: Family<AppLabels, Gauge>,
-    in_doubt_from: Family<AppLabels, Gauge>,
-    store_up: Family<AppLabels, Gauge>,
-    store_problem: Family<StoreProblemLabels, Gauge>,
-    fetches: Family<AppResultLabels, Counter>,
+    apps: Arc<AppCounters>,
     /// By API: v1, then Weixin-compatible.
     reads: [Counter; 2],
     denials: Family<DenialLabels, Counter>,
-    reports: Family<AppResultLabels, Counter>,
-    external_invalidations: Family<AppLabels, Counter>,
     sends: Family<SendLabels, Counter>,
     refusals: Family<RefusalLabels, Counter>,
     durations: Family<ResponseLabels, Histogram>,
@@ -148,9 +110,6 @@ pub(crate) struct Metrics {
     ledger_up: Family<NoLabels, Gauge>,
     enqueued: Family<EnqueuedLabels, Counter>,
     idempotency: Family<ResultLabels, Counter>,
-    outbox_messages: Family<StateLabels, Gauge>,
-    outbox_undecided: Family<AppLabels, Gauge>,
-    outbox_paused: Family<PauseLabels, Gauge>,
     settled: Family<OutcomeLabels, Counter>,
     reclaimed: Counter,
     inbox_rejected: Counter,
@@ -175,17 +134,9 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut metrics = Self {
             registry: Registry::default(),
-            expires_in: Family::default(),
-            generation: Family::default(),
-            in_doubt: Family::default(),
-            in_doubt_from: Family::default(),
-            store_up: Family::default(),
-            store_problem: Family::default(),
-            fetches: Family::default(),
+            apps: Arc::default(),
             reads: Default::default(),
             denials: Family::default(),
-            reports: Family::default(),
-            external_invalidations: Family::default(),
             sends: Family::default(),
             refusals: Family::default(),
             durations: Family::new_with_constructor(histogram),
@@ -199,9 +150,6 @@ impl Metrics {
             ledger_up: Family::default(),
             enqueued: Family::default(),
             idempotency: Family::default(),
-            outbox_messages: Family::default(),
-            outbox_undecided: Family::default(),
-            outbox_paused: Family::default(),
             settled: Family::default(),
             reclaimed: Counter::default(),
             inbox_rejected: Counter::default(),
@@ -215,38 +163,12 @@ impl Metrics {
     }
 
     fn register_token_metrics(&mut self) {
-        let registry = &mut self.registry;
-        let expires = "How long a client may cache the token, in seconds; 0 without a usable token";
-        registry.register("wxsub_token_expires_in_seconds", expires, self.expires_in.clone());
-        registry.register(
-            "wxsub_token_generation",
-            "Generation of the current token; 0 without a usable token",
-            self.generation.clone(),
-        );
-        registry.register(
-            "wxsub_token_in_doubt",
-            "1 if the token may have been invalidated",
-            self.in_doubt.clone(),
-        );
-        let from = "When the token gets in doubt because a response was lost, in seconds since 1970; 0 if none was lost";
-        registry.register("wxsub_token_in_doubt_from_timestamp_seconds", from, self.in_doubt_from.clone());
-        let up = "1 unless the token store was unavailable when it was last needed";
-        registry.register("wxsub_token_store_up", up, self.store_up.clone());
-        let problem = "1 while the token store fails, with the kind of the failure and the remedy";
-        registry.register("wxsub_token_store_problem", problem, self.store_problem.clone());
-        registry.register("wxsub_token_fetches", "Token fetches by result", self.fetches.clone());
         let reads = Family::<SurfaceLabels, Counter>::default();
         self.reads = SURFACES.map(|api| {
             let api = api.as_str();
             reads.get_or_create_owned(&SurfaceLabels { api })
         });
-        registry.register("wxsub_token_reads", "Tokens served", reads);
-        registry.register("wxsub_token_reports", "Reports of rejected tokens", self.reports.clone());
-        registry.register(
-            "wxsub_token_external_invalidations",
-            "Tokens that a fetch outside this service invalidated",
-            self.external_invalidations.clone(),
-        );
+        self.registry.register("wxsub_token_reads", "Tokens served", reads);
     }
 
     fn register_request_metrics(&mut self) {
@@ -296,12 +218,6 @@ impl Metrics {
         let registry = &mut self.registry;
         let up = "1 unless the last commit to the ledger failed; absent without a ledger";
         registry.register("wxsub_ledger_up", up, self.ledger_up.clone());
-        let messages = "Messages in the ledger by state";
-        registry.register("wxsub_outbox_messages", messages, self.outbox_messages.clone());
-        let undecided = "Messages that may have been sent and wait for a decision";
-        registry.register("wxsub_outbox_undecided", undecided, self.outbox_undecided.clone());
-        let paused = "1 while the messages of the app wait for this reason";
-        registry.register("wxsub_outbox_paused", paused, self.outbox_paused.clone());
         let settled = "Messages that this process found final, by outcome";
         registry.register("wxsub_outbox_settled", settled, self.settled.clone());
         let reclaimed = "Messages that may have been sent because their worker was gone";
@@ -318,25 +234,22 @@ impl Metrics {
 
     /// Counts an event of a token cache.
     pub(crate) fn record_token_event(&self, appid: &AppId, event: &TokenEvent) {
-        let record_fetch =
-            |result| self.fetches.get_or_create(&AppResultLabels { appid: appid.to_string(), result }).inc();
-        match event {
-            TokenEvent::Refreshed { origin: TokenOrigin::Adopted, .. } => record_fetch("adopted"),
-            TokenEvent::Refreshed { origin: TokenOrigin::Fetched, .. } => record_fetch("issued"),
+        let count = match event {
+            TokenEvent::Refreshed { origin: TokenOrigin::Adopted, .. } => AppCount::FetchAdopted,
+            TokenEvent::Refreshed { origin: TokenOrigin::Fetched, .. } => AppCount::FetchIssued,
             TokenEvent::Refreshed { origin: TokenOrigin::FetchedWithoutLease, .. } => {
-                record_fetch("without_lease")
+                AppCount::FetchWithoutLease
             }
             TokenEvent::FetchFailed { failure, .. } => {
                 if let TokenErrorKind::Refused(refusal) = failure {
                     self.record_refusal(appid, refusal.errcode());
                 }
-                record_fetch("failed")
+                AppCount::FetchFailed
             }
-            TokenEvent::InvalidatedExternally { .. } => {
-                self.external_invalidations.get_or_create(&AppLabels { appid: appid.to_string() }).inc()
-            }
-            _ => 0,
+            TokenEvent::InvalidatedExternally { .. } => AppCount::InvalidatedExternally,
+            _ => return,
         };
+        self.apps.increment(appid, count);
     }
 
     pub(crate) fn record_read(&self, api: ApiSurface) {
@@ -355,8 +268,8 @@ impl Metrics {
         self.limit_reached.get_or_create(&LimitLabels { limit: limit.as_str() }).inc();
     }
 
-    pub(crate) fn record_report(&self, appid: &AppId, result: &'static str) {
-        self.reports.get_or_create(&AppResultLabels { appid: appid.to_string(), result }).inc();
+    pub(crate) fn record_app_count(&self, appid: &AppId, count: AppCount) {
+        self.apps.increment(appid, count);
     }
 
     /// Counts a message. `client` is the client whose key authorized it.
@@ -384,38 +297,6 @@ impl Metrics {
         }
         if let (Mode::Queued, Some(attempted_at)) = (message.mode, message.attempted_at) {
             self.lag.observe(attempted_at.since(message.due_at).as_secs_f64());
-        }
-    }
-
-    /// Records what the ledger has of each app.
-    fn set_outbox(&self, apps: &[(AppId, StoredApp)], now: UnixMillis) {
-        self.outbox_messages.clear();
-        self.outbox_undecided.clear();
-        self.outbox_paused.clear();
-        let to_i64 = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        for (appid, app) in apps {
-            let appid = appid.to_string();
-            for state in MessageState::ALL {
-                let labels = StateLabels { appid: appid.clone(), state: state.as_str() };
-                let count = app.counts.get(state).copied().unwrap_or_default();
-                self.outbox_messages.get_or_create(&labels).set(to_i64(count));
-            }
-            let labels = AppLabels { appid: appid.clone() };
-            self.outbox_undecided.get_or_create(&labels).set(to_i64(app.undecided));
-            for outcome in ["maybe_sent", "not_sent"] {
-                let appid = appid.clone();
-                self.settled.get_or_create(&OutcomeLabels { appid, outcome }).inc_by(0);
-            }
-            let Pauses { operator, minute_quota_until, daily_quota, token } = &app.pauses;
-            for (why, is_paused) in [
-                (WaitingFor::Paused, operator.is_some()),
-                (WaitingFor::Rate, minute_quota_until.is_some_and(|until| now < until)),
-                (WaitingFor::Quota, daily_quota.is_some()),
-                (WaitingFor::Token, token.is_some_and(|pause| now < pause.until)),
-            ] {
-                let labels = PauseLabels { appid: appid.clone(), why: why.as_str() };
-                self.outbox_paused.get_or_create(&labels).set(is_paused.into());
-            }
         }
     }
 
@@ -458,67 +339,45 @@ impl Metrics {
     }
 
     /// Creates counters at 0, so that `increase()` sees the first event. `senders` may send messages of the app.
-    fn initialize(&self, appid: &AppId, senders: &[&str]) {
-        let app = appid.to_string();
-        self.external_invalidations.get_or_create(&AppLabels { appid: app.clone() }).inc_by(0);
-        let results = |family: &Family<AppResultLabels, Counter>, results: &[&'static str]| {
-            for result in results {
-                family.get_or_create(&AppResultLabels { appid: app.clone(), result }).inc_by(0);
-            }
-        };
-        results(&self.fetches, &["issued", "adopted", "without_lease", "failed"]);
-        results(&self.reports, &["ok", "no_token", "rate_limited"]);
+    fn initialize(&self, appid: &AppId, senders: &[&str], has_ledger: bool) {
         for client in senders.iter().copied().map(Some).chain([None]) {
             self.sends.get_or_create(&send_labels(appid, client, "maybe_sent")).inc_by(0);
+        }
+        for outcome in ["maybe_sent", "not_sent"].into_iter().filter(|_| has_ledger) {
+            let labels = OutcomeLabels { appid: appid.to_string(), outcome };
+            self.settled.get_or_create(&labels).inc_by(0);
         }
     }
 
     /// Encodes all metrics as OpenMetrics text, with the current status of each app and limit. `senders` are the clients
-    /// that may send messages of an app. Only one at a time: two would mix their gauges.
+    /// that may send messages of an app.
     pub(crate) fn encode<'a>(
         &self,
-        apps: impl Iterator<Item = AppStatus>,
+        statuses: Vec<AppStatus>,
         senders: impl Fn(&AppId) -> Vec<&'a str>,
         limits: &[LimitUse],
-        outbox: Option<&OutboxStatus>,
+        outbox: Option<OutboxStatus>,
     ) -> Result<String, fmt::Error> {
-        for family in
-            [&self.expires_in, &self.generation, &self.in_doubt, &self.in_doubt_from, &self.store_up]
-        {
-            family.clear();
+        if let Some(outbox) = &outbox {
+            self.ledger_up.get_or_create(&[]).set(outbox.is_ledger_up.into());
         }
-        self.store_problem.clear();
-        if let Some(OutboxStatus { is_ledger_up, apps, now }) = outbox {
-            self.ledger_up.get_or_create(&[]).set((*is_ledger_up).into());
-            self.set_outbox(apps, *now);
-        }
-        let to_i64 = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let to_i64 = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         for LimitUse { limit, used, max } in limits {
             let labels = LimitLabels { limit: limit.as_str() };
-            self.limit_used.get_or_create(&labels).set(to_i64(*used as u64));
-            self.limit_max.get_or_create(&labels).set(to_i64(*max as u64));
+            self.limit_used.get_or_create(&labels).set(to_i64(*used));
+            self.limit_max.get_or_create(&labels).set(to_i64(*max));
         }
-        for app in apps {
-            if let Some(StoreProblem { kind, remedy, .. }) = &app.store {
-                let (appid, kind, remedy) = (app.appid.to_string(), kind.to_string(), remedy.as_str());
-                self.store_problem.get_or_create(&StoreProblemLabels { appid, kind, remedy }).set(1);
-            }
-            let labels = AppLabels { appid: app.appid.to_string() };
-            let set = |family: &Family<AppLabels, Gauge>, value: u64| {
-                family.get_or_create(&labels).set(to_i64(value));
-            };
-            let in_doubt_from =
-                app.in_doubt_from.and_then(|from| rfc3339::parse(&from).ok()).unwrap_or_default();
-            set(&self.expires_in, app.expires_in.unwrap_or(0));
-            set(&self.generation, app.generation.unwrap_or(0));
-            set(&self.in_doubt, app.in_doubt.into());
-            set(&self.in_doubt_from, in_doubt_from.get() / 1000);
-            let works = |problem: &StoreProblem| problem.kind == StoreErrorKind::OtherEndpoint.as_str();
-            set(&self.store_up, app.store.as_ref().is_none_or(works).into());
-            self.initialize(&app.appid, &senders(&app.appid));
+        for app in &statuses {
+            self.initialize(&app.appid, &senders(&app.appid), outbox.is_some());
         }
-        let mut text = String::new();
-        encode(&mut text, &self.registry)?;
+        // A text that grows is moved several times, and leaves its old places in the heap.
+        let mut text = String::with_capacity(statuses.len() * TYPICAL_BYTES_PER_APP + TYPICAL_BYTES);
+        let mut of_apps = Registry::default();
+        let counters = Arc::clone(&self.apps);
+        of_apps.register_collector(Box::new(AppCollector { statuses, outbox, counters }));
+        encode_registry(&mut text, &of_apps)?;
+        encode_registry(&mut text, &self.registry)?;
+        encode_eof(&mut text)?;
         Ok(text)
     }
 }

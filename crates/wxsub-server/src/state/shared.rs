@@ -49,6 +49,8 @@ impl<T: Clone + Default + Send + 'static> Shared<T> {
         }
         // Those that wait for the lock share the computation after the pause.
         clock.sleep_until(latest.next_at).await;
+        // The one before can be large.
+        latest.value = T::default();
         let (number, clock) = (self.begun.fetch_add(1, Ordering::SeqCst) + 1, Arc::clone(clock));
         let computed = spawn_blocking(move || {
             let begun_at = clock.now().mono;

@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tracing::{debug, info, warn};
 
 use super::fetch::TokenFetcher;
+use super::request_queue::{Request, RequestQueue};
 use crate::clock::{Clock, MonotonicInstant, timeout_at};
 use crate::store::StoreChange;
 use crate::token::{
-    Action, CachedToken, Event, Evidence, FetchOutcome, FetchRequest, Generation, Observer, RefreshState,
-    ReportOutcome, TokenError, TokenErrorKind, TokenEvent, TokenStatus,
+    Action, CachedToken, Event, FetchOutcome, FetchRequest, Observer, RefreshState, ReportOutcome,
+    TokenError, TokenErrorKind, TokenEvent, TokenStatus,
 };
 
 /// Delay before a shared store is read without a change: after an attempt, and after a read or write that failed.
@@ -26,23 +27,13 @@ const STORE_REREAD_DELAY: Duration = Duration::from_secs(2);
 /// How long a running attempt may go on when the cache is closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A message from a caller to the task.
-pub(super) enum Request {
-    /// The caller needs a token and sees none.
-    Token,
-    /// The token of this generation no longer works.
-    Report { generation: Generation, evidence: Evidence, response: oneshot::Sender<ReportOutcome> },
-    /// The process ends. The sender is dropped when nothing runs any more.
-    Close(oneshot::Sender<()>),
-}
-
 /// What the task needs, and what must outlive a panic.
 pub(super) struct RefreshTask {
     pub(super) state: RefreshState,
     pub(super) fetcher: Arc<TokenFetcher>,
     /// Whether peers use the same store.
     pub(super) is_shared: bool,
-    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) requests: Arc<RequestQueue>,
     pub(super) status: watch::Sender<TokenStatus>,
     pub(super) current: Arc<ArcSwapOption<CachedToken>>,
     pub(super) observer: Option<Observer>,
@@ -156,7 +147,7 @@ impl RefreshTask {
 
     /// Drops all queued requests. Their callers repeat them when they are woken through the returned status sender.
     pub(super) fn discard_pending_requests(&mut self) -> watch::Sender<TokenStatus> {
-        while self.requests.try_recv().is_ok() {}
+        self.requests.clear();
         self.status.clone()
     }
 
@@ -186,7 +177,7 @@ impl RefreshTask {
         };
         tokio::select! {
             biased;
-            request = self.requests.recv() => request.map_or(Wakeup::AllHandlesDropped, Wakeup::Request),
+            request = self.requests.next() => request.map_or(Wakeup::AllHandlesDropped, Wakeup::Request),
             outcome = await_optional(fetch) => Wakeup::FetchFinished(attempt.unwrap_or_default(), outcome),
             found = await_optional(store_read) => Wakeup::StoreRead(found),
             change = change => Wakeup::StoreChanged(change),
@@ -301,7 +292,7 @@ pub(super) struct TaskSlot {
 }
 
 struct Parked {
-    task: RefreshTask,
+    task: Box<RefreshTask>,
     /// The earliest next start. After a panic it bounds how often the task starts.
     restart_not_before: MonotonicInstant,
 }
@@ -309,10 +300,9 @@ struct Parked {
 impl TaskSlot {
     /// Creates a slot with a task that has never run.
     pub(super) fn new(task: RefreshTask) -> Self {
-        Self {
-            parked: Mutex::new(Some(Parked { task, restart_not_before: MonotonicInstant::default() })),
-            stopped: AtomicBool::new(false),
-        }
+        // In a box, because a future has room for each value that is moved into it, and a server has thousands of tasks.
+        let parked = Parked { task: Box::new(task), restart_not_before: MonotonicInstant::default() };
+        Self { parked: Mutex::new(Some(parked)), stopped: AtomicBool::new(false) }
     }
 
     /// Returns whether the task is running.
@@ -351,7 +341,7 @@ impl TaskSlot {
 
 /// The running task. When it ends, for any reason, it returns to its slot and the next caller can start it again.
 struct RunningTask {
-    task: Option<RefreshTask>,
+    task: Option<Box<RefreshTask>>,
     slot: Arc<TaskSlot>,
 }
 

@@ -1,0 +1,232 @@
+//! Metrics of each app: gauges encoded from its status, and counters in one small array.
+//!
+//! A series in the registry takes some 150 bytes, and an app has up to 25 of them, so thousands of apps would take most of the
+//! memory of an idle server.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use wxsub_api::{AppStatus, StoreProblem};
+use wxsub_core::clock::UnixMillis;
+use wxsub_core::rfc3339;
+use wxsub_core::store::StoreErrorKind;
+use wxsub_outbox::app::{Pauses, StoredApp};
+use wxsub_outbox::state::{MessageState, WaitingFor};
+use wxsub_proto::AppId;
+
+/// What is counted for each app.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum AppCount {
+    FetchIssued,
+    FetchAdopted,
+    FetchWithoutLease,
+    FetchFailed,
+    ReportAnswered,
+    ReportWithoutToken,
+    ReportRateLimited,
+    InvalidatedExternally,
+}
+
+use AppCount::{
+    FetchAdopted, FetchFailed, FetchIssued, FetchWithoutLease, InvalidatedExternally, ReportAnswered,
+    ReportRateLimited, ReportWithoutToken,
+};
+
+const COUNTS: usize = InvalidatedExternally as usize + 1;
+
+const FETCHES: [(&str, AppCount); 4] = [
+    ("issued", FetchIssued),
+    ("adopted", FetchAdopted),
+    ("without_lease", FetchWithoutLease),
+    ("failed", FetchFailed),
+];
+
+const REPORTS: [(&str, AppCount); 3] =
+    [("ok", ReportAnswered), ("no_token", ReportWithoutToken), ("rate_limited", ReportRateLimited)];
+
+/// The counters of all apps. They begin at 0, so that `increase()` sees the first event.
+#[derive(Debug, Default)]
+pub(super) struct AppCounters(RwLock<BTreeMap<AppId, [AtomicU64; COUNTS]>>);
+
+impl AppCounters {
+    pub(super) fn increment(&self, appid: &AppId, count: AppCount) {
+        // Each change is complete before it could panic.
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counters) = known.get(appid) {
+            increment(counters, count);
+            return;
+        }
+        drop(known);
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        increment(known.entry(appid.clone()).or_default(), count);
+    }
+}
+
+fn increment(counters: &[AtomicU64; COUNTS], count: AppCount) {
+    if let Some(counter) = counters.get(count as usize) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What the ledger has now.
+#[derive(Debug)]
+pub(crate) struct OutboxStatus {
+    pub(crate) is_ledger_up: bool,
+    pub(crate) apps: Vec<(AppId, StoredApp)>,
+    pub(crate) now: UnixMillis,
+}
+
+/// Encodes the metrics of the apps as they are now.
+#[derive(Debug)]
+pub(super) struct AppCollector {
+    pub(super) statuses: Vec<AppStatus>,
+    pub(super) outbox: Option<OutboxStatus>,
+    pub(super) counters: Arc<AppCounters>,
+}
+
+impl Collector for AppCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.encode_tokens(&mut encoder)?;
+        self.encode_counters(&mut encoder)?;
+        self.outbox.as_ref().map_or(Ok(()), |outbox| encode_outbox(outbox, &mut encoder))
+    }
+}
+
+impl AppCollector {
+    fn encode_tokens(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut gauge = |name: &str, help: &str, value: fn(&AppStatus) -> u64| {
+            let series = self.statuses.iter().map(|app| ([("appid", app.appid.as_str())], value(app)));
+            encode_gauges(encoder, name, help, series)
+        };
+        gauge(
+            "wxsub_token_expires_in_seconds",
+            "How long a client may cache the token, in seconds; 0 without a usable token.",
+            |app| app.expires_in.unwrap_or(0),
+        )?;
+        gauge(
+            "wxsub_token_generation",
+            "Generation of the current token; 0 without a usable token.",
+            |app| app.generation.unwrap_or(0),
+        )?;
+        gauge("wxsub_token_in_doubt", "1 if the token may have been invalidated.", |app| {
+            app.in_doubt.into()
+        })?;
+        gauge(
+            "wxsub_token_in_doubt_from_timestamp_seconds",
+            "When the token gets in doubt because a response was lost, in seconds since 1970; 0 if none was lost.",
+            |app| {
+                let from = app.in_doubt_from.as_deref().and_then(|from| rfc3339::parse(from).ok());
+                from.unwrap_or_default().get() / 1000
+            },
+        )?;
+        gauge(
+            "wxsub_token_store_up",
+            "1 unless the token store was unavailable when it was last needed.",
+            |app| {
+                let works = |problem: &StoreProblem| problem.kind == StoreErrorKind::OtherEndpoint.as_str();
+                app.store.as_ref().is_none_or(works).into()
+            },
+        )?;
+        let problems = self.statuses.iter().filter_map(|app| {
+            let StoreProblem { kind, remedy, .. } = app.store.as_ref()?;
+            let labels = [("appid", app.appid.as_str()), ("kind", kind), ("remedy", remedy.as_str())];
+            Some((labels, 1))
+        });
+        let help = "1 while the token store fails, with the kind of the failure and the remedy.";
+        encode_gauges(encoder, "wxsub_token_store_problem", help, problems)
+    }
+
+    fn encode_counters(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut known = self.counters.0.write().unwrap_or_else(PoisonError::into_inner);
+        for app in &self.statuses {
+            if !known.contains_key(&app.appid) {
+                known.insert(app.appid.clone(), Default::default());
+            }
+        }
+        let value = |counters: &[AtomicU64; COUNTS], count: AppCount| {
+            counters.get(count as usize).map_or(0, |counter| counter.load(Ordering::Relaxed))
+        };
+        for (name, help, results) in [
+            ("wxsub_token_fetches", "Token fetches by result.", FETCHES.as_slice()),
+            ("wxsub_token_reports", "Reports of rejected tokens.", REPORTS.as_slice()),
+        ] {
+            let series = known.iter().flat_map(|(appid, counters)| {
+                results.iter().map(move |(result, count)| {
+                    ([("appid", appid.as_str()), ("result", *result)], value(counters, *count))
+                })
+            });
+            encode_counters(encoder, name, help, series)?;
+        }
+        let series = known
+            .iter()
+            .map(|(appid, counters)| ([("appid", appid.as_str())], value(counters, InvalidatedExternally)));
+        let help = "Tokens that a fetch outside this service invalidated.";
+        encode_counters(encoder, "wxsub_token_external_invalidations", help, series)
+    }
+}
+
+fn encode_outbox(outbox: &OutboxStatus, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let apps = outbox.apps.iter().map(|(appid, app)| (appid.as_str(), app));
+    let messages = apps.clone().flat_map(|(appid, app)| {
+        MessageState::ALL.iter().map(move |state| {
+            let count = app.counts.get(state).copied().unwrap_or_default();
+            ([("appid", appid), ("state", state.as_str())], count)
+        })
+    });
+    encode_gauges(encoder, "wxsub_outbox_messages", "Messages in the ledger by state.", messages)?;
+    let undecided = apps.clone().map(|(appid, app)| ([("appid", appid)], app.undecided));
+    let help = "Messages that may have been sent and wait for a decision.";
+    encode_gauges(encoder, "wxsub_outbox_undecided", help, undecided)?;
+    let paused = apps.flat_map(|(appid, app)| {
+        pauses(app, outbox)
+            .map(|(why, is_paused)| ([("appid", appid), ("why", why.as_str())], u64::from(is_paused)))
+    });
+    let help = "1 while the messages of the app wait for this reason.";
+    encode_gauges(encoder, "wxsub_outbox_paused", help, paused)
+}
+
+fn pauses(app: &StoredApp, outbox: &OutboxStatus) -> [(WaitingFor, bool); 4] {
+    let Pauses { operator, minute_quota_until, daily_quota, token } = &app.pauses;
+    [
+        (WaitingFor::Paused, operator.is_some()),
+        (WaitingFor::Rate, minute_quota_until.is_some_and(|until| outbox.now < until)),
+        (WaitingFor::Quota, daily_quota.is_some()),
+        (WaitingFor::Token, token.is_some_and(|pause| outbox.now < pause.until)),
+    ]
+}
+
+/// A metric without a series is absent.
+fn encode_gauges<L: EncodeLabelSet>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    series: impl Iterator<Item = (L, u64)>,
+) -> fmt::Result {
+    let mut series = series.peekable();
+    if series.peek().is_none() {
+        return Ok(());
+    }
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in series {
+        metric.encode_family(&labels)?.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))?;
+    }
+    Ok(())
+}
+
+fn encode_counters<L: EncodeLabelSet>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    series: impl Iterator<Item = (L, u64)>,
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (labels, value) in series {
+        metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+    }
+    Ok(())
+}
