@@ -57,6 +57,7 @@ fn every_command_has_a_manual_page() {
             "grant-record",
             "grant-void",
             "key-new",
+            "console-password",
             "ledger-backup",
             "ledger-check",
             "ledger-migrate",
