@@ -63,7 +63,8 @@ async fn run(setup: Setup, seed: u64, trace: bool) -> Account {
     // What is slow has arrived by now.
     world.truth.sleep(Duration::from_secs(120)).await;
     world.poison.check(&world.table, oracle);
-    invariants::check(plan, &world.ledger, ledger_clock.now().wall, &world.appid, oracle);
+    let stopped_for = world.truth.elapsed().saturating_sub(plan.end);
+    invariants::check(plan, &world.ledger, ledger_clock.now().wall, stopped_for, &world.appid, oracle);
     std::mem::take(&mut oracle.noted().account)
 }
 
