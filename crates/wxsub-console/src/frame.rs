@@ -2,7 +2,7 @@
 
 use maud::{DOCTYPE, Markup, html};
 use wxsub_core::clock::UnixMillis;
-use wxsub_proto::Language;
+use wxsub_proto::{AppId, Language};
 
 use crate::text::{bdi, timestamp};
 
@@ -44,6 +44,11 @@ pub struct Visitor<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Section {
     Overview,
+    Outbox,
+    Decisions,
+    Grants,
+    Workers,
+    Audit,
     /// A page that the navigation does not list.
     Other,
 }
@@ -69,6 +74,22 @@ impl Frame<'_> {
             form method="post" action=(self.link(path)) class=(class) {
                 @if let Some(token) = token { input type="hidden" name="token" value=(token); }
                 (fields)
+            }
+        }
+    }
+
+    pub(crate) fn is_operator(&self) -> bool {
+        self.visitor.is_some_and(|visitor| visitor.is_operator)
+    }
+
+    /// The apps to choose from.
+    pub(crate) fn app_select(&self, apps: &[AppId], chosen: &AppId) -> Markup {
+        html! {
+            div {
+                label for="app" { (self.text("App", "应用")) }
+                select #app name="app" {
+                    @for app in apps { option value=(app.as_str()) selected[app == chosen] { (app.as_str()) } }
+                }
             }
         }
     }
@@ -125,10 +146,19 @@ impl Frame<'_> {
     }
 
     fn navigation(&self, section: Section) -> Markup {
-        let pages = [(Section::Overview, "/", self.text("Overview", "概览"))];
+        let pages = [
+            (Section::Overview, "/", self.text("Overview", "概览")),
+            (Section::Outbox, "/outbox", self.text("Outbox", "发件箱")),
+            (Section::Decisions, "/decisions", self.text("Decisions", "裁定")),
+            (Section::Grants, "/grants", self.text("Grants", "授权")),
+            (Section::Workers, "/workers", self.text("Workers and apps", "worker 与应用")),
+            (Section::Audit, "/audit", self.text("Audit", "操作记录")),
+        ];
+        let has_ledger = self.visitor.is_some_and(|visitor| visitor.has_ledger);
+        let shown = if has_ledger { pages.len() } else { 1 };
         html! {
             nav aria-label=(self.text("Pages", "页面")) {
-                @for (page, path, name) in pages {
+                @for (page, path, name) in pages.into_iter().take(shown) {
                     a href=(self.link(path)) aria-current=[(page == section).then_some("page")] { (name) }
                 }
             }

@@ -3,14 +3,26 @@
 //! A page is a function of its view, the [`Frame`] around it, and nothing else: no clock, no database, no request. The
 //! control server makes the views and checks who may see them. The pages have no script. English and Chinese.
 
+mod audit;
+mod decisions;
 mod frame;
+mod grants;
 mod labels;
 mod login;
+mod message;
 mod notice;
+mod outbox;
 mod overview;
 mod text;
+mod workers;
 
+pub use audit::{AuditView, audit};
+pub use decisions::{DecisionsView, UndecidedView, decisions};
 pub use frame::{Frame, ICON, STYLE, Visitor};
+pub use grants::{GrantsView, grants};
 pub use login::{LoginView, login};
+pub use message::{MessagePageView, message};
 pub use notice::notice;
+pub use outbox::{OutboxFilter, OutboxView, outbox};
 pub use overview::{AppOverview, OverviewView, overview};
+pub use workers::{WorkersView, workers};

@@ -184,6 +184,7 @@ fn undecided_problem(frame: &Frame<'_>, undecided: u64) -> Markup {
                 "They may have been sent, and wxsub does not repeat them by itself.",
                 "这些消息可能已发出，wxsub 不会自动重发。",
             )) }
+            p { a.button href=(frame.link("/decisions")) { (frame.text("Decide", "去裁定")) } }
         }
     }
 }

@@ -16,6 +16,13 @@ pub(crate) fn bdi(text: &str) -> Markup {
     html! { bdi { (line) @if rest.next().is_some() { "…" } } }
 }
 
+/// An openid of which only the ends are shown.
+pub(crate) fn masked(openid: &str) -> Markup {
+    let length = openid.len();
+    let ends = openid.get(..3).zip(openid.get(length.saturating_sub(2)..)).filter(|_| length >= 12);
+    html! { code { @match ends { Some((start, end)) => { (start) "…" (end) } None => { "•••" } } } }
+}
+
 /// A time in UTC.
 pub(crate) fn timestamp(at: UnixMillis) -> Markup {
     let text = rfc3339::format(at);
@@ -77,6 +84,14 @@ mod tests {
         assert_eq!(text, "<bdi>&lt;b onclick='x'&gt;&amp;    😀</bdi>");
         let long = bdi(&"x".repeat(MAX_TEXT_CHARS + 1)).into_string();
         assert_eq!(long.len(), "<bdi></bdi>…".len() + MAX_TEXT_CHARS);
+    }
+
+    #[test]
+    fn openid_shows_its_ends_only_if_it_is_long() {
+        assert_eq!(masked("oABCDEFGHIJKLMNOPQRSTUVWXY12").into_string(), "<code>oAB…12</code>");
+        for short in ["", "o", "oABCDEFGHIJ"] {
+            assert_eq!(masked(short).into_string(), "<code>•••</code>");
+        }
     }
 
     #[test]

@@ -31,6 +31,7 @@ use async_trait::async_trait;
 use wxsub_proto::{AppId, OpenId};
 
 use crate::app::StoredApp;
+use crate::audit::StoredAudit;
 use crate::grant::StoredGrant;
 use crate::id::MessageId;
 use crate::message::{StoredEvent, StoredMessage};
@@ -116,6 +117,24 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// # Cancel safety
     /// Changes nothing.
     async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError>;
+
+    /// The workers, also those that were marked gone some days ago.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read now.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    async fn workers(&self) -> Result<Vec<StoredWorker>, LedgerError>;
+
+    /// The newest lines of the audit with a smaller number than `before`, newest first, at most so many.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read now.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    async fn audit(&self, before: Option<u64>, limit: usize) -> Result<Vec<StoredAudit>, LedgerError>;
 
     /// Which rows wait in an inbox in the ledger's own database, for these apps and for others. `None` if it has no inbox, and
     /// unless overridden.

@@ -11,6 +11,7 @@
 //! | [`message`] | the row of a message, and its transitions as pure functions |
 //! | [`grant`] | the row of a grant, and the rules by which messages use grants |
 //! | [`app`] | why an app waits |
+//! | [`audit`] | what operators did |
 //! | [`idempotency`] | keys: the same request twice is one message |
 //! | [`retention`] | how long rows are kept |
 //! | [`id`] | the ids of messages, grants and workers |
@@ -21,6 +22,7 @@
 //! | `testing` | with the feature of that name: the conformance suites that every ledger and every inbox must pass |
 
 pub mod app;
+pub mod audit;
 pub mod grant;
 pub mod id;
 pub mod idempotency;

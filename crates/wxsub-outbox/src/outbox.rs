@@ -31,6 +31,7 @@ use wxsub_proto::AppId;
 use self::wake::Wake;
 use self::watch::Finals;
 use self::writer::Writer;
+use crate::audit::AuditEntry;
 use crate::grant::{Consent, StoredGrant, Subject};
 use crate::id::{GrantId, IdGenerator, MessageId};
 use crate::idempotency::Fingerprint;
@@ -40,7 +41,7 @@ use crate::ledger::{
 };
 use crate::message::StoredMessage;
 use crate::retention::Retention;
-use crate::state::Decision;
+use crate::state::{AuditAction, Decision};
 use crate::worker::WorkerSession;
 
 /// How often an idle worker looks for messages that another process recorded, unless set otherwise.
@@ -88,6 +89,8 @@ pub struct Outbox {
     app: Option<AppId>,
     /// Within which idempotency keys are one, besides the app.
     client: String,
+    /// Who and from where, if what is done is appended to the audit.
+    auditor: Option<(String, String)>,
 }
 
 /// Puts an [`Outbox`] together.
@@ -136,6 +139,50 @@ impl Outbox {
     #[must_use]
     pub fn for_client(&self, client: &str) -> Self {
         Self { client: client.to_owned(), ..self.clone() }
+    }
+
+    /// The same outbox for an operator at this address: each decision, withdrawal, pause and resume, and each grant that is
+    /// voided, is appended to the audit in the same transaction, also if the rules do not allow it.
+    #[must_use]
+    pub fn for_operator(&self, actor: &str, address: &str) -> Self {
+        Self { auditor: Some((actor.to_owned(), address.to_owned())), ..self.clone() }
+    }
+
+    /// Appends a line to the audit that changes nothing else.
+    ///
+    /// # Errors
+    /// [`OutboxError::Ledger`] if the ledger fails.
+    ///
+    /// # Cancel safety
+    /// The line may or may not have been appended.
+    pub async fn record_audit(&self, entry: AuditEntry) -> Result<(), OutboxError> {
+        self.inner.writer.submit(Change::Audited(Box::new(entry), None)).await?;
+        Ok(())
+    }
+
+    /// Does what an operator asks for.
+    async fn act(
+        &self,
+        action: AuditAction,
+        subject: String,
+        detail: &str,
+        change: Change,
+    ) -> Result<Applied, OutboxError> {
+        let change = match &self.auditor {
+            None => change,
+            Some((actor, address)) => {
+                let entry = AuditEntry {
+                    actor: actor.clone(),
+                    address: address.clone(),
+                    action,
+                    appid: self.app.clone(),
+                    subject,
+                    detail: detail.to_owned(),
+                };
+                Change::Audited(Box::new(entry), Some(Box::new(change)))
+            }
+        };
+        Ok(self.inner.writer.submit(change).await?)
     }
 
     /// The ledger, to read from.
@@ -189,7 +236,8 @@ impl Outbox {
     /// The grant may or may not have been voided.
     pub async fn void_grant(&self, grant: GrantId) -> Result<Option<StoredGrant>, OutboxError> {
         let appid = Some(self.app()?.appid.clone());
-        match self.inner.writer.submit(Change::VoidGrant { grant, appid }).await? {
+        let change = Change::VoidGrant { grant, appid };
+        match self.act(AuditAction::VoidGrant, grant.to_string(), "", change).await? {
             Applied::Grant(voided) => Ok(voided),
             other => Err(unexpected(&other)),
         }
@@ -295,7 +343,8 @@ impl Outbox {
     /// # Cancel safety
     /// The message may or may not have been withdrawn.
     pub async fn cancel(&self, id: MessageId, by: &str) -> Result<StoredMessage, OutboxError> {
-        match self.inner.writer.submit(Change::Cancel { message: id, by: by.to_owned() }).await? {
+        let change = Change::Cancel { message: id, by: by.to_owned() };
+        match self.act(AuditAction::Cancel, id.to_string(), "", change).await? {
             Applied::Cancelled(Ok(message)) => Ok(*message),
             Applied::Cancelled(Err(why)) => Err(why.into()),
             other => Err(unexpected(&other)),
@@ -321,7 +370,8 @@ impl Outbox {
         let child = self.inner.ids.message(self.inner.clock.now().wall)?;
         let (by, note) = (by.to_owned(), note.to_owned());
         let new = NewDecision { message: id, decision, by, note, seen, child };
-        match self.inner.writer.submit(Change::Decide(Box::new(new))).await? {
+        let change = Change::Decide(Box::new(new));
+        match self.act(AuditAction::Decide, id.to_string(), decision.as_str(), change).await? {
             Applied::Decided(Ok((message, child))) => Ok((*message, child.map(|child| *child))),
             Applied::Decided(Err(why)) => Err(why.into()),
             other => Err(unexpected(&other)),
@@ -345,7 +395,7 @@ impl Outbox {
     /// The app may or may not have been paused.
     pub async fn pause(&self, by: &str, note: &str) -> Result<(), OutboxError> {
         let (appid, by, note) = (self.app()?.appid.clone(), by.to_owned(), note.to_owned());
-        self.inner.writer.submit(Change::Pause { appid, by, note }).await?;
+        self.act(AuditAction::Pause, String::new(), "", Change::Pause { appid, by, note }).await?;
         Ok(())
     }
 
@@ -357,7 +407,8 @@ impl Outbox {
     /// # Cancel safety
     /// The app may or may not have been resumed.
     pub async fn resume(&self) -> Result<(), OutboxError> {
-        self.inner.writer.submit(Change::Resume(self.app()?.appid.clone())).await?;
+        let change = Change::Resume(self.app()?.appid.clone());
+        self.act(AuditAction::Resume, String::new(), "", change).await?;
         Ok(())
     }
 }
@@ -412,7 +463,13 @@ impl OutboxBuilder {
         let ids = IdGenerator::new(id_seed);
         let inbox = tokio::sync::watch::Sender::default();
         let inner = Inner { ledger, writer, apps, clock, ids, poll_interval, retention, finals, wake, inbox };
-        Outbox { inner: Arc::new(inner), session: Arc::default(), app: None, client: String::new() }
+        Outbox {
+            inner: Arc::new(inner),
+            session: Arc::default(),
+            app: None,
+            client: String::new(),
+            auditor: None,
+        }
     }
 }
 

@@ -226,6 +226,38 @@ names! {
     }
 }
 
+names! {
+    /// What an operator did.
+    AuditAction {
+        /// Logged in to the console.
+        Login = "login",
+        /// Logged out.
+        Logout = "logout",
+        /// Looked at a whole openid.
+        Reveal = "reveal",
+        /// Decided a message.
+        Decide = "decide",
+        /// Withdrew a message.
+        Cancel = "cancel",
+        /// Paused an app.
+        Pause = "pause",
+        /// Resumed an app.
+        Resume = "resume",
+        /// Voided a grant.
+        VoidGrant = "void_grant",
+    }
+}
+
+names! {
+    /// Whether it was done.
+    AuditOutcome {
+        /// It was.
+        Done = "done",
+        /// The rules did not allow it, or the password was wrong.
+        NotDone = "not_done",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,6 +279,8 @@ mod tests {
         check(Stage::ALL);
         check(WaitingFor::ALL);
         check(EventKind::ALL);
+        check(AuditAction::ALL);
+        check(AuditOutcome::ALL);
         assert_eq!(
             "sending".parse::<MessageState>().unwrap_err().to_string(),
             r#"MessageState: "sending" is not one of its names; the ledger may be of a newer version"#

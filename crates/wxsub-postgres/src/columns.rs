@@ -12,6 +12,7 @@ use uuid::Uuid;
 use wxsub_core::clock::UnixMillis;
 use wxsub_outbox::LedgerError;
 use wxsub_outbox::app::{DailyQuotaPause, OperatorPause, Pauses, TokenPause};
+use wxsub_outbox::audit::{AuditEntry, StoredAudit};
 use wxsub_outbox::grant::{StoredGrant, Subject};
 use wxsub_outbox::id::{GrantId, MessageId, WorkerId};
 use wxsub_outbox::idempotency::{Fingerprint, KeyScope, StoredKey};
@@ -135,6 +136,20 @@ pub(crate) fn events(rows: &[StoredEvent]) -> Vec<Param<'_>> {
         column(rows, |event| number(event.attempt)),
         column(rows, |event| event.actor.as_deref().map(storable)),
         column(rows, |event| event.detail.as_deref().map(storable)),
+    ]
+}
+
+/// The columns of lines of the audit.
+pub(crate) fn audit(rows: &[StoredAudit]) -> Vec<Param<'_>> {
+    vec![
+        column(rows, |line| millis(line.at)),
+        column(rows, |line| storable(&line.entry.actor)),
+        column(rows, |line| storable(&line.entry.address)),
+        column(rows, |line| line.entry.action.as_str()),
+        column(rows, |line| line.entry.appid.as_ref().map(AppId::as_str)),
+        column(rows, |line| storable(&line.entry.subject)),
+        column(rows, |line| storable(&line.entry.detail)),
+        column(rows, |line| line.outcome.as_str()),
     ]
 }
 
@@ -386,6 +401,24 @@ pub(crate) fn read_key(row: &Row) -> Result<StoredKey> {
         fingerprint: Fingerprint::from_bytes(fingerprint),
         message: columns.id(MessageId::from_bytes)?.ok_or_else(|| columns.missing())?,
         check_at: columns.time()?,
+    })
+}
+
+pub(crate) fn read_audit(row: &Row) -> Result<StoredAudit> {
+    let mut columns = Columns::new(row);
+    let seq: i64 = columns.get()?;
+    Ok(StoredAudit {
+        seq: u64::try_from(seq).unwrap_or(0),
+        at: columns.time()?,
+        entry: AuditEntry {
+            actor: columns.get()?,
+            address: columns.get()?,
+            action: columns.parse()?,
+            appid: columns.get::<Option<String>>()?.and_then(|appid| appid.parse().ok()),
+            subject: columns.get()?,
+            detail: columns.get()?,
+        },
+        outcome: columns.parse()?,
     })
 }
 

@@ -9,9 +9,10 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 use wxsub_core::clock::Clock;
 use wxsub_outbox::app::StoredApp;
+use wxsub_outbox::audit::StoredAudit;
 use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::{GrantId, MessageId};
-use wxsub_outbox::ledger::{Applied, Change, InboxBacklog, MAX_FOREIGN_ROWS, MessageQuery};
+use wxsub_outbox::ledger::{Applied, Change, InboxBacklog, MAX_FOREIGN_ROWS, MessageQuery, StoredWorker};
 use wxsub_outbox::message::{StoredEvent, StoredMessage};
 use wxsub_outbox::state::{GrantState, MessageState};
 use wxsub_outbox::{Ledger, LedgerError};
@@ -232,5 +233,15 @@ impl Ledger for PostgresLedger {
 
     async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError> {
         self.read(sql::UNDECIDED_APPS, &[], columns::read_appid).await
+    }
+
+    async fn workers(&self) -> Result<Vec<StoredWorker>, LedgerError> {
+        self.read(sql::ALL_WORKERS, &[], columns::read_worker).await
+    }
+
+    async fn audit(&self, before: Option<u64>, limit: usize) -> Result<Vec<StoredAudit>, LedgerError> {
+        let before = before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
+        let params: [Param<'_>; 2] = [Box::new(before), Box::new(at_most(limit))];
+        self.read(sql::AUDIT, &params, columns::read_audit).await
     }
 }

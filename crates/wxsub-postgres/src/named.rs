@@ -30,6 +30,9 @@ pub(crate) struct Named {
 
 /// A change that finds its rows by itself has a part of the transaction for itself.
 pub(crate) fn is_sweep(change: &Change) -> bool {
+    if let Change::Audited(_, change) = change {
+        return change.as_deref().is_some_and(is_sweep);
+    }
     matches!(
         change,
         Change::MarkGone(_)
@@ -90,6 +93,11 @@ impl Named {
             Change::Decide(decision) => {
                 self.messages.extend([decision.message, decision.child]);
                 self.decided.insert(decision.message);
+            }
+            Change::Audited(_, change) => {
+                if let Some(change) = change {
+                    self.add(change);
+                }
             }
             Change::Pause { appid, .. } | Change::Resume(appid) => {
                 self.apps.insert(appid.clone());

@@ -47,6 +47,7 @@ const RIGHTS: &[(&str, &[&str])] = &[
     ("wxsub_nonce", &["SELECT", "INSERT"]),
     ("wxsub_message", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("wxsub_event", &["SELECT", "INSERT", "DELETE"]),
+    ("wxsub_audit", &["SELECT", "INSERT"]),
     ("wxsub_key", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("wxsub_inbox", &["SELECT", "UPDATE", "DELETE"]),
 ];

@@ -262,6 +262,12 @@ statements! {
         SELECT * FROM unnest($1::uuid[], $2::integer[], $3::bigint[], $4::text[], $5::integer[], $6::text[], $7::text[])"];
     HISTORY = ["SELECT message_id, version, at_ms, event, attempt, actor, detail FROM wxsub_event
         WHERE message_id = $1 ORDER BY version"];
+    INSERT_AUDIT = ["INSERT INTO wxsub_audit (at_ms, actor, address, action, appid, subject, detail, outcome)
+        SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])"];
+    AUDIT = ["SELECT seq, at_ms, actor, address, action, appid, subject, detail, outcome FROM wxsub_audit
+        WHERE seq < $1 ORDER BY seq DESC LIMIT $2"];
+    /// Reads the whole table, which has a row for each start of a process in the last days.
+    ALL_WORKERS = ["SELECT id, beat_ms, gone_ms FROM wxsub_worker"];
     /// Reads the whole table: once, when a backup is restored.
     LAST_EVENT = ["SELECT max(at_ms) FROM wxsub_event"];
 
@@ -302,7 +308,7 @@ mod tests {
 
     /// The statements that have a plan, and do not read a whole table on purpose.
     fn planned() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
-        ALL.iter().filter(|(name, _)| !["BEGIN", "LAST_EVENT"].contains(name))
+        ALL.iter().filter(|(name, _)| !["ALL_WORKERS", "BEGIN", "LAST_EVENT"].contains(name))
     }
 
     /// What PostgreSQL would do with any values, one step a line.

@@ -32,7 +32,7 @@ fn split<T: PartialEq>(writes: &[Write<T>]) -> Split<'_, T> {
 
 /// Writes everything in one round trip.
 pub(crate) async fn write(session: &Session, shard: i16, written: &Written) -> Result<(), Failure> {
-    let Written { workers, apps, grants, nonces, messages, events, keys } = written;
+    let Written { workers, apps, grants, nonces, messages, events, audit, keys } = written;
     let (mut grants, mut messages, mut keys) =
         (split::<StoredGrant>(grants), split::<StoredMessage>(messages), split::<StoredKey>(keys));
     // An insert waits for that of the same key in another transaction. In one order, they wait in no circle. The grants of a
@@ -69,6 +69,7 @@ pub(crate) async fn write(session: &Session, shard: i16, written: &Written) -> R
     push(sql::UPDATE_MESSAGES, columns::changed_messages(&messages.changed), messages.changed.len());
     push(sql::INSERT_MESSAGES, columns::new_messages(&messages.new), messages.new.len());
     push(sql::INSERT_EVENTS, columns::events(events), events.len());
+    push(sql::INSERT_AUDIT, columns::audit(audit), audit.len());
     push(sql::UPDATE_KEYS, columns::keys(&keys.changed), keys.changed.len());
     push(sql::INSERT_KEYS, columns::keys(&keys.new), keys.new.len());
     let used = vec![

@@ -1,11 +1,17 @@
 //! The console: its listener's routes, the sessions of operators, and the pages of `wxsub-console`.
 
+mod audit;
 mod context;
+mod decisions;
+mod grants;
+mod ledger;
 mod login;
 mod login_limiter;
+mod outbox;
 mod overview;
 mod request;
 mod session;
+mod workers;
 
 use std::sync::Arc;
 
@@ -36,6 +42,19 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form
 pub(crate) fn router(console: &Arc<Console>) -> Router {
     let pages = Router::new()
         .route("/", get(overview::show))
+        .route("/outbox", get(outbox::list))
+        .route("/outbox/find", get(outbox::find))
+        .route("/outbox/{id}", get(outbox::show))
+        .route("/outbox/{id}/reveal", post(outbox::reveal))
+        .route("/outbox/{id}/cancel", post(outbox::cancel))
+        .route("/decisions", get(decisions::list))
+        .route("/decisions/{id}", post(decisions::decide))
+        .route("/grants", get(grants::list))
+        .route("/grants/{id}/void", post(grants::void))
+        .route("/workers", get(workers::list))
+        .route("/workers/pause", post(workers::pause))
+        .route("/workers/resume", post(workers::resume))
+        .route("/audit", get(audit::list))
         .route("/login", get(login::show).post(login::log_in))
         .route("/logout", post(login::log_out))
         .route("/language", post(login::set_language))
@@ -104,11 +123,11 @@ async fn icon() -> Response {
 
 async fn not_found(session: Session) -> Response {
     let text = LocalizedText::new("The console has no such page", "控制台没有这个页面");
-    session.visit.notice(StatusCode::NOT_FOUND, &text)
+    session.visit.notice(StatusCode::NOT_FOUND, text)
 }
 
 async fn wrong_method(visit: Visit) -> Response {
     let text =
         LocalizedText::new("Open the page again, and use its forms", "请重新打开页面，用页面上的表单操作");
-    visit.notice(StatusCode::METHOD_NOT_ALLOWED, &text)
+    visit.notice(StatusCode::METHOD_NOT_ALLOWED, text)
 }

@@ -10,6 +10,7 @@ use serde::de::IntoDeserializer;
 use serde::de::value::Error as DeError;
 use wxsub_core::clock::UnixMillis;
 use wxsub_outbox::app::{DailyQuotaPause, OperatorPause, Pauses, TokenPause};
+use wxsub_outbox::audit::{AuditEntry, StoredAudit};
 use wxsub_outbox::grant::{StoredGrant, Subject};
 use wxsub_outbox::id::{GrantId, MessageId, WorkerId};
 use wxsub_outbox::idempotency::{Fingerprint, KeyScope, StoredKey};
@@ -302,6 +303,24 @@ pub(crate) fn read_key(row: &Row<'_>) -> Result<StoredKey> {
         fingerprint: Fingerprint::from_bytes(columns.get()?),
         message: MessageId::from_bytes(columns.get()?),
         check_at: columns.time()?,
+    })
+}
+
+pub(crate) fn read_audit(row: &Row<'_>) -> Result<StoredAudit> {
+    let mut columns = Columns::new(row);
+    let (seq, at) = (columns.get::<i64>()?, columns.time()?);
+    Ok(StoredAudit {
+        seq: u64::try_from(seq).unwrap_or(0),
+        at,
+        entry: AuditEntry {
+            actor: columns.get()?,
+            address: columns.get()?,
+            action: columns.parse()?,
+            appid: columns.get::<Option<String>>()?.and_then(|appid| appid.parse().ok()),
+            subject: columns.get()?,
+            detail: columns.get()?,
+        },
+        outcome: columns.parse()?,
     })
 }
 

@@ -8,9 +8,10 @@ use async_trait::async_trait;
 use rusqlite::{OptionalExtension, params};
 use tokio::task;
 use wxsub_outbox::app::StoredApp;
+use wxsub_outbox::audit::StoredAudit;
 use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::{GrantId, MessageId};
-use wxsub_outbox::ledger::{Applied, Change, MessageQuery, RestoreReport};
+use wxsub_outbox::ledger::{Applied, Change, MessageQuery, RestoreReport, StoredWorker};
 use wxsub_outbox::message::{StoredEvent, StoredMessage};
 use wxsub_outbox::state::{GrantState, MessageState};
 use wxsub_outbox::{Ledger, LedgerError};
@@ -327,6 +328,24 @@ impl Ledger for SqliteLedger {
             statement.query_map([], columns::read_appid)?.collect()
         });
         apps.await
+    }
+
+    async fn workers(&self) -> Result<Vec<StoredWorker>, LedgerError> {
+        self.readers
+            .read(|connection| {
+                connection.prepare_cached(sql::ALL_WORKERS)?.query_map([], columns::read_worker)?.collect()
+            })
+            .await
+    }
+
+    async fn audit(&self, before: Option<u64>, limit: usize) -> Result<Vec<StoredAudit>, LedgerError> {
+        let before = before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
+        self.readers
+            .read(move |connection| {
+                let mut statement = connection.prepare_cached(sql::AUDIT)?;
+                statement.query_map([before, at_most(limit)], columns::read_audit)?.collect()
+            })
+            .await
     }
 }
 

@@ -186,6 +186,12 @@ statements! {
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"];
     HISTORY = ["SELECT message_id, version, at_ms, event, attempt, actor, detail FROM wxsub_event
         WHERE message_id = ?1 ORDER BY version"];
+    APPEND_AUDIT = ["INSERT INTO wxsub_audit (at_ms, actor, address, action, appid, subject, detail, outcome)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"];
+    AUDIT = ["SELECT seq, at_ms, actor, address, action, appid, subject, detail, outcome FROM wxsub_audit
+        WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2"];
+    /// Reads the whole table, which has a row for each start of a process in the last days.
+    ALL_WORKERS = ["SELECT id, beat_ms, gone_ms FROM wxsub_worker"];
     /// Reads the whole table: once, when a backup is restored.
     LAST_EVENT = ["SELECT max(at_ms) FROM wxsub_event"];
 
@@ -253,7 +259,7 @@ mod tests {
         let (_folder, connection) = migrated();
         let partial = ["message_expires", "message_attempting", "message_undecided", "grant_state"];
         let mut slow = Vec::new();
-        for (name, sql) in ALL {
+        for (name, sql) in ALL.iter().filter(|(name, _)| *name != "ALL_WORKERS") {
             for step in plan(&connection, sql) {
                 let scans = step.starts_with("SCAN")
                     && step != "SCAN app"

@@ -6,12 +6,13 @@ use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use wxsub_core::clock::UnixMillis;
 use wxsub_outbox::LedgerError;
 use wxsub_outbox::app::StoredApp;
+use wxsub_outbox::audit::AuditEntry;
 use wxsub_outbox::grant::{StoredGrant, Subject};
 use wxsub_outbox::id::{GrantId, MessageId, WorkerId};
 use wxsub_outbox::idempotency::{KeyScope, StoredKey};
 use wxsub_outbox::ledger::{StoredWorker, Tables};
 use wxsub_outbox::message::{DECISION_DELAY, RESTORED_DECISION_DELAY, StoredEvent, StoredMessage};
-use wxsub_outbox::state::{MessageState, Priority};
+use wxsub_outbox::state::{AuditOutcome, MessageState, Priority};
 use wxsub_proto::AppId;
 
 use crate::columns::{self, millis};
@@ -399,6 +400,19 @@ impl Tables for OpenTables<'_> {
 
     fn append_event(&mut self, event: StoredEvent) -> Result<(), LedgerError> {
         if self.rows.append_event(event) { self.write_rows() } else { Ok(()) }
+    }
+
+    fn append_audit(
+        &mut self,
+        entry: AuditEntry,
+        at: UnixMillis,
+        outcome: AuditOutcome,
+    ) -> Result<(), LedgerError> {
+        let AuditEntry { actor, address, action, appid, subject, detail } = entry;
+        let appid = appid.as_ref().map(AppId::as_str);
+        let values =
+            params![millis(at), actor, address, action.as_str(), appid, subject, detail, outcome.as_str()];
+        self.execute(sql::APPEND_AUDIT, values).map(drop)
     }
 
     fn last_event_at(&mut self) -> Result<Option<UnixMillis>, LedgerError> {

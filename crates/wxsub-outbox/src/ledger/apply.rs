@@ -15,7 +15,7 @@ use crate::app::{OperatorPause, Pauses, StoredApp};
 use crate::grant::{StoredGrant, Subject, admit_again, after};
 use crate::id::{MessageId, WorkerId};
 use crate::message::{GrantEffect, Settled, Settlement, StoredMessage, Transition};
-use crate::state::{Decision, GrantState, MessageState};
+use crate::state::{AuditOutcome, Decision, GrantState, MessageState};
 
 /// Applies one change to the rows of an open transaction. `now` is the ledger's clock.
 ///
@@ -59,6 +59,15 @@ pub fn apply(tables: &mut dyn Tables, change: Change, now: UnixMillis) -> Result
             app.pauses.operator = Some(OperatorPause { by, note, since: now });
         }),
         Change::Resume(appid) => changing.update_app(&appid, |app| app.pauses = Pauses::default()),
+        Change::Audited(entry, change) => {
+            let applied = match change {
+                Some(change) => apply(changing.tables, *change, now)?,
+                None => Applied::Done,
+            };
+            let outcome = if applied.is_done() { AuditOutcome::Done } else { AuditOutcome::NotDone };
+            tables.append_audit(*entry, now, outcome)?;
+            Ok(applied)
+        }
         Change::Restore => changing.restore().map(Applied::Restored),
         Change::Prune(retention, limit) => changing.prune(&retention, limit).map(Applied::Pruned),
         Change::PruneBatch { appid, client } => changing.prune_batch(&appid, &client),

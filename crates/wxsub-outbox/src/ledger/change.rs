@@ -8,6 +8,7 @@ use wxsub_core::consent::Nonce;
 use wxsub_proto::{AppId, Language, LocalizedText, Message, OpenId, Scene, TemplateId};
 
 use super::error::LedgerError;
+use crate::audit::AuditEntry;
 use crate::grant::{Consent, NotAdmitted, StoredGrant, Subject};
 use crate::id::{GrantId, MessageId, WorkerId};
 use crate::idempotency::{Fingerprint, IdempotencyKey, KeyScope};
@@ -98,6 +99,9 @@ pub enum Change {
     },
     /// Lifts every pause of an app. Gives [`Applied::Done`].
     Resume(AppId),
+    /// Does what an operator asks for, if anything, and appends it to the audit. Gives what the
+    /// change inside gives; without one, [`Applied::Done`].
+    Audited(Box<AuditEntry>, Option<Box<Change>>),
     /// A backup was restored. Gives [`Applied::Restored`].
     Restore,
     /// Deletes rows that have been kept long enough, at most so many of each kind. Gives [`Applied::Pruned`].
@@ -268,6 +272,13 @@ pub enum Applied {
         /// So many were kept, because their messages can still change.
         kept: usize,
     },
+}
+
+impl Applied {
+    /// Whether what an operator asked for was done.
+    pub(crate) fn is_done(&self) -> bool {
+        !matches!(self, Self::Grant(None) | Self::Cancelled(Err(_)) | Self::Decided(Err(_)))
+    }
 }
 
 /// A row of an inbox that stays in the table, because it cannot be recorded.

@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
 use wxsub_proto::{AppId, OpenId};
 
-use super::{Applied, Change, Ledger, LedgerError, MessageQuery, Rows, apply};
+use super::{Applied, Change, Ledger, LedgerError, MessageQuery, Rows, StoredWorker, apply};
 use crate::app::StoredApp;
+use crate::audit::StoredAudit;
 use crate::grant::StoredGrant;
 use crate::id::MessageId;
 use crate::message::{StoredEvent, StoredMessage};
@@ -103,5 +104,13 @@ impl Ledger for MemoryLedger {
 
     async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError> {
         Ok(self.rows().undecided_apps())
+    }
+
+    async fn workers(&self) -> Result<Vec<StoredWorker>, LedgerError> {
+        Ok(self.rows().workers())
+    }
+
+    async fn audit(&self, before: Option<u64>, limit: usize) -> Result<Vec<StoredAudit>, LedgerError> {
+        Ok(self.rows().audit(before, limit))
     }
 }

@@ -13,11 +13,12 @@ use wxsub_proto::{AppId, OpenId};
 use super::tables::{StoredWorker, Tables};
 use super::{LedgerError, MessageQuery};
 use crate::app::StoredApp;
+use crate::audit::{AuditEntry, StoredAudit};
 use crate::grant::{StoredGrant, Subject};
 use crate::id::{GrantId, MessageId, WorkerId};
 use crate::idempotency::{KeyScope, StoredKey};
 use crate::message::{StoredEvent, StoredMessage};
-use crate::state::{GrantState, MessageState, Priority};
+use crate::state::{AuditOutcome, GrantState, MessageState, Priority};
 
 /// Rows in memory: all rows of a [`MemoryLedger`](super::MemoryLedger), or those of a database that a batch names.
 ///
@@ -34,6 +35,7 @@ pub struct Rows {
     events: BTreeMap<MessageId, Vec<StoredEvent>>,
     keys: BTreeMap<KeyScope, StoredKey>,
     last_event_at: Option<UnixMillis>,
+    audit: Vec<StoredAudit>,
     index: Index,
     undo: Vec<Undo>,
 }
@@ -62,6 +64,7 @@ enum Undo {
     Events(MessageId, Vec<StoredEvent>),
     GrantOrder(Subject, Vec<GrantId>),
     Key(KeyScope, Option<StoredKey>),
+    Audit,
 }
 
 /// Where a change began.
@@ -97,6 +100,7 @@ impl Rows {
                 Undo::Events(id, before) => restore(&mut self.events, id, Some(before)),
                 Undo::GrantOrder(subject, before) => restore(&mut self.grants_of, subject, Some(before)),
                 Undo::Key(scope, before) => restore(&mut self.keys, scope, before),
+                Undo::Audit => drop(self.audit.pop()),
             }
         }
     }
@@ -127,6 +131,16 @@ impl Rows {
 
     pub(super) fn history(&self, id: MessageId) -> Vec<StoredEvent> {
         self.events.get(&id).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn workers(&self) -> Vec<StoredWorker> {
+        self.workers.values().copied().collect()
+    }
+
+    /// The newest lines of the audit, newest first.
+    pub(super) fn audit(&self, before: Option<u64>, limit: usize) -> Vec<StoredAudit> {
+        let lines = self.audit.iter().rev().filter(|line| before.is_none_or(|before| line.seq < before));
+        lines.take(limit).cloned().collect()
     }
 
     pub(super) fn list(&self, query: &MessageQuery) -> Vec<StoredMessage> {
@@ -412,6 +426,18 @@ impl Tables for Rows {
         self.undo.push(Undo::Event(event.message, self.last_event_at));
         self.last_event_at = self.last_event_at.max(Some(event.at));
         self.events.entry(event.message).or_default().push(event);
+        Ok(())
+    }
+
+    fn append_audit(
+        &mut self,
+        entry: AuditEntry,
+        at: UnixMillis,
+        outcome: AuditOutcome,
+    ) -> Result<(), LedgerError> {
+        let seq = self.audit.last().map_or(1, |line| line.seq + 1);
+        self.undo.push(Undo::Audit);
+        self.audit.push(StoredAudit { seq, at, entry, outcome });
         Ok(())
     }
 

@@ -7,11 +7,12 @@ use wxsub_proto::AppId;
 
 use super::LedgerError;
 use crate::app::StoredApp;
+use crate::audit::AuditEntry;
 use crate::grant::{StoredGrant, Subject};
 use crate::id::{GrantId, MessageId, WorkerId};
 use crate::idempotency::{KeyScope, StoredKey};
 use crate::message::{StoredEvent, StoredMessage};
-use crate::state::MessageState;
+use crate::state::{AuditOutcome, MessageState};
 
 /// How long a worker is taken to be alive after its last heartbeat.
 pub const LEASE: Duration = Duration::from_secs(60);
@@ -124,6 +125,14 @@ pub trait Tables {
     fn append_event(&mut self, event: StoredEvent) -> Result<(), LedgerError>;
     /// When the last event happened.
     fn last_event_at(&mut self) -> Result<Option<UnixMillis>, LedgerError>;
+
+    /// Appends to the audit.
+    fn append_audit(
+        &mut self,
+        entry: AuditEntry,
+        at: UnixMillis,
+        outcome: AuditOutcome,
+    ) -> Result<(), LedgerError>;
 
     /// A key.
     fn key(&mut self, scope: &KeyScope) -> Result<Option<StoredKey>, LedgerError>;

@@ -4,9 +4,10 @@ use async_trait::async_trait;
 use wxsub_proto::{AppId, OpenId};
 
 use crate::app::StoredApp;
+use crate::audit::StoredAudit;
 use crate::grant::StoredGrant;
 use crate::id::MessageId;
-use crate::ledger::{Applied, Change, InboxBacklog, Ledger, LedgerError, MessageQuery};
+use crate::ledger::{Applied, Change, InboxBacklog, Ledger, LedgerError, MessageQuery, StoredWorker};
 use crate::message::{StoredEvent, StoredMessage};
 
 /// What happens to the commits of another ledger. It is a [`Ledger`], whose reads are those of the other one.
@@ -64,5 +65,13 @@ impl<L: CommitLayer> Ledger for L {
 
     async fn inbox_backlog(&self, apps: &[AppId]) -> Result<Option<InboxBacklog>, LedgerError> {
         self.ledger().inbox_backlog(apps).await
+    }
+
+    async fn workers(&self) -> Result<Vec<StoredWorker>, LedgerError> {
+        self.ledger().workers().await
+    }
+
+    async fn audit(&self, before: Option<u64>, limit: usize) -> Result<Vec<StoredAudit>, LedgerError> {
+        self.ledger().audit(before, limit).await
     }
 }

@@ -55,7 +55,7 @@ pub async fn run(make: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Ledger>) {
         decisions: an_answer_counts_until_the_decision, a_decision_waits_for_a_stopped_worker,
             a_decision_needs_the_version_that_was_seen, a_message_sent_again_takes_the_grant_in_doubt,
             a_message_sent_again_takes_a_newer_open_grant, a_policy_decides_all, a_restore_leaves_nothing_unfinished,
-            a_restored_message_has_no_owner;
+            a_restored_message_has_no_owner, what_an_operator_does_is_in_the_audit;
         keys: the_same_key_is_the_same_message, another_content_under_a_key_is_refused,
             a_message_that_was_not_sent_is_replaced, a_refused_message_stores_no_key, the_same_id_is_the_same_message;
         batches: a_changed_line_replaces_what_was_refused_or_not_sent, a_line_without_a_grant_is_recorded,

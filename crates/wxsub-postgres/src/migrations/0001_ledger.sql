@@ -172,3 +172,27 @@ CREATE TABLE wxsub_inbox (
 ) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
 
 CREATE INDEX wxsub_inbox_waiting ON wxsub_inbox (created_at_ms, id) WHERE error IS NULL;
+
+-- What operators did, in the transaction in which they did it.
+CREATE TABLE wxsub_audit (
+    seq     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at_ms   bigint NOT NULL,
+    -- Empty if it is not known.
+    actor   text   NOT NULL,
+    address text   NOT NULL,
+    action  text   NOT NULL,
+    appid   text,
+    -- The id of the message or grant, if it is about one.
+    subject text   NOT NULL,
+    detail  text   NOT NULL,
+    outcome text   NOT NULL CHECK (outcome IN ('done', 'not_done'))
+);
+
+CREATE FUNCTION wxsub_audit_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'wxsub_audit is append-only';
+END
+$$;
+
+CREATE TRIGGER wxsub_audit_append_only BEFORE UPDATE ON wxsub_audit
+    FOR EACH STATEMENT EXECUTE FUNCTION wxsub_audit_append_only();

@@ -9,6 +9,8 @@ use axum::response::{Html, IntoResponse, Response};
 use serde::Deserialize;
 use tracing::{info, warn};
 use wxsub_console::LoginView;
+use wxsub_outbox::audit::AuditEntry;
+use wxsub_outbox::state::AuditAction;
 use wxsub_proto::{LocalizedText, localized_text};
 use zeroize::Zeroizing;
 
@@ -79,7 +81,7 @@ pub(super) async fn log_in(AnyForm { visit, fields }: AnyForm) -> Response {
     }
     let (name, password) = (fields.get("name"), fields.get("password"));
     let known = visit.snapshot.console_users.iter().find(|user| user.name == name);
-    let address = visit.address.map(|address| address.to_string()).unwrap_or_default();
+    let address = visit.address_text();
     match verify(&visit, known, password).await {
         Some(user) => {
             visit.console.logins.succeeded(visit.address);
@@ -89,6 +91,7 @@ pub(super) async fn log_in(AnyForm { visit, fields }: AnyForm) -> Response {
             let Ok(secret) = visit.console.sessions.begin(user, now) else {
                 return StatusCode::SERVICE_UNAVAILABLE.into_response();
             };
+            record(&visit, &user.name, AuditAction::Login).await;
             info!(user = user.name, address, "an operator logged in to the console");
             let mut response = visit.redirect(if is_page(next) { next } else { "/" });
             visit.set_session_cookie(&mut response, Some(&secret));
@@ -101,6 +104,22 @@ pub(super) async fn log_in(AnyForm { visit, fields }: AnyForm) -> Response {
             let text = LocalizedText::new("Name or password is wrong.", "用户名或密码错误。");
             failure(&visit, next, StatusCode::FORBIDDEN, &text.into())
         }
+    }
+}
+
+/// Appends to the audit, if there is a ledger. A ledger that is away must not lock operators out.
+async fn record(visit: &Visit, actor: &str, action: AuditAction) {
+    let Some(outbox) = &visit.snapshot.outbox else { return };
+    let entry = AuditEntry {
+        actor: actor.to_owned(),
+        address: visit.address_text(),
+        action,
+        appid: None,
+        subject: String::new(),
+        detail: String::new(),
+    };
+    if let Err(error) = outbox.outbox().record_audit(entry).await {
+        warn!(%error, user = actor, action = action.as_str(), "the audit of the ledger has no line for this");
     }
 }
 
@@ -130,7 +149,8 @@ fn is_page(path: &str) -> bool {
 }
 
 /// `POST /logout`.
-pub(super) async fn log_out(SessionForm { session }: SessionForm) -> Response {
+pub(super) async fn log_out(SessionForm { session, .. }: SessionForm) -> Response {
+    record(&session.visit, &session.user.name, AuditAction::Logout).await;
     let visit = session.visit;
     if let Some(secret) = &visit.secret {
         visit.console.sessions.end(secret);

@@ -59,6 +59,7 @@ pub(super) struct AnyForm {
 #[derive(Debug)]
 pub(super) struct SessionForm {
     pub(super) session: Session,
+    pub(super) fields: Fields,
 }
 
 /// The fields of a form.
@@ -124,6 +125,11 @@ fn is_foreign(headers: &HeaderMap) -> bool {
 }
 
 impl Visit {
+    /// The address for logs; empty if it is not known.
+    pub(super) fn address_text(&self) -> String {
+        self.address.map(|address| address.to_string()).unwrap_or_default()
+    }
+
     pub(super) fn now(&self) -> ClockReading {
         self.console.state.clock().now()
     }
@@ -139,12 +145,12 @@ impl Visit {
     }
 
     /// A page with this message.
-    pub(super) fn notice(&self, status: StatusCode, text: &LocalizedText) -> Response {
+    pub(super) fn notice(&self, status: StatusCode, text: impl Into<LocalizedText<String>>) -> Response {
         let title = match status {
             StatusCode::NOT_FOUND => LocalizedText::new("Not found", "页面不存在"),
             _ => LocalizedText::new("Nothing was done", "操作未执行"),
         };
-        (status, Html(notice(&self.frame(), &title, &LocalizedText::from(*text), ""))).into_response()
+        (status, Html(notice(&self.frame(), &title, &text.into(), ""))).into_response()
     }
 
     /// Sends the browser to a page of the console. `path` begins with a slash.
@@ -225,8 +231,8 @@ impl FromRequestParts<Arc<Console>> for Session {
     }
 }
 
-/// A path with its query as the value of a query parameter.
-fn encode(path: &str) -> String {
+/// A text as the value of a query parameter.
+pub(super) fn encode(path: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
     let encoded = path.bytes().map(|byte| match is_plain(byte) {
         true => char::from(byte).to_string(),
@@ -246,14 +252,14 @@ impl FromRequest<Arc<Console>> for AnyForm {
                 "Another site made your browser send this form; use the forms of the console",
                 "这个表单是其他网站让浏览器提交的；请使用控制台自己的表单",
             );
-            return Err(visit.notice(StatusCode::FORBIDDEN, &text));
+            return Err(visit.notice(StatusCode::FORBIDDEN, text));
         }
         match Form::from_request(Request::from_parts(parts, body), console).await {
             Ok(Form(fields)) => Ok(Self { visit, fields: Fields(fields) }),
             Err(_) => {
                 let text =
                     LocalizedText::new("The form is incomplete; send it again", "表单不完整；请重新提交");
-                Err(visit.notice(StatusCode::BAD_REQUEST, &text))
+                Err(visit.notice(StatusCode::BAD_REQUEST, text))
             }
         }
     }
@@ -267,9 +273,9 @@ impl FromRequest<Arc<Console>> for SessionForm {
         let session = Session::of(visit).map_err(|visit| visit.redirect("/login?ended"))?;
         let secret = session.visit.secret.as_ref();
         if !secret.is_some_and(|secret| secret.is_form_token(fields.get("token"))) {
-            return Err(session.visit.notice(StatusCode::FORBIDDEN, &OUTDATED_FORM));
+            return Err(session.visit.notice(StatusCode::FORBIDDEN, OUTDATED_FORM));
         }
-        Ok(Self { session })
+        Ok(Self { session, fields })
     }
 }
 

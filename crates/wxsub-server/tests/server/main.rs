@@ -11,6 +11,8 @@ mod connections;
 #[cfg(test)]
 mod console;
 #[cfg(test)]
+mod console_ledger;
+#[cfg(test)]
 mod databases;
 #[cfg(test)]
 #[path = "../../../../tests/free_port.rs"]

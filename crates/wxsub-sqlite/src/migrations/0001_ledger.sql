@@ -158,3 +158,23 @@ CREATE TABLE wxsub_key (
 
 CREATE INDEX wxsub_key_message ON wxsub_key (message_id);
 CREATE INDEX wxsub_key_check ON wxsub_key (check_ms);
+
+-- What operators did, in the transaction in which they did it.
+CREATE TABLE wxsub_audit (
+    seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+    at_ms   INTEGER NOT NULL,
+    -- Empty if it is not known.
+    actor   TEXT    NOT NULL,
+    address TEXT    NOT NULL,
+    action  TEXT    NOT NULL,
+    appid   TEXT,
+    -- The id of the message or grant, if it is about one.
+    subject TEXT    NOT NULL,
+    detail  TEXT    NOT NULL,
+    outcome TEXT    NOT NULL CHECK (outcome = 'done' OR outcome = 'not_done')
+) STRICT;
+
+CREATE TRIGGER wxsub_audit_append_only BEFORE UPDATE ON wxsub_audit
+BEGIN
+    SELECT RAISE(ABORT, 'wxsub_audit is append-only');
+END;

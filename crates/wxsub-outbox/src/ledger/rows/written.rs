@@ -7,6 +7,7 @@ use wxsub_proto::AppId;
 
 use super::{Rows, Undo};
 use crate::app::{Pauses, StoredApp};
+use crate::audit::StoredAudit;
 use crate::grant::StoredGrant;
 use crate::id::{GrantId, MessageId, WorkerId};
 use crate::idempotency::{KeyScope, StoredKey};
@@ -54,6 +55,8 @@ pub struct Written {
     pub messages: Vec<Write<StoredMessage>>,
     /// What happened to messages.
     pub events: Vec<StoredEvent>,
+    /// Lines of the audit. The ledger numbers them.
+    pub audit: Vec<StoredAudit>,
     /// Idempotency keys.
     pub keys: Vec<Write<StoredKey>>,
 }
@@ -124,6 +127,8 @@ impl Rows {
     pub fn take_written(&mut self) -> Written {
         let mut written = Written::default();
         let mut seen = Seen::default();
+        let audited = self.undo.iter().filter(|undo| matches!(undo, Undo::Audit)).count();
+        written.audit = self.audit.iter().skip(self.audit.len() - audited).cloned().collect();
         for undo in std::mem::take(&mut self.undo) {
             match undo {
                 Undo::Worker(id, before) if seen.workers.insert(id) => {

@@ -1,10 +1,11 @@
 //! Late responses, decisions, and the restore of a backup.
 
 use super::fixture::{Fixture, HOUR, MINUTE, SECOND, not_sent, refused, unknown};
+use crate::audit::AuditEntry;
 use crate::grant::NotAdmitted;
 use crate::ledger::{Applied, Change, NotDecided, NotRecorded};
 use crate::message::{DECISION_DELAY, DEFAULT_LIFETIME, NotDecidable, RESTORED_DECISION_DELAY, Settlement};
-use crate::state::{Decision, EventKind, GrantState, MessageState, Reason};
+use crate::state::{AuditAction, AuditOutcome, Decision, EventKind, GrantState, MessageState, Reason};
 
 pub(super) async fn an_answer_counts_until_the_decision(fixture: &Fixture) {
     let late = fixture.maybe_sent("o").await;
@@ -152,4 +153,37 @@ pub(super) async fn a_restored_message_has_no_owner(fixture: &Fixture) {
         assert!(fixture.get(message.id).await.is_undecided());
     }
     fixture.clock.advance(MINUTE);
+}
+
+pub(super) async fn what_an_operator_does_is_in_the_audit(fixture: &Fixture) {
+    let undecided = fixture.maybe_sent("o").await;
+    fixture.pass(HOUR).await;
+    let entry = |action, appid, detail: &str| AuditEntry {
+        actor: "ops".to_owned(),
+        address: "192.0.2.1".to_owned(),
+        action,
+        appid,
+        subject: undecided.id.to_string(),
+        detail: detail.to_owned(),
+    };
+    let appid = Some(fixture.appid.clone());
+    let decide = entry(AuditAction::Decide, appid, "give_up");
+    let reveal = entry(AuditAction::Reveal, None, "");
+    let decision = Change::Decide(Box::new(fixture.new_decision(undecided.id, Decision::GiveUp)));
+    let audited = || Change::Audited(Box::new(decide.clone()), Some(Box::new(decision.clone())));
+    let changes = vec![audited(), audited(), Change::Audited(Box::new(reveal.clone()), None)];
+    let applied = fixture.ledger.commit(changes).await.unwrap();
+    assert!(matches!(
+        applied.as_slice(),
+        [Ok(Applied::Decided(Ok(_))), Ok(Applied::Decided(Err(_))), Ok(Applied::Done)]
+    ));
+    let lines = fixture.ledger.audit(None, 10).await.unwrap();
+    let entries: Vec<_> = lines.iter().map(|line| (&line.entry, line.outcome)).collect();
+    let expected =
+        [(&reveal, AuditOutcome::Done), (&decide, AuditOutcome::NotDone), (&decide, AuditOutcome::Done)];
+    assert_eq!(entries, expected, "newest first");
+    assert!(lines.windows(2).all(|pair| pair[0].seq > pair[1].seq && pair[0].at >= pair[1].at));
+    let older = fixture.ledger.audit(Some(lines[1].seq), 10).await.unwrap();
+    assert_eq!(older, lines[2..]);
+    assert_eq!(fixture.ledger.audit(None, 1).await.unwrap(), lines[..1]);
 }

@@ -1,0 +1,178 @@
+//! The messages that may have been sent: the evidence about each, and what each choice does.
+
+use maud::{Markup, html};
+use wxsub_core::clock::UnixMillis;
+use wxsub_outbox::state::{Decision, GrantState, Reason};
+use wxsub_outbox::view::{GrantView, MessageView};
+
+use crate::frame::{Frame, Section};
+use crate::text::{bdi, masked, relative};
+
+/// What the page of decisions shows.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "the server fills in all of it")]
+pub struct DecisionsView {
+    /// The oldest undecided messages of each app.
+    pub messages: Vec<UndecidedView>,
+    /// Whether there are more.
+    pub has_more: bool,
+    /// Whether a decision was made just now.
+    pub is_decided: bool,
+}
+
+/// One undecided message.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "the server fills in all of it")]
+pub struct UndecidedView {
+    /// The message.
+    pub message: MessageView,
+    /// When it can be decided, if not yet.
+    pub decidable_at: Option<UnixMillis>,
+    /// The grant that it uses.
+    pub grant: Option<GrantView>,
+    /// A later grant of the same user, template and scene.
+    pub newer_grant: Option<GrantView>,
+}
+
+/// The page of decisions.
+#[must_use]
+pub fn decisions(frame: &Frame<'_>, view: &DecisionsView) -> String {
+    let title = frame.text("Decisions", "裁定");
+    let body = html! {
+        h1 { (title) }
+        @if view.is_decided { p.note role="status" { (frame.text("The decision is recorded.", "裁定已记录。")) } }
+        p { (frame.text(
+            "These messages may have been sent. Weixin cannot tell, and wxsub never repeats them by itself. Ask the user to look, if it matters.",
+            "这些消息可能已发出。微信无法查询结果，wxsub 也不会自动重发。如果重要，请用户查看“服务通知”。",
+        )) }
+        @if view.messages.is_empty() {
+            section.card { p.good { strong { (frame.text("No message waits for a decision.", "没有待裁定的消息。")) } } }
+        }
+        @for undecided in &view.messages { (card(frame, undecided)) }
+        @if view.has_more {
+            p.quiet { (frame.text("There are more: decide these first.", "还有更多消息；请先裁定以上消息。")) }
+        }
+    };
+    frame.page(Section::Decisions, title, &body)
+}
+
+fn card(frame: &Frame<'_>, undecided: &UndecidedView) -> Markup {
+    let message = &undecided.message;
+    html! {
+        section.card.problem.degraded {
+            h2 { a.id href=(frame.link(&format!("/outbox/{}", message.id))) { (message.id) } }
+            dl {
+                dt { (frame.text("App", "应用")) } dd { code { (message.appid.as_str()) } }
+                dt { (frame.text("To", "接收者")) }
+                dd {
+                    @if let Some(openid) = &message.touser { (masked(openid.as_str())) }
+                    @if let Some(scene) = message.scene { " · " (frame.text("scene ", "场景值 ")) (scene) }
+                }
+                dt { (frame.text("Evidence", "依据")) } dd { (evidence(frame, message)) }
+                @if let Some(at) = message.attempted_at {
+                    dt { (frame.text("Attempt", "尝试")) } dd { (relative(at, frame.now, frame.language)) }
+                }
+                dt { (frame.text("Grant", "授权")) }
+                dd {
+                    @match &undecided.grant {
+                        Some(grant) => { (frame.grant_state(grant.state)) }
+                        None => { (frame.text("none", "没有")) }
+                    }
+                }
+                @if let Some(newer) = &undecided.newer_grant {
+                    dt { (frame.text("Newer consent", "更新的授权")) }
+                    dd { (relative(newer.consented_at, frame.now, frame.language)) " · " (frame.grant_state(newer.state)) }
+                }
+            }
+            @match undecided.decidable_at {
+                Some(at) => {
+                    p.note { (frame.text(
+                        "It cannot be decided yet: a worker that was stopped may still post it. Possible ",
+                        "现在还不能裁定：被暂停的 worker 可能仍会发出。可裁定时间：",
+                    )) (relative(at, frame.now, frame.language)) }
+                }
+                None => { @if frame.is_operator() { (choices(frame, undecided)) } @else { (consequences(frame, undecided)) } }
+            }
+        }
+    }
+}
+
+fn evidence(frame: &Frame<'_>, message: &MessageView) -> Markup {
+    let answer = match message.reason {
+        Some(Reason::WorkerLost) => frame.text(
+            "Its worker was lost during the attempt: whether it had posted is unknown.",
+            "发送过程中 worker 失联：不知道请求是否已发出。",
+        ),
+        Some(Reason::Restored) => frame.text(
+            "A backup was restored in which it was not final: it may have been sent since the backup.",
+            "它来自恢复的备份，备份时尚未结束：备份之后可能已发出。",
+        ),
+        _ => frame.text(
+            "It was posted, and the response of Weixin was lost.",
+            "请求已发出，但没有收到微信的响应。",
+        ),
+    };
+    html! {
+        (answer)
+        @if let Some(stage) = message.stage { " " (frame.text("Step: ", "步骤：")) (frame.stage(stage)) "." }
+        @if let Some(errmsg) = &message.errmsg { " " (bdi(errmsg)) }
+    }
+}
+
+/// What a decision does to this message.
+fn consequence(frame: &Frame<'_>, decision: Decision, undecided: &UndecidedView) -> &'static str {
+    let has_newer = undecided.newer_grant.as_ref().is_some_and(|newer| newer.state == GrantState::Open);
+    match decision {
+        Decision::AssumeSent => frame.text(
+            "It counts as sent. Its grant is used.",
+            "视为已发出，授权记为已使用。",
+        ),
+        Decision::GiveUp => frame.text(
+            "It is not sent again. Its grant becomes void; a new message needs a new consent.",
+            "不再发送，授权作废；要再发消息需要用户重新授权。",
+        ),
+        Decision::SendAgain if has_newer => frame.text(
+            "A new message is queued with the newer consent. The user may get it twice.",
+            "用更新的授权排队发送一条新消息。用户可能收到两条。",
+        ),
+        Decision::SendAgain => frame.text(
+            "A new message is queued with the same grant. The user may get it twice. If the first one arrived, Weixin refuses the second with 43101.",
+            "用同一授权排队发送一条新消息。用户可能收到两条；如果第一条已送达，微信会以 43101 拒绝第二条。",
+        ),
+    }
+}
+
+fn name(frame: &Frame<'_>, decision: Decision) -> &'static str {
+    match decision {
+        Decision::AssumeSent => frame.text("Assume sent", "视为已发出"),
+        Decision::GiveUp => frame.text("Give up", "放弃"),
+        Decision::SendAgain => frame.text("Send again", "再次发送"),
+    }
+}
+
+fn consequences(frame: &Frame<'_>, undecided: &UndecidedView) -> Markup {
+    html! {
+        dl {
+            @for decision in Decision::ALL {
+                dt { (name(frame, *decision)) } dd { (consequence(frame, *decision, undecided)) }
+            }
+        }
+    }
+}
+
+fn choices(frame: &Frame<'_>, undecided: &UndecidedView) -> Markup {
+    let id = undecided.message.id;
+    let fields = html! {
+        input type="hidden" name="version" value=(undecided.message.version);
+        label for={ "note-" (id) } { (frame.text("Note", "备注")) }
+        input id={ "note-" (id) } name="note" maxlength="300" autocomplete="off";
+        @for decision in Decision::ALL {
+            p.choice {
+                button.danger[*decision == Decision::SendAgain] name="decision" value=(decision)
+                    aria-describedby={ (decision) "-" (id) } { (name(frame, *decision)) }
+                " " span id={ (decision) "-" (id) } { (consequence(frame, *decision, undecided)) }
+            }
+        }
+    };
+    frame.form(&format!("/decisions/{id}"), "decide", &fields)
+}

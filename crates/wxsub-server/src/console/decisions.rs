@@ -1,0 +1,89 @@
+//! The undecided messages, and their decisions.
+
+use axum::extract::{Path, Query};
+use axum::http::StatusCode;
+use axum::response::{Html, Response};
+use serde::Deserialize;
+use wxsub_console::{DecisionsView, UndecidedView};
+use wxsub_outbox::LedgerError;
+use wxsub_outbox::grant::Subject;
+use wxsub_outbox::ledger::MessageQuery;
+use wxsub_outbox::message::StoredMessage;
+use wxsub_outbox::view::{GrantView, MessageView};
+use wxsub_proto::LocalizedText;
+
+use super::ledger::{LedgerSession, OperatorForm};
+
+/// Maximum number of messages of an app on the page.
+const MAX_PER_APP: usize = 20;
+
+/// Maximum length of a note, in bytes.
+const MAX_NOTE_BYTES: usize = 1_000;
+
+/// What the page is asked for.
+#[derive(Debug, Deserialize)]
+pub(super) struct PageQuery {
+    /// A decision was made just now.
+    decided: Option<String>,
+}
+
+/// `GET /decisions`.
+pub(super) async fn list(
+    session: LedgerSession,
+    Query(query): Query<PageQuery>,
+) -> Result<Html<String>, Response> {
+    let (mut messages, mut has_more) = (Vec::new(), false);
+    for appid in session.apps() {
+        let all = MessageQuery::new(appid);
+        let undecided = MessageQuery { undecided: true, limit: MAX_PER_APP + 1, ..all };
+        let read = async {
+            let found = session.outbox.ledger().messages(&undecided).await?;
+            has_more |= found.len() > MAX_PER_APP;
+            for message in found.iter().take(MAX_PER_APP) {
+                messages.push(evidence(&session, message).await?);
+            }
+            Ok(())
+        };
+        read.await.map_err(|error: LedgerError| session.failed(&error.into()))?;
+    }
+    let view = DecisionsView { messages, has_more, is_decided: query.decided.is_some() };
+    Ok(Html(wxsub_console::decisions(&session.session.frame(), &view)))
+}
+
+async fn evidence(session: &LedgerSession, message: &StoredMessage) -> Result<UndecidedView, LedgerError> {
+    let ledger = session.outbox.ledger();
+    let app = ledger.app(&message.appid).await?;
+    let subject = Subject::of_message(message);
+    let grants = match &subject {
+        Some(subject) => ledger.grants(&subject.appid, &subject.openid).await?,
+        None => Vec::new(),
+    };
+    // They are in the order of their recording.
+    let mut grants = grants.iter().filter(|grant| Some(&grant.subject) == subject.as_ref());
+    let grant = message.grant.and_then(|id| grants.by_ref().find(|grant| grant.id == id));
+    let (now, at) = (session.now(), message.decidable_at());
+    Ok(UndecidedView {
+        message: MessageView::new(message, &app, now),
+        decidable_at: (now < at).then_some(at),
+        newer_grant: grants.next_back().map(GrantView::from),
+        grant: grant.map(GrantView::from),
+    })
+}
+
+/// `POST /decisions/{id}`.
+pub(super) async fn decide(
+    Path(id): Path<String>,
+    OperatorForm { session, fields }: OperatorForm,
+) -> Result<Response, Response> {
+    let message = session.message(&id).await?;
+    let (decision, version) = (fields.get("decision").parse(), fields.get("version").parse());
+    let note = fields.get("note");
+    let (Ok(decision), Ok(version), true) = (decision, version, note.len() <= MAX_NOTE_BYTES) else {
+        let text = LocalizedText::new("The form is incomplete; send it again", "表单不完整；请重新提交");
+        return Err(session.session.visit.notice(StatusCode::BAD_REQUEST, text));
+    };
+    let outbox = session.outbox_of(&message.appid)?;
+    let decided = outbox.decide(message.id, decision, &session.session.user.name, note, Some(version)).await;
+    decided.map_err(|error| session.failed(&error))?;
+    Ok(session.session.visit.redirect("/decisions?decided"))
+}

@@ -1,0 +1,139 @@
+//! What the pages of the ledger share: their extractors, and what the ledger did not do as a page.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::Response;
+use wxsub_core::clock::UnixMillis;
+use wxsub_outbox::audit::AuditEntry;
+use wxsub_outbox::id::MessageId;
+use wxsub_outbox::message::StoredMessage;
+use wxsub_outbox::state::AuditAction;
+use wxsub_outbox::view::AppView;
+use wxsub_outbox::{Outbox, OutboxError};
+use wxsub_proto::{AppId, LocalizedText};
+
+use super::context::Console;
+use super::request::{Fields, Session, SessionForm};
+
+/// A session on a server with a ledger. An axum extractor.
+#[derive(Debug)]
+pub(super) struct LedgerSession {
+    pub(super) session: Session,
+    /// What it does is in the audit.
+    pub(super) outbox: Outbox,
+}
+
+/// The form of an operator on a server with a ledger. An axum extractor.
+#[derive(Debug)]
+pub(super) struct OperatorForm {
+    pub(super) session: LedgerSession,
+    pub(super) fields: Fields,
+}
+
+impl FromRequestParts<Arc<Console>> for LedgerSession {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, console: &Arc<Console>) -> Result<Self, Response> {
+        Self::of(Session::from_request_parts(parts, console).await?)
+    }
+}
+
+impl FromRequest<Arc<Console>> for OperatorForm {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, console: &Arc<Console>) -> Result<Self, Response> {
+        let SessionForm { session, fields } = SessionForm::from_request(request, console).await?;
+        if !session.is_operator() {
+            let text =
+                LocalizedText::new("You may only read; ask an operator", "您只有查看权限；请联系操作员");
+            return Err(session.visit.notice(StatusCode::FORBIDDEN, text));
+        }
+        Ok(Self { session: LedgerSession::of(session)?, fields })
+    }
+}
+
+impl LedgerSession {
+    fn of(session: Session) -> Result<Self, Response> {
+        let Some(outbox) = &session.visit.snapshot.outbox else {
+            let text = LocalizedText::new(
+                "This server has no ledger; add [ledger] to its configuration",
+                "服务器没有账本；请在配置中添加 [ledger]",
+            );
+            return Err(session.visit.notice(StatusCode::NOT_FOUND, text));
+        };
+        let outbox = outbox.outbox().for_operator(&session.user.name, &session.visit.address_text());
+        Ok(Self { session, outbox })
+    }
+
+    pub(super) fn now(&self) -> UnixMillis {
+        self.session.visit.now().wall
+    }
+
+    /// All apps.
+    pub(super) fn apps(&self) -> Vec<AppId> {
+        self.session.visit.snapshot.apps.keys().cloned().collect()
+    }
+
+    /// The app with this name; the first one if it is empty.
+    pub(super) fn app(&self, name: &str) -> Result<AppId, Response> {
+        let mut apps = self.session.visit.snapshot.apps.keys();
+        let found = match name {
+            "" => apps.next(),
+            name => apps.find(|appid| appid.as_str() == name),
+        };
+        found.cloned().ok_or_else(|| {
+            let text = LocalizedText::new("The server has no such app", "服务器没有这个应用");
+            self.session.visit.notice(StatusCode::NOT_FOUND, text)
+        })
+    }
+
+    /// The outbox of this app.
+    pub(super) fn outbox_of(&self, appid: &AppId) -> Result<Outbox, Response> {
+        self.outbox.for_app(appid).map_err(|error| self.failed(&error))
+    }
+
+    /// The counts and pauses of an app.
+    pub(super) async fn app_view(&self, appid: &AppId) -> Result<AppView, Response> {
+        let app = self.outbox.ledger().app(appid).await.map_err(|error| self.failed(&error.into()))?;
+        Ok(AppView::new(appid.clone(), &app, self.now()))
+    }
+
+    /// The message with this id, if it is one of a configured app.
+    pub(super) async fn message(&self, id: &str) -> Result<StoredMessage, Response> {
+        let found = match id.trim().parse::<MessageId>() {
+            Ok(id) => self.outbox.ledger().message(id).await.map_err(|error| self.failed(&error.into()))?,
+            Err(_) => None,
+        };
+        let is_known =
+            |message: &StoredMessage| self.session.visit.snapshot.apps.contains_key(&message.appid);
+        found.filter(is_known).ok_or_else(|| {
+            let text = LocalizedText::new("There is no message with this id", "没有这个 id 的消息");
+            self.session.visit.notice(StatusCode::NOT_FOUND, text)
+        })
+    }
+
+    /// A line for the audit.
+    pub(super) fn audit_entry(&self, action: AuditAction, appid: &AppId, subject: String) -> AuditEntry {
+        AuditEntry {
+            actor: self.session.user.name.clone(),
+            address: self.session.visit.address_text(),
+            action,
+            appid: Some(appid.clone()),
+            subject,
+            detail: String::new(),
+        }
+    }
+
+    /// What the ledger did not do.
+    pub(super) fn failed(&self, error: &OutboxError) -> Response {
+        let status = match error {
+            OutboxError::NotDecided(_) | OutboxError::NotCancelled(_) => StatusCode::CONFLICT,
+            OutboxError::NoSuchMessage(_) => StatusCode::NOT_FOUND,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        self.session.visit.notice(status, error.localized())
+    }
+}

@@ -1,0 +1,285 @@
+//! The pages of the console that read and change the ledger.
+
+use serde_json::json;
+use wxsub_outbox::Ledger;
+use wxsub_outbox::state::{AuditAction, AuditOutcome};
+
+use super::browser::{Browser, console_config, form_token};
+use super::outbox::{enqueue, ledger_config, post};
+use super::setup::{Setup, config, message};
+use super::test_ledger::{Fault, TestLedger};
+
+const OPENID: &str = "oABCDEFGHIJKLMNOPQRSTUVWXY12";
+const MASKED: &str = "<code>oAB…12</code>";
+
+async fn setup() -> (Setup, std::sync::Arc<TestLedger>) {
+    Setup::with_ledger_and(config(&(ledger_config() + &console_config("")))).await
+}
+
+/// Actor, action, subject, detail and whether it was done, of each line, oldest first. Logins are left out.
+async fn audit(ledger: &TestLedger) -> Vec<(String, AuditAction, String, String, bool)> {
+    let lines = ledger.audit(None, 100).await.unwrap().into_iter().rev();
+    let lines = lines.filter(|line| line.entry.action != AuditAction::Login);
+    let line = |line: wxsub_outbox::audit::StoredAudit| {
+        assert_eq!(line.entry.address, "10.1.2.3");
+        let is_done = line.outcome == AuditOutcome::Done;
+        (line.entry.actor, line.entry.action, line.entry.subject, line.entry.detail, is_done)
+    };
+    lines.map(line).collect()
+}
+
+/// A message that waits, because the app is paused.
+async fn queued(setup: &Setup, body: String) -> String {
+    post(setup, "outbox/pause", &[], String::new()).await;
+    let response = enqueue(setup, &[("Idempotency-Key", "<script>")], body).await;
+    assert_eq!(response.status, 202, "{response:?}");
+    response.json()["id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn list_filters_messages_and_masks_openids() {
+    let (setup, _ledger) = setup().await;
+    let id = queued(&setup, message(OPENID, 7)).await;
+    let mut eve = Browser::logged_in(&setup, "eve").await;
+    for (query, is_listed) in [
+        ("", true),
+        ("?app=wx1&state=queued&openid=&from=", true),
+        ("?state=sent", false),
+        ("?app=wx2", false),
+        (&format!("?openid={OPENID}"), true),
+        ("?openid=oOther", false),
+        ("?from=2000-01-01T00:00", true),
+        ("?from=2099-01-01T00:00", false),
+    ] {
+        let page = eve.get(&format!("/outbox{query}")).await;
+        assert_eq!((page.status, page.text.contains(&id)), (200, is_listed), "{query}: {page:?}");
+        if is_listed {
+            assert!(page.text.contains(MASKED) && page.text.contains("paused by an operator"), "{page:?}");
+        }
+        if !query.contains(OPENID) {
+            assert!(!page.text.contains(OPENID), "{page:?}");
+        }
+    }
+    for wrong in ["?state=x", "?openid=%3Cb%3E", "?from=yesterday", "?after=x"] {
+        assert_eq!(eve.get(&format!("/outbox{wrong}")).await.status, 400, "{wrong}");
+    }
+    assert_eq!(eve.get("/outbox?app=wx9").await.status, 404);
+    assert_eq!(eve.get(&format!("/outbox/find?id=+{id}+")).await.location(), format!("/outbox/{id}"));
+    assert_eq!(eve.get("/outbox/find?id=x").await.status, 404);
+    assert_eq!(eve.get("/outbox/x").await.status, 404);
+}
+
+#[tokio::test]
+async fn pages_of_the_list_hold_every_message_once() {
+    let (setup, _ledger) = setup().await;
+    post(&setup, "outbox/pause", &[], String::new()).await;
+    for number in 0..60 {
+        let response = enqueue(&setup, &[], message(&format!("oUser{number:03}"), 1)).await;
+        assert_eq!(response.status, 202);
+    }
+    let mut browser = Browser::logged_in(&setup, "eve").await;
+    let ids = |text: &str| text.matches("class=\"id\" href=\"/outbox/").count();
+    let first = browser.get("/outbox?state=queued").await;
+    let (_, next) = first.text.split_once("href=\"/outbox?app=wx1&amp;state=queued").unwrap();
+    let next = next.split_once('"').unwrap().0.replace("&amp;", "&");
+    let second = browser.get(&format!("/outbox?app=wx1&state=queued{next}")).await;
+    assert_eq!((ids(&first.text), ids(&second.text)), (50, 10));
+    assert!(!second.text.contains("Next page"));
+}
+
+#[tokio::test]
+async fn openid_is_revealed_to_operators_only_and_that_is_in_the_audit() {
+    let (setup, ledger) = setup().await;
+    let id = queued(&setup, message(OPENID, 7)).await;
+    let path = format!("/outbox/{id}");
+    let mut eve = Browser::logged_in(&setup, "eve").await;
+    let page = eve.get(&path).await;
+    assert!(page.text.contains(MASKED) && !page.text.contains("Reveal"), "{page:?}");
+    assert!(!page.text.contains(OPENID), "{page:?}");
+    assert_eq!(eve.submit("/", &format!("{path}/reveal"), &[]).await.status, 403);
+    assert_eq!(eve.submit("/", &format!("{path}/cancel"), &[]).await.status, 403);
+    assert_eq!(audit(&ledger).await, []);
+
+    let mut ops = Browser::logged_in(&setup, "ops").await;
+    assert_eq!(ops.get(&format!("{path}/reveal")).await.status, 405);
+    let token = form_token(&ops.get(&path).await);
+    ledger.fail(Fault::Away);
+    let page = ops.post(&format!("{path}/reveal"), &[("token", &token)]).await;
+    assert_eq!((page.status, page.text.contains(OPENID)), (503, false));
+    ledger.fail(Fault::None);
+    let page = ops.post(&format!("{path}/reveal"), &[("token", &token)]).await;
+    assert_eq!((page.status, page.text.contains(OPENID)), (200, true));
+    let line = ("ops".to_owned(), AuditAction::Reveal, id.clone(), String::new(), true);
+    assert_eq!(audit(&ledger).await, [line]);
+    assert!(!ops.get(&path).await.text.contains(OPENID));
+    let page = ops.get("/audit").await;
+    assert!(page.text.contains("revealed an openid") && page.text.contains(&id), "{page:?}");
+    assert!(page.text.contains("logged in") && page.text.contains("<bdi>10.1.2.3</bdi>"), "{page:?}");
+}
+
+#[tokio::test]
+async fn queued_message_is_withdrawn_once() {
+    let (setup, ledger) = setup().await;
+    let id = queued(&setup, message(OPENID, 7)).await;
+    let mut ops = Browser::logged_in(&setup, "ops").await;
+    let cancel = format!("/outbox/{id}/cancel");
+    assert_eq!(ops.submit("/", &cancel, &[]).await.location(), format!("/outbox/{id}"));
+    let page = ops.get(&format!("/outbox/{id}")).await;
+    assert!(page.text.contains("badge quiet\">cancelled") && !page.text.contains("Withdraw"), "{page:?}");
+    let again = ops.submit("/", &cancel, &[]).await;
+    assert!(again.status == 409 && again.text.contains("it is final"), "{again:?}");
+    let line = |is_done| ("ops".to_owned(), AuditAction::Cancel, id.clone(), String::new(), is_done);
+    assert_eq!(audit(&ledger).await, [line(true), line(false)]);
+}
+
+#[tokio::test]
+async fn of_two_operators_one_decides_a_message() {
+    let (setup, ledger) = setup().await;
+    let (id, version) = setup.undecided(OPENID).await;
+    let version = version.trim_matches('"').to_owned();
+    let mut ops = Browser::logged_in(&setup, "ops").await;
+    let mut ann = Browser::logged_in(&setup, "ann").await;
+    let mut eve = Browser::logged_in(&setup, "eve").await;
+    let page = ops.get("/decisions").await;
+    for text in [
+        id.as_str(),
+        MASKED,
+        "the response of Weixin was lost.",
+        "It counts as sent. Its grant is used.",
+        "The user may get it twice.",
+    ] {
+        assert!(page.text.contains(text), "{text}: {page:?}");
+    }
+    assert!(!eve.get("/decisions").await.text.contains("<button name=\"decision\""));
+    let path = format!("/decisions/{id}");
+    let fields = |version| [("decision", "assume_sent"), ("note", "he saw it"), ("version", version)];
+    assert_eq!(eve.submit("/", &path, &fields(&version)).await.status, 403);
+    assert_eq!(ops.submit("/", &path, &[("decision", "x"), ("version", &version)]).await.status, 400);
+    let stale = ops.submit("/", &path, &fields("1")).await;
+    assert!(stale.status == 409 && stale.text.contains("was not decided"), "{stale:?}");
+    assert_eq!(ops.submit("/", &path, &fields(&version)).await.location(), "/decisions?decided");
+    let late = ann.submit("/", &path, &fields(&version)).await;
+    assert!(late.status == 409 && late.text.contains("decided"), "{late:?}");
+    let page = ops.get("/decisions?decided").await;
+    assert!(page.text.contains("The decision is recorded.") && !page.text.contains(&id), "{page:?}");
+    let page = ops.get(&format!("/outbox/{id}")).await;
+    assert!(page.text.contains("<code>assume_sent</code> · <bdi>ops</bdi>"), "{page:?}");
+    let line = |actor: &str, is_done| {
+        (actor.to_owned(), AuditAction::Decide, id.clone(), "assume_sent".to_owned(), is_done)
+    };
+    assert_eq!(audit(&ledger).await, [line("ops", false), line("ops", true), line("ann", false)]);
+}
+
+#[tokio::test]
+async fn message_cannot_be_decided_while_a_stopped_worker_may_post_it() {
+    let (setup, _ledger) = setup().await;
+    setup.token().await;
+    setup.sandbox.add_fault(super::setup::SEND, 1, wxsub_sandbox::Fault::ResetAfterApply);
+    let response = setup.meanwhile(setup.send(message(OPENID, 1))).await;
+    assert_eq!(response.status, 504, "{response:?}");
+    let mut ops = Browser::logged_in(&setup, "ops").await;
+    let page = ops.get("/decisions").await;
+    assert!(page.text.contains("It cannot be decided yet"), "{page:?}");
+    assert!(!page.text.contains("name=\"decision\""), "{page:?}");
+    assert!(ops.get("/").await.text.contains("Undecided messages: 1"));
+}
+
+#[tokio::test]
+async fn app_is_paused_and_resumed() {
+    let (setup, ledger) = setup().await;
+    let mut ops = Browser::logged_in(&setup, "ops").await;
+    let page = ops.get("/workers").await;
+    assert!(page.text.contains("alive") && page.text.contains("wx2"), "{page:?}");
+    let fields = [("app", "wx1"), ("note", "wrong text")];
+    assert_eq!(ops.submit("/workers", "/workers/pause", &fields).await.location(), "/workers");
+    for page in ["/workers", "/"] {
+        let page = ops.get(page).await;
+        assert!(page.text.contains("paused by an operator") && page.text.contains("wrong text"), "{page:?}");
+    }
+    assert_eq!(ops.submit("/workers", "/workers/resume", &[("app", "wx1")]).await.location(), "/workers");
+    assert!(!ops.get("/").await.text.contains("paused by"));
+    assert_eq!(ops.submit("/workers", "/workers/pause", &[("app", "wx9")]).await.status, 404);
+    let actions: Vec<_> = audit(&ledger).await.into_iter().map(|(_, action, ..)| action).collect();
+    assert_eq!(actions, [AuditAction::Pause, AuditAction::Resume]);
+}
+
+#[tokio::test]
+async fn grant_of_a_user_is_listed_and_voided() {
+    let (setup, ledger) = setup().await;
+    let body = json!({"openid": OPENID, "template_id": "T", "scene": 3}).to_string();
+    let recorded = post(&setup, "grants", &[("Idempotency-Key", "g")], body).await;
+    assert_eq!(recorded.status, 201, "{recorded:?}");
+    let mut ops = Browser::logged_in(&setup, "ops").await;
+    assert!(ops.get("/grants").await.text.contains("Enter the openid"));
+    assert!(ops.get("/grants?app=wx1&openid=oOther").await.text.contains("This user has no grants."));
+    let list = format!("/grants?app=wx1&openid={OPENID}");
+    let page = ops.get(&list).await;
+    let (_, id) = page.text.split_once("action=\"/grants/").unwrap();
+    let id = id.split_once('/').unwrap().0.to_owned();
+    let (path, fields) = (format!("/grants/{id}/void"), [("app", "wx1"), ("openid", OPENID)]);
+    assert_eq!(ops.submit(&list, &path, &fields).await.location(), list);
+    assert_eq!(ops.submit(&list, &path, &fields).await.status, 409);
+    assert!(ops.get(&list).await.text.contains("void"));
+    let done: Vec<_> = audit(&ledger).await.into_iter().map(|(.., is_done)| is_done).collect();
+    assert_eq!(done, [true, false]);
+}
+
+#[tokio::test]
+async fn texts_from_outside_stay_text_on_every_page() {
+    let (setup, _ledger) = setup().await;
+    let hostile = format!("<script>alert(1)</script>\u{202e}\u{2066}{}", "😀".repeat(200));
+    let mut ops = Browser::logged_in(&setup, "ops").await;
+    let (undecided, version) = setup.undecided("oUndecided1234567").await;
+    let title = "<img src=x>\u{202e}😀";
+    let id = queued(&setup, message(OPENID, 7).replace("Parcel", title)).await;
+    ops.submit("/workers", "/workers/pause", &[("app", "wx1"), ("note", &hostile)]).await;
+    for page in [
+        "/",
+        "/outbox",
+        "/workers",
+        "/decisions",
+        "/audit",
+        "/grants?openid=%3Cscript%3E",
+        "/login?next=%22%3E%3Cscript%3E",
+    ] {
+        let page = ops.get(page).await;
+        assert!(
+            page.text.contains('<') && !page.text.contains("<script") && !page.text.contains("<img"),
+            "{page:?}"
+        );
+        assert!(!page.text.contains(['\u{202e}', '\u{2066}']), "{page:?}");
+    }
+    assert!(ops.get("/").await.text.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
+    let page = ops.get(&format!("/outbox/{id}")).await;
+    assert!(page.text.contains("&lt;img src=x&gt; 😀") && !page.text.contains("<img"), "{page:?}");
+    assert!(!page.text.contains('\u{202e}') && !page.text.contains(OPENID), "{page:?}");
+    let version = version.trim_matches('"').to_owned();
+    let fields = [("decision", "give_up"), ("note", hostile.as_str()), ("version", version.as_str())];
+    ops.submit("/", &format!("/decisions/{undecided}"), &fields).await;
+    let page = ops.get(&format!("/outbox/{undecided}")).await;
+    assert!(page.text.contains("give_up") && !page.text.contains("<script"), "{page:?}");
+}
+
+#[tokio::test]
+async fn server_without_ledger_shows_the_overview_only() {
+    let setup = Setup::new(&console_config("")).await;
+    let mut ops = Browser::logged_in(&setup, "ops").await;
+    let page = ops.get("/").await;
+    assert!(page.text.contains("wx1") && !page.text.contains("href=\"/outbox\""), "{page:?}");
+    for page in ["/outbox", "/outbox/x", "/decisions", "/grants", "/workers", "/audit"] {
+        let page = ops.get(page).await;
+        assert!(page.status == 404 && page.text.contains("This server has no ledger"), "{page:?}");
+    }
+    assert_eq!(ops.submit("/", "/workers/pause", &[("app", "wx1")]).await.status, 404);
+}
+
+#[tokio::test]
+async fn unavailable_ledger_is_the_first_problem() {
+    let (setup, ledger) = setup().await;
+    let mut ops = Browser::logged_in(&setup, "ops").await;
+    ledger.fail(Fault::Away);
+    let paused = ops.submit("/workers", "/workers/pause", &[("app", "wx1")]).await;
+    assert!(paused.status == 503 && paused.text.contains("the disk is full"), "{paused:?}");
+    let page = ops.get("/").await;
+    assert!(page.text.contains("The ledger is unavailable"), "{page:?}");
+}
