@@ -8,9 +8,10 @@ use tokio::sync::OnceCell;
 use tracing::{info, warn};
 use wxsub_core::clock::Clock;
 use wxsub_outbox::app::StoredApp;
+use wxsub_outbox::audit::StoredAudit;
 use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::MessageId;
-use wxsub_outbox::ledger::{Applied, Change, InboxBacklog, MessageQuery};
+use wxsub_outbox::ledger::{Applied, Change, InboxBacklog, MessageQuery, StoredWorker};
 use wxsub_outbox::message::{StoredEvent, StoredMessage};
 use wxsub_outbox::{Ledger, LedgerError};
 use wxsub_postgres::{ConnectError, PostgresLedger, PostgresOptions};
@@ -114,6 +115,14 @@ impl Ledger for LateLedger {
 
     async fn app(&self, appid: &AppId) -> Result<StoredApp, LedgerError> {
         self.ledger().await?.app(appid).await
+    }
+
+    async fn workers(&self) -> Result<Vec<StoredWorker>, LedgerError> {
+        self.ledger().await?.workers().await
+    }
+
+    async fn audit(&self, before: Option<u64>, limit: usize) -> Result<Vec<StoredAudit>, LedgerError> {
+        self.ledger().await?.audit(before, limit).await
     }
 
     async fn claimable_apps(&self) -> Result<Vec<AppId>, LedgerError> {
