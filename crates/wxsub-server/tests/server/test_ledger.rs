@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use wxsub_core::proto::{AppId, OpenId};
 use wxsub_core::testing::ManualClock;
 use wxsub_outbox::app::StoredApp;
+use wxsub_outbox::audit::StoredAudit;
 use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::MessageId;
-use wxsub_outbox::ledger::{Applied, Change, InboxBacklog, MessageQuery};
+use wxsub_outbox::ledger::{Applied, Change, InboxBacklog, MessageQuery, StoredWorker};
 use wxsub_outbox::message::{StoredEvent, StoredMessage};
 use wxsub_outbox::{Ledger, LedgerError, MemoryLedger};
 
@@ -107,6 +108,16 @@ impl Ledger for TestLedger {
     async fn app(&self, appid: &AppId) -> Result<StoredApp, LedgerError> {
         let _running = self.begin();
         self.rows.app(appid).await
+    }
+
+    async fn workers(&self) -> Result<Vec<StoredWorker>, LedgerError> {
+        let _running = self.begin();
+        self.rows.workers().await
+    }
+
+    async fn audit(&self, before: Option<u64>, limit: usize) -> Result<Vec<StoredAudit>, LedgerError> {
+        let _running = self.begin();
+        self.rows.audit(before, limit).await
     }
 
     async fn claimable_apps(&self) -> Result<Vec<AppId>, LedgerError> {
