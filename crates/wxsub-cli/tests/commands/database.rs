@@ -181,7 +181,8 @@ fn a_file_is_moved_to_a_database() {
     let added = in_file(["outbox", "add"]).args(add).args(["--key", "later"]).run();
     assert_eq!(added.code, 0, "{added:?}");
     let before = in_file(["outbox", "list"]).run();
-    assert_eq!(before.out.lines().count(), 6, "{before:?}");
+    // With a line of headings.
+    assert_eq!(before.out.lines().count(), 7, "{before:?}");
     let copy = |from: &str, to: &str| wxsub(["ledger", "copy", "--from", from, "--to", to]).run();
     let (from, to) = (format!("sqlite:{path}"), database.postgres.url());
     said(&copy(&to, &to), 2, "--from: must be sqlite:");

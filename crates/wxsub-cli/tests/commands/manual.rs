@@ -60,6 +60,7 @@ fn every_command_has_a_manual_page() {
             "console-password",
             "ledger-backup",
             "ledger-check",
+            "ledger-copy",
             "ledger-migrate",
             "ledger-prune",
             "ledger-restore",
