@@ -2,6 +2,7 @@
 
 pub(crate) mod client_address;
 mod observer;
+mod openapi;
 mod policy;
 pub(crate) mod public;
 mod request;
@@ -143,7 +144,7 @@ fn public_routes(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
     Router::new()
         .route(path::LIVEZ, get(public::liveness.layer(RouteObserver::new(state, path::LIVEZ))))
         .route(path::READYZ, get(public::readiness.layer(RouteObserver::new(state, path::READYZ))))
-        .route(path::OPENAPI, get(public::openapi.layer(RouteObserver::new(state, path::OPENAPI))))
+        .route(path::OPENAPI, get(openapi::openapi.layer(RouteObserver::new(state, path::OPENAPI))))
 }
 
 fn metrics_route(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {

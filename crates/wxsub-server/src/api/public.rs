@@ -1,6 +1,6 @@
-//! Health, metrics and the OpenAPI document: routes that need no key and return no secret.
+//! Health and metrics: routes that need no key and return no secret.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -8,13 +8,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use tokio::runtime::Handle;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{Modify, OpenApi};
 use wxsub_api::{AppHealth, LedgerHealth, Readiness, ReadinessStatus, UnhealthyApp};
 use wxsub_proto::AppId;
 
 use super::request::response;
-use super::v1::{apps, consents, decision, grants, messages, outbox, token};
 use crate::apps::ServerState;
 
 /// How long `/metrics` waits for the ledger.
@@ -80,52 +77,4 @@ fn encode_metrics(state: &ServerState) -> Option<Bytes> {
     let statuses = state.app_statuses(&snapshot).collect();
     let encoded = state.metrics().encode(statuses, senders, &state.limits_used(), outbox);
     encoded.ok().map(Bytes::from)
-}
-
-/// `GET /openapi.json`: the v1 API, described by its own code.
-pub(super) async fn openapi() -> Response {
-    // Built once: the route needs no key, so requests can be frequent.
-    static TEXT: LazyLock<Vec<u8>> =
-        LazyLock::new(|| serde_json::to_vec(&Document::openapi()).unwrap_or_default());
-    response(StatusCode::OK, "application/json", TEXT.as_slice())
-}
-
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "wxsub control server",
-        description = "Access tokens and one-time subscription messages of Weixin. The Weixin-compatible API is described by \
-                       Weixin's own documentation."
-    ),
-    paths(
-        apps::list,
-        token::read,
-        token::report,
-        messages::send_one,
-        consents::issue,
-        grants::record,
-        grants::list,
-        grants::void,
-        outbox::enqueue,
-        outbox::list,
-        outbox::show,
-        outbox::cancel,
-        decision::decide,
-        decision::pause,
-        decision::resume
-    ),
-    modifiers(&Key)
-)]
-struct Document;
-
-/// Adds the security scheme of client keys.
-struct Key;
-
-impl Modify for Key {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let scheme =
-            HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("A client key")).build();
-        let components = document.components.get_or_insert_default();
-        components.add_security_scheme("key", SecurityScheme::Http(scheme));
-    }
 }

@@ -42,6 +42,8 @@ mod postgres_server;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod routes;
+#[cfg(test)]
 mod setup;
 #[cfg(test)]
 mod test_ledger;
