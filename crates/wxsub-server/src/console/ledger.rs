@@ -55,6 +55,7 @@ impl FromRequest<Arc<Console>> for OperatorForm {
     }
 }
 
+#[expect(clippy::result_large_err, reason = "the error is the response, once a request")]
 impl LedgerSession {
     fn of(session: Session) -> Result<Self, Response> {
         let Some(outbox) = &session.visit.snapshot.outbox else {
