@@ -36,6 +36,7 @@ use crate::grant::StoredGrant;
 use crate::id::MessageId;
 use crate::message::{StoredEvent, StoredMessage};
 use crate::state::MessageState;
+use crate::webhook::{EndpointStatus, StoredDelivery};
 
 /// The database that holds grants and messages.
 ///
@@ -147,6 +148,28 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     async fn inbox_backlog(&self, _apps: &[AppId]) -> Result<Option<InboxBacklog>, LedgerError> {
         Ok(None)
     }
+
+    /// The endpoints that get webhooks, by their names, with the numbers of their deliveries, in constant time.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read now.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    async fn webhook_endpoints(&self) -> Result<Vec<EndpointStatus>, LedgerError>;
+
+    /// Deliveries to an endpoint whose last attempt failed, oldest first, at most so many.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read now.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    async fn failed_deliveries(
+        &self,
+        endpoint: &str,
+        limit: usize,
+    ) -> Result<Vec<StoredDelivery>, LedgerError>;
 }
 
 /// At most so many rows of apps that a process does not serve are counted.

@@ -9,6 +9,7 @@ mod pace;
 mod send;
 mod wake;
 mod watch;
+mod webhooks;
 mod writer;
 
 pub use app::{App, Gate, MaybeSentPolicy};

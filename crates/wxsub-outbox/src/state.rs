@@ -258,6 +258,24 @@ names! {
     }
 }
 
+names! {
+    /// What endpoints are told about a message.
+    WebhookEvent {
+        /// Weixin accepted it.
+        Sent = "message.sent",
+        /// Weixin refused it.
+        Refused = "message.refused",
+        /// It may have been sent.
+        MaybeSent = "message.maybe_sent",
+        /// It was certainly not sent, for good.
+        NotSent = "message.not_sent",
+        /// It was withdrawn.
+        Cancelled = "message.cancelled",
+        /// It may have been sent, and was decided.
+        Decided = "message.decided",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,6 +299,7 @@ mod tests {
         check(EventKind::ALL);
         check(AuditAction::ALL);
         check(AuditOutcome::ALL);
+        check(WebhookEvent::ALL);
         assert_eq!(
             "sending".parse::<MessageState>().unwrap_err().to_string(),
             r#"MessageState: "sending" is not one of its names; the ledger may be of a newer version"#

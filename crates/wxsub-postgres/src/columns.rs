@@ -1,5 +1,6 @@
 //! Rows as columns, in the order of the statements: what is written, and what is read back.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -18,6 +19,7 @@ use wxsub_outbox::id::{GrantId, MessageId, WorkerId};
 use wxsub_outbox::idempotency::{Fingerprint, KeyScope, StoredKey};
 use wxsub_outbox::ledger::StoredWorker;
 use wxsub_outbox::message::{DecisionRecord, Detail, StoredEvent, StoredMessage};
+use wxsub_outbox::webhook::{DeliveryId, EndpointStatus, StoredDelivery, StoredEndpoint};
 use wxsub_proto::{AppId, ErrCode, Scene};
 
 /// One parameter of a statement.
@@ -216,6 +218,42 @@ pub(crate) fn workers(rows: &[StoredWorker]) -> Vec<Param<'_>> {
     ]
 }
 
+/// The columns of endpoints.
+pub(crate) fn endpoints(rows: &[StoredEndpoint]) -> Vec<Param<'_>> {
+    vec![
+        column(rows, |endpoint| storable(&endpoint.name)),
+        column(rows, |endpoint| endpoint.url_sha256.as_slice()),
+        column(rows, StoredEndpoint::app_names),
+        column(rows, StoredEndpoint::event_names),
+        column(rows, |endpoint| endpoint.with_openid),
+        column(rows, |endpoint| endpoint.disabled_at.map(millis)),
+    ]
+}
+
+/// The columns by which deliveries are found.
+pub(crate) fn delivery_ids<'a>(rows: &'a [&'a DeliveryId]) -> Vec<Param<'a>> {
+    vec![
+        column(rows, |id| storable(&id.endpoint)),
+        column(rows, |id| id.message.uuid()),
+        column(rows, |id| number(id.sequence)),
+    ]
+}
+
+/// The columns of deliveries.
+pub(crate) fn deliveries<'a>(rows: &'a [&'a StoredDelivery]) -> Vec<Param<'a>> {
+    vec![
+        column(rows, |delivery| storable(&delivery.id.endpoint)),
+        column(rows, |delivery| delivery.id.message.uuid()),
+        column(rows, |delivery| number(delivery.id.sequence)),
+        column(rows, |delivery| delivery.event.as_str()),
+        column(rows, |delivery| storable(&delivery.body)),
+        column(rows, |delivery| millis(delivery.created_at)),
+        column(rows, |delivery| number(delivery.attempt)),
+        column(rows, |delivery| delivery.due_at.map(millis)),
+        column(rows, |delivery| delivery.error.as_deref().map(storable)),
+    ]
+}
+
 /// The columns of the pauses of an app, and its id.
 pub(crate) fn pauses<'a>(appid: &'a AppId, pauses: &'a Pauses) -> Vec<Param<'a>> {
     let Pauses { operator, minute_quota_until, daily_quota, token } = pauses;
@@ -296,6 +334,12 @@ impl<'a> Columns<'a> {
     fn number(&mut self) -> Result<u32> {
         let number: i32 = self.get()?;
         Ok(u32::try_from(number).unwrap_or(0))
+    }
+
+    /// Names that are separated by spaces.
+    fn words<T: FromStr<Err: fmt::Display> + Ord>(&mut self) -> Result<Option<BTreeSet<T>>> {
+        let word = |word: &str| word.parse().map_err(|error: T::Err| error.to_string());
+        self.text(|text| text.split_whitespace().map(word).collect())
     }
 
     fn optional_scene(&mut self) -> Result<Option<Scene>> {
@@ -419,6 +463,47 @@ pub(crate) fn read_audit(row: &Row) -> Result<StoredAudit> {
             detail: columns.get()?,
         },
         outcome: columns.parse()?,
+    })
+}
+
+/// The endpoint, and the next column. `None` if the row has none.
+fn endpoint<'a>(row: &'a Row) -> Result<Option<(StoredEndpoint, Columns<'a>)>> {
+    let mut columns = Columns::new(row);
+    let Some(name) = columns.get()? else { return Ok(None) };
+    let digest: Vec<u8> = columns.get()?;
+    let url_sha256 = <[u8; 32]>::try_from(digest).map_err(|_| columns.missing())?;
+    let apps = columns.words()?;
+    let events = columns.words()?.unwrap_or_default();
+    let with_openid = columns.get()?;
+    let disabled_at = columns.optional_time()?;
+    Ok(Some((StoredEndpoint { name, url_sha256, apps, events, with_openid, disabled_at }, columns)))
+}
+
+pub(crate) fn read_endpoint(row: &Row) -> Result<Option<StoredEndpoint>> {
+    Ok(endpoint(row)?.map(|(endpoint, _)| endpoint))
+}
+
+pub(crate) fn read_endpoint_status(row: &Row) -> Result<EndpointStatus> {
+    let (endpoint, mut columns) = endpoint(row)?.ok_or_else(|| Columns::new(row).missing())?;
+    let is_due = columns.get()?;
+    let mut count = || Ok(u64::try_from(columns.get::<i64>()?).unwrap_or(0));
+    Ok(EndpointStatus { endpoint, is_due, pending: count()?, dead: count()? })
+}
+
+pub(crate) fn read_delivery(row: &Row) -> Result<StoredDelivery> {
+    let mut columns = Columns::new(row);
+    Ok(StoredDelivery {
+        id: DeliveryId {
+            endpoint: columns.get()?,
+            message: columns.id(MessageId::from_bytes)?.ok_or_else(|| columns.missing())?,
+            sequence: columns.number()?,
+        },
+        event: columns.parse()?,
+        body: columns.get()?,
+        created_at: columns.time()?,
+        attempt: columns.number()?,
+        due_at: columns.optional_time()?,
+        error: columns.get()?,
     })
 }
 

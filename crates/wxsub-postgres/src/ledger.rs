@@ -15,10 +15,11 @@ use wxsub_outbox::id::{GrantId, MessageId};
 use wxsub_outbox::ledger::{Applied, Change, InboxBacklog, MAX_FOREIGN_ROWS, MessageQuery, StoredWorker};
 use wxsub_outbox::message::{StoredEvent, StoredMessage};
 use wxsub_outbox::state::{GrantState, MessageState};
+use wxsub_outbox::webhook::{EndpointStatus, MAX_COUNTED_DELIVERIES, StoredDelivery};
 use wxsub_outbox::{Ledger, LedgerError};
 use wxsub_proto::{AppId, OpenId};
 
-use crate::columns::{self, AsUuid, Param};
+use crate::columns::{self, AsUuid, Param, millis};
 use crate::connection::{Connector, PostgresOptions};
 use crate::error::{ConnectError, Failure};
 use crate::session::{Pipeline, Session};
@@ -203,6 +204,22 @@ impl Ledger for PostgresLedger {
         Ok(self.read(sql::INBOX_BACKLOG, &params, backlog).await?.pop())
     }
 
+    async fn webhook_endpoints(&self) -> Result<Vec<EndpointStatus>, LedgerError> {
+        let now = self.clock.as_ref().map(|clock| millis(clock.now().wall));
+        let most = i64::try_from(MAX_COUNTED_DELIVERIES).unwrap_or(i64::MAX);
+        let params: [Param<'_>; 2] = [Box::new(now), Box::new(most)];
+        self.read(sql::ENDPOINT_STATUSES, &params, columns::read_endpoint_status).await
+    }
+
+    async fn failed_deliveries(
+        &self,
+        endpoint: &str,
+        limit: usize,
+    ) -> Result<Vec<StoredDelivery>, LedgerError> {
+        let params: [Param<'_>; 2] = [Box::new(endpoint), Box::new(at_most(limit))];
+        self.read(sql::FAILED_DELIVERIES, &params, columns::read_delivery).await
+    }
+
     async fn app(&self, appid: &AppId) -> Result<StoredApp, LedgerError> {
         let mut pipeline = Pipeline::default();
         let pauses = pipeline.push(sql::APPS, vec![Box::new(vec![appid.as_str()])]);
@@ -226,7 +243,7 @@ impl Ledger for PostgresLedger {
     }
 
     async fn claimable_apps(&self) -> Result<Vec<AppId>, LedgerError> {
-        let now = self.clock.as_ref().map(|clock| columns::millis(clock.now().wall));
+        let now = self.clock.as_ref().map(|clock| millis(clock.now().wall));
         let due = self.read(sql::DUE_APPS, &[Box::new(now)], columns::read_due_app).await?;
         Ok(due.into_iter().flatten().collect())
     }

@@ -6,6 +6,7 @@ use wxsub_outbox::grant::Subject;
 use wxsub_outbox::id::{GrantId, MessageId, WorkerId};
 use wxsub_outbox::idempotency::KeyScope;
 use wxsub_outbox::ledger::{Change, NewKey, Rows};
+use wxsub_outbox::webhook::DeliveryId;
 use wxsub_proto::AppId;
 
 /// The rows that changes name, before any is read.
@@ -26,6 +27,8 @@ pub(crate) struct Named {
     pub(crate) apps: BTreeSet<AppId>,
     /// How many due messages are claimed.
     pub(crate) claims: BTreeMap<AppId, usize>,
+    /// Deliveries to endpoints.
+    pub(crate) deliveries: BTreeSet<DeliveryId>,
 }
 
 /// A change that finds its rows by itself has a part of the transaction for itself.
@@ -43,6 +46,8 @@ pub(crate) fn is_sweep(change: &Change) -> bool {
             | Change::Prune(..)
             | Change::PruneBatch { .. }
             | Change::MoveInbox { .. }
+            | Change::ClaimDeliveries { .. }
+            | Change::Redeliver { .. }
     )
 }
 
@@ -102,7 +107,13 @@ impl Named {
             Change::Pause { appid, .. } | Change::Resume(appid) => {
                 self.apps.insert(appid.clone());
             }
-            Change::MarkGone(_)
+            Change::SettleDelivery { id, .. } => {
+                self.deliveries.insert(id.clone());
+            }
+            Change::SetEndpoints(_)
+            | Change::ClaimDeliveries { .. }
+            | Change::Redeliver { .. }
+            | Change::MarkGone(_)
             | Change::Reclaim(_)
             | Change::Expire(_)
             | Change::ApplyPolicy(..)

@@ -31,6 +31,25 @@ macro_rules! key {
     };
 }
 
+macro_rules! endpoint {
+    () => {
+        "name, url_sha256, apps, events, with_openid, disabled_ms"
+    };
+}
+
+macro_rules! delivery {
+    () => {
+        "endpoint, message_id, sequence, event, body, created_ms, attempt, due_ms, error"
+    };
+}
+
+/// The clock of the database, in milliseconds.
+macro_rules! now {
+    () => {
+        "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+    };
+}
+
 macro_rules! pauses {
     () => {
         "paused_by, paused_note, paused_ms, minute_quota_until_ms, daily_quota_until_ms, daily_quota_probe_ms, \
@@ -115,7 +134,10 @@ macro_rules! has_due {
 statements! {
     BEGIN = ["BEGIN"];
     /// The clock of the database.
-    NOW = ["SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"];
+    NOW = ["SELECT ", now!()];
+    /// The clock of the database, and the endpoints that get webhooks: one row for each, or one without.
+    NOW_AND_ENDPOINTS = ["SELECT ", endpoint!(), ", ", now!(), "
+        FROM (VALUES (1)) AS one LEFT JOIN wxsub_webhook_endpoint ON true ORDER BY name"];
 
     WORKERS = ["SELECT id, beat_ms, gone_ms FROM wxsub_worker WHERE id = ANY ($1) ORDER BY id"];
     LOCK_WORKERS = ["SELECT id, beat_ms, gone_ms FROM wxsub_worker WHERE id = ANY ($1) ORDER BY id FOR UPDATE"];
@@ -295,6 +317,40 @@ statements! {
         AS u (appid, client, key, fingerprint, message_id, check_ms)
         WHERE k.appid = u.appid AND k.client = u.client AND k.key = u.key"];
     KEYS_TO_CHECK = ["SELECT ", key!(), " FROM wxsub_key WHERE check_ms <= $1 ORDER BY check_ms LIMIT $2 FOR UPDATE SKIP LOCKED"];
+    /// In place of all.
+    SET_ENDPOINTS = ["WITH deleted AS (DELETE FROM wxsub_webhook_endpoint WHERE name <> ALL ($1)),
+        put AS (INSERT INTO wxsub_webhook_endpoint (", endpoint!(), ")
+            SELECT * FROM unnest($1::text[], $2::bytea[], $3::text[], $4::text[], $5::boolean[], $6::bigint[])
+            ON CONFLICT (name) DO UPDATE SET url_sha256 = excluded.url_sha256, apps = excluded.apps, events = excluded.events,
+                with_openid = excluded.with_openid, disabled_ms = excluded.disabled_ms)
+        SELECT 1"];
+    ENDPOINT_STATUSES = ["SELECT ", endpoint!(), ",
+            EXISTS (SELECT 1 FROM wxsub_webhook_delivery
+                WHERE endpoint = name AND due_ms IS NOT NULL AND due_ms <= coalesce($1::bigint, ", now!(), ")),
+            (SELECT count(*) FROM (SELECT 1 FROM wxsub_webhook_delivery
+                WHERE endpoint = name AND due_ms IS NOT NULL LIMIT $2) AS pending),
+            (SELECT count(*) FROM (SELECT 1 FROM wxsub_webhook_delivery
+                WHERE endpoint = name AND due_ms IS NULL LIMIT $2) AS dead)
+        FROM wxsub_webhook_endpoint ORDER BY name"];
+    LOCK_DELIVERIES = ["SELECT ", delivery!(), " FROM wxsub_webhook_delivery
+        WHERE (endpoint, message_id, sequence) IN (SELECT * FROM unnest($1::text[], $2::uuid[], $3::integer[]))
+        ORDER BY endpoint, message_id, sequence FOR UPDATE"];
+    DUE_DELIVERIES = ["SELECT ", delivery!(), " FROM wxsub_webhook_delivery
+        WHERE endpoint = $1 AND due_ms IS NOT NULL AND due_ms <= $2 ORDER BY due_ms LIMIT $3 FOR UPDATE SKIP LOCKED"];
+    FAILED_DELIVERIES = ["SELECT ", delivery!(), " FROM wxsub_webhook_delivery
+        WHERE endpoint = $1 AND error IS NOT NULL ORDER BY created_ms LIMIT $2"];
+    LOCK_FAILED_DELIVERIES = ["SELECT ", delivery!(), " FROM wxsub_webhook_delivery
+        WHERE endpoint = $1 AND error IS NOT NULL ORDER BY created_ms LIMIT $2 FOR UPDATE SKIP LOCKED"];
+    LOCK_OLD_DELIVERIES = ["SELECT ", delivery!(), " FROM wxsub_webhook_delivery
+        WHERE created_ms <= $1 ORDER BY created_ms LIMIT $2 FOR UPDATE SKIP LOCKED"];
+    PUT_DELIVERIES = ["INSERT INTO wxsub_webhook_delivery (", delivery!(), ")
+        SELECT * FROM unnest($1::text[], $2::uuid[], $3::integer[], $4::text[], $5::text[], $6::bigint[], $7::integer[], \
+        $8::bigint[], $9::text[])
+        ON CONFLICT (endpoint, message_id, sequence)
+        DO UPDATE SET attempt = excluded.attempt, due_ms = excluded.due_ms, error = excluded.error"];
+    DELETE_DELIVERIES = ["DELETE FROM wxsub_webhook_delivery AS d
+        USING unnest($1::text[], $2::uuid[], $3::integer[]) AS u (endpoint, message_id, sequence)
+        WHERE d.endpoint = u.endpoint AND d.message_id = u.message_id AND d.sequence = u.sequence"];
     KEYS_OF = ["SELECT ", key!(), " FROM wxsub_key WHERE appid = $1 AND client = $2 ORDER BY key FOR UPDATE"];
     DELETE_KEYS = ["DELETE FROM wxsub_key AS k USING unnest($1::text[], $2::text[], $3::text[]) AS d (appid, client, key)
         WHERE k.appid = d.appid AND k.client = d.client AND k.key = d.key"];
@@ -323,7 +379,8 @@ mod tests {
     }
 
     /// Indexes that hold only what is about to be done, such as the queued messages. They may be read as a whole.
-    const SMALL: [&str; 7] = [
+    const SMALL: [&str; 8] = [
+        "wxsub_webhook_endpoint_pkey",
         "wxsub_message_expires",
         "wxsub_message_due",
         "wxsub_message_attempting",

@@ -15,6 +15,7 @@ use wxsub_outbox::ledger::{Applied, Change, Gone, Rows, apply};
 use wxsub_outbox::message::{DECISION_DELAY, RESTORED_DECISION_DELAY};
 use wxsub_outbox::retention::Retention;
 use wxsub_outbox::state::MessageState;
+use wxsub_outbox::webhook::DELIVERY_RETENTION;
 
 use crate::columns::{self, AsUuid, Param, column, millis};
 use crate::error::Failure;
@@ -48,6 +49,7 @@ impl<'a> Part<'a> {
         let keys: Vec<_> = named.keys.iter().collect();
         let messages: Vec<_> = named.messages.iter().collect();
         let voided: Vec<_> = named.voided.iter().collect();
+        let deliveries: Vec<_> = named.deliveries.iter().collect();
         let mut pipeline = Pipeline::default();
         if is_first {
             pipeline.push(sql::BEGIN, Vec::new());
@@ -62,8 +64,10 @@ impl<'a> Part<'a> {
         if !voided.is_empty() {
             stored.push(pipeline.push(sql::LOCK_HOLDERS, vec![column(&voided, |id| id.uuid())]));
         }
+        let delivered = (!deliveries.is_empty())
+            .then(|| pipeline.push(sql::LOCK_DELIVERIES, columns::delivery_ids(&deliveries)));
         // When the rows are locked.
-        let time = pipeline.push(sql::NOW, Vec::new());
+        let time = pipeline.push(sql::NOW_AND_ENDPOINTS, Vec::new());
         let results = session.run(&pipeline).await?;
         let results = |at: usize| results.get(at).into_iter().flatten();
         let mut rows = Rows::default();
@@ -71,7 +75,10 @@ impl<'a> Part<'a> {
             rows.load_key(columns::read_key(row)?);
         }
         load_messages(&mut rows, stored.into_iter().flat_map(results))?;
-        let database_time = results(time).next().map_or(0, |row| row.get(0));
+        load_deliveries(&mut rows, delivered.into_iter().flat_map(results))?;
+        let endpoints = results(time).filter_map(|row| columns::read_endpoint(row).transpose());
+        rows.load_webhook_endpoints(endpoints.collect::<Result<_, _>>()?);
+        let database_time = results(time).next().map_or(0, |row| row.get(6));
         let now = clock.map_or(columns::time(database_time), |clock| clock.now().wall);
         drop(pipeline);
         Ok(Self { session, now, rows, named })
@@ -225,6 +232,15 @@ impl<'a> Part<'a> {
             }
             Change::Restore => self.load_unfinished().await,
             Change::Prune(retention, limit) => self.load_ended(retention, *limit).await,
+            Change::ClaimDeliveries { endpoint, limit } => {
+                let params: [Param<'_>; 3] =
+                    [Box::new(endpoint.as_str()), Box::new(millis(now)), Box::new(at_most(*limit))];
+                load_deliveries(rows, &session.query(sql::DUE_DELIVERIES, &params).await?)
+            }
+            Change::Redeliver { endpoint, limit } => {
+                let params: [Param<'_>; 2] = [Box::new(endpoint.as_str()), Box::new(at_most(*limit))];
+                load_deliveries(rows, &session.query(sql::LOCK_FAILED_DELIVERIES, &params).await?)
+            }
             Change::PruneBatch { appid, client } => {
                 let params: [Param<'_>; 2] = [Box::new(appid.as_str()), Box::new(client.as_str())];
                 let keys = session.query(sql::KEYS_OF, &params).await?;
@@ -281,6 +297,8 @@ impl<'a> Part<'a> {
         for row in session.query(sql::SPENT_GRANTS, &params).await? {
             self.named.grants.insert(columns::read_grant(&row)?.id);
         }
+        let old = [at(now.before(DELIVERY_RETENTION)), most()];
+        load_deliveries(&mut self.rows, &session.query(sql::LOCK_OLD_DELIVERIES, &old).await?)?;
         for row in session.query(sql::GONE_WORKERS, &[at(now)]).await? {
             self.rows.load_worker(columns::read_worker(&row)?);
         }
@@ -306,6 +324,13 @@ impl<'a> Part<'a> {
 fn load_messages<'r>(rows: &mut Rows, found: impl IntoIterator<Item = &'r Row>) -> Result<(), Failure> {
     for row in found {
         rows.load_message(columns::read_message(row)?);
+    }
+    Ok(())
+}
+
+fn load_deliveries<'r>(rows: &mut Rows, found: impl IntoIterator<Item = &'r Row>) -> Result<(), Failure> {
+    for row in found {
+        rows.load_delivery(columns::read_delivery(row)?);
     }
     Ok(())
 }

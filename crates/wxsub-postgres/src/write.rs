@@ -4,6 +4,7 @@ use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::idempotency::StoredKey;
 use wxsub_outbox::ledger::{Write, Written, WrittenApp};
 use wxsub_outbox::message::StoredMessage;
+use wxsub_outbox::webhook::StoredDelivery;
 
 use crate::columns::{self, AsUuid, column};
 use crate::error::Failure;
@@ -32,7 +33,7 @@ fn split<T: PartialEq>(writes: &[Write<T>]) -> Split<'_, T> {
 
 /// Writes everything in one round trip.
 pub(crate) async fn write(session: &Session, shard: i16, written: &Written) -> Result<(), Failure> {
-    let Written { workers, apps, grants, nonces, messages, events, audit, keys } = written;
+    let Written { workers, apps, grants, nonces, messages, events, audit, keys, endpoints, deliveries } = written;
     let (mut grants, mut messages, mut keys) =
         (split::<StoredGrant>(grants), split::<StoredMessage>(messages), split::<StoredKey>(keys));
     // An insert waits for that of the same key in another transaction. In one order, they wait in no circle. The grants of a
@@ -47,6 +48,10 @@ pub(crate) async fn write(session: &Session, shard: i16, written: &Written) -> R
     let gone_workers: Vec<_> =
         workers.iter().filter(|write| write.after.is_none()).filter_map(|write| write.before).collect();
     let counts = counts(apps);
+    let deliveries = split::<StoredDelivery>(deliveries);
+    let mut put_deliveries: Vec<_> = deliveries.new.iter().chain(&deliveries.changed).copied().collect();
+    put_deliveries.sort_by(|one, next| one.id.cmp(&next.id));
+    let delivered: Vec<_> = deliveries.deleted.iter().map(|delivery| &delivery.id).collect();
     let mut pipeline = Pipeline::default();
     // Each statement, and how many rows it must write.
     let mut expected = Vec::new();
@@ -77,6 +82,11 @@ pub(crate) async fn write(session: &Session, shard: i16, written: &Written) -> R
         column(&nonces, |(_, grant)| grant.uuid()),
     ];
     push(sql::INSERT_NONCES, used, nonces.len());
+    if let Some(endpoints) = endpoints {
+        push(sql::SET_ENDPOINTS, columns::endpoints(endpoints), 1);
+    }
+    push(sql::PUT_DELIVERIES, columns::deliveries(&put_deliveries), put_deliveries.len());
+    push(sql::DELETE_DELIVERIES, columns::delivery_ids(&delivered), delivered.len());
     push(sql::DELETE_WORKERS, vec![column(&gone_workers, |worker| worker.id.uuid())], gone_workers.len());
     let mut added = vec![Box::new(shard) as columns::Param<'_>];
     added.extend([

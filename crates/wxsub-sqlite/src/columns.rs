@@ -1,5 +1,6 @@
 //! Rows as columns, in the order of the statements: what is written, and what is read back.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::str::FromStr;
 
@@ -16,6 +17,7 @@ use wxsub_outbox::id::{GrantId, MessageId, WorkerId};
 use wxsub_outbox::idempotency::{Fingerprint, KeyScope, StoredKey};
 use wxsub_outbox::ledger::StoredWorker;
 use wxsub_outbox::message::{DecisionRecord, Detail, StoredEvent, StoredMessage};
+use wxsub_outbox::webhook::{DeliveryId, EndpointStatus, StoredDelivery, StoredEndpoint};
 use wxsub_proto::{AppId, ErrCode, Scene};
 
 /// A time as it is stored.
@@ -113,6 +115,37 @@ pub(crate) fn event_values(event: &StoredEvent) -> [ToSqlOutput<'_>; 7] {
     ]
 }
 
+/// What an endpoint is written as, without the texts of its apps and events.
+pub(crate) fn endpoint_values<'a>(
+    endpoint: &'a StoredEndpoint,
+    apps: Option<&'a str>,
+    events: &'a str,
+) -> [ToSqlOutput<'a>; 6] {
+    [
+        text(&endpoint.name),
+        blob(&endpoint.url_sha256),
+        optional(apps, text),
+        text(events),
+        integer(endpoint.with_openid),
+        optional(endpoint.disabled_at, time),
+    ]
+}
+
+/// What a delivery is written as.
+pub(crate) fn delivery_values(delivery: &StoredDelivery) -> [ToSqlOutput<'_>; 9] {
+    [
+        text(&delivery.id.endpoint),
+        blob(delivery.id.message.as_bytes()),
+        integer(delivery.id.sequence),
+        text(delivery.event.as_str()),
+        text(&delivery.body),
+        time(delivery.created_at),
+        integer(delivery.attempt),
+        optional(delivery.due_at, time),
+        optional(delivery.error.as_deref(), text),
+    ]
+}
+
 /// What the pauses of an app are written as.
 pub(crate) fn pauses_values(pauses: &Pauses) -> [ToSqlOutput<'_>; 9] {
     let Pauses { operator, minute_quota_until, daily_quota, token } = pauses;
@@ -200,6 +233,16 @@ impl<'a, 'row> Columns<'a, 'row> {
     fn optional_scene(&mut self) -> Result<Option<Scene>> {
         let number: Option<u16> = self.get()?;
         number.map(|number| Scene::new(number).map_err(|error| self.unreadable(error))).transpose()
+    }
+
+    /// Names that are separated by spaces.
+    fn words<T: FromStr + Ord>(&mut self) -> Result<Option<BTreeSet<T>>>
+    where
+        T::Err: Error + Send + Sync + 'static,
+    {
+        let Some(text) = self.text()? else { return Ok(None) };
+        let words = text.split_whitespace().map(str::parse).collect::<std::result::Result<_, _>>();
+        words.map(Some).map_err(|error| self.unreadable(error))
     }
 
     fn scene(&mut self) -> Result<Scene> {
@@ -321,6 +364,49 @@ pub(crate) fn read_audit(row: &Row<'_>) -> Result<StoredAudit> {
             detail: columns.get()?,
         },
         outcome: columns.parse()?,
+    })
+}
+
+pub(crate) fn read_endpoint(row: &Row<'_>) -> Result<StoredEndpoint> {
+    let mut columns = Columns::new(row);
+    Ok(StoredEndpoint {
+        name: columns.get()?,
+        url_sha256: columns.get()?,
+        apps: columns.words()?,
+        events: columns.words()?.unwrap_or_default(),
+        with_openid: columns.get()?,
+        disabled_at: columns.optional_time()?,
+    })
+}
+
+pub(crate) fn read_endpoint_status(row: &Row<'_>) -> Result<EndpointStatus> {
+    let endpoint = read_endpoint(row)?;
+    Ok(EndpointStatus { endpoint, is_due: row.get(6)?, pending: row.get(7)?, dead: row.get(8)? })
+}
+
+pub(crate) fn read_delivery_id(row: &Row<'_>) -> Result<DeliveryId> {
+    let mut columns = Columns::new(row);
+    delivery_id(&mut columns)
+}
+
+fn delivery_id(columns: &mut Columns<'_, '_>) -> Result<DeliveryId> {
+    Ok(DeliveryId {
+        endpoint: columns.get()?,
+        message: MessageId::from_bytes(columns.get()?),
+        sequence: columns.get()?,
+    })
+}
+
+pub(crate) fn read_delivery(row: &Row<'_>) -> Result<StoredDelivery> {
+    let mut columns = Columns::new(row);
+    Ok(StoredDelivery {
+        id: delivery_id(&mut columns)?,
+        event: columns.parse()?,
+        body: columns.get()?,
+        created_at: columns.time()?,
+        attempt: columns.get()?,
+        due_at: columns.optional_time()?,
+        error: columns.get()?,
     })
 }
 

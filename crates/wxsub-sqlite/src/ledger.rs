@@ -14,6 +14,7 @@ use wxsub_outbox::id::{GrantId, MessageId};
 use wxsub_outbox::ledger::{Applied, Change, MessageQuery, RestoreReport, StoredWorker};
 use wxsub_outbox::message::{StoredEvent, StoredMessage};
 use wxsub_outbox::state::{GrantState, MessageState};
+use wxsub_outbox::webhook::{EndpointStatus, MAX_COUNTED_DELIVERIES, StoredDelivery};
 use wxsub_outbox::{Ledger, LedgerError};
 use wxsub_proto::{AppId, OpenId};
 
@@ -344,6 +345,32 @@ impl Ledger for SqliteLedger {
             .read(move |connection| {
                 let mut statement = connection.prepare_cached(sql::AUDIT)?;
                 statement.query_map([before, at_most(limit)], columns::read_audit)?.collect()
+            })
+            .await
+    }
+
+    async fn webhook_endpoints(&self) -> Result<Vec<EndpointStatus>, LedgerError> {
+        // Without a writer, nothing is claimed.
+        let now = self.writer.as_ref().map_or(0, |writer| millis(writer.now()));
+        self.readers
+            .read(move |connection| {
+                let mut statement = connection.prepare_cached(sql::ENDPOINT_STATUSES)?;
+                let values = params![now, MAX_COUNTED_DELIVERIES];
+                statement.query_map(values, columns::read_endpoint_status)?.collect()
+            })
+            .await
+    }
+
+    async fn failed_deliveries(
+        &self,
+        endpoint: &str,
+        limit: usize,
+    ) -> Result<Vec<StoredDelivery>, LedgerError> {
+        let endpoint = endpoint.to_owned();
+        self.readers
+            .read(move |connection| {
+                let mut statement = connection.prepare_cached(sql::FAILED_DELIVERIES)?;
+                statement.query_map(params![endpoint, at_most(limit)], columns::read_delivery)?.collect()
             })
             .await
     }

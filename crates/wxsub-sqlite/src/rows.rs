@@ -2,6 +2,7 @@
 //! queued messages are not read again. No other process writes, so they hold beyond the transaction.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use rusqlite::{Connection, params, params_from_iter};
 use wxsub_core::clock::UnixMillis;
@@ -10,6 +11,7 @@ use wxsub_outbox::id::{GrantId, MessageId};
 use wxsub_outbox::idempotency::{KeyScope, StoredKey};
 use wxsub_outbox::message::{StoredEvent, StoredMessage};
 use wxsub_outbox::state::{GrantState, MessageState, Priority};
+use wxsub_outbox::webhook::StoredEndpoint;
 use wxsub_proto::AppId;
 
 use crate::columns::{self, millis};
@@ -34,6 +36,8 @@ pub(crate) struct Rows {
     /// None of these is written yet.
     events: Vec<StoredEvent>,
     keys: BTreeMap<KeyScope, StoredKey>,
+    /// The endpoints that get webhooks, if they were read. Every change of them is written at once.
+    pub(crate) endpoints: Option<Arc<[StoredEndpoint]>>,
 }
 
 impl Rows {

@@ -39,6 +39,18 @@ macro_rules! key {
     };
 }
 
+macro_rules! endpoint {
+    () => {
+        "name, url_sha256, apps, events, with_openid, disabled_ms"
+    };
+}
+
+macro_rules! delivery {
+    () => {
+        "endpoint, message_id, sequence, event, body, created_ms, attempt, due_ms, error"
+    };
+}
+
 macro_rules! pauses {
     () => {
         "paused_by, paused_note, paused_ms, minute_quota_until_ms, daily_quota_until_ms, daily_quota_probe_ms, \
@@ -206,6 +218,28 @@ statements! {
     KEYS_TO_CHECK = ["SELECT ", key!(), " FROM wxsub_key WHERE check_ms <= ?1 ORDER BY check_ms LIMIT ?2"];
     KEYS_OF = ["SELECT ", key!(), " FROM wxsub_key WHERE appid = ?1 AND client = ?2"];
     DELETE_KEY = ["DELETE FROM wxsub_key WHERE appid = ?1 AND client = ?2 AND key = ?3"];
+
+    ENDPOINTS = ["SELECT ", endpoint!(), " FROM wxsub_webhook_endpoint ORDER BY name"];
+    DELETE_ENDPOINTS = ["DELETE FROM wxsub_webhook_endpoint"];
+    INSERT_ENDPOINT = ["INSERT INTO wxsub_webhook_endpoint (", endpoint!(), ") VALUES (?1, ?2, ?3, ?4, ?5, ?6)"];
+    ENDPOINT_STATUSES = ["SELECT ", endpoint!(), ",
+            EXISTS (SELECT 1 FROM wxsub_webhook_delivery WHERE endpoint = name AND due_ms <= ?1 AND due_ms IS NOT NULL),
+            (SELECT count(*) FROM (SELECT 1 FROM wxsub_webhook_delivery
+                WHERE endpoint = name AND due_ms IS NOT NULL LIMIT ?2)),
+            (SELECT count(*) FROM (SELECT 1 FROM wxsub_webhook_delivery
+                WHERE endpoint = name AND due_ms IS NULL LIMIT ?2))
+        FROM wxsub_webhook_endpoint ORDER BY name"];
+    DELIVERY = ["SELECT ", delivery!(), " FROM wxsub_webhook_delivery
+        WHERE endpoint = ?1 AND message_id = ?2 AND sequence = ?3"];
+    PUT_DELIVERY = ["INSERT OR REPLACE INTO wxsub_webhook_delivery (", delivery!(), ")
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"];
+    DELETE_DELIVERY = ["DELETE FROM wxsub_webhook_delivery WHERE endpoint = ?1 AND message_id = ?2 AND sequence = ?3"];
+    DUE_DELIVERIES = ["SELECT ", delivery!(), " FROM wxsub_webhook_delivery
+        WHERE endpoint = ?1 AND due_ms <= ?2 AND due_ms IS NOT NULL ORDER BY due_ms LIMIT ?3"];
+    FAILED_DELIVERIES = ["SELECT ", delivery!(), " FROM wxsub_webhook_delivery
+        WHERE endpoint = ?1 AND error IS NOT NULL ORDER BY created_ms LIMIT ?2"];
+    OLD_DELIVERIES = ["SELECT endpoint, message_id, sequence FROM wxsub_webhook_delivery
+        WHERE created_ms <= ?1 ORDER BY created_ms LIMIT ?2"];
 }
 
 #[cfg(test)]
@@ -263,6 +297,8 @@ mod tests {
             for step in plan(&connection, sql) {
                 let scans = step.starts_with("SCAN")
                     && step != "SCAN app"
+                    && !step.contains("wxsub_webhook_endpoint")
+                    && !step.starts_with("SCAN (subquery")
                     && !partial.iter().any(|index| step.contains(&format!("wxsub_{index}")));
                 if scans || step.contains("TEMP B-TREE") {
                     slow.push(format!("{name}: {step}"));

@@ -1,6 +1,7 @@
 //! The tables within one open transaction.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use wxsub_core::clock::UnixMillis;
@@ -13,6 +14,7 @@ use wxsub_outbox::idempotency::{KeyScope, StoredKey};
 use wxsub_outbox::ledger::{StoredWorker, Tables};
 use wxsub_outbox::message::{DECISION_DELAY, RESTORED_DECISION_DELAY, StoredEvent, StoredMessage};
 use wxsub_outbox::state::{AuditOutcome, MessageState, Priority};
+use wxsub_outbox::webhook::{DeliveryId, StoredDelivery, StoredEndpoint};
 use wxsub_proto::AppId;
 
 use crate::columns::{self, millis};
@@ -448,5 +450,60 @@ impl Tables for OpenTables<'_> {
         self.write_rows()?;
         let values = params![scope.appid.as_str(), scope.client, scope.key.as_str()];
         self.execute(sql::DELETE_KEY, values).map(drop)
+    }
+
+    fn webhook_endpoints(&mut self) -> Result<Arc<[StoredEndpoint]>, LedgerError> {
+        if let Some(endpoints) = &self.rows.endpoints {
+            return Ok(Arc::clone(endpoints));
+        }
+        let endpoints = self.all(sql::ENDPOINTS, [], columns::read_endpoint)?;
+        Ok(Arc::clone(self.rows.endpoints.insert(endpoints.into())))
+    }
+
+    fn set_webhook_endpoints(&mut self, endpoints: Vec<StoredEndpoint>) -> Result<(), LedgerError> {
+        self.rows.endpoints = None;
+        self.execute(sql::DELETE_ENDPOINTS, [])?;
+        for endpoint in &endpoints {
+            let (apps, events) = (endpoint.app_names(), endpoint.event_names());
+            let values = columns::endpoint_values(endpoint, apps.as_deref(), &events);
+            self.execute(sql::INSERT_ENDPOINT, values)?;
+        }
+        Ok(())
+    }
+
+    fn delivery(&mut self, id: &DeliveryId) -> Result<Option<StoredDelivery>, LedgerError> {
+        let values = params![id.endpoint, id.message.as_bytes(), id.sequence];
+        self.one(sql::DELIVERY, values, columns::read_delivery)
+    }
+
+    fn put_delivery(&mut self, delivery: StoredDelivery) -> Result<(), LedgerError> {
+        self.execute(sql::PUT_DELIVERY, columns::delivery_values(&delivery)).map(drop)
+    }
+
+    fn delete_delivery(&mut self, id: &DeliveryId) -> Result<(), LedgerError> {
+        self.execute(sql::DELETE_DELIVERY, params![id.endpoint, id.message.as_bytes(), id.sequence]).map(drop)
+    }
+
+    fn due_deliveries(
+        &mut self,
+        endpoint: &str,
+        now: UnixMillis,
+        limit: usize,
+    ) -> Result<Vec<StoredDelivery>, LedgerError> {
+        let values = params![endpoint, millis(now), at_most(limit)];
+        self.all(sql::DUE_DELIVERIES, values, columns::read_delivery)
+    }
+
+    fn failed_deliveries(
+        &mut self,
+        endpoint: &str,
+        limit: usize,
+    ) -> Result<Vec<StoredDelivery>, LedgerError> {
+        self.all(sql::FAILED_DELIVERIES, params![endpoint, at_most(limit)], columns::read_delivery)
+    }
+
+    fn old_deliveries(&mut self, until: UnixMillis, limit: usize) -> Result<Vec<DeliveryId>, LedgerError> {
+        let values = params![millis(until), at_most(limit)];
+        self.all(sql::OLD_DELIVERIES, values, columns::read_delivery_id)
     }
 }

@@ -2,6 +2,7 @@
 
 mod prune;
 mod record;
+mod webhooks;
 
 use std::collections::BTreeMap;
 
@@ -71,6 +72,16 @@ pub fn apply(tables: &mut dyn Tables, change: Change, now: UnixMillis) -> Result
         Change::Restore => changing.restore().map(Applied::Restored),
         Change::Prune(retention, limit) => changing.prune(&retention, limit).map(Applied::Pruned),
         Change::PruneBatch { appid, client } => changing.prune_batch(&appid, &client),
+        Change::SetEndpoints(endpoints) => changing.set_endpoints(endpoints).map(|()| Applied::Done),
+        Change::ClaimDeliveries { endpoint, limit } => {
+            changing.claim_deliveries(&endpoint, limit).map(Applied::Deliveries)
+        }
+        Change::SettleDelivery { id, attempt, outcome } => changing
+            .settle_delivery(&id, attempt, outcome)
+            .map(|settled| Applied::Delivery(settled.map(Box::new))),
+        Change::Redeliver { endpoint, limit } => {
+            changing.redeliver(&endpoint, limit).map(Applied::Redelivered)
+        }
     }
 }
 
@@ -253,7 +264,7 @@ impl Changing<'_> {
         changes.map(|(message, next)| self.save(Some(message), next)).collect()
     }
 
-    /// Writes a transition: the message, its grant, its history and the counts of its app.
+    /// Writes a transition: the message, its grant, its history, the deliveries to endpoints and the counts of its app.
     fn save(
         &mut self,
         before: Option<&StoredMessage>,
@@ -261,6 +272,7 @@ impl Changing<'_> {
     ) -> Result<StoredMessage, LedgerError> {
         let Transition { message, grant, event, .. } = transition;
         self.tables.put_message(message.clone())?;
+        self.record_deliveries(before.map(|before| before.state), &message, event.kind)?;
         self.tables.append_event(event)?;
         if let (Some(id), Some(effect)) = (message.grant, grant) {
             let missing =

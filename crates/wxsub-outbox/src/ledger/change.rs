@@ -15,6 +15,7 @@ use crate::idempotency::{Fingerprint, IdempotencyKey, KeyScope};
 use crate::message::{NotDecidable, Settlement, StoredMessage};
 use crate::retention::Retention;
 use crate::state::{Decision, MessageState, Priority};
+use crate::webhook::{DeliveryId, DeliveryOutcome, StoredDelivery, StoredEndpoint};
 
 /// One change. What it needs is decided from the ledger's rows and clock.
 #[derive(Debug, Clone)]
@@ -112,6 +113,31 @@ pub enum Change {
         appid: AppId,
         /// Of this client: see [`batch_client`](crate::idempotency::batch_client).
         client: String,
+    },
+    /// These endpoints get webhooks, and no others. What is known of a disabled one stays. Gives [`Applied::Done`].
+    SetEndpoints(Vec<StoredEndpoint>),
+    /// A sender takes due deliveries. Gives [`Applied::Deliveries`].
+    ClaimDeliveries {
+        /// To this endpoint.
+        endpoint: String,
+        /// At most so many.
+        limit: usize,
+    },
+    /// A sender reports how an attempt to deliver ended. Gives [`Applied::Delivery`].
+    SettleDelivery {
+        /// The delivery.
+        id: DeliveryId,
+        /// The attempt that ended.
+        attempt: u32,
+        /// How it ended.
+        outcome: DeliveryOutcome,
+    },
+    /// Enables an endpoint, and makes its failed deliveries due, at most so many. Gives [`Applied::Redelivered`].
+    Redeliver {
+        /// The endpoint.
+        endpoint: String,
+        /// At most so many.
+        limit: usize,
     },
 }
 
@@ -272,6 +298,12 @@ pub enum Applied {
         /// So many were kept, because their messages can still change.
         kept: usize,
     },
+    /// The deliveries that were claimed.
+    Deliveries(Vec<StoredDelivery>),
+    /// The delivery as it is now; `None` if it is delivered or deleted.
+    Delivery(Option<Box<StoredDelivery>>),
+    /// So many deliveries are due.
+    Redelivered(usize),
 }
 
 impl Applied {
@@ -480,4 +512,6 @@ pub struct PruneReport {
     pub grants: usize,
     /// Workers that are gone.
     pub workers: usize,
+    /// Deliveries to endpoints that did not succeed.
+    pub deliveries: usize,
 }

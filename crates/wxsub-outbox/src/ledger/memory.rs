@@ -13,6 +13,7 @@ use crate::audit::StoredAudit;
 use crate::grant::StoredGrant;
 use crate::id::MessageId;
 use crate::message::{StoredEvent, StoredMessage};
+use crate::webhook::{EndpointStatus, StoredDelivery};
 
 /// A ledger in memory: the reference for all others, for tests and for trials. What it holds is lost with it.
 pub struct MemoryLedger {
@@ -112,5 +113,18 @@ impl Ledger for MemoryLedger {
 
     async fn audit(&self, before: Option<u64>, limit: usize) -> Result<Vec<StoredAudit>, LedgerError> {
         Ok(self.rows().audit(before, limit))
+    }
+
+    async fn webhook_endpoints(&self) -> Result<Vec<EndpointStatus>, LedgerError> {
+        let now = self.now();
+        Ok(self.rows().endpoint_statuses(now))
+    }
+
+    async fn failed_deliveries(
+        &self,
+        endpoint: &str,
+        limit: usize,
+    ) -> Result<Vec<StoredDelivery>, LedgerError> {
+        Ok(self.rows().list_failed_deliveries(endpoint, limit))
     }
 }

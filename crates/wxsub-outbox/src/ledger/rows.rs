@@ -1,11 +1,13 @@
 //! The tables in memory, their indexes, and what it takes to undo a change.
 
+mod webhooks;
 mod written;
 
 pub use written::{Write, Written, WrittenApp};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::sync::Arc;
 
 use wxsub_core::clock::UnixMillis;
 use wxsub_proto::{AppId, OpenId};
@@ -19,6 +21,7 @@ use crate::id::{GrantId, MessageId, WorkerId};
 use crate::idempotency::{KeyScope, StoredKey};
 use crate::message::{StoredEvent, StoredMessage};
 use crate::state::{AuditOutcome, GrantState, MessageState, Priority};
+use crate::webhook::{DeliveryId, StoredDelivery, StoredEndpoint};
 
 /// Rows in memory: all rows of a [`MemoryLedger`](super::MemoryLedger), or those of a database that a batch names.
 ///
@@ -34,6 +37,8 @@ pub struct Rows {
     messages: BTreeMap<MessageId, StoredMessage>,
     events: BTreeMap<MessageId, Vec<StoredEvent>>,
     keys: BTreeMap<KeyScope, StoredKey>,
+    endpoints: Arc<[StoredEndpoint]>,
+    deliveries: BTreeMap<DeliveryId, StoredDelivery>,
     last_event_at: Option<UnixMillis>,
     audit: Vec<StoredAudit>,
     index: Index,
@@ -65,6 +70,8 @@ enum Undo {
     GrantOrder(Subject, Vec<GrantId>),
     Key(KeyScope, Option<StoredKey>),
     Audit,
+    Endpoints(Arc<[StoredEndpoint]>),
+    Delivery(DeliveryId, Option<Box<StoredDelivery>>),
 }
 
 /// Where a change began.
@@ -101,6 +108,10 @@ impl Rows {
                 Undo::GrantOrder(subject, before) => restore(&mut self.grants_of, subject, Some(before)),
                 Undo::Key(scope, before) => restore(&mut self.keys, scope, before),
                 Undo::Audit => drop(self.audit.pop()),
+                Undo::Endpoints(before) => self.endpoints = before,
+                Undo::Delivery(id, before) => {
+                    restore(&mut self.deliveries, id, before.map(|before| *before));
+                }
             }
         }
     }
@@ -469,5 +480,57 @@ impl Tables for Rows {
             self.undo.push(Undo::Key(scope.clone(), Some(before)));
         }
         Ok(())
+    }
+
+    fn webhook_endpoints(&mut self) -> Result<Arc<[StoredEndpoint]>, LedgerError> {
+        Ok(Arc::clone(&self.endpoints))
+    }
+
+    fn set_webhook_endpoints(&mut self, endpoints: Vec<StoredEndpoint>) -> Result<(), LedgerError> {
+        let before = std::mem::replace(&mut self.endpoints, endpoints.into());
+        self.undo.push(Undo::Endpoints(before));
+        Ok(())
+    }
+
+    fn delivery(&mut self, id: &DeliveryId) -> Result<Option<StoredDelivery>, LedgerError> {
+        Ok(self.deliveries.get(id).cloned())
+    }
+
+    fn put_delivery(&mut self, delivery: StoredDelivery) -> Result<(), LedgerError> {
+        let id = delivery.id.clone();
+        let before = self.deliveries.insert(id.clone(), delivery).map(Box::new);
+        self.undo.push(Undo::Delivery(id, before));
+        Ok(())
+    }
+
+    fn delete_delivery(&mut self, id: &DeliveryId) -> Result<(), LedgerError> {
+        if let Some(before) = self.deliveries.remove(id) {
+            self.undo.push(Undo::Delivery(id.clone(), Some(Box::new(before))));
+        }
+        Ok(())
+    }
+
+    fn due_deliveries(
+        &mut self,
+        endpoint: &str,
+        now: UnixMillis,
+        limit: usize,
+    ) -> Result<Vec<StoredDelivery>, LedgerError> {
+        let mut due: Vec<_> = self.deliveries_to(endpoint).filter(|delivery| delivery.is_due(now)).collect();
+        due.sort_by_key(|delivery| delivery.due_at);
+        Ok(due.into_iter().take(limit).cloned().collect())
+    }
+
+    fn failed_deliveries(
+        &mut self,
+        endpoint: &str,
+        limit: usize,
+    ) -> Result<Vec<StoredDelivery>, LedgerError> {
+        Ok(self.list_failed_deliveries(endpoint, limit))
+    }
+
+    fn old_deliveries(&mut self, until: UnixMillis, limit: usize) -> Result<Vec<DeliveryId>, LedgerError> {
+        let old = self.deliveries.values().filter(|delivery| delivery.created_at <= until);
+        Ok(old.take(limit).map(|delivery| delivery.id.clone()).collect())
     }
 }

@@ -1,5 +1,6 @@
 //! The rows of a ledger within one transaction.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use wxsub_core::clock::UnixMillis;
@@ -13,6 +14,7 @@ use crate::id::{GrantId, MessageId, WorkerId};
 use crate::idempotency::{KeyScope, StoredKey};
 use crate::message::{StoredEvent, StoredMessage};
 use crate::state::{AuditOutcome, MessageState};
+use crate::webhook::{DeliveryId, StoredDelivery, StoredEndpoint};
 
 /// How long a worker is taken to be alive after its last heartbeat.
 pub const LEASE: Duration = Duration::from_secs(60);
@@ -144,4 +146,28 @@ pub trait Tables {
     fn keys_of(&mut self, appid: &AppId, client: &str) -> Result<Vec<StoredKey>, LedgerError>;
     /// Deletes a key.
     fn delete_key(&mut self, scope: &KeyScope) -> Result<(), LedgerError>;
+
+    /// The endpoints that get webhooks, by their names. Must cost nothing worth mentioning: each outcome asks for them.
+    fn webhook_endpoints(&mut self) -> Result<Arc<[StoredEndpoint]>, LedgerError>;
+    /// Writes all endpoints.
+    fn set_webhook_endpoints(&mut self, endpoints: Vec<StoredEndpoint>) -> Result<(), LedgerError>;
+    /// A delivery.
+    fn delivery(&mut self, id: &DeliveryId) -> Result<Option<StoredDelivery>, LedgerError>;
+    /// Writes a delivery.
+    fn put_delivery(&mut self, delivery: StoredDelivery) -> Result<(), LedgerError>;
+    /// Deletes a delivery.
+    fn delete_delivery(&mut self, id: &DeliveryId) -> Result<(), LedgerError>;
+    /// [Due](StoredDelivery::is_due) deliveries to an endpoint, by `due_at`. Rows that another transaction has locked are
+    /// skipped.
+    fn due_deliveries(
+        &mut self,
+        endpoint: &str,
+        now: UnixMillis,
+        limit: usize,
+    ) -> Result<Vec<StoredDelivery>, LedgerError>;
+    /// Deliveries to an endpoint whose last attempt failed, oldest first.
+    fn failed_deliveries(&mut self, endpoint: &str, limit: usize)
+    -> Result<Vec<StoredDelivery>, LedgerError>;
+    /// Deliveries that were recorded no later than `until`.
+    fn old_deliveries(&mut self, until: UnixMillis, limit: usize) -> Result<Vec<DeliveryId>, LedgerError>;
 }

@@ -9,6 +9,7 @@ use crate::grant::StoredGrant;
 use crate::id::MessageId;
 use crate::ledger::{Applied, Change, InboxBacklog, Ledger, LedgerError, MessageQuery, StoredWorker};
 use crate::message::{StoredEvent, StoredMessage};
+use crate::webhook::{EndpointStatus, StoredDelivery};
 
 /// What happens to the commits of another ledger. It is a [`Ledger`], whose reads are those of the other one.
 #[async_trait]
@@ -73,5 +74,17 @@ impl<L: CommitLayer> Ledger for L {
 
     async fn audit(&self, before: Option<u64>, limit: usize) -> Result<Vec<StoredAudit>, LedgerError> {
         self.ledger().audit(before, limit).await
+    }
+
+    async fn webhook_endpoints(&self) -> Result<Vec<EndpointStatus>, LedgerError> {
+        self.ledger().webhook_endpoints().await
+    }
+
+    async fn failed_deliveries(
+        &self,
+        endpoint: &str,
+        limit: usize,
+    ) -> Result<Vec<StoredDelivery>, LedgerError> {
+        self.ledger().failed_deliveries(endpoint, limit).await
     }
 }

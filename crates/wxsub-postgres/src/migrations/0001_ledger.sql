@@ -196,3 +196,38 @@ $$;
 
 CREATE TRIGGER wxsub_audit_append_only BEFORE UPDATE ON wxsub_audit
     FOR EACH STATEMENT EXECUTE FUNCTION wxsub_audit_append_only();
+
+-- The endpoints that get webhooks, as a server found them in its configuration.
+CREATE TABLE wxsub_webhook_endpoint (
+    name        text    NOT NULL PRIMARY KEY,
+    url_sha256  bytea   NOT NULL,
+    -- Separated by spaces; NULL for all.
+    apps        text,
+    events      text    NOT NULL,
+    with_openid boolean NOT NULL,
+    -- It responded that it is gone.
+    disabled_ms bigint
+);
+
+-- What endpoints are still to be told. The row goes when the endpoint took it.
+CREATE TABLE wxsub_webhook_delivery (
+    endpoint   text    NOT NULL,
+    message_id uuid    NOT NULL,
+    -- The version of the message after the event.
+    sequence   integer NOT NULL,
+    event      text    NOT NULL,
+    -- What is posted, as JSON.
+    body       text    NOT NULL,
+    created_ms bigint  NOT NULL,
+    attempt    integer NOT NULL,
+    -- NULL for a dead letter.
+    due_ms     bigint,
+    -- Why the last attempt failed; NULL before the first one and during each.
+    error      text,
+    PRIMARY KEY (endpoint, message_id, sequence)
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
+
+CREATE INDEX wxsub_webhook_due ON wxsub_webhook_delivery (endpoint, due_ms) WHERE due_ms IS NOT NULL;
+CREATE INDEX wxsub_webhook_failed ON wxsub_webhook_delivery (endpoint, created_ms) WHERE error IS NOT NULL;
+CREATE INDEX wxsub_webhook_dead ON wxsub_webhook_delivery (endpoint) WHERE due_ms IS NULL;
+CREATE INDEX wxsub_webhook_created ON wxsub_webhook_delivery (created_ms);

@@ -178,3 +178,38 @@ CREATE TRIGGER wxsub_audit_append_only BEFORE UPDATE ON wxsub_audit
 BEGIN
     SELECT RAISE(ABORT, 'wxsub_audit is append-only');
 END;
+
+-- The endpoints that get webhooks, as a server found them in its configuration.
+CREATE TABLE wxsub_webhook_endpoint (
+    name        TEXT    NOT NULL PRIMARY KEY,
+    url_sha256  BLOB    NOT NULL,
+    -- Separated by spaces; NULL for all.
+    apps        TEXT,
+    events      TEXT    NOT NULL,
+    with_openid INTEGER NOT NULL,
+    -- It responded that it is gone.
+    disabled_ms INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- What endpoints are still to be told. The row goes when the endpoint took it.
+CREATE TABLE wxsub_webhook_delivery (
+    endpoint   TEXT    NOT NULL,
+    message_id BLOB    NOT NULL,
+    -- The version of the message after the event.
+    sequence   INTEGER NOT NULL,
+    event      TEXT    NOT NULL,
+    -- What is posted, as JSON.
+    body       TEXT    NOT NULL,
+    created_ms INTEGER NOT NULL,
+    attempt    INTEGER NOT NULL,
+    -- NULL for a dead letter.
+    due_ms     INTEGER,
+    -- Why the last attempt failed; NULL before the first one and during each.
+    error      TEXT,
+    PRIMARY KEY (endpoint, message_id, sequence)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX wxsub_webhook_due ON wxsub_webhook_delivery (endpoint, due_ms) WHERE due_ms IS NOT NULL;
+CREATE INDEX wxsub_webhook_failed ON wxsub_webhook_delivery (endpoint, created_ms) WHERE error IS NOT NULL;
+CREATE INDEX wxsub_webhook_dead ON wxsub_webhook_delivery (endpoint) WHERE due_ms IS NULL;
+CREATE INDEX wxsub_webhook_created ON wxsub_webhook_delivery (created_ms);

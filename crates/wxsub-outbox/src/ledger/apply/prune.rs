@@ -12,6 +12,7 @@ use crate::idempotency::StoredKey;
 use crate::message::StoredMessage;
 use crate::retention::Retention;
 use crate::state::MessageState;
+use crate::webhook::DELIVERY_RETENTION;
 
 /// How long the row of a gone worker is kept.
 const GONE_WORKER_RETENTION: Duration = Duration::from_secs(24 * 3600);
@@ -34,6 +35,10 @@ impl Changing<'_> {
         for grant in self.tables.spent_grants(now.before(retention.grant), now, limit)? {
             self.tables.delete_grant(grant)?;
             report.grants += 1;
+        }
+        for delivery in self.tables.old_deliveries(now.before(DELIVERY_RETENTION), limit)? {
+            self.tables.delete_delivery(&delivery)?;
+            report.deliveries += 1;
         }
         report.workers = self.tables.delete_gone_workers(now.before(GONE_WORKER_RETENTION))?;
         Ok(report)

@@ -1,6 +1,7 @@
 //! Rows of a database: loaded, changed, and written back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use wxsub_core::clock::UnixMillis;
 use wxsub_proto::AppId;
@@ -14,6 +15,7 @@ use crate::idempotency::{KeyScope, StoredKey};
 use crate::ledger::tables::StoredWorker;
 use crate::message::{StoredEvent, StoredMessage};
 use crate::state::MessageState;
+use crate::webhook::{DeliveryId, StoredDelivery, StoredEndpoint};
 
 /// A row that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +61,10 @@ pub struct Written {
     pub audit: Vec<StoredAudit>,
     /// Idempotency keys.
     pub keys: Vec<Write<StoredKey>>,
+    /// All endpoints that get webhooks, if they changed.
+    pub endpoints: Option<Arc<[StoredEndpoint]>>,
+    /// Deliveries to endpoints.
+    pub deliveries: Vec<Write<StoredDelivery>>,
 }
 
 /// What loaded apps seem to have of messages in each state, so that no difference makes it negative.
@@ -97,6 +103,16 @@ impl Rows {
     /// Loads a key.
     pub fn load_key(&mut self, key: StoredKey) {
         self.keys.insert(key.scope.clone(), key);
+    }
+
+    /// Loads the endpoints that get webhooks.
+    pub fn load_webhook_endpoints(&mut self, endpoints: Vec<StoredEndpoint>) {
+        self.endpoints = endpoints.into();
+    }
+
+    /// Loads a delivery to an endpoint.
+    pub fn load_delivery(&mut self, delivery: StoredDelivery) {
+        self.deliveries.insert(delivery.id.clone(), delivery);
     }
 
     /// Loads when the last event happened.
@@ -156,6 +172,11 @@ impl Rows {
                     let after = self.keys.get(&scope).cloned();
                     written.keys.push(Write { before, after });
                 }
+                Undo::Endpoints(_) => written.endpoints = Some(Arc::clone(&self.endpoints)),
+                Undo::Delivery(id, before) if seen.deliveries.insert(id.clone()) => {
+                    let after = self.deliveries.get(&id).cloned();
+                    written.deliveries.push(Write { before: before.map(|before| *before), after });
+                }
                 _ => {}
             }
         }
@@ -172,6 +193,7 @@ struct Seen {
     messages: BTreeSet<MessageId>,
     events: BTreeSet<MessageId>,
     keys: BTreeSet<KeyScope>,
+    deliveries: BTreeSet<DeliveryId>,
 }
 
 impl WrittenApp {

@@ -1,0 +1,81 @@
+//! What a sender of webhooks asks of the ledger.
+
+use super::{Outbox, OutboxError, unexpected};
+use crate::ledger::{Applied, Change};
+use crate::webhook::{DeliveryId, DeliveryOutcome, StoredDelivery, StoredEndpoint};
+
+/// How many deliveries one transaction makes due.
+const MAX_REDELIVERED: usize = 1_000;
+
+impl Outbox {
+    /// These endpoints get webhooks from now on, and no others: also those of messages that other processes send on this
+    /// ledger.
+    ///
+    /// # Errors
+    /// [`OutboxError::Ledger`] if the ledger fails.
+    ///
+    /// # Cancel safety
+    /// The endpoints may or may not have been set.
+    pub async fn set_endpoints(&self, endpoints: Vec<StoredEndpoint>) -> Result<(), OutboxError> {
+        self.inner.writer.submit(Change::SetEndpoints(endpoints)).await?;
+        Ok(())
+    }
+
+    /// Takes due deliveries to an endpoint, at most so many. No other sender gets them within
+    /// [`DELIVERY_LEASE`](crate::webhook::DELIVERY_LEASE).
+    ///
+    /// # Errors
+    /// [`OutboxError::Ledger`] if the ledger fails.
+    ///
+    /// # Cancel safety
+    /// Deliveries may have been taken. They are due again after the lease.
+    pub async fn claim_deliveries(
+        &self,
+        endpoint: &str,
+        limit: usize,
+    ) -> Result<Vec<StoredDelivery>, OutboxError> {
+        let endpoint = endpoint.to_owned();
+        match self.inner.writer.submit(Change::ClaimDeliveries { endpoint, limit }).await? {
+            Applied::Deliveries(deliveries) => Ok(deliveries),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Records how an attempt to deliver ended. Gives the delivery, if it is still to be made or a dead letter.
+    ///
+    /// # Errors
+    /// [`OutboxError::Ledger`] if the ledger fails.
+    ///
+    /// # Cancel safety
+    /// The outcome may or may not have been recorded. Without it, the delivery is made again after its lease.
+    pub async fn settle_delivery(
+        &self,
+        id: DeliveryId,
+        attempt: u32,
+        outcome: DeliveryOutcome,
+    ) -> Result<Option<StoredDelivery>, OutboxError> {
+        match self.inner.writer.submit(Change::SettleDelivery { id, attempt, outcome }).await? {
+            Applied::Delivery(delivery) => Ok(delivery.map(|delivery| *delivery)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Enables an endpoint, and makes its failed deliveries due, also dead letters. Gives their number.
+    ///
+    /// # Errors
+    /// [`OutboxError::Ledger`] if the ledger fails.
+    ///
+    /// # Cancel safety
+    /// Some of them may be due.
+    pub async fn redeliver(&self, endpoint: &str) -> Result<usize, OutboxError> {
+        let mut total = 0;
+        loop {
+            let change = Change::Redeliver { endpoint: endpoint.to_owned(), limit: MAX_REDELIVERED };
+            match self.inner.writer.submit(change).await? {
+                Applied::Redelivered(number) if number < MAX_REDELIVERED => return Ok(total + number),
+                Applied::Redelivered(number) => total += number,
+                other => return Err(unexpected(&other)),
+            }
+        }
+    }
+}
