@@ -17,6 +17,7 @@
 //! | [`rfc3339`] | times as text |
 //! | [`error`] | [`SendError`]: the cause, whether the message was sent, what to do, when to try again |
 //! | [`quota`] | when Weixin's call quotas start anew |
+//! | [`webhook`] | signatures of webhooks |
 //! | `testing` | with the feature `testing`: manual clock, mock transport, conformance suites |
 
 mod client;
@@ -34,6 +35,7 @@ pub mod store;
 pub mod testing;
 pub mod token;
 pub mod transport;
+pub mod webhook;
 
 pub use client::{Client, ClientBuilder};
 pub use consent::ConsentVerifier;
