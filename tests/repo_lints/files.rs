@@ -99,6 +99,7 @@ const IGNORED: &[(&str, &str)] = &[
     ("crates/wxsub-mysql/tests/mysql/languages.rs", MARIADB),
     ("crates/wxsub-mysql/tests/mysql/operating.rs", MARIADB),
     ("crates/wxsub-mysql/tests/mysql/transactions.rs", MARIADB),
+    ("crates/wxsub-core/tests/webhook_languages.rs", LANGUAGES),
 ];
 
 const REDIS: &str = "#[ignore = \"needs redis-server: scripts/test runs it\"]";
@@ -108,6 +109,7 @@ const CURL: &str = "#[ignore = \"needs curl: scripts/test runs it\"]";
 const LOGROTATE: &str = "#[ignore = \"needs logrotate: scripts/test runs it\"]";
 const NAMESPACES: &str = "#[ignore = \"needs unshare and nsenter: scripts/test runs it\"]";
 const BROWSER: &str = "#[ignore = \"needs Chromium and ChromeDriver: scripts/test runs it\"]";
+const LANGUAGES: &str = "#[ignore = \"needs php, node, a JDK and Go: scripts/test runs it\"]";
 const SDKS: &str = "#[ignore = \"needs Python, Node and the SDKs: scripts/test runs it\"]";
 
 /// A test may be ignored only if it needs another program and says so, and `scripts/test --all` installs the program and runs

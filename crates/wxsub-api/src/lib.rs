@@ -30,6 +30,7 @@ mod problem;
 pub mod schema;
 mod send_result;
 mod token;
+mod webhooks;
 
 pub use api_key::ApiKey;
 pub use apps::{AppError, AppList, AppStatus, ServerProblem, StoreProblem};
@@ -38,3 +39,4 @@ pub use outbox::{DecisionRequest, IssuedConsent, LineResult, NewConsent, NewGran
 pub use problem::{PROBLEM_JSON, Problem, ProblemExtensions, ProblemKind};
 pub use send_result::{FieldError, SendResult, SendStage, SendStatus};
 pub use token::{ReportRequest, TokenResponse};
+pub use webhooks::{FailedWebhook, Redelivery, WebhookEndpoint, WebhookList};

@@ -39,6 +39,12 @@ pub const PAUSE: &str = "/v1/apps/{appid}/outbox/pause";
 /// `POST`: lifts every pause of the app.
 pub const RESUME: &str = "/v1/apps/{appid}/outbox/resume";
 
+/// `GET`: the endpoints of webhooks. The response is a [`WebhookList`](crate::WebhookList).
+pub const WEBHOOKS: &str = "/v1/webhooks";
+
+/// `POST`: enables an endpoint, and tries its failed webhooks again. The response is a [`Redelivery`](crate::Redelivery).
+pub const REDELIVER: &str = "/v1/webhooks/{name}/redeliver";
+
 /// `GET`, without a key: whether the process responds.
 pub const LIVEZ: &str = "/livez";
 
@@ -64,6 +70,11 @@ pub fn report(appid: &AppId) -> String {
 /// Returns the path to which an app's messages are posted.
 pub fn messages(appid: &AppId) -> String {
     format!("/v1/apps/{appid}/messages")
+}
+
+/// Returns the path at which an endpoint's webhooks are tried again.
+pub fn redeliver(endpoint: &str) -> String {
+    REDELIVER.replace("{name}", endpoint)
 }
 
 #[cfg(test)]

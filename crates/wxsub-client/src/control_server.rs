@@ -8,7 +8,10 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use wxsub_api::{ApiKey, AppList, Problem, ReportRequest, SendResult, SendStatus, TokenResponse, path};
+use wxsub_api::{
+    ApiKey, AppList, Problem, Redelivery, ReportRequest, SendResult, SendStatus, TokenResponse, WebhookList,
+    path,
+};
 use wxsub_core::clock::{Clock, ClockReading, SystemClock, timeout_at};
 use wxsub_core::token::{
     CachedToken, FetchedToken, Generation, TokenCache, TokenCacheBuilder, TokenErrorKind, TokenUpstream,
@@ -164,6 +167,31 @@ impl ControlServer {
     /// Cancel safe: a read changes nothing.
     pub async fn apps(&self) -> Result<AppList, ControlServerError> {
         parse(&self.exchange(path::APPS, None).await?)
+    }
+
+    /// Lists the endpoints of webhooks, and what was not delivered. The key needs the scope `admin`, the server a ledger.
+    ///
+    /// # Errors
+    /// [`ControlServerError`] if the server did not return the list.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a read changes nothing.
+    pub async fn webhooks(&self) -> Result<WebhookList, ControlServerError> {
+        parse(&self.exchange(path::WEBHOOKS, None).await?)
+    }
+
+    /// Enables an endpoint, and has its failed webhooks tried again now. The key needs the scope `admin`. Returns how many
+    /// are due.
+    ///
+    /// # Errors
+    /// [`ControlServerError`] if the server did not say that it did so.
+    ///
+    /// # Cancel safety
+    /// They may be due. A second call is harmless.
+    pub async fn redeliver_webhooks(&self, endpoint: &str) -> Result<usize, ControlServerError> {
+        let path = path::redeliver(endpoint);
+        let redelivery: Redelivery = parse(&self.exchange(&path, Some(Vec::new())).await?)?;
+        Ok(redelivery.due)
     }
 
     /// Starts building a token cache that fetches the tokens of this app from the server. It has the clock of this client.

@@ -67,7 +67,7 @@ fn v1_routes(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
         )
 }
 
-/// The routes of consents, grants and the outbox.
+/// The routes of consents, grants, the outbox and its webhooks.
 fn ledger_routes(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
     let observed = |path| RouteObserver::new(state, path);
     let audited = |path, action| observed(path).audited(ApiSurface::V1, action);
@@ -109,6 +109,16 @@ fn ledger_routes(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
             path::PAUSE,
             post(v1::decision::pause.layer(audited(path::PAUSE, Action::Pause)))
                 .fallback(v1::only_post.layer(observed(path::PAUSE))),
+        )
+        .route(
+            path::WEBHOOKS,
+            get(v1::webhooks::list.layer(audited(path::WEBHOOKS, Action::ListWebhooks)))
+                .fallback(v1::only_get.layer(observed(path::WEBHOOKS))),
+        )
+        .route(
+            path::REDELIVER,
+            post(v1::webhooks::redeliver.layer(audited(path::REDELIVER, Action::Redeliver)))
+                .fallback(v1::only_post.layer(observed(path::REDELIVER))),
         )
         .route(
             path::RESUME,

@@ -11,6 +11,7 @@ mod problems;
 mod report_limiter;
 mod send;
 mod server_state;
+mod webhooks;
 
 use std::borrow::Cow;
 use std::fmt;

@@ -15,9 +15,11 @@ mod password;
 mod secret;
 mod store;
 mod tls;
+mod webhook;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use wxsub_proto::{AppId, LocalizedText, localized_text};
@@ -44,6 +46,7 @@ pub use self::secret::SecretFile;
 
 pub(crate) use self::store::SharedStore;
 pub(crate) use self::tls::Tls;
+pub(crate) use self::webhook::WebhookConfig;
 
 /// The default of `listen`.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8460);
@@ -66,6 +69,7 @@ pub struct Config {
     pub(crate) inboxes: Vec<InboxConfig>,
     pub(crate) consent: Option<ConsentKeys>,
     pub(crate) console: Option<ConsoleConfig>,
+    pub(crate) webhooks: Vec<Arc<WebhookConfig>>,
 }
 
 /// The settings that only a restart changes: sockets, files, the store and the ledger are open.
@@ -210,10 +214,17 @@ impl Config {
             .into_iter()
             .filter_map(|section| app::read(section, environment, &mut transports, has_ledger))
             .collect();
+        let webhooks: Vec<_> = top
+            .sections("webhooks")
+            .into_iter()
+            .filter_map(|section| webhook::read(section, environment, &mut transports, has_ledger))
+            .map(Arc::new)
+            .collect();
         let clients: Vec<_> = top.sections("clients").into_iter().filter_map(client::read).collect();
         let limits = limits(top.section("limits"));
         let store = store::read(top.section("store"));
         top.check_unique("apps", "appid", apps.iter().map(|app| &app.appid));
+        top.check_unique("webhooks", "name", webhooks.iter().map(|webhook| &webhook.endpoint.name));
         top.check_unique("clients", "name", clients.iter().map(|client| &client.name));
         let keys = clients.iter().flat_map(|client| &client.keys);
         top.check_unique("clients", "key_sha256", keys.map(|key| key.digest));
@@ -247,6 +258,7 @@ impl Config {
             inboxes,
             consent,
             console,
+            webhooks,
         }
     }
 }

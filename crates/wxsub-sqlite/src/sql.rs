@@ -226,7 +226,7 @@ statements! {
             EXISTS (SELECT 1 FROM wxsub_webhook_delivery WHERE endpoint = name AND due_ms <= ?1 AND due_ms IS NOT NULL),
             (SELECT count(*) FROM (SELECT 1 FROM wxsub_webhook_delivery
                 WHERE endpoint = name AND due_ms IS NOT NULL LIMIT ?2)),
-            (SELECT count(*) FROM (SELECT 1 FROM wxsub_webhook_delivery
+            (SELECT count(*) FROM (SELECT 1 FROM wxsub_webhook_delivery INDEXED BY wxsub_webhook_dead
                 WHERE endpoint = name AND due_ms IS NULL LIMIT ?2))
         FROM wxsub_webhook_endpoint ORDER BY name"];
     DELIVERY = ["SELECT ", delivery!(), " FROM wxsub_webhook_delivery

@@ -9,7 +9,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::request::response;
-use super::v1::{apps, consents, decision, grants, messages, outbox, token};
+use super::v1::{apps, consents, decision, grants, messages, outbox, token, webhooks};
 
 /// By method and path: the body of the request, and that of the response with each status. `problems` has those of all other
 /// errors, by status.
@@ -44,7 +44,9 @@ pub(super) async fn openapi() -> Response {
         outbox::cancel,
         decision::decide,
         decision::pause,
-        decision::resume
+        decision::resume,
+        webhooks::list,
+        webhooks::redeliver
     ),
     modifiers(&Key)
 )]

@@ -21,7 +21,7 @@ fn required_scopes(action: Action) -> &'static [Scope] {
         // The response to a report has the current token.
         Action::Report => &[Scope::TokenRead, Scope::TokenReport],
         Action::Send => &[Scope::MessageSend],
-        Action::List => &[Scope::Admin],
+        Action::List | Action::ListWebhooks | Action::Redeliver => &[Scope::Admin],
         Action::IssueConsent | Action::RecordGrant | Action::ListGrants | Action::VoidGrant => {
             &[Scope::Consent]
         }

@@ -12,6 +12,7 @@ pub(super) mod messages;
 pub(super) mod outbox;
 mod queue;
 pub(super) mod token;
+pub(super) mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -13,8 +13,9 @@ use wxsub_outbox::{App, Ledger, Outbox, Outcomes};
 use wxsub_postgres::PostgresInbox;
 use wxsub_proto::AppId;
 
-use super::ManagedApp;
-use crate::config::{AppAccess, InboxConfig, InboxDatabase, OutboxSettings};
+use super::webhooks::WebhookSender;
+use super::{ManagedApp, Services};
+use crate::config::{AppAccess, InboxConfig, InboxDatabase, OutboxSettings, WebhookConfig};
 use crate::state::metrics::Metrics;
 
 /// The outbox for the apps of one configuration.
@@ -103,6 +104,8 @@ pub(crate) struct Workers {
     current: Option<(ServerOutbox, oneshot::Sender<()>)>,
     /// Of the inboxes of the current outbox.
     copiers: JoinSet<()>,
+    /// Stops the sender of webhooks.
+    sender: Option<oneshot::Sender<()>>,
 }
 
 /// Copies the rows of an inbox for ever.
@@ -186,6 +189,21 @@ impl Workers {
         }
     }
 
+    /// Sends webhooks to these endpoints. A sender before ends its attempts. Needs a tokio runtime.
+    pub(super) fn send_webhooks(
+        &mut self,
+        outbox: &ServerOutbox,
+        services: &Services,
+        webhooks: &[Arc<WebhookConfig>],
+    ) {
+        let (stop, stopped) = oneshot::channel();
+        self.sender = Some(stop);
+        self.tasks.spawn(WebhookSender::new(&outbox.outbox, services, webhooks).run(async {
+            // It is sent nothing: it is dropped.
+            let _ = stopped.await;
+        }));
+    }
+
     /// Whether a worker has been started.
     pub(super) fn are_running(&self) -> bool {
         self.current.is_some()
@@ -204,7 +222,7 @@ impl Workers {
     /// # Cancel safety
     /// The workers go on to end. Call it again to wait.
     pub(crate) async fn stop(&mut self) {
-        self.current = None;
+        (self.current, self.sender) = (None, None);
         while self.tasks.join_next().await.is_some() {}
     }
 }

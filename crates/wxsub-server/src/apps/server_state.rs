@@ -20,7 +20,9 @@ use wxsub_proto::AppId;
 use super::load::{Load, RequestPermit};
 use super::open_files::{max_connections, needed_files};
 use super::{ManagedApp, ServerOutbox, Services, TokenHistory, Workers};
-use crate::config::{ApiClient, AppConfig, Config, ConsentKeys, ConsoleUser, Limits, Network, Tls};
+use crate::config::{
+    ApiClient, AppConfig, Config, ConsentKeys, ConsoleUser, Limits, Network, Tls, WebhookConfig,
+};
 use crate::state::audit::Audit;
 use crate::state::connections::Connections;
 use crate::state::limit::{Limit, LimitLog, LimitUse};
@@ -47,6 +49,7 @@ pub(crate) struct ConfigSnapshot {
     pub(crate) console_users: Vec<ConsoleUser>,
     /// `None` without a ledger.
     pub(crate) outbox: Option<ServerOutbox>,
+    pub(crate) webhooks: Vec<Arc<WebhookConfig>>,
 }
 
 /// A configured client with its load, which a reload keeps.
@@ -178,6 +181,7 @@ impl ServerState {
         let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(outbox) = after.outbox.as_ref().filter(|_| workers.are_running()) {
             workers.run(outbox, &self.services.metrics);
+            workers.send_webhooks(outbox, &self.services, &after.webhooks);
         }
         drop(workers);
         self.snapshot.store(after);
@@ -185,8 +189,11 @@ impl ServerState {
 
     /// Runs the worker of the outbox, if there is a ledger.
     pub(crate) fn run_worker(&self) {
-        if let Some(outbox) = &self.snapshot().outbox {
-            self.workers.lock().unwrap_or_else(PoisonError::into_inner).run(outbox, &self.services.metrics);
+        let snapshot = self.snapshot();
+        if let Some(outbox) = &snapshot.outbox {
+            let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+            workers.send_webhooks(outbox, &self.services, &snapshot.webhooks);
+            workers.run(outbox, &self.services.metrics);
         }
     }
 
@@ -213,7 +220,14 @@ impl ServerState {
             }
         };
         timeout_at(&**self.clock(), before, reading).await;
-        Some(OutboxStatus { is_ledger_up: outbox.is_up(), apps, now: self.clock().now().wall })
+        let mut endpoints = Vec::new();
+        if !snapshot.webhooks.is_empty()
+            && let Some(Ok(statuses)) =
+                timeout_at(&**self.clock(), before, outbox.outbox().ledger().webhook_endpoints()).await
+        {
+            endpoints = statuses;
+        }
+        Some(OutboxStatus { is_ledger_up: outbox.is_up(), apps, endpoints, now: self.clock().now().wall })
     }
 
     /// How many messages a worker may be posting, as far as the ledger tells before this time.
@@ -459,6 +473,7 @@ impl ConfigSnapshot {
             consent: config.consent.clone(),
             console_users: config.console.as_ref().map(|console| console.users.clone()).unwrap_or_default(),
             outbox,
+            webhooks: config.webhooks.clone(),
         }
     }
 }

@@ -66,7 +66,7 @@ impl fmt::Debug for AppConfig {
 
 /// Proxy and trust roots of an app. The URL of the proxy may contain a password.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct TransportSettings {
+pub(super) struct TransportSettings {
     proxy: Option<String>,
     trust_roots: TrustRoots,
 }
@@ -223,7 +223,7 @@ fn base(section: &TableReader<'_>, key: &str, text: &str, allow_http: bool) -> O
     base.map_err(|invalid| section.problem(key, invalid.rule())).ok()
 }
 
-fn transport_settings(
+pub(super) fn transport_settings(
     section: &mut TableReader<'_>,
     bases: Option<&BaseUrls>,
     environment: &dyn Fn(&str) -> Option<String>,
@@ -259,7 +259,7 @@ fn transport_settings(
 }
 
 impl TransportCache {
-    fn get_or_build(
+    pub(super) fn get_or_build(
         &mut self,
         settings: &TransportSettings,
         section: &TableReader<'_>,

@@ -19,6 +19,7 @@ use wxsub_core::clock::UnixMillis;
 use wxsub_core::token::{TokenErrorKind, TokenEvent, TokenOrigin};
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::state::{Mode, Reason};
+use wxsub_outbox::webhook::EndpointStatus;
 use wxsub_proto::{AppId, ErrCode};
 
 use self::apps::{AppCollector, AppCounters};
@@ -44,6 +45,17 @@ struct EnqueuedLabels {
 struct OutcomeLabels {
     appid: String,
     outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndpointLabels {
+    endpoint: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AttemptLabels {
+    endpoint: String,
+    result: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -114,6 +126,10 @@ pub(crate) struct Metrics {
     reclaimed: Counter,
     inbox_rejected: Counter,
     lag: Histogram,
+    webhook_attempts: Family<AttemptLabels, Counter>,
+    webhook_pending: Family<EndpointLabels, Gauge>,
+    webhook_dead: Family<EndpointLabels, Gauge>,
+    webhook_disabled: Family<EndpointLabels, Gauge>,
 }
 
 fn seconds(at: UnixMillis) -> i64 {
@@ -154,6 +170,10 @@ impl Metrics {
             reclaimed: Counter::default(),
             inbox_rejected: Counter::default(),
             lag: Histogram::new([0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0]),
+            webhook_attempts: Family::default(),
+            webhook_pending: Family::default(),
+            webhook_dead: Family::default(),
+            webhook_disabled: Family::default(),
         };
         metrics.register_token_metrics();
         metrics.register_request_metrics();
@@ -230,6 +250,14 @@ impl Metrics {
         registry.register("wxsub_inbox_rejected", rejected, self.inbox_rejected.clone());
         let keys = "Requests with an idempotency key by result";
         registry.register("wxsub_idempotency", keys, self.idempotency.clone());
+        let attempts = "Attempts to deliver a webhook, by endpoint and result";
+        registry.register("wxsub_webhook_attempts", attempts, self.webhook_attempts.clone());
+        let pending = "Webhooks that are to be delivered; 1000 stands for more";
+        registry.register("wxsub_webhook_pending", pending, self.webhook_pending.clone());
+        let dead = "Webhooks that are not tried again until an operator wants it; 1000 stands for more";
+        registry.register("wxsub_webhook_dead", dead, self.webhook_dead.clone());
+        let disabled = "1 while the endpoint gets no webhooks because it responded with 410";
+        registry.register("wxsub_webhook_disabled", disabled, self.webhook_disabled.clone());
     }
 
     /// Counts an event of a token cache.
@@ -305,6 +333,33 @@ impl Metrics {
         self.inbox_rejected.inc_by(rows);
     }
 
+    fn set_endpoints(&self, endpoints: &[EndpointStatus]) {
+        self.webhook_pending.clear();
+        self.webhook_dead.clear();
+        self.webhook_disabled.clear();
+        for EndpointStatus { endpoint, pending, dead, .. } in endpoints {
+            let labels = EndpointLabels { endpoint: endpoint.name.clone() };
+            let to_i64 = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+            self.webhook_pending.get_or_create(&labels).set(to_i64(*pending));
+            self.webhook_dead.get_or_create(&labels).set(to_i64(*dead));
+            self.webhook_disabled.get_or_create(&labels).set(endpoint.disabled_at.is_some().into());
+        }
+    }
+
+    /// Creates the counters of an endpoint at 0, so that `increase()` sees the first event.
+    pub(crate) fn initialize_webhook(&self, endpoint: &str) {
+        for result in ["delivered", "rejected", "gone", "no_response"] {
+            let endpoint = endpoint.to_owned();
+            self.webhook_attempts.get_or_create(&AttemptLabels { endpoint, result }).inc_by(0);
+        }
+    }
+
+    /// Counts an attempt to deliver a webhook.
+    pub(crate) fn record_webhook(&self, endpoint: &str, result: &'static str) {
+        let endpoint = endpoint.to_owned();
+        self.webhook_attempts.get_or_create(&AttemptLabels { endpoint, result }).inc();
+    }
+
     /// Counts what came of an idempotency key.
     pub(crate) fn record_idempotency(&self, result: &'static str) {
         self.idempotency.get_or_create(&ResultLabels { result }).inc();
@@ -360,6 +415,7 @@ impl Metrics {
     ) -> Result<String, fmt::Error> {
         if let Some(outbox) = &outbox {
             self.ledger_up.get_or_create(&[]).set(outbox.is_ledger_up.into());
+            self.set_endpoints(&outbox.endpoints);
         }
         let to_i64 = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         for LimitUse { limit, used, max } in limits {

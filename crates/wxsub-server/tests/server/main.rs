@@ -54,4 +54,8 @@ mod typed_client;
 #[cfg(test)]
 mod v1;
 #[cfg(test)]
+mod webhook_receivers;
+#[cfg(test)]
+mod webhooks;
+#[cfg(test)]
 mod weixin;

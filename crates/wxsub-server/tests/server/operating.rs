@@ -9,6 +9,7 @@ use wxsub_sandbox::Fault;
 
 use super::outbox::{enqueue, ledger_config};
 use super::setup::{ALL, APPS, SECRET, SEND, Setup, TOKEN, client, config_with_audit, key, message, usual};
+use super::webhooks::endpoint;
 
 const ALERTS: &str = include_str!("../../../../docs/operating/alerts.yml");
 const ALERTS_TEST: &str = include_str!("../../../../docs/operating/alerts.test.yml");
@@ -38,7 +39,8 @@ async fn exported() -> String {
     let certificate = file(&format!("{name}.pem"), &made.cert.pem());
     let private_key = file(&format!("{name}.key"), &made.signing_key.serialize_pem());
     let top = format!("\"off\"\ntls_cert_file = {certificate:?}\ntls_key_file = {private_key:?}");
-    let (setup, _ledger) = Setup::with_ledger_and(config_with_audit(&top, &ledger_config())).await;
+    let more = ledger_config() + &endpoint("shop.example", "");
+    let (setup, _ledger) = Setup::with_ledger_and(config_with_audit(&top, &more)).await;
     let token = setup.token().await.access_token();
     setup.report(&token).await;
     setup.pass(400).await;

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use wxsub_api::{AppList, IssuedConsent, Problem, SendResult, TokenResponse};
+use wxsub_api::{AppList, IssuedConsent, Problem, Redelivery, SendResult, TokenResponse, WebhookList};
 use wxsub_hyper::client::view::{AppView, ConsentView, DecidedView, GrantList, MessageList, MessageView};
 
 use super::outbox::{OUTBOX_SCOPES, consent_key};
 use super::setup::{ALL, Setup, TestResponse, client, config_with_audit, key};
+use super::webhooks::endpoint;
 
 /// The constants of the paths: a new route has one.
 const PATHS: &str = include_str!("../../../wxsub-api/src/path.rs");
@@ -27,8 +28,9 @@ type Route = (String, String);
 
 async fn setup(audit: &str) -> Setup {
     let clients = client('a', "\"*\"", &format!("{ALL}, {OUTBOX_SCOPES}, \"admin\""));
+    let webhooks = endpoint("shop.example", "");
     let ledger = format!("[ledger]\nurl = \"sqlite:/unused\"\n[consent]\nkey_file = {:?}\n", consent_key());
-    Setup::with_ledger_and(config_with_audit(audit, &format!("{clients}{ledger}"))).await.0
+    Setup::with_ledger_and(config_with_audit(audit, &format!("{clients}{ledger}{webhooks}"))).await.0
 }
 
 /// The routes that the server has: without a key, it answers 401.
@@ -36,7 +38,7 @@ async fn routes(setup: &Setup) -> BTreeSet<Route> {
     let paths = PATHS.lines().filter_map(|line| line.strip_prefix("pub const ")?.split('"').nth(1));
     let mut routes = BTreeSet::new();
     for path in paths.filter(|path| path.starts_with("/v1")) {
-        let target = path.replace("{appid}", "wx1").replace("{id}", "7");
+        let target = path.replace("{appid}", "wx1").replace("{id}", "7").replace("{name}", "shop.example");
         for method in METHODS {
             match setup.ask(method, &target, None, "").await.status {
                 401 => drop(routes.insert((method.to_owned(), path.to_owned()))),
@@ -97,7 +99,7 @@ fn at_sandbox(value: &Value) -> String {
 
 /// Makes the documented request of each route, in an order in which each succeeds.
 async fn each_request(setup: &Setup, document: &Value) -> Vec<(Route, TestResponse)> {
-    const ORDER: [&str; 15] = [
+    const ORDER: [&str; 17] = [
         "issue_consent",
         "record_grant",
         "list_grants",
@@ -113,6 +115,8 @@ async fn each_request(setup: &Setup, document: &Value) -> Vec<(Route, TestRespon
         "list_apps",
         "read_token",
         "report_token",
+        "list_webhooks",
+        "redeliver_webhooks",
     ];
     let operations = operations(document);
     let names: BTreeSet<_> =
@@ -135,7 +139,7 @@ async fn each_request(setup: &Setup, document: &Value) -> Vec<(Route, TestRespon
         }
         let request = operation.pointer("/requestBody/content/application~1json/example");
         assert_eq!(request.is_some(), operation.get("requestBody").is_some(), "{name} has no example");
-        let mut target = route.1.replace("{appid}", "wx1").replace("{id}", &id);
+        let mut target = route.1.replace("{appid}", "wx1").replace("{id}", &id).replace("{name}", "shop.example");
         if name == "list_grants" {
             target += "?openid=OPENID";
         }
@@ -191,6 +195,8 @@ fn check_example(schema: &str, example: &Value, place: &str) {
         "OutboxMessage" => check_type::<MessageView>(example, place),
         "OutboxPage" => check_type::<MessageList>(example, place),
         "OutboxApp" => check_type::<AppView>(example, place),
+        "Webhooks" => check_type::<WebhookList>(example, place),
+        "Redelivery" => check_type::<Redelivery>(example, place),
         "Problem" => check_type::<Problem>(example, place),
         other => panic!("{place}: {other} has no type here"),
     }

@@ -24,6 +24,7 @@ use wxsub_sandbox_transport::SandboxTransport;
 use wxsub_server::{ApiKeyDigest, Config, Server};
 
 use super::test_ledger::TestLedger;
+use super::webhook_receivers::WebhookReceivers;
 
 pub(crate) const SECRET: &str = "PLANTED-app-secret";
 pub(crate) const TOKEN: &str = "/cgi-bin/token";
@@ -36,6 +37,8 @@ pub(crate) struct Setup {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) sandbox: Sandbox,
     pub(crate) server: Server,
+    /// The hosts whose names end with `.example`.
+    pub(crate) receivers: Arc<WebhookReceivers>,
     /// The routes of the server and of others beside it. Requests go to each in turn.
     routers: Vec<Router>,
     requests: AtomicUsize,
@@ -150,6 +153,15 @@ impl Setup {
         setup
     }
 
+    /// Another server on this ledger, with the same sandbox and clock. Its worker runs.
+    pub(crate) async fn on_ledger(&self, more: &str, ledger: &Arc<TestLedger>) -> Self {
+        let (clock, store) = (Arc::clone(&self.clock), Some(Arc::clone(&self.store)));
+        let ledger = Some(Arc::clone(ledger));
+        let setup = Self::build(config(more), clock, self.sandbox.clone(), store, None, ledger).await;
+        setup.server.run_worker();
+        setup
+    }
+
     /// A server with the store of its configuration.
     pub(crate) async fn with_own_store(config: Config) -> Self {
         let (clock, sandbox) = clock_and_sandbox();
@@ -161,7 +173,7 @@ impl Setup {
         let (clock, sandbox) = clock_and_sandbox();
         let transport = Arc::new(SandboxTransport::new(&sandbox).clock(clock.clone()));
         let server = Server::builder(config).transport(transport).build().await.unwrap();
-        Self::of(server, clock, sandbox, Arc::default(), None)
+        Self::of(server, clock, sandbox, Arc::default(), None, Arc::default())
     }
 
     /// Another server that shares its tokens with this one.
@@ -202,9 +214,13 @@ impl Setup {
         open_files: Option<usize>,
         ledger: Option<Arc<TestLedger>>,
     ) -> Self {
-        let transport = Arc::new(SandboxTransport::new(&sandbox).clock(clock.clone()));
-        let mut builder =
-            Server::builder(config).clock(clock.clone()).transport(transport).open_files(open_files);
+        let receivers = Arc::<WebhookReceivers>::default();
+        let weixin = SandboxTransport::new(&sandbox).clock(clock.clone());
+        let transport = receivers.clone().beside(weixin);
+        let mut builder = Server::builder(config)
+            .clock(clock.clone())
+            .transport(Arc::new(transport))
+            .open_files(open_files);
         if let Some(store) = &store {
             builder = builder.store(store.clone());
         }
@@ -212,7 +228,7 @@ impl Setup {
             builder = builder.ledger(ledger.clone());
         }
         let server = builder.build().await.unwrap();
-        Self::of(server, clock, sandbox, store.unwrap_or_default(), ledger)
+        Self::of(server, clock, sandbox, store.unwrap_or_default(), ledger, receivers)
     }
 
     fn of(
@@ -221,9 +237,11 @@ impl Setup {
         sandbox: Sandbox,
         store: Arc<MemoryStore>,
         ledger: Option<Arc<TestLedger>>,
+        receivers: Arc<WebhookReceivers>,
     ) -> Self {
         let (routers, requests) = (vec![server.router()], AtomicUsize::new(0));
-        Self { clock, sandbox, server, routers, requests, store, ledgers: ledger.into_iter().collect() }
+        let ledgers = ledger.into_iter().collect();
+        Self { clock, sandbox, server, receivers, routers, requests, store, ledgers }
     }
 
     fn next_router(&self) -> Router {

@@ -16,7 +16,7 @@ use crate::state::audit::Action;
 /// A client with the scope `admin`. An axum extractor.
 #[derive(Debug)]
 pub(in crate::api) struct Operator {
-    context: RequestContext,
+    pub(super) context: RequestContext,
     client: Arc<ApiClient>,
 }
 

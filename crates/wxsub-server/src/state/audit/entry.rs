@@ -103,4 +103,8 @@ pub(crate) enum Action {
     Pause,
     /// Resumes an app.
     Resume,
+    /// Lists the endpoints of webhooks.
+    ListWebhooks,
+    /// Tries the failed webhooks of an endpoint again.
+    Redeliver,
 }

@@ -17,6 +17,7 @@ use wxsub_core::rfc3339;
 use wxsub_core::store::StoreErrorKind;
 use wxsub_outbox::app::{Pauses, StoredApp};
 use wxsub_outbox::state::{MessageState, WaitingFor};
+use wxsub_outbox::webhook::EndpointStatus;
 use wxsub_proto::AppId;
 
 /// What is counted for each app.
@@ -78,6 +79,7 @@ fn increment(counters: &[AtomicU64; COUNTS], count: AppCount) {
 pub(crate) struct OutboxStatus {
     pub(crate) is_ledger_up: bool,
     pub(crate) apps: Vec<(AppId, StoredApp)>,
+    pub(crate) endpoints: Vec<EndpointStatus>,
     pub(crate) now: UnixMillis,
 }
 

@@ -1,0 +1,154 @@
+//! `/v1/webhooks`: the endpoints of webhooks, and redelivery, for operators.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+use wxsub_api::{FailedWebhook, Problem, ProblemKind, Redelivery, WebhookEndpoint, WebhookList};
+use wxsub_core::rfc3339;
+use wxsub_outbox::webhook::{EndpointStatus, StoredDelivery};
+use wxsub_outbox::{Outbox, OutboxError};
+
+use super::ProblemResponse;
+use super::apps::Operator;
+use super::ledger::{in_time, no_ledger};
+use crate::api::request::{Json, RequestContext};
+use crate::apps::ServerState;
+
+/// How many failed webhooks of an endpoint are listed.
+const MAX_LISTED: usize = 100;
+
+/// An operator of a server with a ledger. An axum extractor.
+#[derive(Debug)]
+pub(in crate::api) struct WebhookOperator {
+    context: RequestContext,
+    outbox: Outbox,
+}
+
+/// The name of an endpoint in the path. An axum extractor.
+#[derive(Debug)]
+pub(in crate::api) struct EndpointPath(String);
+
+impl FromRequestParts<Arc<ServerState>> for WebhookOperator {
+    type Rejection = ProblemResponse;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &Arc<ServerState>,
+    ) -> Result<Self, ProblemResponse> {
+        let Operator { context, .. } = Operator::from_request_parts(parts, state).await?;
+        match context.snapshot().outbox.as_ref().map(|outbox| outbox.outbox().clone()) {
+            Some(outbox) => Ok(Self { context, outbox }),
+            None => {
+                context.audit(|entry| entry.outcome = "no_ledger");
+                Err(no_ledger())
+            }
+        }
+    }
+}
+
+impl FromRequestParts<Arc<ServerState>> for EndpointPath {
+    type Rejection = ProblemResponse;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &Arc<ServerState>,
+    ) -> Result<Self, ProblemResponse> {
+        let params = RawPathParams::from_request_parts(parts, state).await.ok();
+        let name = params.as_ref().and_then(|params| params.iter().find(|(key, _)| *key == "name"));
+        Ok(Self(name.map_or_else(String::new, |(_, name)| name.to_owned())))
+    }
+}
+
+impl WebhookOperator {
+    /// Does this work on the ledger, until the deadline of the request.
+    async fn work<T>(
+        &self,
+        work: impl Future<Output = Result<T, OutboxError>>,
+    ) -> Result<T, ProblemResponse> {
+        let _permit = self.context.try_acquire_permit()?;
+        let done = in_time(&self.context, work).await;
+        self.context.audit(|entry| {
+            entry.outcome = match &done {
+                Ok(_) => "ok",
+                Err(problem) => problem.problem.kind.as_str(),
+            };
+        });
+        done
+    }
+}
+
+fn failed(delivery: StoredDelivery) -> FailedWebhook {
+    let StoredDelivery { id, event, created_at, attempt, due_at, error, .. } = delivery;
+    let (created_at, due_at) = (rfc3339::format(created_at), due_at.map(rfc3339::format));
+    FailedWebhook::new(
+        id.webhook_id(),
+        event.as_str(),
+        attempt,
+        error.unwrap_or_default(),
+        created_at,
+        due_at,
+    )
+}
+
+#[utoipa::path(
+    get,
+    path = "/v1/webhooks",
+    operation_id = "list_webhooks",
+    summary = "The endpoints of webhooks, and what was not delivered; needs admin",
+    security(("key" = [])),
+    responses(
+        (status = 200, body = WebhookList, description = "The endpoints"),
+        (status = 401, body = Problem, description = "No or unknown key"),
+        (status = 403, body = Problem, description = "The key lacks the scope"),
+        (status = 404, body = Problem, description = "No ledger"),
+        (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
+    )
+)]
+pub(in crate::api) async fn list(operator: WebhookOperator) -> Result<Json<WebhookList>, ProblemResponse> {
+    let listed = async {
+        let ledger = operator.outbox.ledger();
+        let mut endpoints = Vec::new();
+        for EndpointStatus { endpoint, pending, dead, .. } in ledger.webhook_endpoints().await? {
+            let deliveries = ledger.failed_deliveries(&endpoint.name, MAX_LISTED).await?;
+            let disabled_at = endpoint.disabled_at.map(rfc3339::format);
+            let mut listed = WebhookEndpoint::new(endpoint.name, disabled_at, pending, dead);
+            listed.failed = deliveries.into_iter().map(failed).collect();
+            endpoints.push(listed);
+        }
+        Ok(WebhookList::new(endpoints))
+    };
+    operator.work(listed).await.map(Json)
+}
+
+#[utoipa::path(
+    post,
+    path = "/v1/webhooks/{name}/redeliver",
+    operation_id = "redeliver_webhooks",
+    summary = "Enables an endpoint, and tries its failed webhooks again now; needs admin",
+    security(("key" = [])),
+    params(("name" = String, Path, description = "The endpoint")),
+    responses(
+        (status = 200, body = Redelivery, description = "How many webhooks are due"),
+        (status = 401, body = Problem, description = "No or unknown key"),
+        (status = 403, body = Problem, description = "The key lacks the scope"),
+        (status = 404, body = Problem, description = "No such endpoint, or no ledger"),
+        (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
+    )
+)]
+pub(in crate::api) async fn redeliver(
+    operator: WebhookOperator,
+    EndpointPath(name): EndpointPath,
+) -> Result<Json<Redelivery>, ProblemResponse> {
+    let snapshot = operator.context.snapshot();
+    let names: Vec<_> = snapshot.webhooks.iter().map(|webhook| webhook.endpoint.name.as_str()).collect();
+    if !names.contains(&name.as_str()) {
+        operator.context.audit(|entry| entry.outcome = "not_found");
+        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        let detail = format!(
+            "there is no endpoint with this name; use one of the [[webhooks]] of the server: {names}"
+        );
+        return Err(ProblemResponse::new(ProblemKind::NotFound, detail));
+    }
+    operator.work(operator.outbox.redeliver(&name)).await.map(|due| Json(Redelivery::new(due)))
+}

@@ -1,0 +1,226 @@
+//! The sender of webhooks: claims due deliveries, posts them, and records how that ended.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::http::{HeaderValue, Request, header};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tracing::{error, warn};
+use wxsub_core::clock::{Clock, timeout_at};
+use wxsub_core::proto::codec::RawResponse;
+use wxsub_core::transport::{HttpRequest, Transport, TransportError};
+use wxsub_outbox::Outbox;
+use wxsub_outbox::webhook::{DELIVERY_LEASE, DeliveryOutcome, StoredDelivery, StoredEndpoint};
+
+use crate::config::WebhookConfig;
+use crate::state::metrics::Metrics;
+
+/// How long an endpoint may take for its response.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How many attempts to one endpoint run at once. An endpoint that hangs holds up no other one.
+const MAX_ATTEMPTS_PER_ENDPOINT: usize = 16;
+
+/// How often the sender looks for due deliveries: other processes on the same ledger record some, too.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The pause after the ledger failed.
+const LEDGER_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the sender shares with its attempts.
+struct Services {
+    outbox: Outbox,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    /// Replaces the transports of the configuration.
+    transport: Option<Arc<dyn Transport>>,
+    /// An attempt has ended.
+    ended: Notify,
+}
+
+/// Sends the webhooks of one configuration.
+pub(super) struct WebhookSender {
+    services: Arc<Services>,
+    endpoints: Vec<Endpoint>,
+}
+
+/// An endpoint with its permits.
+struct Endpoint {
+    config: Arc<WebhookConfig>,
+    /// One for each attempt that may run now.
+    permits: Arc<tokio::sync::Semaphore>,
+}
+
+impl WebhookSender {
+    pub(super) fn new(outbox: &Outbox, services: &super::Services, webhooks: &[Arc<WebhookConfig>]) -> Self {
+        let endpoint = |config: &Arc<WebhookConfig>| Endpoint {
+            config: Arc::clone(config),
+            permits: Arc::new(tokio::sync::Semaphore::new(MAX_ATTEMPTS_PER_ENDPOINT)),
+        };
+        let services = Services {
+            outbox: outbox.clone(),
+            clock: Arc::clone(&services.clock),
+            metrics: Arc::clone(&services.metrics),
+            transport: services.transport.clone(),
+            ended: Notify::new(),
+        };
+        Self { services: Arc::new(services), endpoints: webhooks.iter().map(endpoint).collect() }
+    }
+
+    /// Sends until `stop` completes, then waits for the attempts under way.
+    ///
+    /// # Cancel safety
+    /// The attempts under way are made again after their lease.
+    pub(super) async fn run(self, stop: impl Future<Output = ()>) {
+        let mut attempts = JoinSet::new();
+        tokio::select! {
+            biased;
+            () = stop => {}
+            () = self.send(&mut attempts) => {}
+        }
+        while attempts.join_next().await.is_some() {}
+    }
+
+    async fn send(&self, attempts: &mut JoinSet<()>) {
+        let Services { outbox, clock, metrics, ended, .. } = &*self.services;
+        let stored: Vec<StoredEndpoint> =
+            self.endpoints.iter().map(|endpoint| endpoint.config.endpoint.clone()).collect();
+        stored.iter().for_each(|endpoint| metrics.initialize_webhook(&endpoint.name));
+        while let Err(error) = outbox.set_endpoints(stored.clone()).await {
+            warn!(%error, "the ledger did not take the endpoints of webhooks");
+            clock.sleep_until(clock.now().mono + LEDGER_RETRY_INTERVAL).await;
+        }
+        if self.endpoints.is_empty() {
+            return;
+        }
+        let by_name: HashMap<_, _> =
+            self.endpoints.iter().map(|one| (one.config.endpoint.name.as_str(), one)).collect();
+        loop {
+            while attempts.try_join_next().is_some() {}
+            match outbox.ledger().webhook_endpoints().await {
+                Ok(statuses) => {
+                    let due = statuses.iter().filter(|one| one.is_due && one.endpoint.disabled_at.is_none());
+                    for endpoint in due.filter_map(|one| by_name.get(one.endpoint.name.as_str())) {
+                        self.claim(endpoint, attempts).await;
+                    }
+                }
+                Err(error) => warn!(%error, "the ledger does not tell about webhooks"),
+            }
+            tokio::select! {
+                () = clock.sleep_until(clock.now().mono + POLL_INTERVAL) => {}
+                () = ended.notified() => {}
+            }
+        }
+    }
+
+    /// Claims as many deliveries as there are permits.
+    async fn claim(&self, endpoint: &Endpoint, attempts: &mut JoinSet<()>) {
+        let free = endpoint.permits.available_permits();
+        if free == 0 {
+            return;
+        }
+        let Endpoint { config, permits } = endpoint;
+        let before = self.services.clock.now();
+        let claimed = match self.services.outbox.claim_deliveries(&config.endpoint.name, free).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                warn!(%error, endpoint = config.endpoint.name, "the claim of webhooks failed");
+                return;
+            }
+        };
+        for delivery in claimed {
+            let Ok(permit) = Arc::clone(permits).try_acquire_owned() else { return };
+            let (services, config) = (Arc::clone(&self.services), Arc::clone(config));
+            attempts.spawn(async move {
+                // Another process may have it from then on.
+                let lease_end = before + DELIVERY_LEASE;
+                if !(lease_end.before(ATTEMPT_TIMEOUT)).is_past(services.clock.now()) {
+                    services.attempt(&config, delivery).await;
+                }
+                drop(permit);
+                services.ended.notify_one();
+            });
+        }
+    }
+}
+
+impl Services {
+    /// Posts a delivery once, and records how that ended.
+    async fn attempt(&self, config: &WebhookConfig, delivery: StoredDelivery) {
+        let name = &config.endpoint.name;
+        let transport = self.transport.as_ref().unwrap_or(&config.transport);
+        let now = self.clock.now();
+        let request = request(config, &delivery, now.wall.get() / 1000);
+        let response = timeout_at(&*self.clock, now.mono + ATTEMPT_TIMEOUT, transport.execute(request)).await;
+        let (result, outcome) = outcome(response);
+        self.metrics.record_webhook(name, result);
+        let (id, attempt) = (delivery.id, delivery.attempt);
+        let lease_end = now + DELIVERY_LEASE;
+        loop {
+            match self.outbox.settle_delivery(id.clone(), attempt, outcome.clone()).await {
+                Ok(Some(delivery)) => {
+                    let webhook = id.webhook_id();
+                    let error = delivery.error.unwrap_or_default();
+                    match delivery.due_at {
+                        Some(_) => warn!(endpoint = name, webhook, attempt, error, "a webhook failed"),
+                        None => {
+                            error!(endpoint = name, webhook, attempt, error, "a webhook is a dead letter")
+                        }
+                    }
+                    return;
+                }
+                Ok(None) => return,
+                Err(error) => warn!(%error, endpoint = name, "the outcome of a webhook was not recorded"),
+            }
+            if lease_end.is_past(self.clock.now()) {
+                return;
+            }
+            self.clock.sleep_until(self.clock.now().mono + LEDGER_RETRY_INTERVAL).await;
+        }
+    }
+}
+
+/// The request of one attempt, signed now.
+fn request(config: &WebhookConfig, delivery: &StoredDelivery, timestamp_s: u64) -> HttpRequest {
+    let id = delivery.id.webhook_id();
+    let body = delivery.body.as_bytes();
+    let sign = |secret: &wxsub_core::webhook::WebhookSecret| secret.sign(&id, timestamp_s, body);
+    let signatures = config.secrets.iter().map(sign).collect::<Vec<_>>().join(" ");
+    let mut request = Request::new(Bytes::copy_from_slice(body));
+    *request.method_mut() = axum::http::Method::POST;
+    request.uri_mut().clone_from(&config.url);
+    let headers = request.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert("webhook-timestamp", HeaderValue::from(timestamp_s));
+    // Both are visible ASCII.
+    for (name, value) in [("webhook-id", &id), ("webhook-signature", &signatures)] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    }
+    HttpRequest::from_http(request)
+}
+
+/// What a response means: the label of the metric, and what the ledger records. `None` if there was none in time.
+fn outcome(response: Option<Result<RawResponse<Bytes>, TransportError>>) -> (&'static str, DeliveryOutcome) {
+    let failed = |error: String, retry_after| DeliveryOutcome::Failed { error, retry_after };
+    match response {
+        Some(Ok(RawResponse { status: 200..=299, .. })) => ("delivered", DeliveryOutcome::Delivered),
+        Some(Ok(RawResponse { status: 410, .. })) => ("gone", DeliveryOutcome::Gone),
+        Some(Ok(RawResponse { status: status @ 300..=399, retry_after, .. })) => {
+            let error = format!("status {status}: a redirect, which is not followed; correct the url");
+            ("rejected", failed(error, retry_after))
+        }
+        Some(Ok(RawResponse { status, retry_after, .. })) => {
+            ("rejected", failed(format!("status {status}"), retry_after))
+        }
+        Some(Err(error)) => ("no_response", failed(error.to_string(), None)),
+        None => {
+            let seconds = ATTEMPT_TIMEOUT.as_secs();
+            ("no_response", failed(format!("no complete response within {seconds} s"), None))
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The `[[webhooks]]`: endpoints that are told how messages ended.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::http::Uri;
+use sha2::{Digest, Sha256};
+use wxsub_core::transport::Transport;
+use wxsub_core::webhook::WebhookSecret;
+use wxsub_outbox::state::WebhookEvent;
+use wxsub_outbox::webhook::StoredEndpoint;
+use wxsub_proto::{BaseUrl, BaseUrls, LocalizedText, localized_text};
+
+use super::app::{TransportCache, transport_settings};
+use super::client::AppAccess;
+use super::document::TableReader;
+use super::file::unreadable_file;
+use super::secret::{READABLE_BY_OTHERS, SecretFile};
+
+/// How many secrets an endpoint has: the current one, and during a rotation another.
+const MAX_SECRETS: usize = 2;
+
+/// The longest name of an endpoint, in bytes.
+const MAX_NAME_BYTES: usize = 64;
+
+/// An endpoint.
+#[derive(Clone)]
+pub(crate) struct WebhookConfig {
+    /// What the ledger knows of it.
+    pub(crate) endpoint: StoredEndpoint,
+    /// It can hold a secret.
+    pub(crate) url: Uri,
+    /// At least one. Each webhook is signed with all of them.
+    pub(crate) secrets: Vec<WebhookSecret>,
+    pub(crate) transport: Arc<dyn Transport>,
+}
+
+impl fmt::Debug for WebhookConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebhookConfig").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+/// Reads one `[[webhooks]]`.
+pub(super) fn read(
+    mut section: TableReader<'_>,
+    environment: &dyn Fn(&str) -> Option<String>,
+    transports: &mut TransportCache,
+    has_ledger: bool,
+) -> Option<WebhookConfig> {
+    for key in ["url", "secret_files", "apps"] {
+        section.check_present(key);
+    }
+    if !has_ledger {
+        section.problem(
+            "url",
+            LocalizedText::new(
+                "has an effect only with [ledger]; add it, or remove this endpoint",
+                "只有配置了 [ledger] 才起作用；请添加 [ledger]，或删除这个 endpoint",
+            ),
+        );
+    }
+    let target = target(&mut section);
+    let origin = target.as_ref().map(|(.., origin)| BaseUrls::from(origin.clone()));
+    let transport = transport_settings(&mut section, origin.as_ref(), environment)
+        .and_then(|settings| transports.get_or_build(&settings, &section));
+    let name = name(&mut section, target.as_ref().map(|(.., origin)| origin));
+    let secrets = secrets(&mut section);
+    let apps = match AppAccess::read(&mut section) {
+        AppAccess::All => None,
+        AppAccess::Only(appids) => Some(appids.into_iter().collect()),
+    };
+    let events = events(&mut section);
+    let with_openid = section.flag("include_openid");
+    section.finish();
+    let (text, url, _) = target?;
+    let url_sha256 = Sha256::digest(text.as_bytes()).into();
+    let endpoint = StoredEndpoint { name: name?, url_sha256, apps, events, with_openid, disabled_at: None };
+    Some(WebhookConfig { endpoint, url, secrets: secrets?, transport: transport? })
+}
+
+/// The URL as text and parsed, and its scheme with its host.
+fn target(section: &mut TableReader<'_>) -> Option<(String, Uri, BaseUrl)> {
+    let text = section.text("url")?;
+    let uri = text.parse::<Uri>().ok();
+    let Some((uri, (scheme, authority))) =
+        uri.and_then(|uri| Some((uri.clone(), (uri.scheme_str()?.to_owned(), uri.authority()?.clone()))))
+    else {
+        section.problem(
+            "url",
+            LocalizedText::new(
+                "must be a URL like https://shop.example/hooks/wxsub",
+                "必须是形如 https://shop.example/hooks/wxsub 的 URL",
+            ),
+        );
+        return None;
+    };
+    let origin = BaseUrl::new(&format!("{scheme}://{authority}"));
+    let origin = origin.map_err(|invalid| section.problem("url", invalid.rule())).ok()?;
+    Some((text, uri, origin))
+}
+
+/// The name, or the host if there is none.
+fn name(section: &mut TableReader<'_>, origin: Option<&BaseUrl>) -> Option<String> {
+    if !section.has("name") {
+        return origin.map(|origin| origin.host().to_owned());
+    }
+    let name = section.text("name")?;
+    let is_valid = !name.is_empty()
+        && name.len() <= MAX_NAME_BYTES
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    if !is_valid {
+        section.problem(
+            "name",
+            localized_text!(
+                "must be 1 to {MAX_NAME_BYTES} letters, digits, '.', '_' or '-'",
+                "必须是 1 到 {MAX_NAME_BYTES} 个字母、数字、'.'、'_' 或 '-'"
+            ),
+        );
+    }
+    Some(name).filter(|_| is_valid)
+}
+
+fn secrets(section: &mut TableReader<'_>) -> Option<Vec<WebhookSecret>> {
+    let has_secrets = section.has("secret_files");
+    let mut readable = false;
+    let secrets = section.list("secret_files", |path| {
+        let file = SecretFile::read_regular(Path::new(path)).map_err(|error| unreadable_file(&error))?;
+        readable |= file.is_readable_by_others;
+        let invalid = |error: wxsub_core::webhook::InvalidWebhookSecret| {
+            let rule = error.localized();
+            localized_text!("names a secret that {rule}", "指定的密钥{rule}"; rule)
+        };
+        file.text.parse().map_err(invalid)
+    });
+    if readable {
+        section.warning("secret_files", READABLE_BY_OTHERS);
+    }
+    match secrets.len() {
+        1..=MAX_SECRETS => Some(secrets),
+        0 if !has_secrets => None,
+        _ => {
+            section.problem(
+                "secret_files",
+                LocalizedText::new(
+                    "must be a list of one file, or of two during a rotation",
+                    "必须是一个文件的列表；轮换密钥期间可以是两个",
+                ),
+            );
+            None
+        }
+    }
+}
+
+/// The events, all unless given.
+fn events(section: &mut TableReader<'_>) -> BTreeSet<WebhookEvent> {
+    if !section.has("events") {
+        return WebhookEvent::ALL.iter().copied().collect();
+    }
+    if section.has_empty_list("events") {
+        section.warning(
+            "events",
+            LocalizedText::new(
+                "is empty, so the endpoint is told nothing; add events, or remove it for all",
+                "为空，不会通知任何事件；请添加事件，或删除这一项以通知全部事件",
+            ),
+        );
+    }
+    let events = section.list("events", |text| {
+        let all = WebhookEvent::ALL.iter().map(|event| event.as_str()).collect::<Vec<_>>().join(", ");
+        text.parse().map_err(|_| localized_text!("must be one of {all}", "必须是以下之一：{all}"))
+    });
+    events.into_iter().collect()
+}

@@ -1,0 +1,434 @@
+//! Webhooks: what endpoints are told, and how the server treats those that fail.
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use wxsub_core::clock::{Clock, UnixMillis};
+use wxsub_core::webhook::{WebhookHeaders, WebhookSecret};
+use wxsub_outbox::ledger::Change;
+use wxsub_outbox::webhook::DELIVERY_LEASE;
+use wxsub_outbox::{Ledger, MemoryLedger};
+use wxsub_sandbox::Fault;
+use wxsub_server::{Config, Server};
+
+use super::outbox::{enqueue, ledger_config};
+use super::setup::{APPS, SECRET, SEND, Setup, TestResponse, client, config, key, message};
+use super::webhook_receivers::{Answer, Webhook};
+
+/// The file of a secret. Each number is another one.
+fn secret_file(number: u8) -> PathBuf {
+    let name = format!("wxsub-server-{}-webhook-{number}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    if !path.exists() {
+        // Another test may write the same at the same time.
+        let temporary = path.with_extension(format!("{:?}", std::thread::current().id()));
+        let mut file = std::fs::File::create(&temporary).unwrap();
+        file.write_all(secret_text(number).as_bytes()).unwrap();
+        std::fs::rename(temporary, &path).unwrap();
+    }
+    path
+}
+
+fn secret_text(number: u8) -> String {
+    let letters = [b'A' + number; 32];
+    format!("whsec_{}", String::from_utf8(letters.to_vec()).unwrap())
+}
+
+/// One `[[webhooks]]` with the first secret.
+pub(crate) fn endpoint(host: &str, more: &str) -> String {
+    let secrets = format!("secret_files = [{:?}]", secret_file(0));
+    let secrets = if more.contains("secret_files") { "" } else { &secrets };
+    let apps = if more.contains("apps =") { "" } else { "apps = [\"*\"]" };
+    format!("[[webhooks]]\nurl = \"https://{host}/hooks\"\n{secrets}\n{apps}\n{more}\n")
+}
+
+/// A server with these endpoints. Client `o` is an operator.
+fn text(endpoints: &[String]) -> String {
+    format!("{}{}{}", client('o', "\"*\"", "\"admin\""), ledger_config(), endpoints.concat())
+}
+
+impl Setup {
+    async fn with_endpoints(endpoints: &[String]) -> (Self, Arc<super::test_ledger::TestLedger>) {
+        Self::with_ledger(&text(endpoints)).await
+    }
+
+    /// A message to this user that Weixin accepts.
+    async fn sent(&self, openid: &str) {
+        self.allow(openid, 1);
+        assert_eq!(self.meanwhile(self.send(message(openid, 1))).await.status, 200);
+    }
+
+    /// Lets time pass until so many webhooks have arrived at this host.
+    async fn until_arrived(&self, host: &str, count: usize) -> Vec<Webhook> {
+        for _ in 0..1_000 {
+            if self.receivers.at(host).len() >= count {
+                break;
+            }
+            self.clock.advance_and_run(Duration::from_millis(100)).await;
+        }
+        let arrived = self.receivers.at(host);
+        assert_eq!(arrived.len(), count, "{arrived:?}");
+        arrived
+    }
+
+    async fn webhooks(&self) -> Value {
+        self.get("/v1/webhooks", &key('o')).await.json()
+    }
+
+    async fn redeliver(&self, endpoint: &str) -> TestResponse {
+        self.ask("POST", &format!("/v1/webhooks/{endpoint}/redeliver"), Some(&key('o')), "").await
+    }
+
+    async fn has_metric(&self, line: &str) -> bool {
+        self.pass(2).await;
+        self.ask("GET", "/metrics", None, "").await.text.contains(line)
+    }
+}
+
+/// Whether a secret verifies it.
+fn is_signed(webhook: &Webhook, secret: u8) -> bool {
+    let secret: WebhookSecret = secret_text(secret).parse().unwrap();
+    let headers = WebhookHeaders {
+        id: webhook.header("webhook-id"),
+        timestamp: webhook.header("webhook-timestamp"),
+        signature: webhook.header("webhook-signature"),
+    };
+    let seconds: u64 = headers.timestamp.parse().unwrap();
+    secret.verify(headers, webhook.body.as_bytes(), UnixMillis::new(seconds * 1000)).is_ok()
+}
+
+#[tokio::test]
+async fn each_outcome_is_told_and_signed() {
+    let (setup, _ledger) = Setup::with_endpoints(&[endpoint("shop.example", "")]).await;
+    let header = [("Idempotency-Key", "order-1")];
+    setup.allow("oUser", 1);
+    let queued = enqueue(&setup, &header, message("oUser", 1)).await.json();
+    let webhook = setup.until_arrived("shop.example", 1).await.remove(0);
+    let body = webhook.json();
+    assert_eq!((&body["type"], &body["data"]["id"]), (&json!("message.sent"), &queued["id"]));
+    let data = &body["data"];
+    assert_eq!((&data["appid"], &data["idempotency_key"]), (&json!("wx1"), &json!("order-1")));
+    assert_eq!((&data["outcome"], &data["attempt"]), (&json!("sent"), &json!(1)));
+    assert!(data.get("openid").is_none() && !webhook.body.contains("Parcel"), "{body}");
+    assert_eq!(webhook.header("content-type"), "application/json");
+    assert_eq!(
+        webhook.header("webhook-id"),
+        format!("{}-{}", queued["id"].as_str().unwrap(), data["sequence"])
+    );
+    assert!(is_signed(&webhook, 0) && !is_signed(&webhook, 1));
+    // Refused: the consent is used.
+    assert_eq!(setup.meanwhile(setup.send(message("oUser", 1))).await.status, 422);
+    let refused = setup.until_arrived("shop.example", 2).await.remove(1).json();
+    assert_eq!((&refused["type"], &refused["data"]["errcode"]), (&json!("message.refused"), &json!(43101)));
+    setup.sandbox.add_fault(SEND, 1, Fault::ResetAfterApply);
+    assert_eq!(setup.meanwhile(setup.send(message("oOther", 1))).await.status, 504);
+    let lost = setup.until_arrived("shop.example", 3).await.remove(2).json();
+    assert_eq!(lost["type"], "message.maybe_sent");
+    // The server waits with a decision until no worker can post the message any more.
+    setup.pass(120).await;
+    let path = format!("outbox/{}/decision", lost["data"]["id"].as_str().unwrap());
+    let version = format!("\"{}\"", lost["data"]["sequence"]);
+    let body = json!({"decision": "give_up", "note": ""}).to_string();
+    let decided = super::outbox::post(&setup, &path, &[("If-Match", &version)], body).await;
+    assert_eq!(decided.status, 200, "{decided:?}");
+    let decided = setup.until_arrived("shop.example", 4).await.remove(3).json();
+    assert_eq!(
+        (&decided["type"], &decided["data"]["decision"]),
+        (&json!("message.decided"), &json!("give_up"))
+    );
+    assert!(decided["data"]["sequence"].as_u64() > lost["data"]["sequence"].as_u64());
+    assert!(
+        setup
+            .has_metric("wxsub_webhook_attempts_total{endpoint=\"shop.example\",result=\"delivered\"} 4")
+            .await
+    );
+}
+
+#[tokio::test]
+async fn an_endpoint_hears_of_its_apps_and_events_only() {
+    let (setup, _ledger) = Setup::with_endpoints(&[
+        endpoint("other.example", "apps = [\"wx2\"]"),
+        endpoint("refusals.example", "events = [\"message.refused\"]"),
+        endpoint("users.example", "include_openid = true\nname = \"users\""),
+    ])
+    .await;
+    setup.sent("oUser").await;
+    let webhook = setup.until_arrived("users.example", 1).await.remove(0);
+    assert_eq!(webhook.json()["data"]["openid"], "oUser");
+    setup.pass(5).await;
+    assert!(setup.receivers.at("other.example").is_empty());
+    assert!(setup.receivers.at("refusals.example").is_empty());
+    let listed = setup.webhooks().await;
+    let names: Vec<_> = listed["endpoints"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+    assert_eq!(names, ["other.example", "refusals.example", "users"]);
+}
+
+#[tokio::test]
+async fn a_failed_delivery_is_retried_under_the_same_id_with_a_fresh_signature() {
+    let (setup, _ledger) = Setup::with_endpoints(&[endpoint("shop.example", "")]).await;
+    setup.receivers.answer("shop.example", &[Answer::Status(500), Answer::Status(302), Answer::Status(200)]);
+    setup.sent("oUser").await;
+    let first = setup.until_arrived("shop.example", 1).await.remove(0);
+    let failed = setup.webhooks().await["endpoints"][0]["failed"][0].clone();
+    assert_eq!((&failed["error"], &failed["attempts"]), (&json!("status 500"), &json!(1)));
+    assert_eq!(failed["id"], first.header("webhook-id"));
+    let second = setup.until_arrived("shop.example", 2).await.remove(1);
+    assert_eq!((second.header("webhook-id"), &second.body), (first.header("webhook-id"), &first.body));
+    let seconds = |webhook: &Webhook| webhook.header("webhook-timestamp").parse::<u64>().unwrap();
+    assert!(seconds(&second) >= seconds(&first) + 5);
+    assert_ne!(second.header("webhook-signature"), first.header("webhook-signature"));
+    assert!(is_signed(&first, 0) && is_signed(&second, 0));
+    let failed = setup.webhooks().await["endpoints"][0]["failed"][0].clone();
+    assert!(failed["error"].as_str().unwrap().contains("a redirect, which is not followed"), "{failed}");
+    // The next attempt is due after five minutes. An operator wants it now.
+    assert_eq!(setup.redeliver("shop.example").await.json(), json!({"due": 1}));
+    setup.until_arrived("shop.example", 3).await;
+    let endpoint = setup.webhooks().await["endpoints"][0].clone();
+    assert_eq!(
+        (&endpoint["pending"], &endpoint["dead"], &endpoint["failed"]),
+        (&json!(0), &json!(0), &json!([]))
+    );
+}
+
+#[tokio::test]
+async fn retry_after_is_waited_for() {
+    let (setup, _ledger) = Setup::with_endpoints(&[endpoint("shop.example", "")]).await;
+    setup.receivers.answer("shop.example", &[Answer::RetryAfter(429, 20)]);
+    setup.sent("oUser").await;
+    let first = setup.until_arrived("shop.example", 1).await.remove(0);
+    setup.pass(19).await;
+    assert_eq!(setup.receivers.at("shop.example").len(), 1);
+    let second = setup.until_arrived("shop.example", 2).await.remove(1);
+    assert_eq!(first.header("webhook-id"), second.header("webhook-id"));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_hangs_ends_after_15_s_and_stops_no_other() {
+    let endpoints = [endpoint("hangs.example", ""), endpoint("shop.example", "")];
+    let (setup, _ledger) = Setup::with_endpoints(&endpoints).await;
+    setup.receivers.answer("hangs.example", &[Answer::Hang; 40]);
+    for number in 0..40 {
+        setup.sent(&format!("oUser{number}")).await;
+    }
+    setup.until_arrived("shop.example", 40).await;
+    assert!(setup.receivers.at("hangs.example").len() >= 16);
+    setup.pass(16).await;
+    let failed = setup.webhooks().await["endpoints"][0]["failed"][0]["error"].clone();
+    assert_eq!(failed, "no complete response within 15 s");
+    assert!(
+        setup
+            .has_metric("wxsub_webhook_attempts_total{endpoint=\"shop.example\",result=\"delivered\"} 40")
+            .await
+    );
+    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
+    assert!(!metrics.contains("endpoint=\"hangs.example\",result=\"no_response\"} 0"), "{metrics}");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_gone_is_disabled_until_an_operator_enables_it() {
+    let (setup, _ledger) = Setup::with_endpoints(&[endpoint("shop.example", "")]).await;
+    setup.receivers.answer("shop.example", &[Answer::Status(410)]);
+    setup.sent("oUser").await;
+    setup.until_arrived("shop.example", 1).await;
+    setup.sent("oOther").await;
+    setup.pass(60).await;
+    assert_eq!(setup.receivers.at("shop.example").len(), 1);
+    assert!(setup.has_metric("wxsub_webhook_disabled{endpoint=\"shop.example\"} 1").await);
+    assert!(setup.webhooks().await["endpoints"][0]["disabled_at"].is_string());
+    // A reload of the same configuration does not enable it.
+    setup.server.reload(&config(&text(&[endpoint("shop.example", "")]))).unwrap();
+    setup.pass(5).await;
+    assert_eq!(setup.receivers.at("shop.example").len(), 1);
+    assert_eq!(setup.redeliver("shop.example").await.status, 200);
+    setup.until_arrived("shop.example", 3).await;
+    let unknown = setup.redeliver("other").await;
+    assert_eq!((unknown.status, unknown.kind().as_str()), (404, "not_found"), "{unknown:?}");
+}
+
+#[tokio::test]
+async fn both_secrets_sign_during_a_rotation() {
+    let both = format!("secret_files = [{:?}, {:?}]", secret_file(1), secret_file(0));
+    let (setup, _ledger) = Setup::with_endpoints(&[endpoint("shop.example", &both)]).await;
+    setup.sent("oUser").await;
+    let webhook = setup.until_arrived("shop.example", 1).await.remove(0);
+    assert!(is_signed(&webhook, 0) && is_signed(&webhook, 1) && !is_signed(&webhook, 2));
+    let new = format!("secret_files = [{:?}]", secret_file(1));
+    setup.server.reload(&config(&text(&[endpoint("shop.example", &new)]))).unwrap();
+    setup.sent("oOther").await;
+    let webhook = setup.until_arrived("shop.example", 2).await.remove(1);
+    assert!(!is_signed(&webhook, 0) && is_signed(&webhook, 1));
+}
+
+#[tokio::test]
+async fn a_reload_adds_and_removes_endpoints() {
+    let (setup, _ledger) = Setup::with_endpoints(&[endpoint("old.example", "")]).await;
+    setup.sent("oUser").await;
+    setup.until_arrived("old.example", 1).await;
+    setup.server.reload(&config(&text(&[endpoint("new.example", "")]))).unwrap();
+    setup.pass(1).await;
+    setup.sent("oOther").await;
+    setup.until_arrived("new.example", 1).await;
+    setup.pass(5).await;
+    assert_eq!(setup.receivers.at("old.example").len(), 1);
+    setup.server.reload(&config(&text(&[]))).unwrap();
+    setup.pass(1).await;
+    assert_eq!(setup.webhooks().await, json!({"endpoints": []}));
+}
+
+/// The first server dies between the commit of the event and its delivery, or during the attempt.
+#[tokio::test]
+async fn what_a_dead_server_did_not_deliver_another_one_delivers() {
+    let endpoints = text(&[endpoint("shop.example", "")]);
+    let (setup, ledger) = Setup::with_ledger(&endpoints).await;
+    setup.receivers.answer("shop.example", &[Answer::Hang]);
+    setup.sent("oUser").await;
+    let attempted = setup.until_arrived("shop.example", 1).await.remove(0);
+    let other = setup.on_ledger(&endpoints, &ledger).await;
+    drop(setup);
+    other.pass(DELIVERY_LEASE.as_secs()).await;
+    let delivered = other.until_arrived("shop.example", 1).await.remove(0);
+    assert_eq!(delivered.header("webhook-id"), attempted.header("webhook-id"));
+    assert_eq!(delivered.event(), attempted.event());
+}
+
+#[tokio::test]
+async fn two_servers_on_one_ledger_deliver_each_webhook_once() {
+    let endpoints = text(&[endpoint("shop.example", "")]);
+    let (setup, ledger) = Setup::with_ledger(&endpoints).await;
+    let other = setup.on_ledger(&endpoints, &ledger).await;
+    for number in 0..50 {
+        let sender = if number % 2 == 0 { &setup } else { &other };
+        sender.sent(&format!("oUser{number}")).await;
+    }
+    setup.pass(10).await;
+    let both = [&setup, &other].map(|setup| setup.receivers.at("shop.example"));
+    let mut ids: Vec<_> = both.iter().flatten().map(|webhook| webhook.header("webhook-id")).collect();
+    assert_eq!(ids.len(), 50);
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 50, "each once");
+}
+
+/// Over TLS, with the transport of the configuration.
+#[tokio::test]
+async fn an_endpoint_with_another_certificate_gets_nothing() {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
+    let (certificate, private) = (cert.der().clone(), signing_key.serialize_der());
+    let private = rustls_key(private);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let server = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], private)
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    listener.set_nonblocking(true).unwrap();
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+    let accepting = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        acceptor.accept(stream).await.map(drop).is_err()
+    });
+    let other = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
+    let ca = std::env::temp_dir().join(format!("wxsub-server-{}-webhook-ca.pem", std::process::id()));
+    std::fs::write(&ca, other.cert.pem()).unwrap();
+    let host = format!("localhost:{port}");
+    let text = text(&[endpoint(&host, &format!("ca_file = {ca:?}\nname = \"liar\""))]);
+    let ledger = Arc::new(MemoryLedger::new());
+    let config =
+        Config::read(&format!("audit = \"off\"\n{APPS}{text}"), |_| Some(SECRET.to_owned())).unwrap().0;
+    let server = Server::builder(config).ledger(ledger.clone()).build().await.unwrap();
+    server.run_worker();
+    while ledger.webhook_endpoints().await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    record_invalid(&*ledger).await;
+    let failed = loop {
+        if let Some(failed) = ledger.failed_deliveries("liar", 1).await.unwrap().pop() {
+            break failed;
+        }
+        tokio::task::yield_now().await;
+    };
+    let error = failed.error.unwrap();
+    assert!(error.contains("certificate is not trusted"), "{error}");
+    assert!(accepting.await.unwrap(), "the handshake was not completed");
+}
+
+fn rustls_key(der: Vec<u8>) -> rustls::pki_types::PrivateKeyDer<'static> {
+    rustls::pki_types::PrivateKeyDer::try_from(der).unwrap()
+}
+
+/// Records a message that ends at once: it breaks a rule.
+async fn record_invalid(ledger: &MemoryLedger) {
+    use wxsub_outbox::idempotency::{Fingerprint, IdempotencyKey};
+    use wxsub_outbox::ledger::{InvalidMessage, KeyKind, NewKey};
+    let ids = wxsub_outbox::id::IdGenerator::new(Some(1));
+    let now = wxsub_core::clock::SystemClock::new().now().wall;
+    let key = NewKey {
+        client: "batch:x".to_owned(),
+        key: IdempotencyKey::new("k").unwrap(),
+        fingerprint: Fingerprint::from_bytes([1; 32]),
+        kind: KeyKind::Batch,
+    };
+    let invalid = InvalidMessage {
+        id: ids.message(now).unwrap(),
+        appid: "wx1".parse().unwrap(),
+        touser: None,
+        template_id: None,
+        scene: None,
+        problems: "title: is empty".to_owned(),
+        key,
+    };
+    ledger.commit(vec![Change::RecordInvalid(Box::new(invalid))]).await.unwrap();
+}
+
+#[test]
+fn a_wrong_endpoint_is_refused_with_its_line() {
+    let read = |webhooks: &str| {
+        let text = format!("audit = \"off\"\n{APPS}{}{webhooks}", ledger_config());
+        Config::read(&text, |_| Some(SECRET.to_owned())).map_err(|error| error.to_string())
+    };
+    let secret = secret_file(0);
+    let with = |line: &str| format!("[[webhooks]]\nsecret_files = [{secret:?}]\napps = [\"*\"]\n{line}\n");
+    for url in [
+        "https://shop.example/hooks?token=x",
+        "http://127.0.0.1:1/x",
+        "http://localhost/x",
+        "https://10.0.0.1/x",
+    ] {
+        assert!(read(&with(&format!("url = \"{url}\""))).is_ok(), "{url}");
+    }
+    let empty = secret.with_extension("empty");
+    std::fs::write(&empty, "whsec_short").unwrap();
+    for (text, expected) in [
+        (with("url = \"http://shop.example/x\""), "webhooks[0].url"),
+        (with("url = \"ftp://shop.example/x\""), "webhooks[0].url"),
+        (with("url = \"/hooks\""), "must be a URL like"),
+        (with("url = \"https://user:PLANTED@shop.example/x\""), "webhooks[0].url"),
+        (with(""), "webhooks[0].url: is missing"),
+        (with("url = \"https://a.example/x\"\nname = \"a b\""), "webhooks[0].name: must be 1 to 64"),
+        (with("url = \"https://a.example/x\"\nevents = [\"sent\"]"), "must be one of message.sent"),
+        (with("url = \"https://a.example/x\"").repeat(2), "name a.example is used twice"),
+        (
+            "[[webhooks]]\nurl = \"https://a.example/x\"\napps = []\nsecret_files = []\n".to_owned(),
+            "list of one file",
+        ),
+        (
+            format!("[[webhooks]]\nurl = \"https://a.example/x\"\napps = []\nsecret_files = [{empty:?}]\n"),
+            "names a secret that must be whsec_",
+        ),
+    ] {
+        let error = read(&text).unwrap_err();
+        assert!(error.contains(expected) && !error.contains("PLANTED"), "{text}: {error}");
+    }
+    let without_ledger = format!("audit = \"off\"\n{APPS}{}", with("url = \"https://a.example/x\""));
+    let error = Config::read(&without_ledger, |_| Some(SECRET.to_owned())).unwrap_err().to_string();
+    assert!(error.contains("only with [ledger]"), "{error}");
+}
