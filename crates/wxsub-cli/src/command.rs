@@ -17,6 +17,7 @@ mod send;
 mod serve;
 mod status;
 mod token;
+mod webhook;
 
 use std::time::Duration;
 
@@ -55,8 +56,8 @@ Environment:
   WXSUB_APPID           the AppID, unless --appid is given
   WXSUB_SECRET          the AppSecret
   WXSUB_SECRET_FILE     or the path of a file with the AppSecret
-  WXSUB_SERVER          instead of the AppSecret: base URL of a control server (wxsub serve), for send, token, status
-                        and doctor
+  WXSUB_SERVER          instead of the AppSecret: base URL of a control server (wxsub serve), for send, token, status,
+                        webhook and doctor
   WXSUB_KEY             the client key for the control server
   WXSUB_KEY_FILE        or the path of a file with the client key
   WXSUB_TOKEN_ENDPOINT  stable_token (default), or token, where each fetch invalidates the previous access token
@@ -76,7 +77,7 @@ Environment:
 Exit codes:
   0  success
   1  a bug or an unexpected error; serve: the server could not start
-  2  wrong usage or invalid input; a rejected callback
+  2  wrong usage or invalid input; a rejected callback or webhook
   3  Weixin responded with an error code; consent verify: the user cancelled
   4  certainly not sent (no access token or no connection): safe to try again
   5  maybe sent: do not blindly repeat it; serve: a message was cut at the stop
@@ -100,6 +101,7 @@ pub(crate) enum Command {
     Outbox(outbox::Outbox),
     Grant(grant::Grant),
     Ledger(ledger::Ledger),
+    Webhook(webhook::Webhook),
     Check(check::Check),
     Token(token::Token),
     Explain(explain::Explain),
@@ -137,6 +139,7 @@ impl Command {
             Self::Outbox(outbox) => block_on_ledger(outbox.run()),
             Self::Grant(grant) => block_on_ledger(grant.run()),
             Self::Ledger(ledger) => block_on_ledger(ledger.run()),
+            Self::Webhook(webhook) => block_on(webhook.run()),
             Self::Check(check) => check.run(),
             Self::Token(token) => block_on(token.run()),
             Self::Explain(explain) => explain.run(),

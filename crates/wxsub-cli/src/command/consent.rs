@@ -245,24 +245,29 @@ pub(crate) struct NewKey {
 impl NewKey {
     fn run(self) -> Result<ExitStatus, CliError> {
         let key = generate_api_key().map_err(CliError::unexpected)?;
-        let Some(path) = &self.out else {
-            let mut output = Output::new();
-            output.line(key.expose_secret());
-            return Ok(output.end(ExitStatus::Success));
-        };
-        write_new(path, key.expose_secret()).map_err(|error| {
-            let why = match error.kind() {
-                ErrorKind::AlreadyExists => {
-                    localized!("the file exists; choose another name", "文件已存在；请换一个名称")
-                }
-                _ => error.to_string(),
-            };
-            CliError::new(ExitStatus::Usage, format_args!("--out: {}: {why}", path.display()))
-        })?;
-        let path = path.display();
-        console::note(localized!("written to {path}", "已写入 {path}"));
-        Ok(ExitStatus::Success)
+        print_secret(key.expose_secret(), self.out.as_deref())
     }
+}
+
+/// Prints a secret, or writes it to a new file that `--out` names.
+pub(super) fn print_secret(secret: &str, out: Option<&Path>) -> Result<ExitStatus, CliError> {
+    let Some(path) = out else {
+        let mut output = Output::new();
+        output.line(secret);
+        return Ok(output.end(ExitStatus::Success));
+    };
+    write_new(path, secret).map_err(|error| {
+        let why = match error.kind() {
+            ErrorKind::AlreadyExists => {
+                localized!("the file exists; choose another name", "文件已存在；请换一个名称")
+            }
+            _ => error.to_string(),
+        };
+        CliError::new(ExitStatus::Usage, format_args!("--out: {}: {why}", path.display()))
+    })?;
+    let path = path.display();
+    console::note(localized!("written to {path}", "已写入 {path}"));
+    Ok(ExitStatus::Success)
 }
 
 /// Reads the signing key of a flag.

@@ -1,5 +1,6 @@
 //! `wxsub serve`: the control server.
 
+mod receiver;
 mod service_manager;
 
 use std::fmt::Display;
@@ -15,12 +16,14 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use wxsub_api::ApiKey;
 use wxsub_core::clock::{Clock, SystemClock, timeout_at};
+use wxsub_core::webhook::WebhookSecret;
 use wxsub_proto::{AppId, AppSecret, LocalizedText, TemplateId};
 use wxsub_sandbox::{Sandbox, http};
 use wxsub_server::{
     ApiKeyDigest, BuildError, Config, Server, generate_api_key, hash_password, read_regular_file,
 };
 
+use self::receiver::print_webhooks;
 use crate::console;
 use crate::environment::{self, APPID, KEY, MP_BASE, SERVER};
 use crate::error::{CliError, ExitStatus, UsageErrors};
@@ -47,7 +50,7 @@ pub(crate) struct Serve {
     /// Check the configuration, try what a start would try, and exit
     #[arg(long, requires = "config")]
     check: bool,
-    /// Run with a built-in sandbox, an app, a key and a ledger in a temporary folder, and print curl commands to try
+    /// Run with a built-in sandbox, an app, a key and a ledger in a temporary folder; print curl commands to try, and webhooks
     #[arg(long)]
     sandbox: bool,
     /// Address to listen on with --sandbox; port 0 takes any free port
@@ -330,7 +333,7 @@ struct SandboxSetup {
     /// Of the user `ops` of the console.
     password: ApiKey,
     sandbox_url: String,
-    /// The ledger and the signing key. Dropping it removes them.
+    /// The ledger, the signing key and the secret of webhooks. Dropping it removes them.
     _folder: TempDir,
 }
 
@@ -369,6 +372,12 @@ impl SandboxSetup {
         let password_hash = hash_password(password.expose_secret()).map_err(CliError::unexpected)?;
         let console_port = if listen.port() == 0 { 0 } else { SANDBOX_CONSOLE_PORT };
         let ledger = format!("sqlite:{}", folder.path().join("ledger.db").display());
+        let webhook_secret = folder.path().join("webhook.secret");
+        let secret = WebhookSecret::generate().map_err(CliError::unexpected)?;
+        std::fs::write(&webhook_secret, secret.expose_secret()).map_err(CliError::unexpected)?;
+        let receiver = TcpListener::bind("127.0.0.1:0").await.map_err(CliError::unexpected)?;
+        let webhook_url = format!("http://{}/", receiver.local_addr().map_err(CliError::unexpected)?);
+        tokio::spawn(print_webhooks(receiver, secret));
         let text = format!(
             "listen = \"{listen}\"\n\
              [[apps]]\nappid = \"{SANDBOX_APPID}\"\nsecret_env = \"PLAY_MONEY\"\ntoken_endpoint = \"token\"\n\
@@ -378,7 +387,8 @@ impl SandboxSetup {
              \"outbox:decide\", \"consent\", \"admin\"]\n\
              [ledger]\nurl = {ledger:?}\n[consent]\nkey_file = {signing_key:?}\n\
              [console]\nlisten = \"127.0.0.1:{console_port}\"\n\
-             [[console.users]]\nname = \"ops\"\npassword_hash = \"{password_hash}\"\nrole = \"operator\"\n",
+             [[console.users]]\nname = \"ops\"\npassword_hash = \"{password_hash}\"\nrole = \"operator\"\n\
+             [[webhooks]]\nname = \"printed\"\nurl = \"{webhook_url}\"\nsecret_files = [{webhook_secret:?}]\napps = [\"*\"]\n",
             ApiKeyDigest::of(&key)
         );
         let result = Config::read(&text, |_| Some(SANDBOX_SECRET.to_owned()));

@@ -34,5 +34,6 @@ mod served_outbox;
 mod settings;
 mod status;
 mod token;
+mod webhook;
 mod weixin;
 mod wxsub;

@@ -1,0 +1,181 @@
+//! `wxsub webhook`: verify a webhook, make a secret, and see what was not delivered.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use wxsub_api::{FailedWebhook, WebhookEndpoint};
+use wxsub_core::clock::{Clock, SystemClock};
+use wxsub_core::webhook::{WebhookHeaders, WebhookSecret};
+use wxsub_proto::redact::sanitize_line;
+use wxsub_server::SecretFile;
+
+use super::consent::print_secret;
+use crate::backend::ServerAccess;
+use crate::console;
+use crate::describe::server_error;
+use crate::error::{CliError, ExitStatus, UsageErrors};
+use crate::input::Input;
+use crate::language::{localized, shown};
+use crate::output::Output;
+
+/// Verify a webhook, make a secret, or see what a control server could not deliver.
+#[derive(Debug, Args)]
+pub(crate) struct Webhook {
+    #[command(subcommand)]
+    command: WebhookCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum WebhookCommand {
+    Verify(Verify),
+    Secret(NewSecret),
+    List(List),
+    Redeliver(Redeliver),
+}
+
+impl Webhook {
+    /// Runs the command.
+    pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
+        match self.command {
+            WebhookCommand::Verify(verify) => verify.run(),
+            WebhookCommand::Secret(secret) => secret.run(),
+            WebhookCommand::List(list) => list.run().await,
+            WebhookCommand::Redeliver(redeliver) => redeliver.run().await,
+        }
+    }
+}
+
+/// Check the signature of a webhook, and say what is wrong with it.
+///
+/// Standard input has the body, byte for byte as it came. Exits with 2 if the webhook is not genuine.
+#[derive(Debug, Args)]
+struct Verify {
+    /// File with the secret of the endpoint
+    #[arg(long, value_name = "FILE")]
+    secret_file: PathBuf,
+    /// Header webhook-id
+    #[arg(long, value_name = "ID")]
+    id: String,
+    /// Header webhook-timestamp
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    timestamp: String,
+    /// Header webhook-signature
+    #[arg(long, value_name = "SIGNATURES")]
+    signature: String,
+}
+
+/// Maximum length of a body, in bytes. Those of the server are shorter.
+const MAX_BODY_BYTES: u64 = 64 * 1024;
+
+impl Verify {
+    fn run(self) -> Result<ExitStatus, CliError> {
+        let secret = read_secret("--secret-file", &self.secret_file)?;
+        let body = Input::read(Path::new("-"), MAX_BODY_BYTES)?;
+        let headers = WebhookHeaders { id: &self.id, timestamp: &self.timestamp, signature: &self.signature };
+        let verified = secret.verify(headers, &body, SystemClock::new().now().wall);
+        verified.map_err(|error| {
+            let cause = shown(&error.localized());
+            CliError::new(
+                ExitStatus::Usage,
+                localized!("webhook rejected: {cause}", "webhook 被拒绝：{cause}"),
+            )
+        })?;
+        console::note(localized!("the webhook is genuine", "webhook 验证通过"));
+        Ok(ExitStatus::Success)
+    }
+}
+
+fn read_secret(flag: &str, path: &Path) -> Result<WebhookSecret, CliError> {
+    let shown_path = path.display();
+    let file = SecretFile::read(path).map_err(|error| {
+        let text = localized!("{shown_path} cannot be read: {error}", "{shown_path} 无法读取：{error}");
+        CliError::new(ExitStatus::Usage, format_args!("{flag}: {text}"))
+    })?;
+    file.text.parse().map_err(|error: wxsub_core::webhook::InvalidWebhookSecret| {
+        CliError::new(ExitStatus::Usage, format_args!("{flag}: {shown_path}: {}", shown(&error.localized())))
+    })
+}
+
+/// Make the secret of an endpoint.
+///
+/// The control server signs with it (secret_files), and the endpoint verifies with it.
+#[derive(Debug, Args)]
+struct NewSecret {
+    /// Write the secret to this file, which only its owner can read; there must be no such file
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+impl NewSecret {
+    fn run(self) -> Result<ExitStatus, CliError> {
+        let secret = WebhookSecret::generate().map_err(CliError::unexpected)?;
+        print_secret(&secret.expose_secret(), self.out.as_deref())
+    }
+}
+
+/// Show the endpoints of a control server, and the webhooks whose last attempt failed.
+///
+/// It needs WXSUB_SERVER, and a client key with the scope admin.
+#[derive(Debug, Args)]
+struct List {
+    /// Print one JSON object per endpoint
+    #[arg(long)]
+    json: bool,
+}
+
+impl List {
+    async fn run(self) -> Result<ExitStatus, CliError> {
+        let mut usage = UsageErrors::default();
+        let access = ServerAccess::read(&mut usage);
+        let server = usage.finish(access)?.server;
+        let list = server.webhooks().await.map_err(|error| server_error(&error, ExitStatus::NotSent))?;
+        let mut output = Output::new();
+        for endpoint in &list.endpoints {
+            if self.json { output.json(endpoint) } else { print(endpoint, &mut output) }
+        }
+        if list.endpoints.is_empty() {
+            console::note(localized!("the server has no [[webhooks]]", "服务器没有配置 [[webhooks]]"));
+        }
+        Ok(output.end(ExitStatus::Success))
+    }
+}
+
+/// Prints an endpoint: a line with its numbers, and one for each failed webhook.
+fn print(endpoint: &WebhookEndpoint, output: &mut Output) {
+    let WebhookEndpoint { name, disabled_at, pending, dead, failed, .. } = endpoint;
+    let name = sanitize_line(name.chars());
+    output.line(format_args!("{name} pending {pending} dead {dead}"));
+    if let Some(at) = disabled_at {
+        output.line(localized!(
+            "  disabled since {at}: it responded with 410; when it is back, run `wxsub webhook redeliver {name}`",
+            "  自 {at} 起停用：它返回了 410；恢复后请运行 `wxsub webhook redeliver {name}`"
+        ));
+    }
+    for FailedWebhook { id, event, attempts, error, due_at, .. } in failed {
+        let next = due_at.as_deref().unwrap_or("dead");
+        let line = format!("  {id} {event} attempts {attempts} next {next} {error}");
+        output.line(sanitize_line(line.chars()));
+    }
+}
+
+/// Enable an endpoint, and try its failed webhooks again now, also those that are dead.
+///
+/// It needs WXSUB_SERVER, and a client key with the scope admin.
+#[derive(Debug, Args)]
+struct Redeliver {
+    /// Name of the endpoint, as `wxsub webhook list` shows it
+    #[arg(value_name = "ENDPOINT")]
+    endpoint: String,
+}
+
+impl Redeliver {
+    async fn run(self) -> Result<ExitStatus, CliError> {
+        let mut usage = UsageErrors::default();
+        let access = ServerAccess::read(&mut usage);
+        let server = usage.finish(access)?.server;
+        let due = server.redeliver_webhooks(&self.endpoint).await;
+        let due = due.map_err(|error| server_error(&error, ExitStatus::NotSent))?;
+        console::note(localized!("webhooks that are tried again: {due}", "重新投递的 webhook：{due} 个"));
+        Ok(ExitStatus::Success)
+    }
+}

@@ -1,0 +1,176 @@
+//! `wxsub webhook`, and the webhooks of `wxsub serve`.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use serde_json::Value;
+use wxsub_core::clock::{Clock, SystemClock};
+use wxsub_core::webhook::WebhookSecret;
+
+use super::interrupt::signal;
+use super::served::{ALL, Served, ask, client, config};
+use super::weixin::{APPID, Weixin, line};
+use super::wxsub::{Wxsub, folder, wxsub};
+
+const BODY: &str = r#"{"type":"message.sent"}"#;
+
+/// A webhook that was made at this difference from now, and its verification.
+fn verify(secret: &WebhookSecret, file: &str, seconds: i64) -> Wxsub {
+    let now = SystemClock::new().now().wall.get() / 1000;
+    let timestamp = now.saturating_add_signed(seconds);
+    let signature = secret.sign("m-1-3", timestamp, BODY.as_bytes());
+    wxsub(["webhook", "verify", "--secret-file", file, "--id", "m-1-3"]).args([
+        "--timestamp",
+        &timestamp.to_string(),
+        "--signature",
+        &signature,
+    ])
+}
+
+#[test]
+fn verify_says_what_is_wrong_with_a_webhook() {
+    let folder = folder();
+    let path = folder.path().join("hook").display().to_string();
+    let made = wxsub(["webhook", "secret", "--out", &path]).run();
+    assert_eq!((made.code, made.out.as_str()), (0, ""), "{made:?}");
+    let secret: WebhookSecret = fs::read_to_string(&path).unwrap().trim_end().parse().unwrap();
+    let again = wxsub(["webhook", "secret", "--out", &path]).run();
+    again.assert_wrong(&["the file exists"]);
+    assert!(wxsub(["webhook", "secret"]).run().out.starts_with("whsec_"));
+    let good = verify(&secret, &path, 0).input(BODY).run();
+    assert_eq!((good.code, good.err.as_str()), (0, "the webhook is genuine\n"), "{good:?}");
+    let changed = verify(&secret, &path, 0).input(format!("{BODY}\n")).run();
+    changed.assert_wrong(&["webhook-signature: does not match", "the body has the same bytes"]);
+    verify(&secret, &path, -400).input(BODY).run().assert_wrong(&["webhook-timestamp: is 40"]);
+    verify(&secret, &path, 400).input(BODY).run().assert_wrong(&["in the future"]);
+    let other = WebhookSecret::generate().unwrap();
+    verify(&other, &path, 0).input(BODY).run().assert_wrong(&["the secret is that of this endpoint"]);
+    let chinese = verify(&other, &path, 0).args(["--lang", "zh"]).input(BODY).run();
+    chinese.assert_wrong(&["webhook 被拒绝：webhook-signature：签名不匹配"]);
+    fs::write(&path, "PLANTED").unwrap();
+    let wrong = verify(&secret, &path, 0).input(BODY).run();
+    wrong.assert_wrong(&["--secret-file", "must be whsec_"]);
+    assert!(!wrong.err.contains("PLANTED"));
+}
+
+/// An endpoint that gives these answers, and then 204. Gives each webhook as it arrives: its id and its body.
+fn endpoint(answers: &[u16]) -> (String, Receiver<(String, Value)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/hooks", listener.local_addr().unwrap());
+    let (arrived, arrivals) = channel();
+    let mut answers: Vec<_> = answers.iter().rev().copied().collect();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let webhook = read_webhook(stream.unwrap(), answers.pop().unwrap_or(204));
+            if webhook.is_some_and(|webhook| arrived.send(webhook).is_err()) {
+                return;
+            }
+        }
+    });
+    (url, arrivals)
+}
+
+fn read_webhook(stream: TcpStream, status: u16) -> Option<(String, Value)> {
+    let mut reader = BufReader::new(stream);
+    let (mut id, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+        match line.trim_end().to_lowercase().split_once(": ") {
+            Some(("webhook-id", value)) => id = value.to_owned(),
+            Some(("content-length", value)) => length = value.parse().unwrap(),
+            Some(_) => {}
+            None if line.trim_end().is_empty() => break,
+            None => {}
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    let response = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    reader.into_inner().write_all(response.as_bytes()).unwrap();
+    Some((id, serde_json::from_slice(&body).unwrap()))
+}
+
+/// The server is killed when it has committed an outcome and not delivered it.
+#[test]
+fn a_killed_server_delivers_after_its_restart() {
+    let weixin = Weixin::start();
+    let folder = folder();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    wxsub(["webhook", "secret", "--out", &file("hook")]).run();
+    let (url, arrivals) = endpoint(&[410]);
+    let (key, lines) = client("orders", ALL);
+    let more = format!(
+        "[ledger]\nurl = \"sqlite:{}\"\n[[webhooks]]\nname = \"shop\"\nurl = \"{url}\"\nsecret_files = [{:?}]\napps = [\"*\"]\n",
+        file("ledger.db"),
+        file("hook")
+    );
+    // Tables of TOML end with the next one, so the ones above come last.
+    let path = config("webhooks.toml", &weixin.base, &lines);
+    fs::write(&path, fs::read_to_string(&path).unwrap() + &more).unwrap();
+    let server = Served::start(&path);
+    let send = |server: &Served, openid: &str| {
+        weixin.allow(openid, 1);
+        let body = line(openid, 1, "It is here.");
+        let (status, body) = server.post(&format!("/v1/apps/{APPID}/messages"), &key, body.as_bytes());
+        assert_eq!(status, 200, "{body}");
+    };
+    send(&server, "oFirst");
+    let (first, _) = arrivals.recv().unwrap();
+    let call = |server: &Served, arguments: &[&str]| {
+        let call = wxsub(["webhook"]).env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", &key);
+        let call = arguments.iter().fold(call, |call, argument| call.args([*argument]));
+        call.run()
+    };
+    // It is disabled when the ledger has the response.
+    while !call(&server, &["list"]).out.contains("disabled since") {}
+    send(&server, "oSecond");
+    assert_eq!(server.stop("KILL"), None);
+    let server = Served::start(&path);
+    let listed = call(&server, &["list", "--json"]).json().remove(0);
+    assert_eq!((&listed["name"], &listed["pending"]), (&Value::from("shop"), &Value::from(2)), "{listed}");
+    let redelivered = call(&server, &["redeliver", "shop"]);
+    assert_eq!(redelivered.err, "webhooks that are tried again: 1\n", "{redelivered:?}");
+    let mut ids = [arrivals.recv().unwrap(), arrivals.recv().unwrap()].map(|(id, body)| {
+        assert_eq!(body["type"], "message.sent");
+        id
+    });
+    ids.sort();
+    assert!(ids.contains(&first) && ids[0] != ids[1], "{first} {ids:?}");
+    let unknown = call(&server, &["redeliver", "other"]);
+    assert!(unknown.code != 0 && unknown.err.contains("there is no endpoint with this name"), "{unknown:?}");
+    assert_eq!(server.stop("TERM"), Some(0));
+}
+
+#[test]
+fn the_sandbox_prints_the_webhook_of_a_sent_message() {
+    let mut child = wxsub(["serve", "--sandbox", "--listen", "127.0.0.1:0"]).start();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let exports = lines.find(|line| line.starts_with("export ")).unwrap();
+    let value = |name: &str| {
+        let (_, rest) = exports.split_once(&format!("{name}=")).unwrap();
+        rest.split(' ').next().unwrap().to_owned()
+    };
+    let address = |name: &str| value(name).strip_prefix("http://").unwrap().to_owned();
+    let (appid, key) = (value("WXSUB_APPID"), value("WXSUB_KEY"));
+    let template = "sandbox-template-1";
+    let consent = format!(
+        r#"{{"appid":"{appid}","openid":"oUser","template_id":"{template}","scene":1000,"action":"confirm"}}"#
+    );
+    ask(&address("WXSUB_MP_BASE"), "POST", "/_sandbox/consents", "", consent.as_bytes()).unwrap();
+    let message = format!(
+        r#"{{"touser":"oUser","template_id":"{template}","scene":1000,"title":"Parcel","data":{{"content":{{"value":"Here."}}}}}}"#
+    );
+    let path = format!("/v1/apps/{appid}/messages");
+    let (status, body) = ask(&address("WXSUB_SERVER"), "POST", &path, &key, message.as_bytes()).unwrap();
+    assert_eq!(status, 200, "{body}");
+    let printed = lines.find_map(|line| line.strip_prefix("webhook: ").map(str::to_owned)).unwrap();
+    let webhook: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(webhook["type"], "message.sent");
+    assert_eq!(webhook["data"]["appid"], Value::from(appid));
+    signal(&child, "INT");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
