@@ -13,6 +13,7 @@ use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::MessageId;
 use wxsub_outbox::ledger::{Applied, Change, InboxBacklog, MessageQuery, StoredWorker};
 use wxsub_outbox::message::{StoredEvent, StoredMessage};
+use wxsub_outbox::webhook::{EndpointStatus, StoredDelivery};
 use wxsub_outbox::{Ledger, LedgerError};
 use wxsub_postgres::{ConnectError, PostgresLedger, PostgresOptions};
 use wxsub_proto::{AppId, LocalizedText, OpenId};
@@ -135,5 +136,17 @@ impl Ledger for LateLedger {
 
     async fn inbox_backlog(&self, apps: &[AppId]) -> Result<Option<InboxBacklog>, LedgerError> {
         self.ledger().await?.inbox_backlog(apps).await
+    }
+
+    async fn webhook_endpoints(&self) -> Result<Vec<EndpointStatus>, LedgerError> {
+        self.ledger().await?.webhook_endpoints().await
+    }
+
+    async fn failed_deliveries(
+        &self,
+        endpoint: &str,
+        limit: usize,
+    ) -> Result<Vec<StoredDelivery>, LedgerError> {
+        self.ledger().await?.failed_deliveries(endpoint, limit).await
     }
 }

@@ -12,6 +12,7 @@ use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::MessageId;
 use wxsub_outbox::ledger::{Applied, Change, InboxBacklog, MessageQuery, StoredWorker};
 use wxsub_outbox::message::{StoredEvent, StoredMessage};
+use wxsub_outbox::webhook::{EndpointStatus, StoredDelivery};
 use wxsub_outbox::{Ledger, LedgerError, MemoryLedger};
 
 /// How commits fail.
@@ -133,5 +134,19 @@ impl Ledger for TestLedger {
     async fn inbox_backlog(&self, apps: &[AppId]) -> Result<Option<InboxBacklog>, LedgerError> {
         let _running = self.begin();
         self.rows.inbox_backlog(apps).await
+    }
+
+    async fn webhook_endpoints(&self) -> Result<Vec<EndpointStatus>, LedgerError> {
+        let _running = self.begin();
+        self.rows.webhook_endpoints().await
+    }
+
+    async fn failed_deliveries(
+        &self,
+        endpoint: &str,
+        limit: usize,
+    ) -> Result<Vec<StoredDelivery>, LedgerError> {
+        let _running = self.begin();
+        self.rows.failed_deliveries(endpoint, limit).await
     }
 }
