@@ -205,11 +205,10 @@ impl fmt::Debug for WebhookSecret {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{SystemTime, UNIX_EPOCH};
-
     use http::HeaderMap;
 
     use super::*;
+    use crate::clock::{Clock, SystemClock};
 
     const BODY: &[u8] = br#"{"type":"message.sent"}"#;
     const NOW: UnixMillis = UnixMillis::new(1_700_000_000_000);
@@ -223,9 +222,8 @@ mod tests {
     }
 
     /// The system's time, because that library takes no other.
-    #[expect(clippy::disallowed_methods, reason = "the other library reads the system's clock")]
     fn real_seconds() -> u64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+        SystemClock::new().now().wall.get() / 1000
     }
 
     #[test]

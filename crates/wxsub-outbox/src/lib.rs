@@ -17,7 +17,7 @@
 //! | [`id`] | the ids of messages, grants and workers |
 //! | [`inbox`] | the table by which an application records messages in its own transaction |
 //! | [`state`] | the states and the other names that are stored |
-//! | [`webhook`] | what endpoints are told about messages |
+//! | [`webhook`] | which endpoints are notified of messages |
 //! | [`view`] | messages, grants and apps as JSON |
 //! | [`ledger`] | the [`Ledger`] trait, what a change does to its rows, and a ledger in memory |
 //! | `testing` | with the feature of that name: the conformance suites that every ledger and every inbox must pass |

@@ -259,7 +259,7 @@ names! {
 }
 
 names! {
-    /// What endpoints are told about a message.
+    /// Of what endpoints are notified.
     WebhookEvent {
         /// Weixin accepted it.
         Sent = "message.sent",

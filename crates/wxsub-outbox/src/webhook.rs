@@ -1,4 +1,4 @@
-//! Webhooks: what endpoints are told about messages, and the deliveries that are recorded for them.
+//! Webhooks: which endpoints are notified of messages, and the deliveries that are recorded for them.
 //!
 //! The ledger knows the endpoints. What ends a message, or decides it, records a delivery for each endpoint that wants it, in the
 //! same transaction. A sender claims deliveries and posts their bodies, signed as
@@ -44,7 +44,7 @@ pub struct StoredEndpoint {
     pub apps: Option<BTreeSet<AppId>>,
     /// The events it wants to hear of.
     pub events: BTreeSet<WebhookEvent>,
-    /// Whether it is told the user of a message.
+    /// Whether it gets the user of a message.
     pub with_openid: bool,
     /// When it responded that it is gone. Deliveries to it wait from then on.
     pub disabled_at: Option<UnixMillis>,
@@ -165,7 +165,7 @@ pub struct WebhookData {
 }
 
 impl WebhookEvent {
-    /// What endpoints are told about a change of a message, if anything.
+    /// Of what endpoints are notified after a change of a message, if of anything.
     #[must_use]
     pub fn of(before: Option<MessageState>, after: MessageState, kind: EventKind) -> Option<Self> {
         if kind == EventKind::Decided {
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_new_outcome_or_a_decision_is_told() {
+    fn only_a_new_outcome_or_a_decision_has_an_event() {
         use MessageState::{Attempting, MaybeSent, NotSent, Queued, Sent};
         for (before, after, kind, expected) in [
             (None, Queued, EventKind::Enqueued, None),

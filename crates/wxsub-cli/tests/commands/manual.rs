@@ -74,6 +74,10 @@ fn every_command_has_a_manual_page() {
             "outbox-show",
             "token-refresh",
             "token-show",
+            "webhook-list",
+            "webhook-redeliver",
+            "webhook-secret",
+            "webhook-verify",
         ]
         .map(|name| format!("wxsub-{name}.1")),
     );

@@ -71,7 +71,7 @@ pub async fn run(make: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Ledger>) {
         retention: messages_are_kept_by_their_state, rows_are_deleted_in_small_batches,
             a_key_waits_for_its_message_and_the_children, a_message_is_kept_as_long_as_its_key,
             a_nonce_is_known_as_long_as_its_grant, a_grant_newer_than_one_in_doubt_is_kept, a_gone_worker_is_deleted;
-        webhooks: each_outcome_and_each_decision_is_told_once, a_delivery_says_what_its_endpoint_may_know,
+        webhooks: each_outcome_and_each_decision_has_one_delivery, a_delivery_says_what_its_endpoint_may_know,
             an_endpoint_hears_of_its_apps_and_events_only, a_delivery_is_recorded_with_its_event_or_not_at_all,
             a_claimed_delivery_is_claimed_again_after_its_lease, a_delivery_that_fails_ten_times_is_a_dead_letter,
             redelivery_hastens_what_waits_and_not_what_is_under_way,

@@ -209,7 +209,7 @@ CREATE TABLE wxsub_webhook_endpoint (
     disabled_ms bigint
 );
 
--- What endpoints are still to be told. The row goes when the endpoint took it.
+-- Notifications that endpoints have not taken yet. The row goes when the endpoint took it.
 CREATE TABLE wxsub_webhook_delivery (
     endpoint   text    NOT NULL,
     message_id uuid    NOT NULL,

@@ -1,4 +1,4 @@
-//! The `[[webhooks]]`: endpoints that are told how messages ended.
+//! The `[[webhooks]]`: endpoints that are notified of how messages ended.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -163,7 +163,7 @@ fn events(section: &mut TableReader<'_>) -> BTreeSet<WebhookEvent> {
         section.warning(
             "events",
             LocalizedText::new(
-                "is empty, so the endpoint is told nothing; add events, or remove it for all",
+                "is empty, so the endpoint gets nothing; add events, or remove it for all",
                 "为空，不会通知任何事件；请添加事件，或删除这一项以通知全部事件",
             ),
         );

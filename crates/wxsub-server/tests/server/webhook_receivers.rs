@@ -45,7 +45,7 @@ impl Webhook {
     }
 }
 
-/// All endpoints. They respond with 204 unless told otherwise.
+/// All endpoints. They respond with 204 unless set otherwise.
 #[derive(Debug, Default)]
 pub(crate) struct WebhookReceivers {
     answers: Mutex<HashMap<String, VecDeque<Answer>>>,

@@ -1,4 +1,4 @@
-//! Webhooks: what endpoints are told, and how the server treats those that fail.
+//! Webhooks: what endpoints get, and how the server treats those that fail.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -102,7 +102,7 @@ fn is_signed(webhook: &Webhook, secret: u8) -> bool {
 }
 
 #[tokio::test]
-async fn each_outcome_is_told_and_signed() {
+async fn each_outcome_is_delivered_and_signed() {
     let (setup, _ledger) = Setup::with_endpoints(&[endpoint("shop.example", "")]).await;
     let header = [("Idempotency-Key", "order-1")];
     setup.allow("oUser", 1);

@@ -191,7 +191,7 @@ CREATE TABLE wxsub_webhook_endpoint (
     disabled_ms INTEGER
 ) STRICT, WITHOUT ROWID;
 
--- What endpoints are still to be told. The row goes when the endpoint took it.
+-- Notifications that endpoints have not taken yet. The row goes when the endpoint took it.
 CREATE TABLE wxsub_webhook_delivery (
     endpoint   TEXT    NOT NULL,
     message_id BLOB    NOT NULL,

@@ -76,14 +76,14 @@ fn payload(delivery: &StoredDelivery) -> WebhookPayload {
     serde_json::from_str(&delivery.body).unwrap()
 }
 
-/// The events that an endpoint is told.
-async fn told(fixture: &Fixture, endpoint: &str) -> Vec<WebhookEvent> {
-    let mut told = claim(fixture, endpoint).await;
-    told.sort_by(|one, next| one.id.cmp(&next.id));
-    told.iter().map(|delivery| delivery.event).collect()
+/// The events of the deliveries to an endpoint.
+async fn claimed_events(fixture: &Fixture, endpoint: &str) -> Vec<WebhookEvent> {
+    let mut claimed = claim(fixture, endpoint).await;
+    claimed.sort_by(|one, next| one.id.cmp(&next.id));
+    claimed.iter().map(|delivery| delivery.event).collect()
 }
 
-pub(super) async fn each_outcome_and_each_decision_is_told_once(fixture: &Fixture) {
+pub(super) async fn each_outcome_and_each_decision_has_one_delivery(fixture: &Fixture) {
     use WebhookEvent::{Cancelled, Decided, MaybeSent, NotSent, Refused, Sent};
     set(fixture, &[endpoint("shop")]).await;
     for (user, settlement, expected) in [
@@ -92,17 +92,17 @@ pub(super) async fn each_outcome_and_each_decision_is_told_once(fixture: &Fixtur
         ("c", unknown(), vec![MaybeSent]),
     ] {
         let claimed = fixture.claimed(user).await;
-        assert_eq!(told(fixture, "shop").await, [], "nothing has ended yet");
+        assert_eq!(claimed_events(fixture, "shop").await, [], "nothing has ended yet");
         fixture.settle(&claimed, settlement).await;
-        assert_eq!(told(fixture, "shop").await, expected);
+        assert_eq!(claimed_events(fixture, "shop").await, expected);
     }
     let requeued = fixture.claimed("d").await;
     fixture.settle(&requeued, not_sent()).await;
-    assert_eq!(told(fixture, "shop").await, [], "it is tried again");
+    assert_eq!(claimed_events(fixture, "shop").await, [], "it is tried again");
     fixture.apply(Change::Cancel { message: requeued.id, by: "ops".to_owned() }).await;
     let failed = fixture.claimed("e").await;
     fixture.settle_with(&failed, not_sent(), 1).await;
-    assert_eq!(told(fixture, "shop").await, [Cancelled, NotSent]);
+    assert_eq!(claimed_events(fixture, "shop").await, [Cancelled, NotSent]);
     let undecided = fixture.maybe_sent("f").await;
     fixture.pass(HOUR).await;
     fixture.decide(fixture.new_decision(undecided.id, Decision::SendAgain)).await.unwrap();
@@ -126,12 +126,12 @@ pub(super) async fn a_delivery_says_what_its_endpoint_may_know(fixture: &Fixture
     let settled = fixture.settle(&claimed, refused(43101)).await.unwrap();
     let (plain, users) = (claim(fixture, "plain").await.remove(0), claim(fixture, "users").await.remove(0));
     assert_eq!(plain.id.webhook_id(), users.id.webhook_id());
-    let told = payload(&users);
-    assert_eq!((told.event, told.timestamp), (WebhookEvent::Refused, fixture.now()));
-    assert_eq!((told.data.id, told.data.sequence, told.data.attempt), (id, settled.version, 1));
-    assert_eq!(told.data.errcode.map(wxsub_proto::ErrCode::get), Some(43101));
-    assert_eq!(told.data.idempotency_key.unwrap().as_str(), "order-1");
-    assert_eq!(told.data.openid, "o".parse().ok());
+    let notified = payload(&users);
+    assert_eq!((notified.event, notified.timestamp), (WebhookEvent::Refused, fixture.now()));
+    assert_eq!((notified.data.id, notified.data.sequence, notified.data.attempt), (id, settled.version, 1));
+    assert_eq!(notified.data.errcode.map(wxsub_proto::ErrCode::get), Some(43101));
+    assert_eq!(notified.data.idempotency_key.unwrap().as_str(), "order-1");
+    assert_eq!(notified.data.openid, "o".parse().ok());
     assert_eq!(payload(&plain).data.openid, None);
     assert!(!plain.body.contains("Text"), "never the content: {}", plain.body);
 }
@@ -177,7 +177,7 @@ pub(super) async fn a_delivery_is_recorded_with_its_event_or_not_at_all(fixture:
     let changes = vec![settle(Settlement::Sent), failing, settle(refused(43101))];
     let results = fixture.ledger.commit(changes).await.unwrap();
     assert!(results[0].is_ok() && results[1].is_err() && results[2].is_ok(), "{results:?}");
-    assert_eq!(told(fixture, "shop").await, [WebhookEvent::Sent]);
+    assert_eq!(claimed_events(fixture, "shop").await, [WebhookEvent::Sent]);
 }
 
 pub(super) async fn a_claimed_delivery_is_claimed_again_after_its_lease(fixture: &Fixture) {
@@ -258,7 +258,7 @@ pub(super) async fn an_endpoint_that_is_gone_gets_nothing_until_it_is_enabled(fi
     assert!(held.error.unwrap().starts_with("410"));
     let disabled_at = Some(fixture.now());
     fixture.pass(MINUTE).await;
-    // It is still told, and nothing is lost.
+    // Its deliveries are still recorded, and nothing is lost.
     let message = fixture.claimed("b").await;
     fixture.settle(&message, Settlement::Sent).await;
     assert!(claim(fixture, "shop").await.is_empty());
