@@ -33,7 +33,8 @@ fn split<T: PartialEq>(writes: &[Write<T>]) -> Split<'_, T> {
 
 /// Writes everything in one round trip.
 pub(crate) async fn write(session: &Session, shard: i16, written: &Written) -> Result<(), Failure> {
-    let Written { workers, apps, grants, nonces, messages, events, audit, keys, endpoints, deliveries } = written;
+    let Written { workers, apps, grants, nonces, messages, events, audit, keys, endpoints, deliveries } =
+        written;
     let (mut grants, mut messages, mut keys) =
         (split::<StoredGrant>(grants), split::<StoredMessage>(messages), split::<StoredKey>(keys));
     // An insert waits for that of the same key in another transaction. In one order, they wait in no circle. The grants of a

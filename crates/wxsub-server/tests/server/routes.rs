@@ -139,7 +139,8 @@ async fn each_request(setup: &Setup, document: &Value) -> Vec<(Route, TestRespon
         }
         let request = operation.pointer("/requestBody/content/application~1json/example");
         assert_eq!(request.is_some(), operation.get("requestBody").is_some(), "{name} has no example");
-        let mut target = route.1.replace("{appid}", "wx1").replace("{id}", &id).replace("{name}", "shop.example");
+        let mut target =
+            route.1.replace("{appid}", "wx1").replace("{id}", &id).replace("{name}", "shop.example");
         if name == "list_grants" {
             target += "?openid=OPENID";
         }
