@@ -1,4 +1,4 @@
-//! The sandbox's pages in a real browser: the binary `wxsub sandbox`, and headless Chromium controlled through ChromeDriver. Ignored
+//! The pages of the sandbox and of the console in a real browser: headless Chromium controlled through ChromeDriver. Ignored
 //! by default, because the tests need both programs. `scripts/test --all` installs them and runs the tests.
 
 #![cfg(test)]
@@ -6,6 +6,8 @@
 mod browser {
     mod chromium;
     mod consent;
+    mod console;
+    mod console_server;
     mod cross_site;
     mod exchange;
     mod home;

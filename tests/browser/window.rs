@@ -51,6 +51,11 @@ impl Window {
         self.post("/execute/sync", &json!({"script": script, "args": []})).as_i64().unwrap()
     }
 
+    /// Runs a script in the page, and gives its result.
+    pub(super) fn run_script(&self, script: &str) -> Value {
+        self.post("/execute/sync", &json!({"script": script, "args": []}))
+    }
+
     /// Presses keys at the current focus.
     pub(super) fn press(&self, keys: &str) {
         let strokes = keys.chars().flat_map(|key| {

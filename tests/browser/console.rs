@@ -1,0 +1,198 @@
+//! The console of the control server: pages, actions, the keyboard, sessions and forms of other sites.
+
+use serde_json::json;
+
+use super::chromium::{Chromium, Size};
+use super::console_server::{APPID, ConsoleServer, OPENID, PASSWORD};
+use super::window::Window;
+
+const TAB: &str = "\u{e004}";
+const ENTER: &str = "\u{e007}";
+
+/// Logs in with the keyboard alone.
+fn log_in(window: &Window, console: &ConsoleServer, name: &str, password: &str) {
+    window.open_url(&format!("{}/login", console.base));
+    window.find("#name:focus");
+    window.press(&format!("{name}{TAB}{password}{ENTER}"));
+}
+
+/// Moves the focus to the element of this selector, with the keyboard alone.
+fn tab_to(window: &Window, css: &str) {
+    for _ in 0..80 {
+        window.press(TAB);
+        if window.has(&format!("{css}:focus")) {
+            return;
+        }
+    }
+    panic!("the keyboard does not reach {css}");
+}
+
+/// Opens a page. The browser finds no fault with it: no policy is violated, and no file is missing.
+fn open(window: &Window, console: &ConsoleServer, path: &str) {
+    window.open_url(&format!("{}{path}", console.base));
+    window.find("main");
+    assert_eq!(window.browser_log(), json!([]), "{path}");
+}
+
+#[test]
+#[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
+fn every_page_fits_every_screen_in_both_languages() {
+    let console = ConsoleServer::start("");
+    let undecided = console.undecided(1);
+    let queued = console.enqueue(2, "<b>包裹\u{202e}😀");
+    console.pass(121);
+    console.block_address();
+    let chromium = Chromium::start();
+    let window = chromium.window();
+    open(window, &console, "/login");
+    chromium.take_screenshots("console-login-en");
+    log_in(window, &console, "ops", PASSWORD);
+    window.find("section.problem");
+    for language in ["en", "zh"] {
+        for (name, path) in [
+            ("overview", "/".to_owned()),
+            ("outbox", "/outbox?from=".to_owned()),
+            ("message", format!("/outbox/{queued}")),
+            ("undecided", format!("/outbox/{undecided}")),
+            ("decisions", "/decisions".to_owned()),
+            ("grants", format!("/grants?openid={OPENID}")),
+            ("workers", "/workers".to_owned()),
+            ("audit", "/audit".to_owned()),
+        ] {
+            open(window, &console, &path);
+            chromium.take_screenshots(&format!("console-{name}-{language}"));
+        }
+        chromium.set_size(Size::Phone);
+        open(window, &console, "/");
+        let text = window.text(&window.find("section.problem"));
+        assert!(text.contains(APPID) && text.contains("40164"), "{text}");
+        let bottom =
+            window.run_script("return document.querySelector('.address').getBoundingClientRect().bottom");
+        assert!(bottom.as_f64().unwrap() < 844.0, "{bottom}");
+        chromium.set_size(Size::Desktop);
+        if language == "en" {
+            window.click(&window.find("button[name=language]"));
+            window.find("html[lang=zh-CN]");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
+fn operator_acts_with_the_keyboard_alone() {
+    let console = ConsoleServer::start("");
+    let undecided = console.undecided(1);
+    let queued = console.enqueue(2, "Parcel");
+    console.pass(121);
+    let chromium = Chromium::start();
+    let window = chromium.window();
+    log_in(window, &console, "ops", PASSWORD);
+    window.find("nav");
+
+    tab_to(window, "a[href='/workers']");
+    window.press(ENTER);
+    window.find("form[action='/workers/pause']");
+    tab_to(window, "input[name=note]");
+    window.press(&format!("wrong text{ENTER}"));
+    assert!(window.text(&window.find(".badge.warn")).contains("paused by an operator"));
+    tab_to(window, "form[action='/workers/resume'] button");
+    window.press(ENTER);
+    window.find("form[action='/workers/pause']");
+    assert!(!window.has("form[action='/workers/resume']"));
+
+    window.open_url(&format!("{}/outbox/{queued}", console.base));
+    assert!(!window.text(&window.find("main")).contains(OPENID));
+    tab_to(window, "form[action$='/reveal'] button");
+    window.press(ENTER);
+    assert_eq!(window.text(&window.find("code.address")), OPENID);
+    tab_to(window, "form[action$='/cancel'] button");
+    window.press(ENTER);
+    window.find_text("span", "cancelled");
+
+    tab_to(window, "a[href='/decisions']");
+    window.press(ENTER);
+    tab_to(window, "button[value=give_up]");
+    window.press(ENTER);
+    assert_eq!(window.text(&window.find("p.note")), "The decision is recorded.");
+    window.open_url(&format!("{}/outbox/{undecided}", console.base));
+    assert!(window.text(&window.find("main")).contains("give_up"));
+
+    window.open_url(&format!("{}/audit", console.base));
+    let audit = window.text(&window.find("main"));
+    for action in ["paused an app", "resumed an app", "revealed an openid", "cancelled a message", "decided"]
+    {
+        assert!(audit.contains(action), "{action}: {audit}");
+    }
+    tab_to(window, "form[action='/logout'] button");
+    window.press(ENTER);
+    window.find("#password");
+    window.open_url(&format!("{}/audit", console.base));
+    window.find("#password");
+}
+
+#[test]
+#[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
+fn wrong_password_and_ended_session_lead_to_the_login() {
+    let console = ConsoleServer::start("/wxsub");
+    let chromium = Chromium::start();
+    let window = chromium.window();
+    log_in(window, &console, "ops", "wrong");
+    assert_eq!(window.text(&window.find("p.bad")), "Name or password is wrong.");
+    log_in(window, &console, "ops", PASSWORD);
+    window.find("nav");
+    assert_eq!(window.url(), format!("{}/", console.base));
+    open(window, &console, "/workers");
+    console.pass(30 * 60);
+    window.click(&window.find("form[action$='/workers/pause'] button"));
+    assert!(window.text(&window.find("p.note")).contains("nothing was done"));
+    open(window, &console, "/workers?x=1");
+    window.find("#name:focus");
+    window.press(&format!("ops{TAB}{PASSWORD}{ENTER}"));
+    window.find("form[action$='/workers/pause']");
+    assert!(!window.has("form[action$='/workers/resume']"), "nothing was paused");
+    assert_eq!(window.url(), format!("{}/workers?x=1", console.base));
+}
+
+#[test]
+#[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
+fn second_operator_is_told_that_the_message_is_decided() {
+    let console = ConsoleServer::start("");
+    console.undecided(1);
+    console.pass(121);
+    let [ops, ann] = ["ops", "ann"].map(|name| {
+        let chromium = Chromium::start();
+        log_in(chromium.window(), &console, name, PASSWORD);
+        chromium.window().find("nav");
+        open(chromium.window(), &console, "/decisions");
+        chromium
+    });
+    ops.window().click(&ops.window().find("button[value=assume_sent]"));
+    ops.window().find("p.note");
+    ann.window().click(&ann.window().find("button[value=send_again]"));
+    let told = ann.window().text(&ann.window().find("[role=alert]"));
+    assert!(told.contains("was not decided"), "{told}");
+}
+
+#[test]
+#[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
+fn form_of_another_site_does_nothing() {
+    let console = ConsoleServer::start("");
+    let chromium = Chromium::start();
+    let window = chromium.window();
+    log_in(window, &console, "ops", PASSWORD);
+    window.find("nav");
+    open(window, &console, "/workers");
+    let token = "return document.querySelector('[name=token]').value";
+    let token = window.run_script(token).as_str().unwrap().to_owned();
+    // Even with the right token.
+    window.open_url("about:blank");
+    let form = format!(
+        "document.body.innerHTML = '<form method=post action=\"{}/workers/pause\"><input name=token value={token}>\
+         <input name=app value={APPID}></form>'; document.forms[0].submit()",
+        console.base
+    );
+    window.run_script(&form);
+    window.find("[role=alert]");
+    open(window, &console, "/workers");
+    assert!(!window.has("form[action='/workers/resume']"), "nothing was paused");
+}
