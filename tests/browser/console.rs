@@ -94,7 +94,8 @@ fn operator_acts_with_the_keyboard_alone() {
     window.find("form[action='/workers/pause']");
     tab_to(window, "input[name=note]");
     window.press(&format!("wrong text{ENTER}"));
-    assert!(window.text(&window.find(".badge.warn")).contains("paused by an operator"));
+    window.find("form[action='/workers/resume']");
+    assert!(window.text(&window.find("main")).contains("paused by an operator"));
     tab_to(window, "form[action='/workers/resume'] button");
     window.press(ENTER);
     window.find("form[action='/workers/pause']");
@@ -138,6 +139,8 @@ fn wrong_password_and_ended_session_lead_to_the_login() {
     let window = chromium.window();
     log_in(window, &console, "ops", "wrong");
     assert_eq!(window.text(&window.find("p.bad")), "Name or password is wrong.");
+    // The browser notes the refusal.
+    window.browser_log();
     log_in(window, &console, "ops", PASSWORD);
     window.find("nav");
     assert_eq!(window.url(), format!("{}/", console.base));
@@ -193,6 +196,8 @@ fn form_of_another_site_does_nothing() {
     );
     window.run_script(&form);
     window.find("[role=alert]");
+    // The browser notes the refusal.
+    window.browser_log();
     open(window, &console, "/workers");
     assert!(!window.has("form[action='/workers/resume']"), "nothing was paused");
 }
