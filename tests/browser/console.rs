@@ -172,8 +172,8 @@ fn second_operator_is_told_that_the_message_is_decided() {
     ops.window().click(&ops.window().find("button[value=assume_sent]"));
     ops.window().find("p.note");
     ann.window().click(&ann.window().find("button[value=send_again]"));
-    let told = ann.window().text(&ann.window().find("[role=alert]"));
-    assert!(told.contains("was not decided"), "{told}");
+    let alert = ann.window().text(&ann.window().find("[role=alert]"));
+    assert!(alert.contains("was not decided"), "{alert}");
 }
 
 #[test]

@@ -63,6 +63,7 @@ fn no_open_tasks_in_code() {
 const IGNORED: &[(&str, &str)] = &[
     ("crates/wxsub-cli/tests/commands/serve.rs", CURL),
     ("tests/browser/consent.rs", BROWSER),
+    ("tests/browser/console.rs", BROWSER),
     ("tests/browser/home.rs", BROWSER),
     ("tests/browser/cross_site.rs", BROWSER),
     ("tests/browser/invalid_urls.rs", BROWSER),

@@ -1,5 +1,13 @@
 //! The programs of docs/webhooks.md, as they are written there.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "tests may panic"
+)]
+
 use std::fs;
 use std::io::Write;
 use std::path::Path;

@@ -99,18 +99,15 @@ impl Named {
                 self.messages.extend([decision.message, decision.child]);
                 self.decided.insert(decision.message);
             }
-            Change::Audited(_, change) => {
-                if let Some(change) = change {
-                    self.add(change);
-                }
-            }
+            Change::Audited(_, Some(change)) => self.add(change),
             Change::Pause { appid, .. } | Change::Resume(appid) => {
                 self.apps.insert(appid.clone());
             }
             Change::SettleDelivery { id, .. } => {
                 self.deliveries.insert(id.clone());
             }
-            Change::SetEndpoints(_)
+            Change::Audited(_, None)
+            | Change::SetEndpoints(_)
             | Change::ClaimDeliveries { .. }
             | Change::Redeliver { .. }
             | Change::MarkGone(_)

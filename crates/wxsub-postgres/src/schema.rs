@@ -50,6 +50,8 @@ const RIGHTS: &[(&str, &[&str])] = &[
     ("wxsub_audit", &["SELECT", "INSERT"]),
     ("wxsub_key", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("wxsub_inbox", &["SELECT", "UPDATE", "DELETE"]),
+    ("wxsub_webhook_endpoint", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("wxsub_webhook_delivery", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
 ];
 
 /// Brings the schema up to date, or fails if it is not. `now` is the time of a clock that replaces that of the database.

@@ -4,7 +4,7 @@ use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::idempotency::StoredKey;
 use wxsub_outbox::ledger::{Write, Written, WrittenApp};
 use wxsub_outbox::message::StoredMessage;
-use wxsub_outbox::webhook::StoredDelivery;
+use wxsub_outbox::webhook::{DeliveryId, StoredDelivery};
 
 use crate::columns::{self, AsUuid, column};
 use crate::error::Failure;
@@ -49,10 +49,7 @@ pub(crate) async fn write(session: &Session, shard: i16, written: &Written) -> R
     let gone_workers: Vec<_> =
         workers.iter().filter(|write| write.after.is_none()).filter_map(|write| write.before).collect();
     let counts = counts(apps);
-    let deliveries = split::<StoredDelivery>(deliveries);
-    let mut put_deliveries: Vec<_> = deliveries.new.iter().chain(&deliveries.changed).copied().collect();
-    put_deliveries.sort_by(|one, next| one.id.cmp(&next.id));
-    let delivered: Vec<_> = deliveries.deleted.iter().map(|delivery| &delivery.id).collect();
+    let (put_deliveries, delivered) = deliveries_in_order(deliveries);
     let mut pipeline = Pipeline::default();
     // Each statement, and how many rows it must write.
     let mut expected = Vec::new();
@@ -89,13 +86,7 @@ pub(crate) async fn write(session: &Session, shard: i16, written: &Written) -> R
     push(sql::PUT_DELIVERIES, columns::deliveries(&put_deliveries), put_deliveries.len());
     push(sql::DELETE_DELIVERIES, columns::delivery_ids(&delivered), delivered.len());
     push(sql::DELETE_WORKERS, vec![column(&gone_workers, |worker| worker.id.uuid())], gone_workers.len());
-    let mut added = vec![Box::new(shard) as columns::Param<'_>];
-    added.extend([
-        column(&counts, |(appid, ..)| *appid),
-        column(&counts, |(_, state, _)| *state),
-        column(&counts, |(.., difference)| *difference),
-    ]);
-    push(sql::ADD_COUNTS, added, counts.len());
+    push(sql::ADD_COUNTS, added_counts(shard, &counts), counts.len());
     for app in apps {
         if let Some(pauses) = &app.pauses {
             push(sql::PUT_PAUSES, columns::pauses(&app.appid, pauses), 1);
@@ -103,6 +94,24 @@ pub(crate) async fn write(session: &Session, shard: i16, written: &Written) -> R
     }
     let rows = session.write(&pipeline).await?;
     expected.into_iter().zip(rows).try_for_each(|((sql, expected), rows)| check_rows(sql, expected, rows))
+}
+
+/// The deliveries to put, in the order in which their rows are locked, and those to delete.
+fn deliveries_in_order(writes: &[Write<StoredDelivery>]) -> (Vec<&StoredDelivery>, Vec<&DeliveryId>) {
+    let deliveries = split::<StoredDelivery>(writes);
+    let mut put: Vec<_> = deliveries.new.into_iter().chain(deliveries.changed).collect();
+    put.sort_by(|one, next| one.id.cmp(&next.id));
+    (put, deliveries.deleted.into_iter().map(|delivery| &delivery.id).collect())
+}
+
+fn added_counts<'a>(shard: i16, counts: &'a [(&str, &'static str, i64)]) -> Vec<columns::Param<'a>> {
+    let shard: columns::Param<'a> = Box::new(shard);
+    vec![
+        shard,
+        column(counts, |(appid, ..)| *appid),
+        column(counts, |(_, state, _)| *state),
+        column(counts, |(.., difference)| *difference),
+    ]
 }
 
 /// All rows are locked: if one is missing, another transaction was in the way.

@@ -209,14 +209,11 @@ impl Config {
         let console = console::read(&mut top, &listening);
         let mut transports = TransportCache::default();
         let has_apps = top.has("apps");
-        let apps: Vec<_> = top
-            .sections("apps")
-            .into_iter()
-            .filter_map(|section| app::read(section, environment, &mut transports, has_ledger))
-            .collect();
-        let webhooks: Vec<_> = top
-            .sections("webhooks")
-            .into_iter()
+        let apps = top.sections("apps").into_iter();
+        let apps: Vec<_> =
+            apps.filter_map(|section| app::read(section, environment, &mut transports, has_ledger)).collect();
+        let webhooks = top.sections("webhooks").into_iter();
+        let webhooks: Vec<_> = webhooks
             .filter_map(|section| webhook::read(section, environment, &mut transports, has_ledger))
             .map(Arc::new)
             .collect();
@@ -234,13 +231,7 @@ impl Config {
             unknown_apps(&top, &apps, list, name, access);
         }
         if !has_apps {
-            top.problem(
-                "apps",
-                LocalizedText::new(
-                    "is missing; add [[apps]] with appid and secret_file",
-                    "未填写；请添加 [[apps]]，写上 appid 和 secret_file",
-                ),
-            );
+            top.problem("apps", NO_APPS);
         }
         top.finish();
         Self {
@@ -262,6 +253,11 @@ impl Config {
         }
     }
 }
+
+const NO_APPS: LocalizedText = LocalizedText::new(
+    "is missing; add [[apps]] with appid and secret_file",
+    "未填写；请添加 [[apps]]，写上 appid 和 secret_file",
+);
 
 fn listen(top: &mut TableReader<'_>) -> (SocketAddr, Option<Tls>, bool) {
     let listen = top.address("listen").unwrap_or(DEFAULT_LISTEN);

@@ -167,7 +167,7 @@ impl Services {
                     match delivery.due_at {
                         Some(_) => warn!(endpoint = name, webhook, attempt, error, "a webhook failed"),
                         None => {
-                            error!(endpoint = name, webhook, attempt, error, "a webhook is a dead letter")
+                            error!(endpoint = name, webhook, attempt, error, "a webhook is a dead letter");
                         }
                     }
                     return;

@@ -407,6 +407,10 @@ fn documented_configuration_is_valid() {
     let text = text.replace("\"/run/secrets/wx.secret\"", &format!("{secret:?}"));
     let consent_key = file("documented-consent", &"k".repeat(32));
     let text = text.replace("\"/run/secrets/consent.key\"", &format!("{consent_key:?}"));
+    let password = file("documented-password", "p");
+    let text = text.replace("\"/run/secrets/shop\"", &format!("{password:?}"));
+    let hook = file("documented-hook", &format!("whsec_{}", "A".repeat(32)));
+    let text = text.replace("\"/run/secrets/hook\"", &format!("{hook:?}"));
     let text: String =
         text.lines().filter(|line| !line.starts_with("ca_file")).map(|line| format!("{line}\n")).collect();
     // Without certificate authorities on this machine, the apps have problems, and nothing else has.
@@ -419,7 +423,9 @@ fn documented_configuration_is_valid() {
     };
     assert_eq!(limits, read(&with_app("")).unwrap().0.limits);
     fs::remove_file(secret).unwrap();
-    fs::remove_file(consent_key).unwrap();
+    for file in [consent_key, password, hook] {
+        fs::remove_file(file).unwrap();
+    }
 }
 
 #[test]

@@ -97,27 +97,29 @@ fn at_sandbox(value: &Value) -> String {
     value.to_string().replace("TEMPLATE_ID", "T").replace("\"scene\":1000", "\"scene\":1")
 }
 
-/// Makes the documented request of each route, in an order in which each succeeds.
+/// The operations, in an order in which each succeeds.
+const ORDER: [&str; 17] = [
+    "issue_consent",
+    "record_grant",
+    "list_grants",
+    "void_grant",
+    "pause_app",
+    "enqueue",
+    "list_messages",
+    "show_message",
+    "cancel_message",
+    "resume_app",
+    "decide_message",
+    "send_message",
+    "list_apps",
+    "read_token",
+    "report_token",
+    "list_webhooks",
+    "redeliver_webhooks",
+];
+
+/// Makes the documented request of each route.
 async fn each_request(setup: &Setup, document: &Value) -> Vec<(Route, TestResponse)> {
-    const ORDER: [&str; 17] = [
-        "issue_consent",
-        "record_grant",
-        "list_grants",
-        "void_grant",
-        "pause_app",
-        "enqueue",
-        "list_messages",
-        "show_message",
-        "cancel_message",
-        "resume_app",
-        "decide_message",
-        "send_message",
-        "list_apps",
-        "read_token",
-        "report_token",
-        "list_webhooks",
-        "redeliver_webhooks",
-    ];
     let operations = operations(document);
     let names: BTreeSet<_> =
         operations.iter().map(|(_, operation)| operation["operationId"].as_str().unwrap()).collect();

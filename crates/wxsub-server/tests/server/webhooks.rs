@@ -349,7 +349,7 @@ async fn an_endpoint_with_another_certificate_gets_nothing() {
     while ledger.webhook_endpoints().await.unwrap().is_empty() {
         tokio::task::yield_now().await;
     }
-    record_invalid(&*ledger).await;
+    record_invalid(&ledger).await;
     let failed = loop {
         if let Some(failed) = ledger.failed_deliveries("liar", 1).await.unwrap().pop() {
             break failed;

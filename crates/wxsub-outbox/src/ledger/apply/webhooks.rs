@@ -43,9 +43,9 @@ impl Changing<'_> {
         Ok(self.tables.webhook_endpoints()?.iter().find(|endpoint| endpoint.name == name).cloned())
     }
 
-    fn put_endpoint(&mut self, changed: StoredEndpoint) -> Result<(), LedgerError> {
+    fn put_endpoint(&mut self, changed: &StoredEndpoint) -> Result<(), LedgerError> {
         let mut endpoints = self.tables.webhook_endpoints()?.to_vec();
-        endpoints.iter_mut().filter(|one| one.name == changed.name).for_each(|one| one.clone_from(&changed));
+        endpoints.iter_mut().filter(|one| one.name == changed.name).for_each(|one| one.clone_from(changed));
         self.tables.set_webhook_endpoints(endpoints)
     }
 
@@ -80,7 +80,7 @@ impl Changing<'_> {
             && let Some(mut endpoint) = self.endpoint(&id.endpoint)?
         {
             endpoint.disabled_at.get_or_insert(self.now);
-            self.put_endpoint(endpoint)?;
+            self.put_endpoint(&endpoint)?;
         }
         if delivery.attempt != attempt {
             return Ok(Some(delivery));
@@ -97,7 +97,7 @@ impl Changing<'_> {
     pub(super) fn redeliver(&mut self, endpoint: &str, limit: usize) -> Result<usize, LedgerError> {
         let Some(known) = self.endpoint(endpoint)? else { return Ok(0) };
         if known.disabled_at.is_some() {
-            self.put_endpoint(StoredEndpoint { disabled_at: None, ..known })?;
+            self.put_endpoint(&StoredEndpoint { disabled_at: None, ..known })?;
         }
         let failed = self.tables.failed_deliveries(endpoint, limit)?;
         let number = failed.len();
