@@ -26,6 +26,7 @@ pub use rows::{Rows, Savepoint, Write, Written, WrittenApp};
 pub use tables::{LEASE, StoredWorker, Tables};
 
 use std::fmt;
+use std::future::pending;
 
 use async_trait::async_trait;
 use wxsub_proto::{AppId, OpenId};
@@ -109,6 +110,15 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// # Cancel safety
     /// Changes nothing.
     async fn claimable_apps(&self) -> Result<Vec<AppId>, LedgerError>;
+
+    /// Waits for the notification that another process queued a message. It is a hint: it can come without a message, and a message
+    /// without it. The default never comes.
+    ///
+    /// # Cancel safety
+    /// No notification is lost.
+    async fn notified(&self) {
+        pending::<()>().await;
+    }
 
     /// Apps that have `maybe_sent` messages without a decision. Other apps cost nothing.
     ///

@@ -115,6 +115,7 @@ impl Outbox {
             let next_poll = clock.now().mono + *poll_interval;
             tokio::select! {
                 () = wake.asked() => {}
+                () = ledger.notified() => {}
                 () = clock.sleep_until(next_poll) => {}
             }
             match ledger.claimable_apps().await {

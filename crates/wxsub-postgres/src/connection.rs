@@ -1,19 +1,22 @@
 //! Connections: where to, how they are encrypted, and how a session is set up.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_postgres::Config;
+use tokio::sync::Notify;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio_postgres::{AsyncMessage, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_tls::{Roots, client_config};
 
 use crate::error::ConnectError;
 use crate::session::Session;
+use crate::sql;
 
 /// How a ledger is connected to.
 #[derive(Clone)]
@@ -120,6 +123,8 @@ pub(crate) struct Connector {
     clock: Arc<dyn Clock>,
     /// The hosts, for error messages.
     pub(crate) host: String,
+    /// A connection got a notification.
+    pub(crate) notified: Arc<Notify>,
 }
 
 impl Connector {
@@ -147,7 +152,15 @@ impl Connector {
             password_file: options.password_file.clone(),
             clock: options.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::new())),
             host,
+            notified: Arc::default(),
         })
+    }
+
+    /// Opens a connection that reads, and gets notifications. Where a pooler refuses that, workers learn of messages by asking.
+    pub(crate) async fn connect_reader(&self) -> Result<Session, ConnectError> {
+        let session = self.connect().await?;
+        let _ = session.batch(sql::LISTEN).await;
+        Ok(session)
     }
 
     /// Opens a connection to a server that can be written to.
@@ -159,10 +172,15 @@ impl Connector {
             config.password(password.trim_end_matches(['\r', '\n']));
         }
         let failed = |error| ConnectError::database(&self.host, &error);
-        let (client, connection) = config.connect(self.tls.clone()).await.map_err(failed)?;
+        let (client, mut connection) = config.connect(self.tls.clone()).await.map_err(failed)?;
+        let notified = Arc::clone(&self.notified);
         let driver = tokio::spawn(async move {
             // A caller that waits for a reply gets the error, too.
-            let _ = connection.await;
+            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+                if let AsyncMessage::Notification(_) = message {
+                    notified.notify_one();
+                }
+            }
         });
         let session = Session::new(client, driver.abort_handle(), Arc::clone(&self.clock));
         session.batch(SETTINGS).await.map_err(failed)?;

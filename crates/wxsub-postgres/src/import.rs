@@ -63,7 +63,7 @@ impl PostgresImport {
         let apps = column(&rows.apps, |app| app.appid.as_str());
         let insert_apps = self.session.query(sql::INSERT_APPS, &[apps]).await;
         insert_apps.map_err(|error| Failure::from(error).into_error())?;
-        write::write(&self.session, 0, rows).await.map_err(Failure::into_error)
+        write::write(&self.session, 0, None, rows).await.map_err(Failure::into_error)
     }
 
     /// Compares the number of rows in each table with that of the rows that were given, and looks for rows that contradict

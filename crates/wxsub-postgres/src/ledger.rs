@@ -47,7 +47,7 @@ impl PostgresLedger {
     /// The schema may have been brought up to date.
     pub async fn connect(options: PostgresOptions) -> Result<Self, ConnectError> {
         let connector = Connector::new(&options)?;
-        let (session, reader) = (connector.connect().await?, connector.connect().await?);
+        let (session, reader) = (connector.connect().await?, connector.connect_reader().await?);
         connector.check_pooler(&session, &reader).await?;
         let now = options.clock.as_ref().map(|clock| clock.now().wall);
         schema::prepare(&session, &connector.host, options.migrate, now).await?;
@@ -118,7 +118,7 @@ impl PostgresLedger {
         match &*reader {
             Some(session) if !session.is_closed() => Ok(Arc::clone(session)),
             _ => {
-                let session = self.connector.connect().await;
+                let session = self.connector.connect_reader().await;
                 let session = session.map_err(|error| LedgerError::Unavailable(error.to_string()))?;
                 Ok(Arc::clone(reader.insert(Arc::new(session))))
             }
@@ -246,6 +246,10 @@ impl Ledger for PostgresLedger {
         let now = self.clock.as_ref().map(|clock| millis(clock.now().wall));
         let due = self.read(sql::DUE_APPS, &[Box::new(now)], columns::read_due_app).await?;
         Ok(due.into_iter().flatten().collect())
+    }
+
+    async fn notified(&self) {
+        self.connector.notified.notified().await;
     }
 
     async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError> {

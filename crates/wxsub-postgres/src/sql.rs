@@ -139,6 +139,12 @@ statements! {
     NOW_AND_ENDPOINTS = ["SELECT ", endpoint!(), ", ", now!(), "
         FROM (VALUES (1)) AS one LEFT JOIN wxsub_webhook_endpoint ON true ORDER BY name"];
 
+    LISTEN = ["LISTEN wxsub_queued"];
+    /// Notifies the workers of other processes if one of these apps had no due message. Gives one row.
+    NOTIFY = ["SELECT count(pg_notify('wxsub_queued', '')) FROM (
+        SELECT 1 FROM unnest($1::text[]) AS app (appid) CROSS JOIN (SELECT $2::bigint AS now) AS clock
+        WHERE NOT (", has_due!("high"), " OR ", has_due!("normal"), " OR ", has_due!("low"), ") LIMIT 1) AS idle"];
+
     WORKERS = ["SELECT id, beat_ms, gone_ms FROM wxsub_worker WHERE id = ANY ($1) ORDER BY id"];
     LOCK_WORKERS = ["SELECT id, beat_ms, gone_ms FROM wxsub_worker WHERE id = ANY ($1) ORDER BY id FOR UPDATE"];
     LIVE_WORKERS = ["SELECT id, beat_ms, gone_ms FROM wxsub_worker WHERE gone_ms IS NULL"];
@@ -364,7 +370,7 @@ mod tests {
 
     /// The statements that have a plan, and do not read a whole table on purpose.
     fn planned() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
-        ALL.iter().filter(|(name, _)| !["ALL_WORKERS", "BEGIN", "LAST_EVENT"].contains(name))
+        ALL.iter().filter(|(name, _)| !["ALL_WORKERS", "BEGIN", "LISTEN", "LAST_EVENT"].contains(name))
     }
 
     /// What PostgreSQL would do with any values, one step a line.

@@ -114,7 +114,7 @@ impl<'a> Part<'a> {
 
     /// Writes what the changes did to the rows.
     pub(crate) async fn write(mut self, shard: i16) -> Result<(), Failure> {
-        write::write(self.session, shard, &self.rows.take_written()).await
+        write::write(self.session, shard, Some(self.now), &self.rows.take_written()).await
     }
 
     fn apply_to_rows(&mut self, changes: &[Change]) -> Results {

@@ -1,12 +1,16 @@
 //! Writes what changed.
 
+use std::collections::BTreeSet;
+
+use wxsub_core::clock::UnixMillis;
 use wxsub_outbox::grant::StoredGrant;
+use wxsub_outbox::id::GrantId;
 use wxsub_outbox::idempotency::StoredKey;
 use wxsub_outbox::ledger::{Write, Written, WrittenApp};
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::webhook::{DeliveryId, StoredDelivery};
 
-use crate::columns::{self, AsUuid, column};
+use crate::columns::{self, AsUuid, Param, column, millis};
 use crate::error::Failure;
 use crate::session::{Pipeline, Session};
 use crate::sql;
@@ -31,10 +35,21 @@ fn split<T: PartialEq>(writes: &[Write<T>]) -> Split<'_, T> {
     split
 }
 
+<<<<<<< HEAD
 /// Writes everything in one round trip.
 pub(crate) async fn write(session: &Session, shard: i16, written: &Written) -> Result<(), Failure> {
     let Written { workers, apps, grants, nonces, messages, events, audit, keys, endpoints, deliveries } =
         written;
+=======
+/// Writes everything in one round trip. With a time, notifies workers of new messages that are due then.
+pub(crate) async fn write(
+    session: &Session,
+    shard: i16,
+    now: Option<UnixMillis>,
+    written: &Written,
+) -> Result<(), Failure> {
+    let Written { workers, apps, grants, nonces, messages, events, audit, keys } = written;
+>>>>>>> 399e383 (postgres: notify workers of other processes of a message)
     let (mut grants, mut messages, mut keys) =
         (split::<StoredGrant>(grants), split::<StoredMessage>(messages), split::<StoredKey>(keys));
     // An insert waits for that of the same key in another transaction. In one order, they wait in no circle. The grants of a
@@ -49,7 +64,11 @@ pub(crate) async fn write(session: &Session, shard: i16, written: &Written) -> R
     let gone_workers: Vec<_> =
         workers.iter().filter(|write| write.after.is_none()).filter_map(|write| write.before).collect();
     let counts = counts(apps);
+<<<<<<< HEAD
     let (put_deliveries, delivered) = deliveries_in_order(deliveries);
+=======
+    let due_apps = due_apps(&messages.new, now);
+>>>>>>> 399e383 (postgres: notify workers of other processes of a message)
     let mut pipeline = Pipeline::default();
     // Each statement, and how many rows it must write.
     let mut expected = Vec::new();
@@ -59,6 +78,11 @@ pub(crate) async fn write(session: &Session, shard: i16, written: &Written) -> R
             expected.push((sql, rows));
         }
     };
+    push(
+        sql::NOTIFY,
+        vec![column(&due_apps, |appid| *appid), Box::new(now.map(millis))],
+        due_apps.len().min(1),
+    );
     push(sql::PUT_WORKERS, columns::workers(&put_workers), put_workers.len());
     push(sql::DELETE_KEYS, columns::scopes(&deleted_keys), deleted_keys.len());
     push(
@@ -75,11 +99,7 @@ pub(crate) async fn write(session: &Session, shard: i16, written: &Written) -> R
     push(sql::INSERT_AUDIT, columns::audit(audit), audit.len());
     push(sql::UPDATE_KEYS, columns::keys(&keys.changed), keys.changed.len());
     push(sql::INSERT_KEYS, columns::keys(&keys.new), keys.new.len());
-    let used = vec![
-        column(&nonces, |(nonce, _)| uuid::Uuid::from_bytes(*nonce)),
-        column(&nonces, |(_, grant)| grant.uuid()),
-    ];
-    push(sql::INSERT_NONCES, used, nonces.len());
+    push(sql::INSERT_NONCES, used_nonces(&nonces), nonces.len());
     if let Some(endpoints) = endpoints {
         push(sql::SET_ENDPOINTS, columns::endpoints(endpoints), 1);
     }
@@ -104,14 +124,26 @@ fn deliveries_in_order(writes: &[Write<StoredDelivery>]) -> (Vec<&StoredDelivery
     (put, deliveries.deleted.into_iter().map(|delivery| &delivery.id).collect())
 }
 
-fn added_counts<'a>(shard: i16, counts: &'a [(&str, &'static str, i64)]) -> Vec<columns::Param<'a>> {
-    let shard: columns::Param<'a> = Box::new(shard);
+fn used_nonces(nonces: &[([u8; 16], GrantId)]) -> Vec<Param<'_>> {
     vec![
-        shard,
+        column(nonces, |(nonce, _)| uuid::Uuid::from_bytes(*nonce)),
+        column(nonces, |(_, grant)| grant.uuid()),
+    ]
+}
+
+fn added_counts<'a>(shard: i16, counts: &'a [(&'a str, &'static str, i64)]) -> Vec<Param<'a>> {
+    vec![
+        Box::new(shard),
         column(counts, |(appid, ..)| *appid),
         column(counts, |(_, state, _)| *state),
         column(counts, |(.., difference)| *difference),
     ]
+}
+
+/// The apps of new messages that are due.
+fn due_apps<'a>(new: &[&'a StoredMessage], now: Option<UnixMillis>) -> Vec<&'a str> {
+    let due = new.iter().filter(|message| now.is_some_and(|now| message.is_due(now)));
+    due.map(|message| message.appid.as_str()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// All rows are locked: if one is missing, another transaction was in the way.

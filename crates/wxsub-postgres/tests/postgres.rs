@@ -13,6 +13,7 @@ mod postgres {
     mod languages;
     mod lost_replies;
     mod machines;
+    mod notifications;
     mod own_inbox;
     mod proxy;
     mod refusals;

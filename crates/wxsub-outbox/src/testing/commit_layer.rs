@@ -60,6 +60,10 @@ impl<L: CommitLayer> Ledger for L {
         self.ledger().claimable_apps().await
     }
 
+    async fn notified(&self) {
+        self.ledger().notified().await;
+    }
+
     async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError> {
         self.ledger().undecided_apps().await
     }

@@ -45,6 +45,8 @@ struct Plan {
     was_commit: AtomicBool,
     /// The next commit of a claim is the cut.
     at_claim: AtomicBool,
+    /// LISTEN becomes a statement that the database refuses.
+    refuses_listen: AtomicBool,
 }
 
 impl Proxy {
@@ -93,6 +95,11 @@ impl Proxy {
     /// Whether the reply to a claim was lost since then.
     pub(super) fn has_lost_reply(&self) -> bool {
         !self.plan.at_claim.load(Ordering::SeqCst)
+    }
+
+    /// Refuses LISTEN, as some poolers do.
+    pub(super) fn refuse_listen(&self) {
+        self.plan.refuses_listen.store(true, Ordering::SeqCst);
     }
 
     /// Cuts at the message after so many.
@@ -146,6 +153,9 @@ async fn forward(client: TcpStream, server: TcpStream, plan: Arc<Plan>) {
             break;
         }
         started = true;
+        if body.starts_with(b"LISTEN") && plan.refuses_listen.load(Ordering::SeqCst) {
+            body[..6].copy_from_slice(b"REFUSE");
+        }
         let answered = kind.first().is_some_and(|kind| ANSWERED.contains(kind));
         let is_commit = body.starts_with(b"COMMIT");
         claims |= kind == b"B" && body.windows(CLAIMED.len()).any(|part| part == CLAIMED);

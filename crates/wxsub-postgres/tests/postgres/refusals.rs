@@ -206,7 +206,11 @@ async fn a_pooler_works_in_session_mode_and_is_refused_in_transaction_mode() {
         let connected =
             PostgresLedger::connect(PostgresOptions::new(&pooler.url).password_file(&password)).await;
         match mode {
-            "session" => drop(connected.unwrap()),
+            "session" => {
+                let other = Process::start(&postgres).await;
+                other.enqueue(other.message("o")).await.unwrap();
+                connected.unwrap().notified().await;
+            }
             "transaction" => {
                 let error = connected.expect_err("not refused");
                 assert!(matches!(error, ConnectError::TransactionPooler { .. }), "{error}");

@@ -1,5 +1,6 @@
 //! Opens the ledger of the configuration.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -128,6 +129,14 @@ impl Ledger for LateLedger {
 
     async fn claimable_apps(&self) -> Result<Vec<AppId>, LedgerError> {
         self.ledger().await?.claimable_apps().await
+    }
+
+    async fn notified(&self) {
+        match self.opened.get() {
+            Some(ledger) => ledger.notified().await,
+            // The worker asks in intervals, and that opens it.
+            None => pending::<()>().await,
+        }
     }
 
     async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError> {
