@@ -13,7 +13,7 @@ use crate::language::{localized, shown};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Counts the stop signals.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Interrupt(watch::Receiver<Received>);
 
 /// The signals so far.
@@ -60,6 +60,13 @@ impl Interrupt {
             }
         });
         Ok(Self(receiver))
+    }
+
+    /// Counts the calls of a function in place of signals.
+    #[cfg(test)]
+    pub(crate) fn by_hand() -> (impl Fn(), Self) {
+        let (sender, receiver) = watch::channel(Received::default());
+        (move || sender.send_modify(|received| received.count += 1), Self(receiver))
     }
 
     /// Whether there was a signal, which asks to stop.

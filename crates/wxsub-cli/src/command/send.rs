@@ -188,7 +188,7 @@ impl Send {
         let client = self.client(app)?;
         let interrupt = Interrupt::listen_with_hangup(Some(FINISHING))?;
         // The rate is the worker's.
-        let gate = Arc::new(BatchGate::new(self.rules(Duration::ZERO)));
+        let gate = Arc::new(BatchGate::new(self.rules(Duration::ZERO), interrupt.clone()));
         let mut app = App::new(appid.clone(), client)
             .concurrency(NonZeroUsize::new(self.concurrency.into()).unwrap_or(NonZeroUsize::MIN))
             .gate(gate.clone());

@@ -13,11 +13,13 @@ use wxsub_outbox::state::MessageState;
 
 use super::durable_lines::report;
 use super::flow::{Flow, FlowRules, Next, StopReason};
+use crate::interrupt::Interrupt;
 
 /// Lets attempts begin by the rules of [`Flow`].
 #[derive(Debug)]
 pub(super) struct BatchGate {
     state: Mutex<GateState>,
+    interrupt: Interrupt,
     /// A note was added, or the batch has stopped.
     pub(super) changed: Notify,
 }
@@ -35,10 +37,10 @@ struct GateState {
 }
 
 impl BatchGate {
-    pub(super) fn new(rules: FlowRules) -> Self {
+    pub(super) fn new(rules: FlowRules, interrupt: Interrupt) -> Self {
         let (flow, lines, notes) = (Flow::new(rules), HashMap::new(), Vec::new());
         let state = GateState { flow, in_flight: 0, attempts: 0, lines, notes };
-        Self { state: Mutex::new(state), changed: Notify::new() }
+        Self { state: Mutex::new(state), interrupt, changed: Notify::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, GateState> {
@@ -70,6 +72,11 @@ impl BatchGate {
 impl Gate for BatchGate {
     fn take(&self, most: usize, now: MonotonicInstant) -> usize {
         let mut state = self.state();
+        // The worker runs in a task of its own: it may come here before the batch hears of the signal.
+        if self.interrupt.is_requested() {
+            state.flow.stop(StopReason::Interrupted);
+            self.changed.notify_one();
+        }
         if state.flow.next(now, state.in_flight) != Next::Now {
             return 0;
         }
@@ -129,5 +136,26 @@ impl fmt::Display for LineName {
             Self(Some(line), _) => write!(f, "line {line}"),
             Self(None, id) => write!(f, "message {id}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::command::send::flow::OnError;
+
+    #[test]
+    fn a_signal_during_an_attempt_lets_no_other_one_begin() {
+        let (signal, interrupt) = Interrupt::by_hand();
+        let rules = FlowRules { on_error: OnError::Stop, limit: None, interval: Duration::ZERO };
+        let (gate, now) = (BatchGate::new(rules, interrupt), MonotonicInstant::default());
+        assert_eq!(gate.take(2, now), 2);
+        gate.end_attempt(None, now);
+        assert_eq!(gate.take(1, now), 1);
+        signal();
+        gate.end_attempt(None, now);
+        assert_eq!((gate.take(2, now), gate.stopped()), (0, Some(StopReason::Interrupted)));
     }
 }
