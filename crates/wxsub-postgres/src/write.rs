@@ -35,12 +35,6 @@ fn split<T: PartialEq>(writes: &[Write<T>]) -> Split<'_, T> {
     split
 }
 
-<<<<<<< HEAD
-/// Writes everything in one round trip.
-pub(crate) async fn write(session: &Session, shard: i16, written: &Written) -> Result<(), Failure> {
-    let Written { workers, apps, grants, nonces, messages, events, audit, keys, endpoints, deliveries } =
-        written;
-=======
 /// Writes everything in one round trip. With a time, notifies workers of new messages that are due then.
 pub(crate) async fn write(
     session: &Session,
@@ -48,8 +42,8 @@ pub(crate) async fn write(
     now: Option<UnixMillis>,
     written: &Written,
 ) -> Result<(), Failure> {
-    let Written { workers, apps, grants, nonces, messages, events, audit, keys } = written;
->>>>>>> 399e383 (postgres: notify workers of other processes of a message)
+    let Written { workers, apps, grants, nonces, messages, events, audit, keys, endpoints, deliveries } =
+        written;
     let (mut grants, mut messages, mut keys) =
         (split::<StoredGrant>(grants), split::<StoredMessage>(messages), split::<StoredKey>(keys));
     // An insert waits for that of the same key in another transaction. In one order, they wait in no circle. The grants of a
@@ -64,11 +58,8 @@ pub(crate) async fn write(
     let gone_workers: Vec<_> =
         workers.iter().filter(|write| write.after.is_none()).filter_map(|write| write.before).collect();
     let counts = counts(apps);
-<<<<<<< HEAD
     let (put_deliveries, delivered) = deliveries_in_order(deliveries);
-=======
     let due_apps = due_apps(&messages.new, now);
->>>>>>> 399e383 (postgres: notify workers of other processes of a message)
     let mut pipeline = Pipeline::default();
     // Each statement, and how many rows it must write.
     let mut expected = Vec::new();
@@ -107,10 +98,8 @@ pub(crate) async fn write(
     push(sql::DELETE_DELIVERIES, columns::delivery_ids(&delivered), delivered.len());
     push(sql::DELETE_WORKERS, vec![column(&gone_workers, |worker| worker.id.uuid())], gone_workers.len());
     push(sql::ADD_COUNTS, added_counts(shard, &counts), counts.len());
-    for app in apps {
-        if let Some(pauses) = &app.pauses {
-            push(sql::PUT_PAUSES, columns::pauses(&app.appid, pauses), 1);
-        }
+    for (app, pauses) in apps.iter().filter_map(|app| Some((app, app.pauses.as_ref()?))) {
+        push(sql::PUT_PAUSES, columns::pauses(&app.appid, pauses), 1);
     }
     let rows = session.write(&pipeline).await?;
     expected.into_iter().zip(rows).try_for_each(|((sql, expected), rows)| check_rows(sql, expected, rows))
