@@ -218,9 +218,9 @@ async fn a_message_whose_claim_was_terminated_is_posted_once() {
     let (weixin, other) = (Weixin::new(), Process::start(&postgres).await);
     let one = Machine::start(&postgres.url(), &weixin).await;
     database.pass_until(&one, async || database.live_workers().await == 2).await;
-    let id = other.enqueue(other.message("o")).await.unwrap().message().id;
-    // Claims wait for their worker's row.
+    // Claims wait for their worker's row. A notification lets the worker claim at once.
     blocking.batch_execute("BEGIN; SELECT FROM wxsub_worker FOR UPDATE").await.unwrap();
+    let id = other.enqueue(other.message("o")).await.unwrap().message().id;
     for _ in 0..5 {
         let terminate = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
             WHERE application_name = 'wxsub' AND wait_event_type = 'Lock'";
