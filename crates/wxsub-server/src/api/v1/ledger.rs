@@ -74,6 +74,22 @@ pub(super) fn no_ledger() -> ProblemResponse {
     ProblemResponse::new(ProblemKind::NoLedger, NO_LEDGER)
 }
 
+/// Takes a place in flight and does this work on the ledger, until the deadline of the request. Audits its outcome.
+pub(super) async fn work_on_ledger<T>(
+    context: &RequestContext,
+    work: impl Future<Output = Result<T, OutboxError>>,
+) -> Result<T, ProblemResponse> {
+    let _permit = context.try_acquire_permit()?;
+    let done = in_time(context, work).await;
+    context.audit(|entry| {
+        entry.outcome = match &done {
+            Ok(_) => "ok",
+            Err(problem) => problem.problem.kind.as_str(),
+        };
+    });
+    done
+}
+
 impl OutboxClient {
     /// The time for the views.
     pub(super) fn now(&self) -> UnixMillis {
@@ -85,15 +101,7 @@ impl OutboxClient {
         &self,
         work: impl Future<Output = Result<T, OutboxError>>,
     ) -> Result<T, ProblemResponse> {
-        let _permit = self.permit()?;
-        let done = in_time(&self.context, work).await;
-        self.context.audit(|entry| {
-            entry.outcome = match &done {
-                Ok(_) => "ok",
-                Err(problem) => problem.problem.kind.as_str(),
-            };
-        });
-        done
+        work_on_ledger(&self.context, work).await
     }
 
     pub(super) fn permit(&self) -> Result<RequestPermit, ProblemResponse> {

@@ -11,7 +11,7 @@ use wxsub_outbox::{Outbox, OutboxError};
 
 use super::ProblemResponse;
 use super::apps::Operator;
-use super::ledger::{in_time, no_ledger};
+use super::ledger::{no_ledger, work_on_ledger};
 use crate::api::request::{Json, RequestContext};
 use crate::apps::ServerState;
 
@@ -66,15 +66,7 @@ impl WebhookOperator {
         &self,
         work: impl Future<Output = Result<T, OutboxError>>,
     ) -> Result<T, ProblemResponse> {
-        let _permit = self.context.try_acquire_permit()?;
-        let done = in_time(&self.context, work).await;
-        self.context.audit(|entry| {
-            entry.outcome = match &done {
-                Ok(_) => "ok",
-                Err(problem) => problem.problem.kind.as_str(),
-            };
-        });
-        done
+        work_on_ledger(&self.context, work).await
     }
 }
 
