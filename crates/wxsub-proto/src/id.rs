@@ -1,14 +1,22 @@
 //! The identifiers that Weixin issues.
 
-use crate::validation::{identifier, validated_string};
+use std::sync::Arc;
 
-validated_string!(
+use crate::validation::{identifier, validated_string, validated_text};
+
+validated_text!(
     /// The AppID of a mobile app or Official Account: 1 to 128 of `[A-Za-z0-9_-]`. Not a secret.
     ///
     /// <https://developers.weixin.qq.com/doc/oplatform/en/Mobile_App/One-time_subscription_info.html>
-    AppId,
+    AppId(Arc<str>),
     |text| identifier("appid", text)
 );
+
+impl From<AppId> for String {
+    fn from(appid: AppId) -> Self {
+        appid.as_str().to_owned()
+    }
+}
 
 validated_string!(
     /// A user's id for one app: 1 to 128 of `[A-Za-z0-9_-]`. A callback has it only if the user confirmed. It is personal

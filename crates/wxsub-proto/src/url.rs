@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::validation::{check_length, check_no_control_chars, validated_string};
 use crate::{LocalizedText, ValidationError, ValidationErrorKind};
@@ -46,7 +47,7 @@ fn check_http_url(text: &str) -> Result<(), ValidationError> {
 /// <https://developers.weixin.qq.com/doc/service/Basic_Information/Interface_field_description.html> lists the hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct BaseUrl {
-    text: String,
+    text: Arc<str>,
     port: u16,
 }
 
@@ -103,7 +104,7 @@ impl BaseUrl {
                 "在主机名的冒号后是 1 到 65535 的端口，或没有冒号和端口",
             ))
         })?;
-        Ok(Self { text: text.trim_end_matches('/').to_owned(), port })
+        Ok(Self { text: text.trim_end_matches('/').into(), port })
     }
 
     /// Whether the host is this machine.
@@ -198,7 +199,7 @@ impl fmt::Display for BaseUrls {
 /// Weixin's nearest entry point.
 impl Default for BaseUrl {
     fn default() -> Self {
-        Self { text: Self::API.to_owned(), port: 443 }
+        Self { text: Self::API.into(), port: 443 }
     }
 }
 

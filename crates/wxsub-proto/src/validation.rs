@@ -276,10 +276,24 @@ pub(crate) use impl_try_from;
 /// Makes a text newtype with one check that every constructor uses (`new`, `FromStr`, `TryFrom`, serde).
 macro_rules! validated_string {
     ($(#[$doc:meta])* $name:ident, $check:expr) => {
+        $crate::validation::validated_text!($(#[$doc])* $name(String), $check);
+
+        impl From<$name> for String {
+            fn from(value: $name) -> Self {
+                value.0
+            }
+        }
+    };
+}
+pub(crate) use validated_string;
+
+/// A validated text in this type: `String`, or `Arc<str>` if it is copied often.
+macro_rules! validated_text {
+    ($(#[$doc:meta])* $name:ident($text:ty), $check:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
         #[serde(try_from = "String")]
-        pub struct $name(String);
+        pub struct $name($text);
 
         impl $name {
             /// Makes the value if the text keeps the rules.
@@ -289,7 +303,7 @@ macro_rules! validated_string {
             pub fn new(text: impl Into<String>) -> Result<Self, $crate::ValidationError> {
                 let text = text.into();
                 let check: fn(&str) -> Result<(), $crate::ValidationError> = $check;
-                check(&text).map(|()| Self(text))
+                check(&text).map(|()| Self(text.into()))
             }
 
             /// The text, unchanged.
@@ -308,12 +322,6 @@ macro_rules! validated_string {
 
         $crate::validation::impl_try_from!($name: String, &str, &String => $name::new);
 
-        impl From<$name> for String {
-            fn from(value: $name) -> Self {
-                value.0
-            }
-        }
-
         impl AsRef<str> for $name {
             fn as_ref(&self) -> &str {
                 &self.0
@@ -327,7 +335,7 @@ macro_rules! validated_string {
         }
     };
 }
-pub(crate) use validated_string;
+pub(crate) use validated_text;
 
 /// Requires 1 to `max` characters (Unicode scalar values).
 pub(crate) fn check_length(field: &'static str, text: &str, max: usize) -> Result<(), ValidationError> {
