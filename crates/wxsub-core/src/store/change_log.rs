@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::sync::{Mutex as AsyncMutex, Notify};
 use wxsub_proto::AppId;
 
 use super::error::{StoreError, StoreErrorKind};
@@ -81,7 +81,7 @@ pub struct ChangeWatcher {
 
 #[derive(Default)]
 struct WatchedApps {
-    changes: BTreeMap<AppId, watch::Sender<StoreChange>>,
+    changes: BTreeMap<AppId, AppChange>,
     /// The last mark that was used.
     last_mark: u64,
     /// The app that looked last without a change. The next one in the order of their names follows.
@@ -92,6 +92,14 @@ struct WatchedApps {
     turn_began: MonotonicInstant,
     /// Whether the log was read before.
     has_read: bool,
+}
+
+/// The last change of an app. A watch channel would take 300 bytes more, and a server has thousands of apps.
+#[derive(Default)]
+struct AppChange {
+    last: StoreChange,
+    /// Wakes the cache of the app. The cache has a copy while it waits.
+    changed: Arc<Notify>,
 }
 
 /// What is known of the log.
@@ -119,16 +127,21 @@ impl ChangeWatcher {
     /// # Cancel safety
     /// Changes nothing. An unseen change is returned to the next caller.
     pub async fn wait_for_change(&self, log: &dyn ChangeLog, app: &AppId, seen: u64) -> StoreChange {
-        let mut change = self.apps().subscribe(app);
+        let notify = self.apps().subscribe(app);
         let changed = async {
-            let changed = change.wait_for(|change| change.mark != seen).await;
-            // The sender stays as long as there is a receiver.
-            changed.map(|change| change.clone()).unwrap_or_default()
+            loop {
+                // It completes if the app changes from now on, also before it is polled.
+                let notified = notify.notified();
+                if let Some(change) = self.apps().change_since(app, seen) {
+                    return change;
+                }
+                notified.await;
+            }
         };
         tokio::select! {
             biased;
             change = changed => change,
-            never = self.read_repeatedly(log) => match never {},
+            never = self.read_for_all(log) => match never {},
         }
     }
 
@@ -137,9 +150,14 @@ impl ChangeWatcher {
         self.apps().tell(app, None);
     }
 
-    /// Reads the log until it is dropped.
-    async fn read_repeatedly(&self, log: &dyn ChangeLog) -> Infallible {
+    /// Reads the log until it is dropped, when no other waiter does.
+    async fn read_for_all(&self, log: &dyn ChangeLog) -> Infallible {
         let mut reader = self.reader.lock().await;
+        // In a box: the waiter of each other app has room for this future too, and never needs it.
+        Box::pin(self.read_repeatedly(log, &mut reader)).await
+    }
+
+    async fn read_repeatedly(&self, log: &dyn ChangeLog, reader: &mut LogReader) -> Infallible {
         loop {
             let now = self.clock.now().mono;
             let next_read = *reader.next_read.get_or_insert(now + READ_INTERVAL);
@@ -152,8 +170,8 @@ impl ChangeWatcher {
                 .unwrap_or_else(|| Err(StoreError::new(StoreErrorKind::Unreachable, "no response in time")));
             let now = self.clock.now().mono;
             let at_once = match read {
-                Ok(found) => self.on_read(&mut reader, found, now),
-                Err(error) => self.on_failure(&mut reader, &error, now),
+                Ok(found) => self.on_read(reader, found, now),
+                Err(error) => self.on_failure(reader, &error, now),
             };
             reader.next_read = Some(if at_once { now } else { now + READ_INTERVAL });
         }
@@ -199,24 +217,30 @@ impl ChangeWatcher {
 
 impl WatchedApps {
     /// An app that is new after the first read looks at once.
-    fn subscribe(&mut self, app: &AppId) -> watch::Receiver<StoreChange> {
+    fn subscribe(&mut self, app: &AppId) -> Arc<Notify> {
         if let Some(known) = self.changes.get(app) {
-            return known.subscribe();
+            return Arc::clone(&known.changed);
         }
+        let mut new = AppChange::default();
         if self.has_read {
             self.last_mark += 1;
+            new.last.mark = self.last_mark;
         }
-        let mark = if self.has_read { self.last_mark } else { 0 };
-        let change = watch::Sender::new(StoreChange { mark, failure: None });
-        let receiver = change.subscribe();
-        self.changes.insert(app.clone(), change);
-        receiver
+        let changed = Arc::clone(&new.changed);
+        self.changes.insert(app.clone(), new);
+        changed
+    }
+
+    fn change_since(&self, app: &AppId, seen: u64) -> Option<StoreChange> {
+        let change = self.changes.get(app)?;
+        (change.last.mark != seen).then(|| change.last.clone())
     }
 
     fn tell(&mut self, app: &AppId, failure: Option<&StoreError>) {
-        if let Some(change) = self.changes.get(app) {
+        if let Some(change) = self.changes.get_mut(app) {
             self.last_mark += 1;
-            change.send_replace(StoreChange { mark: self.last_mark, failure: failure.cloned() });
+            change.last = StoreChange { mark: self.last_mark, failure: failure.cloned() };
+            change.changed.notify_waiters();
         }
     }
 
@@ -237,7 +261,7 @@ impl WatchedApps {
                     }
                 }
             };
-            if self.changes.get(&next).is_some_and(|change| change.receiver_count() == 0) {
+            if self.changes.get(&next).is_some_and(|change| Arc::strong_count(&change.changed) == 1) {
                 self.changes.remove(&next);
             } else {
                 self.tell(&next, None);
