@@ -41,7 +41,7 @@ pub(crate) use self::send::{OutboxFailure, SendJob, SendOutcome, current};
 pub use self::send::{failed_send, stored_send};
 pub(crate) use self::server_state::{ConfigSnapshot, MAX_KEYLESS_BODIES, MAX_KEYLESS_REQUESTS, ServerState};
 use crate::config::AppConfig;
-use crate::state::metrics::Metrics;
+use crate::state::metrics::{Metrics, TokenGauges};
 
 /// Maximum number of attempts at once to get a token. More would hold up token reads when all apps are due together.
 pub(crate) const MAX_ATTEMPTS: usize = 32;
@@ -206,7 +206,7 @@ impl ManagedApp {
         served.inspect(|served| self.history.record_served(client, served, self.clock.now()))
     }
 
-    /// The current status: for the list of apps, the metrics and the readiness.
+    /// The current status: for the list of apps and the readiness.
     pub(crate) fn status(&self, now: ClockReading) -> AppStatus {
         let status = self.token_cache.status();
         let error = status.failure.as_ref().map(|error| AppError {
@@ -242,6 +242,20 @@ impl ManagedApp {
                 since: rfc3339::format(problem.since),
             }),
             error,
+        }
+    }
+
+    /// What the metrics have of the current status.
+    pub(crate) fn gauges(&self, now: ClockReading) -> TokenGauges {
+        let status = self.token_cache.status();
+        let token = status.usable(now);
+        TokenGauges {
+            appid: self.appid().clone(),
+            expires_in: token.map_or(0, |_| ttl(&status, now).as_secs()),
+            generation: token.map_or(0, |token| token.generation().get()),
+            in_doubt: status.is_in_doubt(now),
+            in_doubt_from: token.and(status.in_doubt_from).map(|from| from.wall).unwrap_or_default(),
+            store_problem: status.store_problem.as_ref().map(|problem| problem.error.kind()),
         }
     }
 

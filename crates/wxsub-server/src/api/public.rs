@@ -70,11 +70,12 @@ fn encode_metrics(state: &ServerState) -> Option<Bytes> {
     if let Some(tls) = &snapshot.tls {
         state.metrics().record_certificate(tls.valid_until);
     }
-    let senders = |appid: &AppId| {
+    let now = state.clock().now();
+    let gauges = snapshot.apps.values().map(|app| app.gauges(now)).collect();
+    let senders = move |appid: &AppId| {
         let senders = snapshot.clients.iter().filter(|client| client.config.can_send(appid));
-        senders.map(|client| client.config.name.as_str()).collect()
+        senders.map(|client| client.config.name.clone()).collect()
     };
-    let statuses = state.app_statuses(&snapshot).collect();
-    let encoded = state.metrics().encode(statuses, senders, &state.limits_used(), outbox);
+    let encoded = state.metrics().encode(gauges, Box::new(senders), &state.limits_used(), outbox);
     encoded.ok().map(Bytes::from)
 }

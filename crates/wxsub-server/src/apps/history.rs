@@ -66,6 +66,8 @@ impl TokenHistory {
             return;
         }
         let digest = TokenDigest::of(token.token());
+        // Most apps have served one token. A queue begins with room for four.
+        known.reserve_exact(1);
         known.push_front(KnownToken { digest, generation: token.generation() });
         known.truncate(HISTORY_LEN);
     }

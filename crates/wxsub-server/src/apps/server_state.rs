@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use axum::body::Bytes;
+use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::warn;
 use wxsub_api::AppStatus;
 use wxsub_core::clock::{Clock, MonotonicInstant, UnixMillis, timeout_at};
+use wxsub_core::token::TokenSource;
 use wxsub_outbox::state::MessageState;
 use wxsub_proto::AppId;
 
@@ -241,16 +243,9 @@ impl ServerState {
     /// Starts a token fetch for every app that has no token.
     pub(crate) fn prefetch_tokens(&self) {
         for app in self.snapshot().apps.values() {
-            let (app, mut draining) = (Arc::clone(app), self.draining.subscribe());
-            tokio::spawn(async move {
-                tokio::select! {
-                    biased;
-                    // A caller that still waits would start a closed token cache again.
-                    _ = draining.wait_for(|is_draining| *is_draining) => {}
-                    // Status, log and metrics show a failure, and the token cache retries.
-                    _ = app.token() => {}
-                }
-            });
+            // The first poll requests a token, and no caller need wait for it. Status, log and metrics show a failure, and
+            // the token cache retries.
+            let _ = app.token_cache.token().now_or_never();
         }
     }
 

@@ -14,7 +14,6 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use wxsub_api::AppStatus;
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::token::{TokenErrorKind, TokenEvent, TokenOrigin};
 use wxsub_outbox::message::StoredMessage;
@@ -22,8 +21,8 @@ use wxsub_outbox::state::{Mode, Reason};
 use wxsub_outbox::webhook::EndpointStatus;
 use wxsub_proto::{AppId, ErrCode};
 
-use self::apps::{AppCollector, AppCounters};
-pub(crate) use self::apps::{AppCount, OutboxStatus};
+use self::apps::{AppCollector, AppCounters, SendCounters};
+pub(crate) use self::apps::{AppCount, OutboxStatus, Senders, TokenGauges};
 use super::audit::ApiSurface;
 use super::denial::Denial;
 use super::limit::{Limit, LimitUse};
@@ -56,13 +55,6 @@ struct EndpointLabels {
 struct AttemptLabels {
     endpoint: String,
     result: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SendLabels {
-    appid: String,
-    client: String,
-    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -109,7 +101,7 @@ pub(crate) struct Metrics {
     /// By API: v1, then Weixin-compatible.
     reads: [Counter; 2],
     denials: Family<DenialLabels, Counter>,
-    sends: Family<SendLabels, Counter>,
+    sends: Arc<SendCounters>,
     refusals: Family<RefusalLabels, Counter>,
     durations: Family<ResponseLabels, Histogram>,
     limit_used: Family<LimitLabels, Gauge>,
@@ -136,10 +128,6 @@ fn seconds(at: UnixMillis) -> i64 {
     i64::try_from(at.get() / 1000).unwrap_or(i64::MAX)
 }
 
-fn send_labels(appid: &AppId, client: Option<&str>, outcome: &'static str) -> SendLabels {
-    SendLabels { appid: appid.to_string(), client: client.unwrap_or_default().to_owned(), outcome }
-}
-
 fn histogram() -> Histogram {
     Histogram::new([
         0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
@@ -153,7 +141,7 @@ impl Metrics {
             apps: Arc::default(),
             reads: Default::default(),
             denials: Family::default(),
-            sends: Family::default(),
+            sends: Arc::default(),
             refusals: Family::default(),
             durations: Family::new_with_constructor(histogram),
             limit_used: Family::default(),
@@ -205,8 +193,6 @@ impl Metrics {
             self.denials.get_or_create(&labels).inc_by(0);
         }
         registry.register("wxsub_denials", "Denied requests by reason", self.denials.clone());
-        let sends = "Messages by outcome; client is empty if an access_token authorized the message";
-        registry.register("wxsub_sends", sends, self.sends.clone());
         let refusals = "Refusals by Weixin: each refused token call, and each refused message";
         registry.register("wxsub_refusals", refusals, self.refusals.clone());
         let durations = "From the head of a request to the head of its response";
@@ -302,7 +288,7 @@ impl Metrics {
 
     /// Counts a message. `client` is the client whose key authorized it.
     pub(crate) fn record_send(&self, appid: &AppId, client: Option<&str>, outcome: &'static str) {
-        self.sends.get_or_create(&send_labels(appid, client, outcome)).inc();
+        self.sends.increment(appid, client.unwrap_or_default(), outcome);
     }
 
     /// Counts a message that was recorded in the queue, or was recorded there before.
@@ -393,12 +379,9 @@ impl Metrics {
         self.audit_failures.clone()
     }
 
-    /// Creates counters at 0, so that `increase()` sees the first event. `senders` may send messages of the app.
-    fn initialize(&self, appid: &AppId, senders: &[&str], has_ledger: bool) {
-        for client in senders.iter().copied().map(Some).chain([None]) {
-            self.sends.get_or_create(&send_labels(appid, client, "maybe_sent")).inc_by(0);
-        }
-        for outcome in ["maybe_sent", "not_sent"].into_iter().filter(|_| has_ledger) {
+    /// Creates the counters of the outbox of an app at 0, so that `increase()` sees the first event.
+    fn initialize_outbox(&self, appid: &AppId) {
+        for outcome in ["maybe_sent", "not_sent"] {
             let labels = OutcomeLabels { appid: appid.to_string(), outcome };
             self.settled.get_or_create(&labels).inc_by(0);
         }
@@ -406,16 +389,17 @@ impl Metrics {
 
     /// Encodes all metrics as OpenMetrics text, with the current status of each app and limit. `senders` are the clients
     /// that may send messages of an app.
-    pub(crate) fn encode<'a>(
+    pub(crate) fn encode(
         &self,
-        statuses: Vec<AppStatus>,
-        senders: impl Fn(&AppId) -> Vec<&'a str>,
+        gauges: Vec<TokenGauges>,
+        senders: Box<Senders>,
         limits: &[LimitUse],
         outbox: Option<OutboxStatus>,
     ) -> Result<String, fmt::Error> {
         if let Some(outbox) = &outbox {
             self.ledger_up.get_or_create(&[]).set(outbox.is_ledger_up.into());
             self.set_endpoints(&outbox.endpoints);
+            gauges.iter().for_each(|app| self.initialize_outbox(&app.appid));
         }
         let to_i64 = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         for LimitUse { limit, used, max } in limits {
@@ -423,14 +407,11 @@ impl Metrics {
             self.limit_used.get_or_create(&labels).set(to_i64(*used));
             self.limit_max.get_or_create(&labels).set(to_i64(*max));
         }
-        for app in &statuses {
-            self.initialize(&app.appid, &senders(&app.appid), outbox.is_some());
-        }
         // A text that grows is moved several times, and leaves its old places in the heap.
-        let mut text = String::with_capacity(statuses.len() * TYPICAL_BYTES_PER_APP + TYPICAL_BYTES);
+        let mut text = String::with_capacity(gauges.len() * TYPICAL_BYTES_PER_APP + TYPICAL_BYTES);
         let mut of_apps = Registry::default();
-        let counters = Arc::clone(&self.apps);
-        of_apps.register_collector(Box::new(AppCollector { statuses, outbox, counters }));
+        let (counters, sends) = (Arc::clone(&self.apps), Arc::clone(&self.sends));
+        of_apps.register_collector(Box::new(AppCollector { gauges, senders, outbox, counters, sends }));
         encode_registry(&mut text, &of_apps)?;
         encode_registry(&mut text, &self.registry)?;
         encode_eof(&mut text)?;

@@ -20,12 +20,15 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 pub(crate) struct Shared<T> {
     /// How often a computation has begun.
     begun: Arc<AtomicU64>,
+    /// Has a copy for each request that has no value yet.
+    waiting: Arc<()>,
     latest: Arc<AsyncMutex<Latest<T>>>,
 }
 
 #[derive(Debug, Default)]
 struct Latest<T> {
-    value: T,
+    /// Kept while requests wait for it, because it can be large.
+    value: Option<T>,
     /// The number of its computation.
     number: u64,
     /// When the next computation may begin.
@@ -42,26 +45,36 @@ impl<T: Clone + Default + Send + 'static> Shared<T> {
         clock: &Arc<dyn Clock>,
         compute: impl FnOnce() -> T + Send + 'static,
     ) -> T {
+        let waiting = Arc::clone(&self.waiting);
         let before = self.begun.load(Ordering::SeqCst);
         let mut latest = Arc::clone(&self.latest).lock_owned().await;
-        if latest.number > before {
-            return latest.value.clone();
+        if latest.number > before
+            && let Some(value) = latest.value.take()
+        {
+            return latest.keep_for_others(value, &waiting);
         }
         // Those that wait for the lock share the computation after the pause.
         clock.sleep_until(latest.next_at).await;
-        // The one before can be large.
-        latest.value = T::default();
+        latest.value = None;
         let (number, clock) = (self.begun.fetch_add(1, Ordering::SeqCst) + 1, Arc::clone(clock));
         let computed = spawn_blocking(move || {
             let begun_at = clock.now().mono;
             let value = compute();
             let ended_at = clock.now().mono;
             let pause = ended_at.duration_since(begun_at).saturating_mul(PAUSE_FACTOR).min(MAX_PAUSE);
-            *latest = Latest { value, number, next_at: ended_at + pause };
-            latest.value.clone()
+            *latest = Latest { value: None, number, next_at: ended_at + pause };
+            latest.keep_for_others(value, &waiting)
         });
         // Fails only if the runtime ends, or if `compute` panicked.
         computed.await.unwrap_or_default()
+    }
+}
+
+impl<T: Clone> Latest<T> {
+    fn keep_for_others(&mut self, value: T, waiting: &Arc<()>) -> T {
+        // One of the copies is that of `Shared`, and one that of the request that gets the value.
+        self.value = (Arc::strong_count(waiting) > 2).then(|| value.clone());
+        value
     }
 }
 
@@ -102,6 +115,17 @@ mod tests {
         // The first computation began before these requests.
         assert!(all.await.iter().all(|number| *number == 2));
         assert_eq!(get().await, 3);
+    }
+
+    #[tokio::test]
+    async fn value_is_dropped_when_no_request_waits_for_it() {
+        let shared = Shared::<Arc<()>>::default();
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
+        let alone = shared.get(&clock, Arc::default).await;
+        assert_eq!(Arc::strong_count(&alone), 1);
+        let values = join_all((0..3).map(|_| shared.get(&clock, Arc::default))).await;
+        // The first computation began before the other requests, which share the second one.
+        assert_eq!(values.iter().map(Arc::strong_count).collect::<Vec<_>>(), [1, 2, 2]);
     }
 
     /// A flood of requests takes a two-hundredth of a core.

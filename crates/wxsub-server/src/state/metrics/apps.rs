@@ -1,7 +1,8 @@
 //! Metrics of each app: gauges encoded from its status, and counters in one small array.
 //!
 //! A series in the registry takes some 150 bytes, and an app has up to 25 of them, so thousands of apps would take most of the
-//! memory of an idle server.
+//! memory of an idle server. For the same reason a counter of messages exists from the first message on, and is encoded as 0
+//! before.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,9 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
 use prometheus_client::metrics::MetricType;
-use wxsub_api::{AppStatus, StoreProblem};
 use wxsub_core::clock::UnixMillis;
-use wxsub_core::rfc3339;
 use wxsub_core::store::StoreErrorKind;
 use wxsub_outbox::app::{Pauses, StoredApp};
 use wxsub_outbox::state::{MessageState, WaitingFor};
@@ -74,6 +73,25 @@ fn increment(counters: &[AtomicU64; COUNTS], count: AppCount) {
     }
 }
 
+/// The counters of messages by app, client and outcome.
+#[derive(Debug, Default)]
+pub(super) struct SendCounters(RwLock<BTreeMap<(AppId, String, &'static str), AtomicU64>>);
+
+impl SendCounters {
+    pub(super) fn increment(&self, appid: &AppId, client: &str, outcome: &'static str) {
+        let key = (appid.clone(), client.to_owned(), outcome);
+        // Each change is complete before it could panic.
+        if let Some(counter) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            counter.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        *self.0.write().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().get_mut() += 1;
+    }
+}
+
+/// Returns the clients that may send messages of an app.
+pub(crate) type Senders = dyn Fn(&AppId) -> Vec<String> + Send + Sync;
+
 /// What the ledger has now.
 #[derive(Debug)]
 pub(crate) struct OutboxStatus {
@@ -83,37 +101,59 @@ pub(crate) struct OutboxStatus {
     pub(crate) now: UnixMillis,
 }
 
-/// Encodes the metrics of the apps as they are now.
+/// The gauges of the token of an app. A server with thousands of apps has all of them in memory while it encodes.
 #[derive(Debug)]
+pub(crate) struct TokenGauges {
+    pub(crate) appid: AppId,
+    /// In seconds. 0 without a usable token.
+    pub(crate) expires_in: u64,
+    /// 0 without a usable token.
+    pub(crate) generation: u64,
+    pub(crate) in_doubt: bool,
+    /// 0 if no response was lost.
+    pub(crate) in_doubt_from: UnixMillis,
+    pub(crate) store_problem: Option<StoreErrorKind>,
+}
+
+/// Encodes the metrics of the apps as they are now.
 pub(super) struct AppCollector {
-    pub(super) statuses: Vec<AppStatus>,
+    pub(super) gauges: Vec<TokenGauges>,
+    pub(super) senders: Box<Senders>,
     pub(super) outbox: Option<OutboxStatus>,
     pub(super) counters: Arc<AppCounters>,
+    pub(super) sends: Arc<SendCounters>,
+}
+
+impl fmt::Debug for AppCollector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AppCollector")
+    }
 }
 
 impl Collector for AppCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.encode_tokens(&mut encoder)?;
         self.encode_counters(&mut encoder)?;
+        self.encode_sends(&mut encoder)?;
         self.outbox.as_ref().map_or(Ok(()), |outbox| encode_outbox(outbox, &mut encoder))
     }
 }
 
 impl AppCollector {
     fn encode_tokens(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut gauge = |name: &str, help: &str, value: fn(&AppStatus) -> u64| {
-            let series = self.statuses.iter().map(|app| ([("appid", app.appid.as_str())], value(app)));
+        let mut gauge = |name: &str, help: &str, value: fn(&TokenGauges) -> u64| {
+            let series = self.gauges.iter().map(|app| ([("appid", app.appid.as_str())], value(app)));
             encode_gauges(encoder, name, help, series)
         };
         gauge(
             "wxsub_token_expires_in_seconds",
             "How long a client may cache the token, in seconds; 0 without a usable token.",
-            |app| app.expires_in.unwrap_or(0),
+            |app| app.expires_in,
         )?;
         gauge(
             "wxsub_token_generation",
             "Generation of the current token; 0 without a usable token.",
-            |app| app.generation.unwrap_or(0),
+            |app| app.generation,
         )?;
         gauge("wxsub_token_in_doubt", "1 if the token may have been invalidated.", |app| {
             app.in_doubt.into()
@@ -121,23 +161,16 @@ impl AppCollector {
         gauge(
             "wxsub_token_in_doubt_from_timestamp_seconds",
             "When the token gets in doubt because a response was lost, in seconds since 1970; 0 if none was lost.",
-            |app| {
-                let from = app.in_doubt_from.as_deref().and_then(|from| rfc3339::parse(from).ok());
-                from.unwrap_or_default().get() / 1000
-            },
+            |app| app.in_doubt_from.get() / 1000,
         )?;
         gauge(
             "wxsub_token_store_up",
             "1 unless the token store was unavailable when it was last needed.",
-            |app| {
-                let works = |problem: &StoreProblem| problem.kind == StoreErrorKind::OtherEndpoint.as_str();
-                app.store.as_ref().is_none_or(works).into()
-            },
+            |app| app.store_problem.is_none_or(|problem| problem == StoreErrorKind::OtherEndpoint).into(),
         )?;
-        let problems = self.statuses.iter().filter_map(|app| {
-            let StoreProblem { kind, remedy, .. } = app.store.as_ref()?;
-            let labels = [("appid", app.appid.as_str()), ("kind", kind), ("remedy", remedy.as_str())];
-            Some((labels, 1))
+        let problems = self.gauges.iter().filter_map(|app| {
+            let (kind, remedy) = (app.store_problem?.as_str(), app.store_problem?.remedy().as_str());
+            Some(([("appid", app.appid.as_str()), ("kind", kind), ("remedy", remedy)], 1))
         });
         let help = "1 while the token store fails, with the kind of the failure and the remedy.";
         encode_gauges(encoder, "wxsub_token_store_problem", help, problems)
@@ -145,7 +178,7 @@ impl AppCollector {
 
     fn encode_counters(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut known = self.counters.0.write().unwrap_or_else(PoisonError::into_inner);
-        for app in &self.statuses {
+        for app in &self.gauges {
             if !known.contains_key(&app.appid) {
                 known.insert(app.appid.clone(), Default::default());
             }
@@ -169,6 +202,29 @@ impl AppCollector {
             .map(|(appid, counters)| ([("appid", appid.as_str())], value(counters, InvalidatedExternally)));
         let help = "Tokens that a fetch outside this service invalidated.";
         encode_counters(encoder, "wxsub_token_external_invalidations", help, series)
+    }
+
+    /// Counters of messages that may have been sent begin at 0, so that `increase()` sees the first event.
+    fn encode_sends(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Messages by outcome; client is empty if an access_token authorized the message.";
+        let mut metric = encoder.encode_descriptor("wxsub_sends", help, None, MetricType::Counter)?;
+        let mut encode = |(appid, client, outcome): &(AppId, String, &'static str), value: u64| {
+            let labels = [("appid", appid.as_str()), ("client", client), ("outcome", outcome)];
+            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
+        };
+        let counted = self.sends.0.read().unwrap_or_else(PoisonError::into_inner);
+        for (key, counter) in &*counted {
+            encode(key, counter.load(Ordering::Relaxed))?;
+        }
+        for app in &self.gauges {
+            for client in (self.senders)(&app.appid).into_iter().chain([String::new()]) {
+                let key = (app.appid.clone(), client, "maybe_sent");
+                if !counted.contains_key(&key) {
+                    encode(&key, 0)?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
