@@ -12,13 +12,15 @@ use tokio::task::JoinSet;
 const ONE_SEED: &str = "WXSUB_SEED";
 /// Runs this many seeds instead of the default.
 const SEED_COUNT: &str = "WXSUB_SEEDS";
+/// The first of these seeds, so that a long run can be split. Default: 0.
+const FIRST_SEED: &str = "WXSUB_FIRST_SEED";
 
 /// How many seeds to run: `WXSUB_SEEDS`, or this default.
 pub(crate) fn seed_count(default: u64) -> u64 {
     number(SEED_COUNT).unwrap_or(default)
 }
 
-/// Runs the seeds from 0 to `count`; or only the seed `WXSUB_SEED`, with a trace. `test` names the calling test on the command
+/// Runs `count` seeds from `WXSUB_FIRST_SEED` on; or only the seed `WXSUB_SEED`, with a trace. `test` names the calling test on the command
 /// line. `violations` are the invariants that a seed broke.
 ///
 /// # Panics
@@ -29,8 +31,8 @@ pub(crate) fn run_seeds<T: Send>(
     run: impl Fn(u64, bool) -> T + Sync,
     violations: fn(&T) -> &[String],
 ) -> Vec<T> {
-    let one_seed = number(ONE_SEED);
-    let seeds: Vec<u64> = one_seed.map_or_else(|| (0..count).collect(), |seed| vec![seed]);
+    let (one_seed, first) = (number(ONE_SEED), number(FIRST_SEED).unwrap_or_default());
+    let seeds: Vec<u64> = one_seed.map_or_else(|| (first..first + count).collect(), |seed| vec![seed]);
     let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, Into::into) {
