@@ -21,7 +21,8 @@ use crate::columns::{self, AsUuid, Param, column, millis};
 use crate::error::Failure;
 use crate::named::{Named, is_sweep};
 use crate::session::{Pipeline, Session};
-use crate::{sql, write};
+use crate::sql;
+use crate::write::{self, Notified};
 
 pub(crate) type Results = Vec<Result<Applied, LedgerError>>;
 
@@ -114,7 +115,8 @@ impl<'a> Part<'a> {
 
     /// Writes what the changes did to the rows.
     pub(crate) async fn write(mut self, shard: i16) -> Result<(), Failure> {
-        write::write(self.session, shard, Some(self.now), &self.rows.take_written()).await
+        let notified = Notified { now: self.now, claims: &self.named.claims };
+        write::write(self.session, shard, Some(notified), &self.rows.take_written()).await
     }
 
     fn apply_to_rows(&mut self, changes: &[Change]) -> Results {

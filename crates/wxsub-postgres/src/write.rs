@@ -1,6 +1,6 @@
 //! Writes what changed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wxsub_core::clock::UnixMillis;
 use wxsub_outbox::grant::StoredGrant;
@@ -9,6 +9,7 @@ use wxsub_outbox::idempotency::StoredKey;
 use wxsub_outbox::ledger::{Write, Written, WrittenApp};
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::webhook::{DeliveryId, StoredDelivery};
+use wxsub_proto::AppId;
 
 use crate::columns::{self, AsUuid, Param, column, millis};
 use crate::error::Failure;
@@ -35,11 +36,28 @@ fn split<T: PartialEq>(writes: &[Write<T>]) -> Split<'_, T> {
     split
 }
 
-/// Writes everything in one round trip. With a time, notifies workers of new messages that are due then.
+/// Which new messages other processes are notified of.
+pub(crate) struct Notified<'a> {
+    /// Messages that are due now.
+    pub(crate) now: UnixMillis,
+    /// Not those of these apps: the worker of this process is claiming, and looks for them itself.
+    pub(crate) claims: &'a BTreeMap<AppId, usize>,
+}
+
+impl Notified<'_> {
+    fn due_apps<'a>(&self, new: &[&'a StoredMessage]) -> Vec<&'a str> {
+        let notifies =
+            |message: &&&StoredMessage| message.is_due(self.now) && !self.claims.contains_key(&message.appid);
+        let apps: BTreeSet<_> = new.iter().filter(notifies).map(|message| message.appid.as_str()).collect();
+        apps.into_iter().collect()
+    }
+}
+
+/// Writes everything in one round trip.
 pub(crate) async fn write(
     session: &Session,
     shard: i16,
-    now: Option<UnixMillis>,
+    notified: Option<Notified<'_>>,
     written: &Written,
 ) -> Result<(), Failure> {
     let Written { workers, apps, grants, nonces, messages, events, audit, keys, endpoints, deliveries } =
@@ -59,7 +77,8 @@ pub(crate) async fn write(
         workers.iter().filter(|write| write.after.is_none()).filter_map(|write| write.before).collect();
     let counts = counts(apps);
     let (put_deliveries, delivered) = deliveries_in_order(deliveries);
-    let due_apps = due_apps(&messages.new, now);
+    let due_apps = notified.as_ref().map_or_else(Vec::new, |notified| notified.due_apps(&messages.new));
+    let now = notified.map(|notified| millis(notified.now));
     let mut pipeline = Pipeline::default();
     // Each statement, and how many rows it must write.
     let mut expected = Vec::new();
@@ -69,11 +88,7 @@ pub(crate) async fn write(
             expected.push((sql, rows));
         }
     };
-    push(
-        sql::NOTIFY,
-        vec![column(&due_apps, |appid| *appid), Box::new(now.map(millis))],
-        due_apps.len().min(1),
-    );
+    push(sql::NOTIFY, vec![column(&due_apps, |appid| *appid), Box::new(now)], due_apps.len().min(1));
     push(sql::PUT_WORKERS, columns::workers(&put_workers), put_workers.len());
     push(sql::DELETE_KEYS, columns::scopes(&deleted_keys), deleted_keys.len());
     push(
@@ -127,12 +142,6 @@ fn added_counts<'a>(shard: i16, counts: &'a [(&'a str, &'static str, i64)]) -> V
         column(counts, |(_, state, _)| *state),
         column(counts, |(.., difference)| *difference),
     ]
-}
-
-/// The apps of new messages that are due.
-fn due_apps<'a>(new: &[&'a StoredMessage], now: Option<UnixMillis>) -> Vec<&'a str> {
-    let due = new.iter().filter(|message| now.is_some_and(|now| message.is_due(now)));
-    due.map(|message| message.appid.as_str()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// All rows are locked: if one is missing, another transaction was in the way.

@@ -150,4 +150,10 @@ async fn a_batch_notifies_once_and_only_if_an_app_had_nothing_due() {
     assert_eq!(notifications.count().await, 0);
     commit(vec![of_app("wx1", "next")]).await;
     assert_eq!(notifications.count().await, 1);
+    assert_eq!(process.claimed(1_000).await.len(), 1);
+    commit(vec![process.claim(1), of_app("wx5", "o"), of_app("wx1", "last")]).await;
+    assert_eq!(notifications.count().await, 1, "the claim is one of wx1");
+    assert_eq!(process.claimed(1_000).await.len(), 1);
+    commit(vec![process.claim(1), of_app("wx1", "final")]).await;
+    assert_eq!(notifications.count().await, 0, "the worker of this process looks for it");
 }
