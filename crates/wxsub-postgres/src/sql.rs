@@ -316,6 +316,8 @@ statements! {
     LOCK_KEYS = ["SELECT ", key!(), " FROM wxsub_key AS k
         WHERE (k.appid, k.client, k.key) IN (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]))
         ORDER BY k.appid, k.client, k.key FOR UPDATE OF k"];
+    KNOWN_KEYS = ["SELECT 1 FROM wxsub_key AS k
+        WHERE (k.appid, k.client, k.key) IN (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]))"];
     INSERT_KEYS = ["INSERT INTO wxsub_key (", key!(), ")
         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::uuid[], $6::bigint[])"];
     UPDATE_KEYS = ["UPDATE wxsub_key AS k SET fingerprint = u.fingerprint, message_id = u.message_id, check_ms = u.check_ms

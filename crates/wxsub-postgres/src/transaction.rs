@@ -32,6 +32,8 @@ pub(crate) struct Part<'a> {
     now: UnixMillis,
     rows: Rows,
     named: Named,
+    /// How many of the named keys were stored when they were locked.
+    locked_keys: usize,
 }
 
 /// A limit as PostgreSQL takes it.
@@ -72,6 +74,7 @@ impl<'a> Part<'a> {
         let results = session.run(&pipeline).await?;
         let results = |at: usize| results.get(at).into_iter().flatten();
         let mut rows = Rows::default();
+        let locked_keys = stored_keys.into_iter().flat_map(results).count();
         for row in stored_keys.into_iter().flat_map(results) {
             rows.load_key(columns::read_key(row)?);
         }
@@ -82,7 +85,7 @@ impl<'a> Part<'a> {
         let database_time = results(time).next().map_or(0, |row| row.get(6));
         let now = clock.map_or(columns::time(database_time), |clock| clock.now().wall);
         drop(pipeline);
-        Ok(Self { session, now, rows, named })
+        Ok(Self { session, now, rows, named, locked_keys })
     }
 
     /// Loads all that the changes need besides, and applies them.
@@ -157,6 +160,7 @@ impl<'a> Part<'a> {
         let grants: Vec<_> = named.grants.iter().collect();
         let subjects: Vec<_> = named.subjects.iter().collect();
         let nonces: Vec<_> = named.nonces.iter().collect();
+        let keys: Vec<_> = named.keys.iter().collect();
         let apps: Vec<_> = named.apps.iter().collect();
         let params = || {
             let mut params: Vec<Param<'_>> = vec![column(&grants, |id| id.uuid())];
@@ -171,6 +175,9 @@ impl<'a> Part<'a> {
         });
         let stored = (!grants.is_empty() || !subjects.is_empty())
             .then(|| (pipeline.push(sql::LOCK_GRANTS, params()), pipeline.push(sql::GRANTS, params())));
+        // While this transaction waited for a grant, another one may have recorded the same request.
+        let known_keys = (!named.keys.is_empty() && stored.is_some())
+            .then(|| pipeline.push(sql::KNOWN_KEYS, columns::scopes(&keys)));
         let used = (!nonces.is_empty()).then(|| pipeline.push(sql::NONCES, vec![column(&nonces, nonce)]));
         let pauses =
             (!apps.is_empty()).then(|| pipeline.push(sql::APPS, vec![column(&apps, |appid| appid.as_str())]));
@@ -187,6 +194,9 @@ impl<'a> Part<'a> {
                 }
                 rows.load_grant(columns::read_grant(row)?);
             }
+        }
+        if known_keys.is_some_and(|known| results(known).count() > self.locked_keys) {
+            return Err(Failure::Conflict("a key was recorded meanwhile".to_owned()));
         }
         for row in used.into_iter().flat_map(results) {
             let (nonce, grant) = columns::read_nonce(row)?;

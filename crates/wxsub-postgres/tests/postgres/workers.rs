@@ -70,13 +70,18 @@ async fn consents_and_messages_at_the_same_moment_take_effect_once() {
         let (first, second) = tokio::join!(one.enqueue(one.message(&user)), two.enqueue(two.message(&user)));
         let unavailable = Err(NotRecorded::Grant(NotAdmitted::GrantUnavailable));
         assert!(first.is_ok() != second.is_ok() && (first == unavailable || second == unavailable));
-        // The same request, without a consent.
-        let (key, other) = (format!("key{round}"), format!("other{round}"));
-        let (first, second) =
-            tokio::join!(one.enqueue(one.keyed(&key, &other)), two.enqueue(two.keyed(&key, &other)));
-        let (first, second) = (first.unwrap(), second.unwrap());
-        assert_eq!(first.message().id, second.message().id);
-        assert!(matches!(first, Recorded::New(_)) != matches!(second, Recorded::New(_)));
+        // The same request: without a consent, and with one.
+        for has_consent in [false, true] {
+            let (key, other) = (format!("key{round}{has_consent}"), format!("other{round}{has_consent}"));
+            if has_consent {
+                one.record_consent(&other).await;
+            }
+            let (first, second) =
+                tokio::join!(one.enqueue(one.keyed(&key, &other)), two.enqueue(two.keyed(&key, &other)));
+            let (first, second) = (first.unwrap(), second.unwrap());
+            assert_eq!(first.message().id, second.message().id);
+            assert!(matches!(first, Recorded::New(_)) != matches!(second, Recorded::New(_)));
+        }
     }
     check(&one, &sql).await;
 }
