@@ -12,7 +12,15 @@ use crate::session::Session;
 use crate::{check, schema, sql, write};
 
 /// The tables that must be empty, and that no other process writes to meanwhile.
-const TABLES: [&str; 5] = ["wxsub_grant", "wxsub_nonce", "wxsub_message", "wxsub_event", "wxsub_key"];
+const TABLES: [&str; 7] = [
+    "wxsub_grant",
+    "wxsub_nonce",
+    "wxsub_message",
+    "wxsub_event",
+    "wxsub_key",
+    "wxsub_webhook_delivery",
+    "wxsub_audit",
+];
 
 /// One open transaction that writes the rows of another ledger. Nothing is kept if it is dropped.
 #[derive(Debug)]
@@ -55,8 +63,15 @@ impl PostgresImport {
     /// # Cancel safety
     /// Drop it then: some of the rows may be written.
     pub async fn write(&mut self, rows: &Written) -> Result<(), LedgerError> {
-        let lengths =
-            [rows.grants.len(), rows.nonces.len(), rows.messages.len(), rows.events.len(), rows.keys.len()];
+        let lengths = [
+            rows.grants.len(),
+            rows.nonces.len(),
+            rows.messages.len(),
+            rows.events.len(),
+            rows.keys.len(),
+            rows.deliveries.len(),
+            rows.audit.len(),
+        ];
         for (table, length) in TABLES.into_iter().zip(lengths) {
             *self.written.entry(table).or_default() += length;
         }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 use wxsub_outbox::ledger::{Write, Written, WrittenApp};
 use wxsub_proto::AppId;
 
-use crate::connection::{IS_MOVED, SqliteOptions};
+use crate::connection::{self, IS_MOVED, SqliteOptions};
 use crate::error::OpenError;
 use crate::lock::WriterLock;
 use crate::writer::{OpenFile, Purpose};
@@ -29,6 +29,10 @@ enum Next {
     Grants(i64),
     /// Messages after this id.
     Messages(Vec<u8>),
+    /// Webhooks that were not delivered, after this endpoint, message and sequence.
+    Deliveries(String, Vec<u8>, u32),
+    /// Lines of the audit after this number.
+    Audit(u64),
     Apps,
     Nothing,
 }
@@ -50,12 +54,25 @@ impl SqliteMove {
         let read = match &self.next {
             Next::Grants(after) => grants(connection, *after),
             Next::Messages(after) => messages(connection, after),
+            Next::Deliveries(endpoint, message, sequence) => {
+                deliveries(connection, endpoint, message, *sequence)
+            }
+            Next::Audit(after) => audit(connection, *after),
             Next::Apps => apps(connection),
             Next::Nothing => return Ok(None),
         };
         let (written, next) = read.map_err(|error| OpenError::database(&self.path, &error))?;
         self.next = next;
         Ok(Some(written))
+    }
+
+    /// Whether the file is marked as moved: an earlier move was complete, or was interrupted at its end.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the mark cannot be read.
+    pub fn is_marked(&self) -> Result<bool, OpenError> {
+        let mark = connection::mark(self.file.connection());
+        mark.map(|mark| mark == IS_MOVED).map_err(|error| OpenError::database(&self.path, &error))
     }
 
     /// Marks the file as moved, or takes the mark away: a marked file is not opened any more, but to be moved again. It is
@@ -127,13 +144,38 @@ fn messages(connection: &Connection, after: &[u8]) -> Read {
         written.messages.push(new(message));
     }
     let last = written.messages.last().and_then(|write| write.after.as_ref());
-    let next = last.map_or(Next::Apps, |message| Next::Messages(message.id.as_bytes().to_vec()));
+    let first = Next::Deliveries(String::new(), Vec::new(), 0);
+    let next = last.map_or(first, |message| Next::Messages(message.id.as_bytes().to_vec()));
     Ok((written, next))
 }
 
-/// Pauses, and how many messages each app has.
-fn apps(connection: &Connection) -> Read {
+fn deliveries(connection: &Connection, endpoint: &str, message: &[u8], sequence: u32) -> Read {
     let mut written = Written::default();
+    let mut statement = connection.prepare_cached(sql::MOVE_DELIVERIES)?;
+    let after = params![endpoint, message, sequence, BATCH];
+    for delivery in statement.query_map(after, columns::read_delivery)? {
+        written.deliveries.push(new(delivery?));
+    }
+    let last = written.deliveries.last().and_then(|write| write.after.as_ref()).map(|last| &last.id);
+    let next = last.map_or(Next::Audit(0), |id| {
+        Next::Deliveries(id.endpoint.clone(), id.message.as_bytes().to_vec(), id.sequence)
+    });
+    Ok((written, next))
+}
+
+fn audit(connection: &Connection, after: u64) -> Read {
+    let mut statement = connection.prepare_cached(sql::MOVE_AUDIT)?;
+    let after = params![i64::try_from(after).unwrap_or(i64::MAX), BATCH];
+    let audit: Vec<_> = statement.query_map(after, columns::read_audit)?.collect::<Result<_, _>>()?;
+    let next = audit.last().map_or(Next::Apps, |line| Next::Audit(line.seq));
+    Ok((Written { audit, ..Written::default() }, next))
+}
+
+/// Endpoints; and apps with their pauses, and how many messages each has.
+fn apps(connection: &Connection) -> Read {
+    let endpoints: Result<_, _> =
+        connection.prepare(sql::ENDPOINTS)?.query_map([], columns::read_endpoint)?.collect();
+    let mut written = Written { endpoints: Some(endpoints?), ..Written::default() };
     let mut statement = connection.prepare(sql::MOVE_APPS)?;
     for appid in statement.query_map([], |row| row.get::<_, String>(0))? {
         let appid: AppId = appid?.parse().map_err(|error| {

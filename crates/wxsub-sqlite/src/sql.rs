@@ -211,6 +211,10 @@ statements! {
     NONCES_OF = ["SELECT nonce FROM wxsub_nonce WHERE grant_id = ?1"];
     MOVE_MESSAGES = ["SELECT ", message!(), " FROM wxsub_message WHERE id > ?1 ORDER BY id LIMIT ?2"];
     KEYS_OF_MESSAGE = ["SELECT ", key!(), " FROM wxsub_key WHERE message_id = ?1"];
+    MOVE_DELIVERIES = ["SELECT ", delivery!(), " FROM wxsub_webhook_delivery
+        WHERE (endpoint, message_id, sequence) > (?1, ?2, ?3) ORDER BY endpoint, message_id, sequence LIMIT ?4"];
+    MOVE_AUDIT = ["SELECT seq, at_ms, actor, address, action, appid, subject, detail, outcome FROM wxsub_audit
+        WHERE seq > ?1 ORDER BY seq LIMIT ?2"];
     MOVE_APPS = ["SELECT appid FROM wxsub_app WHERE appid > ''"];
 
     KEY = ["SELECT ", key!(), " FROM wxsub_key WHERE appid = ?1 AND client = ?2 AND key = ?3"];

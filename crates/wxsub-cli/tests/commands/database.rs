@@ -5,8 +5,9 @@ mod server;
 
 use self::server::{PASSWORD, Postgres};
 use super::durable::{Setup, lines, outcomes};
+use super::interrupt::signal;
 use super::weixin::{APPID, TEMPLATE, Weixin, pointed_at};
-use super::wxsub::{Ended, Wxsub, wxsub};
+use super::wxsub::{Ended, Wxsub, ended, wxsub};
 use crate::free_port::free_port;
 
 /// A database, and a simulated Weixin.
@@ -91,6 +92,12 @@ fn insert(postgres: &Postgres, rows: &str, end: &str) {
         let sql = postgres.sql().await;
         sql.batch_execute(&format!("BEGIN; {rows}; {end}")).await.unwrap();
     });
+}
+
+fn insert_alone(postgres: &Postgres, statement: &str) {
+    tokio::runtime::Runtime::new()
+        .unwrap()
+        .block_on(async { postgres.sql().await.batch_execute(statement).await.unwrap() });
 }
 
 fn row(number: u32, appid: &str, user: &str) -> String {
@@ -205,6 +212,151 @@ fn a_file_is_moved_to_a_database() {
     // To go back loses what happened since, so what was not final is unknown.
     let restored = in_file(["ledger", "restore"]).args(["--snapshot"]).run();
     said(&restored, 0, "messages that became maybe_sent: 1");
+}
+
+/// How a copy is interrupted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Interruption {
+    /// The process is killed, and its transaction is rolled back.
+    Kill,
+    /// The same at Ctrl-C.
+    Signal,
+    /// The process is killed. The database has got its COMMIT, and ends it.
+    KillAfterCommit,
+    /// The database ends the session of the process.
+    CutOff,
+}
+
+/// Makes each insert into the table wait, or its commit.
+fn waiting(table: &str, at_commit: bool) -> String {
+    let event = match at_commit {
+        true => format!("CONSTRAINT TRIGGER wait AFTER INSERT ON {table} DEFERRABLE INITIALLY DEFERRED"),
+        false => format!("TRIGGER wait BEFORE INSERT ON {table}"),
+    };
+    format!(
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END $$;
+         CREATE {event} FOR EACH ROW EXECUTE FUNCTION wait()"
+    )
+}
+
+/// Starts a copy, and interrupts it when its transaction waits. Gives how it ended, if it was not killed.
+async fn interrupted(url: &str, from: &str, wait: &str, how: Interruption) -> Ended {
+    let (sql, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    sql.batch_execute(&format!("{wait}; SELECT pg_advisory_lock(1)")).await.unwrap();
+    let mut child = wxsub(["ledger", "copy", "--from", from, "--to", url]).start();
+    let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+    while sql.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "{:?}", ended(child));
+    }
+    match how {
+        Interruption::Kill | Interruption::KillAfterCommit => child.kill().unwrap(),
+        Interruption::Signal => signal(&child, "INT"),
+        Interruption::CutOff => {}
+    }
+    if how != Interruption::CutOff {
+        assert_eq!(child.wait().unwrap().code(), None);
+    }
+    if how != Interruption::KillAfterCommit {
+        let end =
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+        sql.batch_execute(end).await.unwrap();
+    }
+    let code = child.wait().unwrap().code().unwrap_or(-1);
+    let mut err = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut err).unwrap();
+    sql.batch_execute("SELECT pg_advisory_unlock(1); DROP FUNCTION wait() CASCADE").await.unwrap();
+    Ended { code, out: String::new(), err }
+}
+
+/// A command on this ledger.
+fn on(ledger: &str, words: [&str; 2]) -> Wxsub {
+    wxsub(words).args(["--outbox", ledger]).env("WXSUB_APPID", APPID)
+}
+
+/// A file with five sent messages, a queued one with its grant, a line of the audit, and webhooks that were not delivered.
+fn filled_file(database: &Database) -> String {
+    let path = database.setup.path("filled.db");
+    database.setup.write(&lines(&database.weixin.sandbox, 5, "c"));
+    let file = database.setup.path("lines.jsonl");
+    let batch = wxsub(["send", "--file", &file, "--outbox", &path, "--batch", "spring"]);
+    assert_eq!(pointed_at(&database.weixin.base, batch).run().code, 0);
+    let user = ["--to", "oLater", "--template", TEMPLATE, "--scene", "7"];
+    assert_eq!(on(&path, ["grant", "record"]).args(user).run().code, 0);
+    let add =
+        on(&path, ["outbox", "add"]).args(user).args(["--title", "t", "--content", "c", "--key", "later"]);
+    assert_eq!(add.run().code, 0);
+    let with_webhooks = rusqlite::Connection::open(&path).unwrap();
+    with_webhooks
+        .execute_batch(
+            "INSERT INTO wxsub_webhook_endpoint VALUES ('shop', zeroblob(32), NULL, 'message.sent', 0, 7);
+             INSERT INTO wxsub_webhook_delivery SELECT 'shop', id, 3, 'message.sent', '{}', 1, 2, 3, 'status 500'
+             FROM wxsub_message WHERE state = 'sent';
+             INSERT INTO wxsub_audit (at_ms, actor, address, action, appid, subject, detail, outcome)
+             VALUES (1, 'ops', '127.0.0.1', 'pause', NULL, '', '', 'done')",
+        )
+        .unwrap();
+    path
+}
+
+/// Rows of a ledger: webhooks, endpoints, keys and grants as they were in the file; and lines of the audit by that operator.
+async fn moved_rows(url: &str) -> [i64; 5] {
+    let (sql, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let count = "SELECT (SELECT count(*) FROM wxsub_webhook_delivery WHERE due_ms = 3 AND attempt = 2),
+        (SELECT count(*) FROM wxsub_webhook_endpoint WHERE disabled_ms = 7), (SELECT count(*) FROM wxsub_key),
+        (SELECT count(*) FROM wxsub_grant WHERE state = 'reserved'), (SELECT count(*) FROM wxsub_audit WHERE at_ms = 1)";
+    let row = sql.query_one(count, &[]).await.unwrap();
+    [0, 1, 2, 3, 4].map(|column| row.get(column))
+}
+
+#[test]
+#[ignore = "needs postgresql: scripts/test runs it"]
+fn interrupted_copy_is_repeated_and_moves_every_row_once() {
+    let (database, runtime) = (Database::start(), tokio::runtime::Runtime::new().unwrap());
+    let filled = filled_file(&database);
+    let before = on(&filled, ["outbox", "list"]).run();
+    assert_eq!(before.out.lines().count(), 7, "{before:?}");
+    let cases = [
+        ("wxsub_grant", false, Interruption::Kill),
+        ("wxsub_message", false, Interruption::Signal),
+        ("wxsub_key", false, Interruption::CutOff),
+        ("wxsub_webhook_delivery", false, Interruption::Kill),
+        ("wxsub_message", true, Interruption::Kill),
+        ("wxsub_message", true, Interruption::CutOff),
+        ("wxsub_message", true, Interruption::KillAfterCommit),
+    ];
+    for (number, (table, at_commit, how)) in cases.into_iter().enumerate() {
+        let (name, path) = (format!("copy{number}"), database.setup.path(&format!("copy{number}.db")));
+        std::fs::copy(&filled, &path).unwrap();
+        insert_alone(&database.postgres, &format!("CREATE DATABASE {name}"));
+        let (from, url) = (format!("sqlite:{path}"), database.postgres.url_of(&name));
+        said(&wxsub(["ledger", "migrate", "--url", &url]).run(), 0, "up to date");
+        let ended = runtime.block_on(interrupted(&url, &from, &waiting(table, at_commit), how));
+        match (how, at_commit) {
+            (Interruption::CutOff, true) => said(&ended, 4, "run the command again"),
+            (Interruption::CutOff, false) => assert_eq!(ended.code, 4, "{ended:?}"),
+            _ => {}
+        }
+        // The file is used until the commit begins, and never again after that.
+        let used = on(&path, ["outbox", "pause"]).run();
+        match at_commit {
+            true => said(&used, 2, "it was moved to another database"),
+            false => assert_eq!(on(&path, ["outbox", "resume"]).run().code, 0, "{used:?}"),
+        }
+        let again = wxsub(["ledger", "copy", "--from", &from, "--to", &url]).run();
+        match how {
+            Interruption::KillAfterCommit => {
+                said(&again, 2, "wxsub_grant has rows");
+                said(&again, 2, "is marked as moved: if `wxsub outbox list` shows");
+            }
+            _ => said(&again, 0, "history: 6; "),
+        }
+        assert_eq!(on(&url, ["outbox", "list"]).run().out, before.out, "{table} {at_commit} {how:?}");
+        said(&on(&url, ["ledger", "check"]).run(), 0, "no problems");
+        assert_eq!(runtime.block_on(moved_rows(&url)), [5, 1, 6, 1, 1], "{table} {at_commit} {how:?}");
+    }
 }
 
 #[test]

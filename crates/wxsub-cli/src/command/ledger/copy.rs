@@ -3,7 +3,7 @@
 use clap::Args;
 use tokio::task::spawn_blocking;
 use wxsub_outbox::LedgerError;
-use wxsub_postgres::PostgresImport;
+use wxsub_postgres::{ConnectError, PostgresImport};
 use wxsub_sqlite::{OpenError, SqliteLedger, SqliteMove};
 
 use crate::console;
@@ -43,7 +43,17 @@ impl Copy {
         };
         let target = postgres_options(url)?;
         let source = SqliteLedger::move_out(path, options()?).await.map_err(|error| open_error(&error))?;
-        let target = PostgresImport::begin(&target).await.map_err(|error| connect_error(&error))?;
+        let is_marked = source.is_marked().map_err(|error| open_error(&error))?;
+        let target = match PostgresImport::begin(&target).await {
+            Err(error @ ConnectError::NotEmpty { .. }) if is_marked => {
+                console::error(localized!(
+                    "{path} is marked as moved: if `wxsub outbox list` shows its messages in this database, the move is complete",
+                    "{path} 已标记为已迁移：如果 `wxsub outbox list` 能在该数据库中列出这些消息，说明迁移已经完成"
+                ));
+                return Err(connect_error(&error));
+            }
+            begun => begun.map_err(|error| connect_error(&error))?,
+        };
         let (messages, source) = move_rows(source, target).await?;
         on_blocking_thread(move || source.close()).await?;
         console::note(localized!(
