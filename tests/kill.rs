@@ -30,6 +30,8 @@ mod orders;
 mod plan;
 #[path = "../crates/wxsub-postgres/tests/postgres/server.rs"]
 mod server;
+#[path = "kill/servers.rs"]
+mod servers;
 #[path = "kill/tcp_transport.rs"]
 mod tcp_transport;
 #[path = "kill/verdict.rs"]
@@ -44,6 +46,7 @@ async fn main() {
     match Role::read(std::env::args().skip(1)) {
         Role::Worker(life) => worker::live(life).await,
         Role::Judge(sitting) => judge::run(sitting).await,
+        Role::Servers(sitting) => servers::run(sitting).await,
         Role::Nothing => {}
     }
 }

@@ -9,7 +9,7 @@ use super::plan::{Fault, Point};
 pub(super) struct Life {
     /// A file, or the URL of a database.
     pub(super) ledger: PathBuf,
-    /// The application's database, a file.
+    /// The application's database: a file, or the URL of a database.
     pub(super) inbox: PathBuf,
     /// Where the sandbox is.
     pub(super) address: String,
@@ -35,6 +35,8 @@ pub(super) struct Sitting {
 pub(super) enum Role {
     Worker(Life),
     Judge(Sitting),
+    /// The judge of control servers.
+    Servers(Sitting),
     /// A test runner asks for the names of tests.
     Nothing,
 }
@@ -81,12 +83,16 @@ impl Role {
         match arguments.first().map(String::as_str) {
             Some("worker") => Self::Worker(Life::read(&arguments[1..])),
             Some("--list") => Self::Nothing,
-            _ => Self::Judge(Sitting {
-                runs: after("--runs").map_or(DEFAULT_RUNS, |runs| u32::try_from(runs).unwrap()),
-                seed: after("--seed").unwrap_or(1),
-                power_loss: arguments.iter().any(|argument| argument == "--power-loss"),
-                postgres: arguments.windows(2).any(|pair| pair == ["--database", "postgres"]),
-            }),
+            _ => {
+                let has = |name: &str| arguments.iter().any(|argument| argument == name);
+                let sitting = Sitting {
+                    runs: after("--runs").map_or(DEFAULT_RUNS, |runs| u32::try_from(runs).unwrap()),
+                    seed: after("--seed").unwrap_or(1),
+                    power_loss: has("--power-loss"),
+                    postgres: arguments.windows(2).any(|pair| pair == ["--database", "postgres"]),
+                };
+                if has("--servers") { Self::Servers(sitting) } else { Self::Judge(sitting) }
+            }
         }
     }
 }

@@ -27,6 +27,7 @@ fn points(change: &Change) -> Option<(Point, Point)> {
         Change::Begin(..) => Some((Point::BeforeBegin, Point::AfterBegin)),
         Change::Claim { .. } => Some((Point::BeforeClaim, Point::AfterClaim)),
         Change::Settle { .. } => Some((Point::BeforeSettle, Point::AfterSettle)),
+        Change::MoveInbox { .. } => Some((Point::BeforeMove, Point::AfterMove)),
         _ => None,
     }
 }
@@ -54,11 +55,17 @@ impl CommitLayer for CrashLedger {
             let missing = points.iter().filter(|(before, _)| *before == Point::BeforeSettle).count();
             applied.splice(0..0, std::iter::repeat_n(Ok(Applied::Settled(None)), missing));
         }
-        // A claim of nothing is none.
-        let claimed =
-            applied.iter().any(|one| matches!(one, Ok(Applied::Messages(messages)) if !messages.is_empty()));
+        // A claim or a move of nothing is none.
+        let is_empty = |after| {
+            let is_some = |one: &_| match one {
+                Ok(Applied::Messages(messages)) => after == Point::AfterClaim && !messages.is_empty(),
+                Ok(Applied::Moved(rows)) => after == Point::AfterMove && !rows.recorded.is_empty(),
+                _ => false,
+            };
+            matches!(after, Point::AfterClaim | Point::AfterMove) && !applied.iter().any(is_some)
+        };
         let after = points.iter().map(|(_, after)| *after);
-        after.filter(|after| *after != Point::AfterClaim || claimed).for_each(|after| self.trap.pass(after));
+        after.filter(|after| !is_empty(*after)).for_each(|after| self.trap.pass(after));
         Ok(applied)
     }
 }

@@ -1,4 +1,4 @@
-//! The application's own table, in a SQLite file: an application inserts rows, and a copier can be killed around its commit.
+//! The application's own table: an application inserts rows, and a copier can be killed around its commit.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,14 +8,77 @@ use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode};
 use wxsub_outbox::OutboxMessage;
 use wxsub_outbox::id::MessageId;
-use wxsub_outbox::inbox::{Inbox, InboxError, InboxRow, Rejected};
+use wxsub_outbox::inbox::{Inbox, InboxError, InboxRow, POSTGRES_INSERT, Rejected};
+use wxsub_postgres::{PostgresInbox, PostgresOptions};
 
-use super::orders::{ROLLED_BACK, appid, message};
+use super::arguments::Life;
+use super::database;
+use super::orders::{ROLLED_BACK, appid, is_own_row, message};
 use super::plan::{Fault, Point, Trap};
 
 const TABLE: &str =
     "CREATE TABLE IF NOT EXISTS wxsub_inbox (id TEXT PRIMARY KEY, appid TEXT, message TEXT, error TEXT)";
 const INSERT: &str = "INSERT OR IGNORE INTO wxsub_inbox (id, appid, message) VALUES (?, ?, ?)";
+const COUNT: &str = "SELECT count(*) FROM wxsub_inbox";
+
+/// Where the application inserts its rows.
+#[derive(Debug)]
+pub(super) enum Application {
+    Sqlite(PathBuf),
+    Postgres {
+        /// The database of the ledger, whose worker moves the rows.
+        own: String,
+        /// Another one, which is copied.
+        other: String,
+    },
+}
+
+impl Application {
+    pub(super) fn of(life: &Life) -> Self {
+        match (database::url(&life.ledger), database::url(&life.inbox)) {
+            (Some(own), Some(other)) => Self::Postgres { own: own.to_owned(), other: other.to_owned() },
+            _ => Self::Sqlite(life.inbox.clone()),
+        }
+    }
+
+    /// Two transactions for an order: one that is rolled back, and one that is committed. False if they must be repeated: a copier
+    /// has the table, or the database was killed.
+    pub(super) async fn insert(&self, order: u32) -> bool {
+        let rows = [(row(ROLLED_BACK + order), false), (row(order), true)];
+        match self {
+            Self::Sqlite(file) => insert(file, rows),
+            Self::Postgres { own, other } => {
+                insert_at(if is_own_row(order) { own } else { other }, rows).await.is_ok()
+            }
+        }
+    }
+
+    /// Whether all rows were copied or moved.
+    pub(super) async fn is_empty(&self) -> bool {
+        match self {
+            Self::Sqlite(file) => open(file).query_row(COUNT, [], |row| row.get::<_, u32>(0)).unwrap() == 0,
+            Self::Postgres { own, other } => {
+                matches!((count(own).await, count(other).await), (Ok(0), Ok(0)))
+            }
+        }
+    }
+
+    /// The copier's side of the table.
+    pub(super) fn inbox(&self, trap: Arc<Trap>, fault: Option<Fault>) -> CrashInbox {
+        let inbox: Box<dyn Inbox> = match self {
+            Self::Sqlite(file) => Box::new(SqliteInbox { connection: open(file), file: file.clone() }),
+            Self::Postgres { other, .. } => {
+                Box::new(PostgresInbox::new(&PostgresOptions::new(other)).unwrap())
+            }
+        };
+        CrashInbox { inbox, trap, fault }
+    }
+}
+
+fn row(order: u32) -> InboxRow {
+    let id = MessageId::from_bytes(u128::from(order).to_be_bytes());
+    OutboxMessage::new(message(order)).inbox_row(id, &appid())
+}
 
 /// Opens the application's database.
 fn open(file: &Path) -> Connection {
@@ -28,12 +91,9 @@ fn open(file: &Path) -> Connection {
     connection
 }
 
-/// The application's transaction for an order, after one that it rolls back. False if the copier has the table.
-pub(super) fn insert(file: &Path, order: u32) -> bool {
+fn insert(file: &Path, rows: [(InboxRow, bool); 2]) -> bool {
     let mut connection = open(file);
-    for (order, is_committed) in [(ROLLED_BACK + order, false), (order, true)] {
-        let id = MessageId::from_bytes(u128::from(order).to_be_bytes());
-        let row = OutboxMessage::new(message(order)).inbox_row(id, &appid());
+    for (row, is_committed) in rows {
         let transaction = connection.transaction().unwrap();
         match transaction.execute(INSERT, (row.id, row.appid, row.message)) {
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => return false,
@@ -48,26 +108,63 @@ pub(super) fn insert(file: &Path, order: u32) -> bool {
     true
 }
 
-/// Whether all rows were copied.
-pub(super) fn is_empty(file: &Path) -> bool {
-    let rows: u32 = open(file).query_row("SELECT COUNT(*) FROM wxsub_inbox", [], |row| row.get(0)).unwrap();
-    rows == 0
+async fn insert_at(url: &str, rows: [(InboxRow, bool); 2]) -> Result<(), tokio_postgres::Error> {
+    let mut client = database::connect(url).await?;
+    for (row, is_committed) in rows {
+        let InboxRow { id, appid, message, send_at_ms, expires_at_ms, priority } = row;
+        let transaction = client.transaction().await?;
+        let values: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+            [&id, &appid, &message, &send_at_ms, &expires_at_ms, &priority];
+        transaction.execute(POSTGRES_INSERT, &values).await?;
+        if is_committed {
+            transaction.commit().await?;
+        } else {
+            transaction.rollback().await?;
+        }
+    }
+    Ok(())
 }
 
-/// The copier's side of the table.
+async fn count(url: &str) -> Result<i64, tokio_postgres::Error> {
+    Ok(database::connect(url).await?.query_one(COUNT, &[]).await?.get(0))
+}
+
+/// An inbox whose copier can be killed before and after it deletes rows.
 #[derive(Debug)]
 pub(super) struct CrashInbox {
-    connection: Connection,
-    file: PathBuf,
+    inbox: Box<dyn Inbox>,
     trap: Arc<Trap>,
     fault: Option<Fault>,
 }
 
-impl CrashInbox {
-    pub(super) fn open(file: &Path, trap: Arc<Trap>, fault: Option<Fault>) -> Self {
-        Self { connection: open(file), file: file.to_owned(), trap, fault }
+#[async_trait]
+impl Inbox for CrashInbox {
+    async fn read(&mut self, limit: usize) -> Result<Vec<InboxRow>, InboxError> {
+        let rows = self.inbox.read(limit).await?;
+        if self.fault == Some(Fault::DeleteFirst) && !rows.is_empty() {
+            self.inbox.finish(rows.iter().map(|row| row.id.clone()).collect(), Vec::new()).await?;
+        }
+        Ok(rows)
     }
 
+    async fn finish(&mut self, copied: Vec<String>, rejected: Vec<Rejected>) -> Result<(), InboxError> {
+        assert_eq!(rejected, [], "a row was rejected");
+        self.trap.pass(Point::BeforeDelete);
+        if self.fault != Some(Fault::DeleteFirst) {
+            self.inbox.finish(copied, rejected).await?;
+        }
+        self.trap.pass(Point::AfterDelete);
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct SqliteInbox {
+    connection: Connection,
+    file: PathBuf,
+}
+
+impl SqliteInbox {
     fn rows(&self, limit: usize) -> rusqlite::Result<Vec<InboxRow>> {
         let select = format!("SELECT id, appid, message FROM wxsub_inbox WHERE error IS NULL LIMIT {limit}");
         let mut statement = self.connection.prepare(&select)?;
@@ -86,31 +183,23 @@ impl CrashInbox {
 }
 
 #[async_trait]
-impl Inbox for CrashInbox {
+impl Inbox for SqliteInbox {
     async fn read(&mut self, limit: usize) -> Result<Vec<InboxRow>, InboxError> {
         // A new connection ends a transaction that is open.
         self.connection = open(&self.file);
         self.connection.execute_batch("BEGIN IMMEDIATE").unwrap();
         let rows = self.rows(limit).unwrap();
-        if self.fault == Some(Fault::DeleteFirst) {
-            self.connection.execute("DELETE FROM wxsub_inbox", []).unwrap();
-        }
-        if rows.is_empty() || self.fault == Some(Fault::DeleteFirst) {
+        if rows.is_empty() {
             self.connection.execute_batch("COMMIT").unwrap();
         }
         Ok(rows)
     }
 
-    async fn finish(&mut self, copied: Vec<String>, rejected: Vec<Rejected>) -> Result<(), InboxError> {
-        assert_eq!(rejected, [], "a row was rejected");
-        self.trap.pass(Point::BeforeDelete);
+    async fn finish(&mut self, copied: Vec<String>, _: Vec<Rejected>) -> Result<(), InboxError> {
         for id in copied {
             self.connection.execute("DELETE FROM wxsub_inbox WHERE id = ?", [id]).unwrap();
         }
-        if !self.connection.is_autocommit() {
-            self.connection.execute_batch("COMMIT").unwrap();
-        }
-        self.trap.pass(Point::AfterDelete);
+        self.connection.execute_batch("COMMIT").unwrap();
         Ok(())
     }
 }

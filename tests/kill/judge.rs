@@ -16,9 +16,9 @@ use wxsub_core::proto::{AppSecret, ConsentAction, ConsentRequest};
 use wxsub_sandbox::{Journal, Sandbox};
 
 use super::arguments::{Life, Sitting};
-use super::database;
+use super::database::{self, DeletionLock};
 use super::disk::Disk;
-use super::orders::{SCENE, SECRET, TEMPLATE, appid, user};
+use super::orders::{SCENE, SECRET, TEMPLATE, appid, is_row, user};
 use super::plan::{Fault, Point};
 use super::server::Postgres;
 use super::verdict::Verdict;
@@ -71,7 +71,7 @@ const DATABASE_KILLS: usize = 3;
 pub(super) async fn run(sitting: Sitting) {
     let Sitting { runs, seed, power_loss, postgres } = sitting;
     let (mut court, mut rng) = (Court::open(sitting).await, Rng::with_seed(seed));
-    let points = Point::ALL.iter().copied().map(Blow::At);
+    let points = court.points().map(Blow::At);
     let database = [Blow::Database; DATABASE_KILLS].into_iter().filter(|_| postgres);
     let turns: Vec<_> = points.chain([Blow::AtRandom; AT_RANDOM]).chain(database).collect();
     for (run, blow) in (0..runs).zip(turns.iter().cycle()) {
@@ -126,10 +126,14 @@ impl Court {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         tokio::spawn(wxsub_sandbox::http::serve(listener, sandbox.clone(), pending()));
+        let postgres = sitting.postgres.then(Postgres::start);
+        if let Some(postgres) = &postgres {
+            database::make_tables(postgres).await;
+        }
         Self {
             folder,
             disk: sitting.power_loss.then(Disk::mount),
-            postgres: sitting.postgres.then(Postgres::start),
+            postgres,
             address,
             sandbox,
             acknowledged: BTreeSet::new(),
@@ -148,6 +152,19 @@ impl Court {
         self.data().join("ledger.db")
     }
 
+    /// The application's database: a file, or the URL of a database.
+    fn inbox(&self) -> PathBuf {
+        self.postgres
+            .as_ref()
+            .map_or(self.data().join("inbox.db"), |postgres| database::other(postgres).into())
+    }
+
+    /// The points that a worker can come to.
+    fn points(&self) -> impl Iterator<Item = Point> + use<> {
+        let has_postgres = self.postgres.is_some();
+        Point::ALL.iter().copied().filter(move |point| has_postgres || !point.needs_postgres())
+    }
+
     /// Where the files of the worker are.
     fn data(&self) -> PathBuf {
         self.disk.as_ref().map_or(self.folder.path().to_owned(), Disk::mounted)
@@ -158,7 +175,9 @@ impl Court {
     fn orders(&mut self) -> Vec<u32> {
         let waiting = (0..self.next_order).filter(|order| !self.acknowledged.contains(order));
         let mut orders: Vec<_> = waiting.collect();
-        while orders.len() < ORDERS as usize {
+        // With PostgreSQL, there are two kinds of rows.
+        let most = if self.postgres.is_some() { 2 * ORDERS } else { ORDERS };
+        while orders.len() < most as usize {
             let request = ConsentRequest::new(appid(), TEMPLATE, SCENE).unwrap();
             let openid = user(self.next_order).parse().unwrap();
             self.sandbox.consent(request, ConsentAction::Confirm { openid }).unwrap();
@@ -171,7 +190,7 @@ impl Court {
     /// One life of the worker.
     async fn live(&mut self, blow: Blow, passes: u32, fault: Option<Fault>, rng: &mut Rng) {
         let orders = self.orders();
-        let (ledger, inbox) = (self.ledger(), self.data().join("inbox.db"));
+        let (ledger, inbox) = (self.ledger(), self.inbox());
         let address = self.address.clone();
         let point = match blow {
             Blow::At(point) => Some(point),
@@ -198,12 +217,20 @@ impl Court {
         let clock = SystemClock::new();
         let end = clock.now().mono + kill_after.map_or(Duration::MAX / 2, |(after, _)| after);
         let mut killed = false;
+        let lock = match (life.point, &self.postgres) {
+            (Some(Point::MidMove), Some(postgres)) => Some(DeletionLock::take(postgres).await),
+            _ => None,
+        };
         loop {
             tokio::select! {
                 line = lines.next_line() => match line.unwrap() {
                     Some(line) => drop(self.acknowledged.insert(line.parse().unwrap())),
                     None => break,
                 },
+                () = async { lock.as_ref().unwrap().awaited().await }, if lock.is_some() && !killed => {
+                    killed = true;
+                    child.start_kill().unwrap();
+                }
                 () = clock.sleep_until(end), if kill_after.is_some() && !killed => {
                     killed = true;
                     match (kill_after, &mut self.postgres) {
@@ -233,18 +260,18 @@ impl Court {
     /// One more life that is not killed, and the verdict.
     async fn close(&mut self, fault: Option<Fault>) -> Verdict {
         let orders = self.orders();
-        let (ledger, inbox) = (self.ledger(), self.data().join("inbox.db"));
+        let (ledger, inbox) = (self.ledger(), self.inbox());
         let address = self.address.clone();
         let life = Life { ledger, inbox, address, point: None, passes: 0, fault, orders };
         assert!(!self.run(&life, None).await, "the last life was killed");
         let journal = std::fs::read(self.folder.path().join("journal")).unwrap();
-        Verdict::find(&self.ledger(), &journal, &self.acknowledged).await
+        Verdict::find(&self.ledger(), &journal, &self.acknowledged, is_row).await
     }
 
     fn print(&self) {
         println!("{:>6}  killed", "kills");
-        for point in Point::ALL {
-            println!("{:>6}  {}", self.kills.get(&Some(*point)).copied().unwrap_or(0), point.as_str());
+        for point in self.points() {
+            println!("{:>6}  {}", self.kills.get(&Some(point)).copied().unwrap_or(0), point.as_str());
         }
         println!("{:>6}  at random", self.kills.get(&None).copied().unwrap_or(0));
         if self.postgres.is_some() {

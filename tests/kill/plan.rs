@@ -37,6 +37,9 @@ named! {
         AfterEnqueue = "after an enqueue is committed",
         BeforeCopy = "before the copy of an inbox row is committed",
         AfterCopy = "after the copy of an inbox row is committed",
+        BeforeMove = "before the move of rows in the ledger's inbox is committed",
+        MidMove = "between the copy and the deletion of rows in the ledger's inbox",
+        AfterMove = "after the move of rows in the ledger's inbox is committed",
         BeforeDelete = "before the deletion of copied inbox rows is committed",
         AfterDelete = "after the deletion of copied inbox rows is committed",
         BeforeBegin = "before a synchronous send is committed",
@@ -50,6 +53,13 @@ named! {
         AfterResponse = "after the response to a POST",
         BeforeSettle = "before a settlement is committed",
         AfterSettle = "after a settlement is committed",
+    }
+}
+
+impl Point {
+    /// Only a ledger in PostgreSQL has an inbox of its own.
+    pub(super) fn needs_postgres(self) -> bool {
+        matches!(self, Self::BeforeMove | Self::MidMove | Self::AfterMove)
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use wxsub_core::proto::codec::RawResponse;
@@ -11,7 +12,7 @@ use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportErr
 
 use super::plan::{Point, Trap};
 
-const SEND: &str = "/cgi-bin/message/template/subscribe";
+pub(super) const SEND: &str = "/cgi-bin/message/template/subscribe";
 
 pub(super) struct TcpTransport {
     pub(super) address: String,
@@ -30,9 +31,9 @@ impl Transport for TcpTransport {
         let request = request.into_http();
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         let head = format!(
-            "{} {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\n\r\n",
+            "{} {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{}content-length: {}\r\n\r\n",
             request.method(),
+            headers(&request),
             request.body().len()
         );
         pass(Point::BeforeConnect);
@@ -58,4 +59,9 @@ impl Transport for TcpTransport {
         let unreadable = || TransportError::maybe_sent(TransportErrorKind::Broken, "no status");
         Ok(RawResponse::new(status.ok_or_else(unreadable)?, Bytes::from(body.to_owned())))
     }
+}
+
+/// The headers of a request, as they are written.
+fn headers(request: &Request<Bytes>) -> String {
+    request.headers().iter().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap())).collect()
 }

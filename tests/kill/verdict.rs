@@ -11,7 +11,7 @@ use wxsub_outbox::state::{EventKind, MessageState};
 use wxsub_sandbox::JournalRecord;
 
 use super::database;
-use super::orders::{ROLLED_BACK, appid, is_row, order_of};
+use super::orders::{ROLLED_BACK, appid, order_of};
 
 /// What went wrong, by order.
 #[derive(Debug, Default)]
@@ -27,31 +27,49 @@ pub(super) struct Verdict {
 
 /// What the witness knows of an order.
 #[derive(Debug, Default)]
-struct Posts {
-    accepted: usize,
+pub(super) struct Posts {
+    pub(super) accepted: usize,
     /// Not accepted, but not because of the token either.
-    refused: usize,
+    pub(super) refused: usize,
     /// Refused for a stale token: it may be posted again.
     stale: usize,
 }
 
-impl Verdict {
-    pub(super) async fn find(ledger: &Path, journal: &[u8], acknowledged: &BTreeSet<u32>) -> Self {
-        let (ledger, problems) = database::check(ledger).await;
-        let mut verdict = Self { problems, ..Self::default() };
-        let mut posts: BTreeMap<u32, Posts> = BTreeMap::new();
+impl Posts {
+    /// The posts in the journal of the witness.
+    pub(super) fn by_order(journal: &[u8]) -> BTreeMap<u32, Self> {
+        let mut by_order: BTreeMap<u32, Self> = BTreeMap::new();
         for record in JournalRecord::parse(journal).filter(|record| record.operation == "send") {
             // Half a body has no user: nothing of it took effect.
             let user = record.message.as_ref().and_then(|message| message.touser.as_deref());
             let Some(order) = user.and_then(order_of) else { continue };
-            verdict.posts += 1;
-            let posts = posts.entry(order).or_default();
+            let posts = by_order.entry(order).or_default();
             match record.errcode {
                 _ if record.accepted => posts.accepted += 1,
                 Some(code) if code.is_stale_token() => posts.stale += 1,
                 _ => posts.refused += 1,
             }
         }
+        by_order
+    }
+
+    fn count(&self) -> usize {
+        self.accepted + self.refused + self.stale
+    }
+}
+
+impl Verdict {
+    /// A row of an inbox is one message; another order can be several, of which one may have been sent.
+    pub(super) async fn find(
+        ledger: &Path,
+        journal: &[u8],
+        acknowledged: &BTreeSet<u32>,
+        is_row: fn(u32) -> bool,
+    ) -> Self {
+        let (ledger, problems) = database::check(ledger).await;
+        let mut posts = Posts::by_order(journal);
+        let count = posts.values().map(Posts::count).sum();
+        let mut verdict = Self { problems, posts: count, ..Self::default() };
         let messages = ledger.messages(&MessageQuery::new(appid())).await.unwrap();
         let mut by_order: BTreeMap<u32, Vec<&StoredMessage>> = BTreeMap::new();
         for message in &messages {

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use wxsub_outbox::{App, Outbox, OutboxError, OutboxMessage};
 use super::arguments::Life;
 use super::crash_ledger::CrashLedger;
 use super::database;
-use super::inbox::{self, CrashInbox};
+use super::inbox::Application;
 use super::orders::{SECRET, appid, grant_id, is_row, is_synchronous, key, message, weixin_grant};
 use super::plan::{Fault, Trap};
 use super::tcp_transport::TcpTransport;
@@ -44,22 +43,23 @@ pub(super) async fn live(life: Life) {
     let app = App::new(appid(), client).require_grant(true).concurrency(NonZeroUsize::new(3).unwrap());
     let outbox =
         Outbox::with_ledger(ledger.clone()).app(app).poll_interval(Duration::from_millis(20)).build();
-    let inbox = CrashInbox::open(&life.inbox, trap, life.fault);
+    let application = Application::of(&life);
+    let inbox = application.inbox(trap, life.fault);
     let copying = tokio::spawn(InboxCopier::new(&outbox, inbox).run(std::future::pending()));
     let (stop, stopped) = oneshot::channel::<()>();
     let running = outbox.clone();
     let worker = tokio::spawn(async move { running.run(async move { drop(stopped.await) }).await });
     for order in &life.orders {
-        take(&outbox, *order, &life).await;
+        take(&outbox, *order, &life, &application).await;
     }
-    wait_until_idle(&outbox, &life.inbox).await;
+    wait_until_idle(&outbox, &application).await;
     copying.abort();
     stop.send(()).unwrap();
     worker.await.unwrap().unwrap();
 }
 
 /// Records the consent and the message, and says so.
-async fn take(outbox: &Outbox, order: u32, life: &Life) {
+async fn take(outbox: &Outbox, order: u32, life: &Life, application: &Application) {
     let acknowledge = || {
         println!("{order}");
         std::io::stdout().flush().unwrap();
@@ -75,7 +75,7 @@ async fn take(outbox: &Outbox, order: u32, life: &Life) {
         pause().await;
     }
     if is_row(order) {
-        while !inbox::insert(&life.inbox, order) {
+        while !application.insert(order).await {
             pause().await;
         }
         return acknowledge();
@@ -95,8 +95,8 @@ async fn take(outbox: &Outbox, order: u32, life: &Life) {
 }
 
 /// Until nothing is queued or under way any more.
-async fn wait_until_idle(outbox: &Outbox, inbox: &Path) {
-    while !inbox::is_empty(inbox) {
+async fn wait_until_idle(outbox: &Outbox, application: &Application) {
+    while !application.is_empty().await {
         pause().await;
     }
     loop {

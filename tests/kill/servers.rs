@@ -1,0 +1,98 @@
+//! Two control servers on one ledger in PostgreSQL. They are killed at random times, while clients repeat their requests until they
+//! have an answer, and an endpoint gets webhooks.
+
+#[path = "servers/clients.rs"]
+mod clients;
+#[path = "servers/process.rs"]
+mod process;
+#[path = "servers/receiver.rs"]
+mod receiver;
+#[path = "servers/verdict.rs"]
+mod verdict;
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fastrand::Rng;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use wxsub_core::clock::{Clock, SystemClock};
+use wxsub_core::proto::AppSecret;
+use wxsub_sandbox::{Journal, Sandbox};
+
+use super::arguments::Sitting;
+use super::orders::{SECRET, TEMPLATE, appid};
+use clients::{Client, Desk};
+use process::{Blow, ServerFault, Servers};
+use receiver::Receiver;
+use verdict::ServersVerdict;
+
+/// How many clients send at a time.
+const CLIENTS: usize = 50;
+
+/// How long the servers live until the next kill. A start takes less than the longest time and more than the shortest one.
+const LIFE_MILLIS: std::ops::Range<u64> = 100..1500;
+
+/// How many kills are enough to find a planted fault.
+const PLANTED_RUNS: u32 = 8;
+
+/// Kills a server so many times; then plants each fault and checks that it is found.
+pub(super) async fn run(Sitting { runs, seed, .. }: Sitting) {
+    let verdict = sit(runs, seed, None).await;
+    println!("{verdict}");
+    assert!(verdict.is_clean(), "seed {seed}");
+    for fault in [ServerFault::Requeue, ServerFault::ForgetKeys, ServerFault::NewWebhookIds] {
+        let verdict = sit(PLANTED_RUNS, seed, Some(fault)).await;
+        let is_found = match fault {
+            ServerFault::Requeue => !verdict.ledger.duplicated.is_empty(),
+            ServerFault::ForgetKeys => !verdict.false_answers.is_empty(),
+            ServerFault::NewWebhookIds => !verdict.webhooks.is_empty(),
+        };
+        assert!(is_found, "the fault {fault:?} was not found: {verdict}");
+        println!("planted fault found: {fault:?}");
+    }
+}
+
+/// So many kills under load, and what became of the messages.
+async fn sit(runs: u32, seed: u64, fault: Option<ServerFault>) -> ServersVerdict {
+    let (folder, mut rng) = (tempfile::tempdir().unwrap(), Rng::with_seed(seed));
+    let sandbox = Sandbox::new();
+    sandbox.add_app(appid(), AppSecret::new(SECRET).unwrap(), [TEMPLATE.parse().unwrap()]);
+    let journal = folder.path().join("journal");
+    sandbox.set_journal(Journal::open(&journal).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let weixin = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(wxsub_sandbox::http::serve(listener, sandbox.clone(), pending()));
+    let receiver = Receiver::start(rng.fork()).await;
+    let mut servers = Servers::start(folder, &weixin, &receiver, fault).await;
+    let desk = Arc::new(Desk::new(sandbox, &servers));
+    let mut clients = JoinSet::new();
+    for _ in 0..CLIENTS {
+        clients.spawn(Client::new(Arc::clone(&desk), rng.fork()).run());
+    }
+    for run in 0..runs {
+        let blow = match rng.u8(0..5) {
+            0 => Blow::Both,
+            number => Blow::One(usize::from(number % 2)),
+        };
+        pause(Duration::from_millis(rng.u64(LIFE_MILLIS))).await;
+        servers.kill(blow).await;
+        if (run + 1).is_multiple_of(50) {
+            println!("{} of {runs} runs", run + 1);
+        }
+    }
+    desk.close();
+    while let Some(ended) = clients.join_next().await {
+        ended.unwrap();
+    }
+    receiver.be_reliable();
+    servers.wait_until_idle().await;
+    let journal = std::fs::read(journal).unwrap();
+    ServersVerdict::find(&servers, &journal, &desk.answers(), &receiver).await
+}
+
+async fn pause(time: Duration) {
+    let clock = SystemClock::new();
+    clock.sleep_until(clock.now().mono + time).await;
+}

@@ -1,0 +1,120 @@
+//! What the witness and the endpoint saw, compared with the ledger and with what the servers answered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use wxsub_outbox::ledger::MessageQuery;
+
+use super::super::database;
+use super::super::orders::appid;
+use super::super::verdict::{Posts, Verdict};
+use super::clients::{Answer, Answered, has_rival};
+use super::process::Servers;
+use super::receiver::{Arrivals, Receiver};
+
+pub(super) struct ServersVerdict {
+    pub(super) ledger: Verdict,
+    /// Orders about which a server said what is not true.
+    pub(super) false_answers: BTreeSet<u32>,
+    /// What is wrong with webhooks.
+    pub(super) webhooks: Vec<String>,
+    summary: String,
+}
+
+impl ServersVerdict {
+    pub(super) async fn find(
+        servers: &Servers,
+        journal: &[u8],
+        answers: &[Answered],
+        receiver: &Receiver,
+    ) -> Self {
+        let recorded = answers.iter().filter(|one| one.answer != Answer::NoGrant).map(|one| one.order);
+        let ledger = Verdict::find(&servers.ledger(), journal, &recorded.collect(), |_| false).await;
+        let arrivals = receiver.arrivals();
+        let mut counts = BTreeMap::<_, usize>::new();
+        answers.iter().for_each(|one| *counts.entry(one.answer).or_default() += 1);
+        let summary = format!(
+            "{servers}\nanswers: {counts:?}\nwebhooks: {} requests about {} messages",
+            arrivals.requests,
+            arrivals.events.len()
+        );
+        let false_answers = false_answers(answers, &Posts::by_order(journal));
+        let webhooks = judge_webhooks(servers, &arrivals).await;
+        Self { ledger, false_answers, webhooks, summary }
+    }
+
+    pub(super) fn is_clean(&self) -> bool {
+        self.ledger.is_clean() && self.false_answers.is_empty() && self.webhooks.is_empty()
+    }
+}
+
+fn false_answers(answers: &[Answered], posts: &BTreeMap<u32, Posts>) -> BTreeSet<u32> {
+    let mut by_key: BTreeMap<(u32, &str), Vec<&Answered>> = BTreeMap::new();
+    answers.iter().for_each(|one| by_key.entry((one.order, &one.key)).or_default().push(one));
+    let nothing = Posts::default();
+    let is_false = |order: u32, answers: &[&Answered]| {
+        let posts = posts.get(&order).unwrap_or(&nothing);
+        let is_wrong = answers.iter().any(|one| match one.answer {
+            Answer::Sent => posts.accepted == 0,
+            Answer::Refused => posts.refused == 0,
+            // The other message may have been posted.
+            Answer::NoGrant => !has_rival(order) && posts.accepted + posts.refused > 0,
+            Answer::MaybeSent | Answer::Queued => false,
+        });
+        let messages: BTreeSet<_> = answers.iter().map(|one| &one.message).collect();
+        let said: BTreeSet<_> =
+            answers.iter().map(|one| one.answer).filter(|answer| *answer != Answer::MaybeSent).collect();
+        // One key is one message, and it ends once. A response that was late can show what became of it.
+        is_wrong || said.len() > 1 || messages.len() > 1
+    };
+    by_key
+        .iter()
+        .filter(|((order, _), answers)| is_false(*order, answers))
+        .map(|((order, _), _)| *order)
+        .collect()
+}
+
+/// Each event of a message has one webhook with one id, and the last one says how the message ended.
+async fn judge_webhooks(servers: &Servers, arrivals: &Arrivals) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if arrivals.unverified > 0 {
+        wrong.push(format!("signatures that are wrong: {}", arrivals.unverified));
+    }
+    let undelivered = servers.undelivered().await;
+    if undelivered > 0 {
+        wrong.push(format!("not delivered: {undelivered}"));
+    }
+    for (message, events) in &arrivals.events {
+        for (sequence, event) in events {
+            if event.ids.len() != 1 || event.bodies.len() != 1 {
+                let (ids, bodies) = (&event.ids, event.bodies.len());
+                wrong.push(format!("event {sequence} of {message}: ids {ids:?}, {bodies} bodies"));
+            }
+        }
+    }
+    let (ledger, _) = database::check(&servers.ledger()).await;
+    for message in ledger.messages(&MessageQuery::new(appid())).await.unwrap() {
+        let events = arrivals.events.get(&message.id.to_string());
+        let last = events.and_then(|events| events.last_key_value());
+        let said = last.map(|(_, event)| event.outcome.as_str());
+        if said != Some(message.state.as_str()) {
+            wrong.push(format!(
+                "message {} is {}, and its last webhook says {said:?}",
+                message.id, message.state
+            ));
+        }
+    }
+    wrong
+}
+
+impl fmt::Display for ServersVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n{}", self.summary, self.ledger)?;
+        write!(f, "false answers {}, webhooks wrong {}", self.false_answers.len(), self.webhooks.len())?;
+        if !self.false_answers.is_empty() || !self.webhooks.is_empty() {
+            let some: Vec<_> = self.webhooks.iter().take(20).collect();
+            write!(f, "\nfalse answers {:?}, webhooks {some:#?}", self.false_answers)?;
+        }
+        Ok(())
+    }
+}
