@@ -1,11 +1,11 @@
 -- For wrk: what to send, if it is not a plain GET, and the result in one line that is easily read.
--- Arguments: the body to post, if any.
+-- Arguments: the body to post and its content type, if any.
 
 function init(args)
     if args[1] then
         wrk.method = "POST"
         wrk.body = args[1]
-        wrk.headers["Content-Type"] = "application/json"
+        wrk.headers["Content-Type"] = args[2]
     end
 end
 

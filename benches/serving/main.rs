@@ -17,7 +17,10 @@ mod bare;
 mod cluster;
 #[path = "../../tests/free_port.rs"]
 mod free_port;
+mod ledger;
 mod one_server;
+#[path = "../../crates/wxsub-postgres/tests/postgres/server.rs"]
+mod postgres;
 mod process;
 #[path = "../../tests/redis/server.rs"]
 #[allow(dead_code, reason = "the tests use all of it")]
@@ -55,10 +58,11 @@ type Chapter = (&'static str, fn(&Arguments, &Folder));
 /// Measures everything and prints it.
 fn print_all(arguments: &Arguments) {
     let folder = Folder::new();
-    let one: [Chapter; 3] = [
+    let one: [Chapter; 4] = [
         ("reading", one_server::print_reading),
         ("refreshing", one_server::print_refreshing),
         ("sending", one_server::print_sending),
+        ("ledger", ledger::print),
     ];
     let several: [Chapter; 4] = [
         ("operations", cluster::print_operations),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use wxsub_benches::{Arguments, Goal, Row, Running, Unit, proc_fs, subject};
 
-use crate::process::{self, Load, Loaded};
+use crate::process::{self, JSON, Load, Loaded};
 use crate::redis::Redis;
 use crate::served::{Folder, Served, Setup, TWO_HOURS, Weixin, get};
 
@@ -79,7 +79,7 @@ fn print_rows(rounds: &[Reading]) {
 
 fn read_bare(bare: &Running, seconds: u64) -> Loaded {
     let url = format!("{}{}", bare.said, Served::path(0, "access_token"));
-    Load { url, key: "not looked at", body: None, seconds }.on(bare)
+    Load { url, key: "not looked at", body: None, content_type: JSON, seconds }.on(bare)
 }
 
 /// The same, while the metrics are scraped twice a second.
@@ -187,8 +187,13 @@ pub(crate) fn print_sending(arguments: &Arguments, folder: &Folder) {
     let seconds = arguments.amount(3, 1);
     let rounds: Vec<[Loaded; 3]> = (0..arguments.amount(11, 5))
         .map(|_| {
-            let passed_on =
-                Load { url: hops.said.clone(), key: "not looked at", body: Some(&message), seconds };
+            let passed_on = Load {
+                url: hops.said.clone(),
+                key: "not looked at",
+                body: Some(&message),
+                content_type: JSON,
+                seconds,
+            };
             [
                 plain.load("messages", Some(&message), seconds),
                 passed_on.on(&hops),

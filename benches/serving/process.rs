@@ -38,12 +38,16 @@ fn on(core: &str, program: &Path) -> Command {
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/serving/load.lua");
 
+/// The content type of most bodies.
+pub(crate) const JSON: &str = "application/json";
+
 /// What to request, and for how long.
 pub(crate) struct Load<'a> {
     pub(crate) url: String,
     pub(crate) key: &'a str,
     /// The body of a POST.
     pub(crate) body: Option<&'a str>,
+    pub(crate) content_type: &'a str,
     pub(crate) seconds: u64,
 }
 
@@ -87,7 +91,7 @@ impl Load<'_> {
             .arg(format!("--duration={}s", self.seconds))
             .arg(format!("--header=Authorization: Bearer {}", self.key))
             .arg(&self.url)
-            .args(self.body.into_iter().flat_map(|body| ["--", body]));
+            .args(self.body.into_iter().flat_map(|body| ["--", body, self.content_type]));
         let ended = wrk.stderr(Stdio::inherit()).output().expect("wrk");
         assert!(ended.status.success(), "{wrk:?}");
         String::from_utf8(ended.stdout).unwrap()

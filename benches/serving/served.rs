@@ -16,7 +16,7 @@ use wxsub_hyper::ApiKey;
 use wxsub_sandbox::{AppSettings, Sandbox, http};
 use wxsub_server::{ApiKeyDigest, generate_api_key};
 
-use crate::process::{self, Load, Loaded};
+use crate::process::{self, JSON, Load, Loaded};
 
 /// The longest time until all apps of a server have tokens.
 const START: Duration = Duration::from_secs(60);
@@ -54,7 +54,7 @@ impl Setup<'_> {
         }
         text += &format!(
             "[[clients]]\nname = \"load\"\nkey_sha256 = \"{}\"\napps = [\"*\"]\n\
-             scopes = [\"token:read\", \"token:report\", \"message:send\"]\n{}\n\
+             scopes = [\"token:read\", \"token:report\", \"message:send\", \"outbox:write\"]\n{}\n\
              [limits]\nrequests_per_key = 1000000\n",
             ApiKeyDigest::of(&key),
             self.sections
@@ -94,7 +94,13 @@ impl Served {
     /// Sends this message, or reads, over 64 connections.
     pub(crate) fn load(&self, what: &str, body: Option<&str>, seconds: u64) -> Loaded {
         let url = format!("{}{}", self.base, Self::path(0, what));
-        Load { url, key: self.key.expose_secret(), body, seconds }.on(&self.process)
+        Load { url, key: self.key.expose_secret(), body, content_type: JSON, seconds }.on(&self.process)
+    }
+
+    /// The same with a body that is no JSON.
+    pub(crate) fn load_as(&self, what: &str, body: &str, content_type: &str, seconds: u64) -> Loaded {
+        let url = format!("{}{}", self.base, Self::path(0, what));
+        Load { url, key: self.key.expose_secret(), body: Some(body), content_type, seconds }.on(&self.process)
     }
 
     /// The response to a read.
