@@ -72,6 +72,8 @@ const IGNORED: &[(&str, &str)] = &[
     ("crates/wxsub-cli/tests/commands/cluster.rs", REDIS),
     ("crates/wxsub-cli/tests/commands/cluster/check.rs", REDIS),
     ("crates/wxsub-cli/tests/commands/cluster/refusals.rs", REDIS),
+    ("crates/wxsub-cli/tests/commands/cluster/rolling_upgrade.rs", OLDER_VERSION),
+    ("crates/wxsub-cli/tests/commands/cluster/rotation.rs", REDIS),
     ("tests/redis/change_log.rs", REDIS),
     ("tests/redis/check.rs", REDIS),
     ("tests/redis/slow.rs", REDIS),
@@ -104,6 +106,8 @@ const IGNORED: &[(&str, &str)] = &[
     ("crates/wxsub-core/tests/webhook_languages.rs", LANGUAGES),
 ];
 
+const OLDER_VERSION: &str =
+    "#[ignore = \"needs redis-server and an older binary: scripts/rolling-upgrade runs it\"]";
 const REDIS: &str = "#[ignore = \"needs redis-server: scripts/test runs it\"]";
 const POSTGRES: &str = "#[ignore = \"needs postgresql: scripts/test runs it\"]";
 const MARIADB: &str = "#[ignore = \"needs mariadb-server: scripts/test runs it\"]";

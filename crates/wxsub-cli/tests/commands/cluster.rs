@@ -3,6 +3,8 @@
 mod check;
 mod node;
 mod refusals;
+mod rolling_upgrade;
+mod rotation;
 mod scenario;
 #[path = "../../../../tests/redis/server.rs"]
 mod server;

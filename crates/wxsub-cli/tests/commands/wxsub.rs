@@ -22,7 +22,12 @@ pub(crate) struct Ended {
 
 /// A call with these arguments and an empty environment.
 pub(crate) fn wxsub<const N: usize>(arguments: [&str; N]) -> Wxsub {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wxsub"));
+    program(env!("CARGO_BIN_EXE_wxsub"), arguments)
+}
+
+/// The same of another version of the binary.
+pub(crate) fn program<const N: usize>(path: &str, arguments: [&str; N]) -> Wxsub {
+    let mut command = Command::new(path);
     command.env_clear().args(arguments);
     Wxsub { command, input: Vec::new() }
 }

@@ -11,8 +11,12 @@ use serde_json::{Value, json};
 use super::super::interrupt::signal;
 use super::super::served::{ALL, Served, client, config};
 use super::super::weixin::{APPID, CLASSIC_TOKEN, Weixin};
+use super::super::wxsub::program;
 use super::server::Redis;
 use super::traffic::{Call, NoResponse, Traffic, pause, read};
+
+/// The binary that these tests are for.
+pub(super) const THIS_VERSION: &str = env!("CARGO_BIN_EXE_wxsub");
 
 pub(super) struct Node {
     served: Served,
@@ -23,11 +27,23 @@ pub(super) struct Node {
 impl Node {
     /// Starts it, and waits until it listens.
     pub(super) fn start(config: &str) -> Self {
-        let (mut served, log) = (Served::start(config), Arc::default());
+        Self::start_version(THIS_VERSION, config)
+    }
+
+    /// The same with the binary of this version.
+    fn start_version(binary: &str, config: &str) -> Self {
+        let call = program(binary, ["serve", "--config", config]);
+        let (mut served, log) = (Served::start_as(call), Arc::default());
         let (said, kept) = (served.said.take().unwrap(), Arc::clone(&log));
         // Read continuously, because a full pipe blocks the server.
         spawn(move || said.lines().map_while(Result::ok).for_each(|line| keep(&kept, &line)));
         Self { address: served.address().to_owned(), served, log }
+    }
+
+    /// Stops it, and waits until it has ended.
+    fn end(&mut self) {
+        self.signal("TERM");
+        assert!(self.served.child.wait().unwrap().success());
     }
 
     /// As `kill -9`.
@@ -166,6 +182,11 @@ pub(super) struct Setup {
 impl Setup {
     /// Starts the servers with these lines in `[store]`.
     pub(super) fn start(name: &str, redis: Redis, store: &str) -> Self {
+        Self::start_version(THIS_VERSION, name, redis, store)
+    }
+
+    /// The same with the binary of this version.
+    pub(super) fn start_version(binary: &str, name: &str, redis: Redis, store: &str) -> Self {
         let weixin = Weixin::start();
         let (key, lines) = client("orders", ALL);
         let wires: Vec<_> = (0..3).map(|_| Proxy::to(redis.port)).collect();
@@ -178,7 +199,7 @@ impl Setup {
             config(&format!("{name}-{number}.toml"), &weixin.base, &more)
         };
         let configs: Vec<_> = wires.iter().enumerate().map(configured).collect();
-        let nodes: Vec<_> = configs.iter().map(|config| Node::start(config)).collect();
+        let nodes: Vec<_> = configs.iter().map(|config| Node::start_version(binary, config)).collect();
         let addresses: Vec<_> = nodes.iter().map(|node| node.address.as_str()).collect();
         let traffic = Traffic::start(&addresses, &key, &weixin.sandbox);
         Self { redis, weixin, wires, nodes, traffic, key, configs, out: None }
@@ -190,8 +211,27 @@ impl Setup {
     }
 
     pub(super) fn start_again(&mut self, server: usize) {
-        self.nodes[server] = Node::start(&self.configs[server]);
+        self.start_again_as(server, THIS_VERSION);
+    }
+
+    fn start_again_as(&mut self, server: usize, binary: &str) {
+        self.nodes[server] = Node::start_version(binary, &self.configs[server]);
         self.come_back(server);
+    }
+
+    /// Stops a server, and starts it with the binary of this version.
+    pub(super) fn change_version(&mut self, server: usize, binary: &str) {
+        self.go_out(server);
+        self.nodes[server].end();
+        self.start_again_as(server, binary);
+    }
+
+    /// Replaces a part of the configuration of a server, and restarts the server.
+    pub(super) fn change_config(&mut self, server: usize, from: &str, to: &str) {
+        let config = std::fs::read_to_string(&self.configs[server]).unwrap();
+        assert!(config.contains(from), "{config}");
+        std::fs::write(&self.configs[server], config.replace(from, to)).unwrap();
+        self.change_version(server, THIS_VERSION);
     }
 
     /// As `kill -STOP`.

@@ -1,0 +1,39 @@
+//! The encryption key of three servers is rotated, as docs/cluster.md says.
+
+use super::super::weixin::APPID;
+use super::super::wxsub::file;
+use super::ENCRYPTION_KEY;
+use super::node::Setup;
+use super::server::Redis;
+
+/// Whichever server fetches a token meanwhile, the others can decrypt it.
+#[test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+fn rotation_of_the_encryption_key_costs_no_read_and_no_send() {
+    let [old, new] = [("old", ENCRYPTION_KEY.to_owned()), ("new", "ab".repeat(32))]
+        .map(|(name, key)| file(&format!("rotation-{name}.key"), &key));
+    let current = |path: &str| format!("encryption_key_file = \"{path}\"\n");
+    let previous = |path: &str| format!("previous_{}", current(path));
+    let steps =
+        [current(&old), current(&old) + &previous(&new), current(&new) + &previous(&old), current(&new)];
+    let mut setup = Setup::start("rotation", Redis::start(), &steps[0]);
+    let key_id = |setup: &Setup| setup.redis.ask(&format!("HGET wxsub:{{{APPID}}}:record key_id"));
+    let (mut before, first_key_id) = (setup.agree(), key_id(&setup));
+    for step in steps.windows(2) {
+        for server in 0..3 {
+            setup.change_config(server, &step[0], &step[1]);
+            assert_eq!(setup.agree(), before);
+            setup.invalidate_tokens();
+            setup.wait_for("the next token at all servers", || setup.agree() > before);
+            before = setup.agree();
+            // Each server could decrypt each record.
+            assert!(setup.nodes.iter().all(|node| !node.log().contains("token store failed")));
+        }
+    }
+    assert_ne!(key_id(&setup), first_key_id);
+    let fetches = setup.fetches();
+    assert!((10..=19).contains(&fetches), "{fetches} requests: one or two after each invalidation");
+    let seen = setup.traffic.end();
+    seen.check(&setup.weixin.sandbox);
+    assert!(seen.reads > 50 && seen.sent.len() > 20 && seen.unknown.is_empty(), "{} reads", seen.reads);
+}
