@@ -4,6 +4,7 @@ mod check;
 mod connection;
 mod ledger;
 mod listener;
+mod start_queue;
 
 use std::collections::HashSet;
 use std::fmt;

@@ -5,6 +5,7 @@ mod service_manager;
 
 use std::fmt::Display;
 use std::future::pending;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use wxsub_api::ApiKey;
 use wxsub_core::clock::{Clock, SystemClock, timeout_at};
@@ -36,6 +37,10 @@ const MAX_CONFIG_BYTES: u64 = 16 << 20;
 
 /// Maximum time that a reload waits for files.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Maximum number of connections that wait in the kernel. Linux bounds it by `net.core.somaxconn`, 4096 unless it was changed. The
+/// client of one more waits a second before it tries again.
+const BACKLOG: u32 = 4096;
 
 /// Run the control server, which refreshes and serves access tokens and sends messages for many apps.
 ///
@@ -124,10 +129,10 @@ async fn serve(
         "finishing requests in progress; repeat the signal to stop at once",
         "正在处理完剩余请求；再次发送信号会立即停止",
     )))?;
-    let listener = bind("listen", config.listen()).await?;
+    let listener = bind("listen", config.listen())?;
     let address = listener.local_addr().map_err(CliError::unexpected)?;
-    let metrics = bind_if("metrics_listen", config.metrics_listen()).await?;
-    let console_listener = bind_if("console.listen", config.console_listen()).await?;
+    let metrics = bind_if("metrics_listen", config.metrics_listen())?;
+    let console_listener = bind_if("console.listen", config.console_listen())?;
     let console_address = console_listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let scheme = if config.has_tls() { "https" } else { "http" };
     let base = format!("{scheme}://{address}");
@@ -192,15 +197,24 @@ fn raise_open_files() -> Option<usize> {
     None
 }
 
-async fn bind_if(key: &str, address: Option<SocketAddr>) -> Result<Option<TcpListener>, CliError> {
+/// As `TcpListener::bind`, which asks for a backlog of 128.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // On Windows, this would let another program listen at the same port.
+    socket.set_reuseaddr(cfg!(not(windows)))?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+fn bind_if(key: &str, address: Option<SocketAddr>) -> Result<Option<TcpListener>, CliError> {
     match address {
-        Some(address) => bind(key, address).await.map(Some),
+        Some(address) => bind(key, address).map(Some),
         None => Ok(None),
     }
 }
 
-async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, CliError> {
-    TcpListener::bind(address).await.map_err(|error| {
+fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, CliError> {
+    listen(address).map_err(|error| {
         CliError::unexpected(localized!(
             "{key}: {address} cannot be used: {error}; choose another port, or 0",
             "{key}: {address} 无法使用：{error}；请换一个端口，或用 0"

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use axum::body::Bytes;
 use futures_util::FutureExt;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinSet, yield_now};
 use tracing::warn;
 use wxsub_api::AppStatus;
 use wxsub_core::clock::{Clock, MonotonicInstant, UnixMillis, timeout_at};
@@ -79,6 +79,8 @@ pub(crate) struct ServerState {
     connections: Arc<Connections>,
     handshakes: AddressPaces,
     keyless_requests: AddressPaces,
+    /// The right to write a piece of a large response.
+    pieces: Semaphore,
     limit_log: LimitLog,
     /// The limit of open files, if it is known.
     open_files: Option<usize>,
@@ -141,6 +143,7 @@ impl ServerState {
             connections: Arc::default(),
             handshakes: AddressPaces::default(),
             keyless_requests: AddressPaces::default(),
+            pieces: Semaphore::new(1),
             limit_log: LimitLog::new(),
             open_files,
             draining: watch::Sender::new(false),
@@ -350,6 +353,17 @@ impl ServerState {
 
     pub(crate) fn keyless_requests(&self) -> &AddressPaces {
         &self.keyless_requests
+    }
+
+    /// Waits for the right to write a piece of a large response. Between two pieces, the other tasks of the server run.
+    ///
+    /// # Cancel safety
+    /// The next one gets the right.
+    pub(crate) async fn turn_of_piece(&self) {
+        // An error would mean that the semaphore is closed, which it never is.
+        let turn = self.pieces.acquire().await;
+        yield_now().await;
+        drop(turn);
     }
 
     /// The number of connections that the server accepts: that of the configuration, or fewer if files are scarce.

@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
-use axum::http::header::{CONNECTION, CONTENT_TYPE, HOST};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use axum::http::uri::Authority;
 use axum::http::{HeaderValue, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
+use futures_util::stream::{self, TryStreamExt};
 use hyper::Request;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
@@ -43,6 +44,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// How many bytes of a response without a known key count as one request more.
 const TURN_BYTES: u64 = 8192;
+
+/// Maximum size of what is written of a response before other tasks of the server run, in bytes.
+const MAX_PIECE_BYTES: usize = 16 * 1024;
 
 /// Serves a connection until it closes.
 pub(super) async fn serve_connection(
@@ -123,7 +127,7 @@ async fn serve_http<I>(
             if closing.load(Ordering::Relaxed) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(in_pieces(state, response))
         }
     });
     let limits = state.snapshot().limits;
@@ -171,6 +175,27 @@ fn pause_before(state: &ServerState, address: IpAddr, late: LateResponse, respon
         state.record_limit(Limit::KeylessRequests, &address);
     }
     wait.unwrap_or(MAX_PAUSE)
+}
+
+/// Lets a large response be written in pieces. All such responses take turns, and the requests that are there come first.
+fn in_pieces(state: &Arc<ServerState>, response: Response) -> Response {
+    let Some(length) = response.body().size_hint().exact() else { return response };
+    if length <= MAX_PIECE_BYTES as u64 {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    parts.headers.insert(CONTENT_LENGTH, length.into());
+    let begin = (Arc::clone(state), body.into_data_stream(), Bytes::new());
+    let pieces = stream::try_unfold(begin, |(state, mut body, mut rest)| async move {
+        if rest.is_empty() {
+            let Some(more) = body.try_next().await? else { return Ok(None) };
+            rest = more;
+        }
+        state.turn_of_piece().await;
+        let piece = rest.split_to(rest.len().min(MAX_PIECE_BYTES));
+        Ok::<_, axum::Error>(Some((piece, (state, body, rest))))
+    });
+    Response::from_parts(parts, Body::from_stream(pieces))
 }
 
 /// Waits before a response. The stop of the server ends the wait.

@@ -1,18 +1,22 @@
 //! Accepts connections and serves the routes on them, within the limits.
 
 use std::io::{self, ErrorKind};
+use std::iter::once;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use futures_util::FutureExt;
+use futures_util::future::select_all;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::yield_now;
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinHandle, yield_now};
 use wxsub_core::clock::timeout_at;
 
 use super::Server;
 use super::connection::serve_connection;
+use super::start_queue::StartQueue;
 use crate::api;
 use crate::apps::ServerState;
 use crate::state::connections::Connections;
@@ -29,6 +33,9 @@ const MAX_CONSOLE_CONNECTIONS: usize = 64;
 
 /// Maximum number of connections to the listener of `/metrics`.
 const MAX_METRICS_CONNECTIONS: usize = 64;
+
+/// Maximum number of connections that are accepted before other tasks of the server run.
+const MAX_ACCEPTED_AT_ONCE: usize = 32;
 
 /// Wait before accepting again, after an error or at the connection limit.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
@@ -52,40 +59,30 @@ impl Server {
         self.state.warn_of_few_files();
         self.prefetch_tokens();
         self.run_worker();
-        let main_acceptor = Acceptor {
-            state: Arc::clone(&self.state),
-            router: self.router(),
-            connections: Arc::clone(self.state.connections()),
-            max_connections: None,
-        };
+        let connections = self.state.connections();
+        let main = Acceptor::new(&self.state, self.router(), connections, None);
         // Separate limit, so a full main port cannot block /metrics.
-        let metrics_acceptor = Acceptor {
-            state: Arc::clone(&self.state),
-            router: api::metrics_router(&self.state),
-            connections: Arc::default(),
-            max_connections: Some(MAX_METRICS_CONNECTIONS),
-        };
-        let serve_metrics = async {
-            match &metrics {
-                Some(listener) => metrics_acceptor.accept_loop(listener).await,
-                None => std::future::pending().await,
-            }
-        };
+        let metrics = metrics.map(|listener| {
+            let (router, connections) = (api::metrics_router(&self.state), Arc::default());
+            Acceptor::new(&self.state, router, &connections, Some(MAX_METRICS_CONNECTIONS)).start(listener)
+        });
+        let mut accepting: Vec<_> = once(main.start(listener)).chain(metrics).collect();
         tokio::select! {
             () = shutdown => {}
-            () = main_acceptor.accept_loop(&listener) => {}
-            () = serve_metrics => {}
+            _ = select_all(accepting.iter_mut().map(|one| &mut one.task)) => {}
             () = self.state.watch_keys() => {}
             () = self.state.watch_certificate() => {}
         }
         // Close the listener before the connections, so that clients cannot connect again.
-        main_acceptor.drain_backlog(listener);
+        for one in accepting {
+            one.stop().await;
+        }
         self.state.drain();
         let mut workers = self.state.take_workers();
         workers.stop_claiming();
         let deadline = self.state.clock().now().mono + self.state.snapshot().limits.drain;
         let is_idle = async {
-            main_acceptor.wait_idle().await;
+            connections.wait_idle().await;
             self.state.sends_ended().await;
             workers.stop().await;
         };
@@ -98,7 +95,7 @@ impl Server {
             self.state.cut();
             let deadline = self.state.clock().now().mono + CUT_TIMEOUT;
             // Connections that are still open after the deadline are dropped.
-            let responded = async { tokio::join!(main_acceptor.wait_idle(), self.state.sends_ended()) };
+            let responded = async { tokio::join!(connections.wait_idle(), self.state.sends_ended()) };
             timeout_at(&**self.state.clock(), deadline, responded).await;
         }
         // What is still being posted is cut.
@@ -122,19 +119,13 @@ impl Server {
     /// Dropping the future stops accepting. Requests under way go on.
     pub async fn serve_console(&self, listener: TcpListener) {
         let Some(router) = self.console_router() else { return };
-        let acceptor = Acceptor {
-            state: Arc::clone(&self.state),
-            router,
-            connections: Arc::default(),
-            max_connections: Some(MAX_CONSOLE_CONNECTIONS),
-        };
-        tokio::select! {
-            () = acceptor.accept_loop(&listener) => {}
-            () = self.state.shutdown_started() => {}
-        }
-        drop(listener);
+        let connections = Arc::default();
+        let acceptor = Acceptor::new(&self.state, router, &connections, Some(MAX_CONSOLE_CONNECTIONS));
+        let accepting = acceptor.start(listener);
+        self.state.shutdown_started().await;
+        accepting.stop().await;
         let deadline = self.state.clock().now().mono + CUT_TIMEOUT;
-        timeout_at(&**self.state.clock(), deadline, acceptor.wait_idle()).await;
+        timeout_at(&**self.state.clock(), deadline, connections.wait_idle()).await;
     }
 
     /// Cuts the requests under way, as at the end of `drain_s`.
@@ -150,72 +141,147 @@ struct Acceptor {
     connections: Arc<Connections>,
     /// The maximum number of connections. That of the configuration if `None`.
     max_connections: Option<usize>,
+    accepted: StartQueue<(TcpStream, SocketAddr)>,
 }
 
 impl Acceptor {
-    /// Accepts connections forever, up to the connection limit.
-    async fn accept_loop(&self, listener: &TcpListener) {
+    fn new(
+        state: &Arc<ServerState>,
+        router: Router,
+        connections: &Arc<Connections>,
+        max_connections: Option<usize>,
+    ) -> Self {
+        let (state, connections) = (Arc::clone(state), Arc::clone(connections));
+        Self { state, router, connections, max_connections, accepted: StartQueue::default() }
+    }
+
+    /// Accepts in a task of its own. So the runtime runs all tasks with requests before it accepts again: the future that it blocks
+    /// on may have a thread of its own, which would compete with them.
+    fn start(mut self, listener: TcpListener) -> Accepting {
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                // Also if the sender is dropped.
+                _ = stopped => {}
+                () = self.accept_loop(&listener) => {}
+            }
+            self.drain_backlog(listener);
+        });
+        Accepting { stop, task }
+    }
+
+    /// Accepts connections forever, up to the connection limit, and starts to serve one in each turn.
+    ///
+    /// The kernel hands out connections in the order in which they came. Accepting is cheap, so the acceptor empties the backlog
+    /// first, and the addresses then take turns.
+    async fn accept_loop(&mut self, listener: &TcpListener) {
         let mut open_count = self.connections.watch();
         loop {
-            self.wait_for_capacity(&mut open_count).await;
-            match listener.accept().await {
-                Ok((stream, peer)) => {
-                    self.spawn_connection(stream, peer);
-                    // Requests on open connections come first. A backlog of new ones would delay them.
-                    yield_now().await;
-                }
-                Err(error) if is_per_connection_error(&error) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "accepting a connection failed");
-                    let clock = self.state.clock();
-                    clock.sleep_until(clock.now().mono + ACCEPT_RETRY_DELAY).await;
-                }
+            if self.accepted.is_empty() {
+                self.wait_for_capacity(&mut open_count).await;
+                self.add(listener.accept().await).await;
             }
+            for _ in 1..MAX_ACCEPTED_AT_ONCE {
+                if self.is_full() {
+                    break;
+                }
+                let Some(accepted) = listener.accept().now_or_never() else { break };
+                self.add(accepted).await;
+            }
+            self.start_next();
+            // Requests on open connections come first. New ones would delay them.
+            yield_now().await;
         }
+    }
+
+    fn max(&self) -> usize {
+        self.max_connections.unwrap_or_else(|| self.state.max_connections())
+    }
+
+    fn is_full(&self) -> bool {
+        self.connections.count() >= self.max()
     }
 
     /// Waits until the number of connections is below the limit. At the limit, a connection that waits for its client is closed.
     /// Checks repeatedly, because a reload may raise the limit.
     async fn wait_for_capacity(&self, open_count: &mut watch::Receiver<usize>) {
-        let clock = self.state.clock();
-        let max = || self.max_connections.unwrap_or_else(|| self.state.max_connections());
-        while *open_count.borrow() >= max() {
+        while self.is_full() {
             self.state.record_limit(Limit::Connections, &"all");
             self.connections.close_longest_waiting();
+            let clock = self.state.clock();
             let retry_at = clock.now().mono + ACCEPT_RETRY_DELAY;
-            timeout_at(&**clock, retry_at, open_count.wait_for(|open| *open < max())).await;
+            timeout_at(&**clock, retry_at, open_count.wait_for(|open| *open < self.max())).await;
         }
     }
 
-    /// Accepts the remaining backlog, whose clients may have sent a request already, then closes the listener.
-    fn drain_backlog(&self, listener: TcpListener) {
-        let Ok(listener) = listener.into_std() else { return };
-        // The listener does not block: an error means that the backlog is empty.
-        while let Ok((stream, peer)) = listener.accept() {
-            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
-            if let Ok(stream) = stream {
-                self.spawn_connection(stream, peer);
+    /// Adds an accepted connection to those that will be served. Closes it at once if its address is at its limit of busy
+    /// connections. After an error that concerns all connections, it serves the accepted ones and waits.
+    async fn add(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
+        match accepted {
+            Ok((stream, peer)) => self.open(stream, peer),
+            Err(error) if is_per_connection_error(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "accepting a connection failed");
+                while self.start_next() {}
+                let clock = self.state.clock();
+                clock.sleep_until(clock.now().mono + ACCEPT_RETRY_DELAY).await;
             }
         }
     }
 
-    /// Waits until all connections are closed.
-    async fn wait_idle(&self) {
-        // `self` holds the sender, so the wait cannot fail.
-        let _ = self.connections.watch().wait_for(|open| *open == 0).await;
-    }
-
-    /// Serves a connection. Closes it at once if its address is at its limit of busy connections.
-    fn spawn_connection(&self, stream: TcpStream, peer: SocketAddr) {
+    /// As [`add`](Self::add), for a connection.
+    fn open(&mut self, stream: TcpStream, peer: SocketAddr) {
         let snapshot = self.state.snapshot();
         let max = (!snapshot.is_proxy(peer.ip())).then_some(snapshot.limits.connections_per_address);
         let opened = self.connections.open(peer.ip(), max);
         if !matches!(opened, Ok((_, false))) {
             self.state.record_limit(Limit::ConnectionsPerAddress, &peer.ip());
         }
-        let Ok((connection, _)) = opened else { return };
+        let Ok((connection, has_closed)) = opened else { return };
+        if has_closed {
+            self.accepted.drop_closing(connection.address());
+        }
+        self.accepted.push(connection, (stream, peer));
+    }
+
+    /// Starts to serve the connection whose turn it is. Returns whether there was one.
+    fn start_next(&mut self) -> bool {
+        let Some((connection, (stream, peer))) = self.accepted.pop() else { return false };
         let (state, router) = (Arc::clone(&self.state), self.router.clone());
         tokio::spawn(async move { serve_connection(&state, router, stream, peer, &connection).await });
+        true
+    }
+
+    /// Accepts the remaining backlog, whose clients may have sent a request already, then closes the listener.
+    fn drain_backlog(&mut self, listener: TcpListener) {
+        if let Ok(listener) = listener.into_std() {
+            // The listener does not block: an error means that the backlog is empty.
+            while let Ok((stream, peer)) = listener.accept() {
+                let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+                if let Ok(stream) = stream {
+                    self.open(stream, peer);
+                }
+            }
+        }
+        while self.start_next() {}
+    }
+}
+
+/// The task of an [`Acceptor`]. Dropping this stops it.
+struct Accepting {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Accepting {
+    /// Waits until the remaining backlog is accepted, and the listener closed.
+    async fn stop(self) {
+        drop(self.stop);
+        if !self.task.is_finished() {
+            // It fails only if the runtime ends.
+            let _ = self.task.await;
+        }
     }
 }
 

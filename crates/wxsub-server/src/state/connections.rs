@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::FutureExt;
 use tokio::sync::{Notify, watch};
 
 /// All open connections of the server, by the address of the client.
@@ -90,10 +91,24 @@ impl Connections {
         self.count.subscribe()
     }
 
+    /// Waits until all connections are closed.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(crate) async fn wait_idle(&self) {
+        // `self` holds the sender, so the wait cannot fail.
+        let _ = self.watch().wait_for(|open| *open == 0).await;
+    }
+
+    /// The number of open connections.
+    pub(crate) fn count(&self) -> usize {
+        *self.count.borrow()
+    }
+
     /// The number of open connections, and the largest number of one address.
     pub(crate) fn used(&self) -> (usize, usize) {
         let most = self.locked().values().map(Vec::len).max().unwrap_or_default();
-        (*self.count.borrow(), most)
+        (self.count(), most)
     }
 
     fn next(&self) -> u64 {
@@ -115,6 +130,11 @@ fn longest_waiting(group: &[Arc<Activity>]) -> Option<(u64, usize)> {
 }
 
 impl OpenConnection {
+    /// The address of the client; of an IPv6 client that of its network.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.address
+    }
+
     /// A request begins. Until its response, the connection does not wait for its client.
     pub(crate) fn begin_request(&self) {
         self.activity.rank.store(BUSY, Ordering::Relaxed);
@@ -133,6 +153,11 @@ impl OpenConnection {
     /// Whether a request is under way.
     pub(crate) fn is_busy(&self) -> bool {
         self.activity.rank.load(Ordering::Relaxed) == BUSY
+    }
+
+    /// Whether the connection has to make room for another one. Returns `true` once.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.must_close().now_or_never().is_some()
     }
 
     /// Waits until the connection has to make room for another one.
@@ -160,16 +185,10 @@ impl Drop for OpenConnection {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt;
-
     use super::*;
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
-    }
-
-    fn is_closing(connection: &OpenConnection) -> bool {
-        connection.must_close().now_or_never().is_some()
     }
 
     #[test]
@@ -182,10 +201,10 @@ mod tests {
         used.end_request();
         busy.begin_request();
         let (next, closed) = open("::ffff:10.0.0.1").unwrap();
-        assert!(closed && is_closing(&silent) && !is_closing(&used));
+        assert!(closed && silent.is_closing() && !used.is_closing());
         next.begin_request();
         let (last, closed) = open("10.0.0.1").unwrap();
-        assert!(closed && is_closing(&used));
+        assert!(closed && used.is_closing());
         last.begin_request();
         assert_eq!(open("10.0.0.1").unwrap_err(), Refused);
         let (_other, closed) = open("10.0.0.2").unwrap();
@@ -207,7 +226,7 @@ mod tests {
         }
         paused.begin_request();
         paused.begin_pause();
-        assert!(connections.close_longest_waiting() && is_closing(&paused) && !is_closing(&used));
+        assert!(connections.close_longest_waiting() && paused.is_closing() && !used.is_closing());
     }
 
     #[test]
@@ -215,7 +234,7 @@ mod tests {
         let connections = Arc::<Connections>::default();
         let open = |text: &str| connections.open(address(text), Some(1)).unwrap();
         let (first, _) = open("2001:db8::1");
-        assert!(open("2001:db8::2").1 && is_closing(&first));
+        assert!(open("2001:db8::2").1 && first.is_closing());
         assert!(!open("2001:db8:0:1::1").1);
     }
 
@@ -225,7 +244,7 @@ mod tests {
         let open = |text: &str| connections.open(address(text), None).unwrap().0;
         let (first, second) = (open("10.0.0.1"), open("10.0.0.2"));
         first.begin_request();
-        assert!(connections.close_longest_waiting() && is_closing(&second));
+        assert!(connections.close_longest_waiting() && second.is_closing());
         assert!(!connections.close_longest_waiting());
     }
 }

@@ -189,6 +189,59 @@ async fn address_at_its_limit_of_busy_connections_is_refused_alone() {
     drop(busy);
 }
 
+/// Connections from this address, at most 128 in all, with these bytes on each. The kernel has all of them before the server, which
+/// shares the thread of the test, accepts the first.
+fn connect_at_once(to: SocketAddr, from: &'static str, count: usize, bytes: &str) -> Vec<TcpStream> {
+    let bytes = bytes.to_owned();
+    let connect = async move {
+        let mut streams = Vec::new();
+        for _ in 0..count {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+            let mut stream = socket.connect(to).await.unwrap();
+            stream.write_all(bytes.as_bytes()).await.unwrap();
+            streams.push(stream.into_std().unwrap());
+        }
+        streams
+    };
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let streams = std::thread::spawn(move || runtime().block_on(connect)).join().unwrap();
+    streams.into_iter().map(|stream| TcpStream::from_std(stream).unwrap()).collect()
+}
+
+/// The kernel hands out connections in the order in which they came.
+#[tokio::test]
+async fn connection_of_another_address_waits_for_no_flood() {
+    let server = Served::start("").await;
+    let request = "GET /livez HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    let flood = connect_at_once(server.address, "127.0.0.2", 100, request);
+    let other = connect_at_once(server.address, "127.0.0.1", 1, request).remove(0);
+    assert!(until_closed(other).await.starts_with("HTTP/1.1 200"));
+    let mut byte = [0];
+    let served = flood.iter().filter(|stream| stream.try_read(&mut byte).is_ok()).count();
+    assert!(served < 50, "{served}");
+    for stream in flood {
+        assert!(until_closed(stream).await.ends_with("ok\n"));
+    }
+}
+
+/// The requests of other connections come between two pieces.
+#[tokio::test]
+async fn large_response_is_written_in_pieces() {
+    let server = Served::start("").await;
+    let mut stream =
+        server.connect("GET /openapi.json HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
+    let mut text = vec![0; 1 << 20];
+    // The server and this test share a thread, so this is what it wrote at once.
+    let first = stream.read(&mut text).await.unwrap();
+    text.truncate(first);
+    stream.read_to_end(&mut text).await.unwrap();
+    let text = String::from_utf8(text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains(&format!("\r\ncontent-length: {}", body.len())), "{head}");
+    assert!(body.len() > 2 * first && body.ends_with('}'), "{first} of {}", text.len());
+}
+
 /// A request takes its place in flight when its body is complete.
 #[tokio::test]
 async fn half_sent_bodies_take_no_place_in_flight() {
