@@ -219,6 +219,11 @@ impl Attack {
         matches!(self.does, Handshake)
     }
 
+    /// Whether it opens far more connections than one caller needs.
+    pub(crate) fn is_flood(&self) -> bool {
+        self.connections >= 1000
+    }
+
     /// Opens the connections and sends the bytes on each. Those that the server has accepted after [`MAX_OPENING`] are the attack.
     pub(crate) async fn open(&self, target: &Target) -> Vec<TcpStream> {
         let bytes = (self.bytes)(&target.key);
@@ -269,6 +274,8 @@ impl Attack {
         let from: IpAddr = self.from.parse().unwrap();
         let socket = TcpSocket::new_v4()?;
         socket.bind((from, 0).into())?;
+        // Its port is free again as soon as it is closed.
+        socket.set_zero_linger()?;
         socket.connect(target.address).await
     }
 }
