@@ -1,25 +1,25 @@
-//! The audit: what operators did, in the transaction in which they did it.
+//! The audit: the actions of operators, each in the transaction of its change.
 
 use wxsub_core::clock::UnixMillis;
 use wxsub_proto::AppId;
 
 use crate::state::{AuditAction, AuditOutcome};
 
-/// What an operator does.
+/// An action of an operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
 pub struct AuditEntry {
-    /// Who. Empty if that is not known, as at a failed login.
+    /// The name of the operator. Empty if it is not known, as at a failed login.
     pub actor: String,
-    /// From which address; empty if it is not known.
+    /// The address of the operator; empty if it is not known.
     pub address: String,
-    /// What.
+    /// The kind of the action.
     pub action: AuditAction,
-    /// With which app; `None` if it is not about one.
+    /// The app that it is about, if any.
     pub appid: Option<AppId>,
     /// The id of the message or grant; empty if it is not about one. It is no openid.
     pub subject: String,
-    /// What else is known, such as the decision. It holds no secret and no openid.
+    /// Further facts, such as the decision. It holds no secret and no openid.
     pub detail: String,
 }
 
@@ -29,10 +29,10 @@ pub struct AuditEntry {
 pub struct StoredAudit {
     /// Its number. Later lines have larger ones.
     pub seq: u64,
-    /// When.
+    /// When the action happened.
     pub at: UnixMillis,
-    /// What an operator did.
+    /// The action.
     pub entry: AuditEntry,
-    /// Whether it was done.
+    /// Whether the action was done.
     pub outcome: AuditOutcome,
 }

@@ -6,9 +6,9 @@
 //!
 //! The ledger in PostgreSQL has an inbox of its own. The worker moves its rows: each is recorded and deleted in one transaction.
 //!
-//! For a table in another database, an [`InboxCopier`] reads committed rows, records them in the ledger, and then deletes them. If it ends in between, the
-//! rows are read again, and their ids show that they are recorded. It reads no position up to which rows were copied: a row
-//! with a lower id may be committed later.
+//! For a table in another database, an [`InboxCopier`] reads committed rows, records them in the ledger, and then deletes them.
+//! If it ends in between, it reads the rows again, and their ids show that they are recorded. It keeps no position up to which
+//! rows were copied: a row with a lower id may be committed later.
 
 mod copier;
 mod decision;

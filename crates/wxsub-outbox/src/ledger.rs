@@ -15,10 +15,9 @@ mod rows;
 mod tables;
 
 pub use apply::apply;
-pub use change::Rejected;
 pub use change::{
     Applied, Change, Gone, InvalidMessage, KeyKind, NewConsent, NewDecision, NewKey, NewMessage,
-    NotCancelled, NotDecided, NotRecorded, PruneReport, Recorded, RestoreReport, RowOutcomes,
+    NotCancelled, NotDecided, NotRecorded, PruneReport, Recorded, Rejected, RestoreReport, RowOutcomes,
 };
 pub use error::LedgerError;
 pub use memory::MemoryLedger;
@@ -101,8 +100,8 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// Changes nothing.
     async fn app(&self, appid: &AppId) -> Result<StoredApp, LedgerError>;
 
-    /// Apps of which a message can be claimed now: it is due, and no pause of the app forbids it. Apps without queued messages
-    /// cost nothing, and of the others the number of their messages does not matter.
+    /// Apps of which a message can be claimed now: it is due, and no pause of the app forbids it. The cost grows with the number
+    /// of apps that have queued messages, and not with the number of messages.
     ///
     /// # Errors
     /// [`LedgerError`] if the ledger cannot be read now.
@@ -182,7 +181,7 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     ) -> Result<Vec<StoredDelivery>, LedgerError>;
 }
 
-/// At most so many rows of apps that a process does not serve are counted.
+/// How many rows of apps that a process does not serve are counted at most.
 pub const MAX_FOREIGN_ROWS: u32 = 1_000;
 
 /// Which rows wait in the inbox in a ledger's own database.

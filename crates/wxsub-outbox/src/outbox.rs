@@ -90,7 +90,7 @@ pub struct Outbox {
     app: Option<AppId>,
     /// Within which idempotency keys are one, besides the app.
     client: String,
-    /// Who and from where, if what is done is appended to the audit.
+    /// The operator and their address, if calls are appended to the audit.
     auditor: Option<(String, String)>,
 }
 
@@ -161,7 +161,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Does what an operator asks for.
+    /// Submits a change, with a line of the audit if an operator makes it.
     async fn act(
         &self,
         action: AuditAction,

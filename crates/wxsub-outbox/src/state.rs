@@ -249,7 +249,7 @@ names! {
 }
 
 names! {
-    /// Whether it was done.
+    /// Whether the action of an operator was done.
     AuditOutcome {
         /// It was.
         Done = "done",
@@ -259,7 +259,7 @@ names! {
 }
 
 names! {
-    /// Of what endpoints are notified.
+    /// The event of a message that a webhook is about.
     WebhookEvent {
         /// Weixin accepted it.
         Sent = "message.sent",
@@ -271,7 +271,7 @@ names! {
         NotSent = "message.not_sent",
         /// It was withdrawn.
         Cancelled = "message.cancelled",
-        /// It may have been sent, and was decided.
+        /// It may have been sent, and an operator or a policy decided it.
         Decided = "message.decided",
     }
 }

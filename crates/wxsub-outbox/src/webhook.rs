@@ -1,7 +1,7 @@
 //! Webhooks: which endpoints are notified of messages, and the deliveries that are recorded for them.
 //!
-//! The ledger knows the endpoints. What ends a message, or decides it, records a delivery for each endpoint that wants it, in the
-//! same transaction. A sender claims deliveries and posts their bodies, signed as
+//! The ledger has the endpoints. Each change that ends or decides a message records a delivery for each endpoint that wants it,
+//! in the same transaction. A sender claims deliveries and posts their bodies, signed as
 //! [Standard Webhooks](https://www.standardwebhooks.com) says.
 
 use std::collections::BTreeSet;
@@ -22,10 +22,10 @@ pub const DELIVERY_LEASE: Duration = Duration::from_secs(60);
 /// How long deliveries are kept that did not succeed.
 pub const DELIVERY_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// The counts of an [`EndpointStatus`] go no further.
+/// Maximum of each count of an [`EndpointStatus`].
 pub const MAX_COUNTED_DELIVERIES: u64 = 1_000;
 
-/// The longest time by which a response can put off the next attempt.
+/// Maximum delay of the next attempt that a response can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// The delays before the second to the tenth attempt, in seconds: the schedule of Standard Webhooks, about three days.
@@ -40,13 +40,13 @@ pub struct StoredEndpoint {
     pub name: String,
     /// The SHA-256 of its URL, which can hold a secret.
     pub url_sha256: [u8; 32],
-    /// The apps it wants to hear of; `None` for all.
+    /// The apps whose events it gets; `None` for all.
     pub apps: Option<BTreeSet<AppId>>,
-    /// The events it wants to hear of.
+    /// The events it gets.
     pub events: BTreeSet<WebhookEvent>,
     /// Whether it gets the user of a message.
     pub with_openid: bool,
-    /// When it responded that it is gone. Deliveries to it wait from then on.
+    /// When it responded with 410. Deliveries to it wait from then on.
     pub disabled_at: Option<UnixMillis>,
 }
 
@@ -102,13 +102,13 @@ pub struct StoredDelivery {
 pub enum DeliveryOutcome {
     /// The endpoint took it.
     Delivered,
-    /// The endpoint wants no more.
+    /// The endpoint responded with 410: it wants no more.
     Gone,
-    /// It did not work.
+    /// The endpoint did not take it.
     Failed {
         /// Why.
         error: String,
-        /// The endpoint wants no other attempt before.
+        /// How long the endpoint wants no other attempt.
         retry_after: Option<Duration>,
     },
 }
@@ -165,7 +165,7 @@ pub struct WebhookData {
 }
 
 impl WebhookEvent {
-    /// Of what endpoints are notified after a change of a message, if of anything.
+    /// The event of a change of a message, if endpoints are notified of it.
     #[must_use]
     pub fn of(before: Option<MessageState>, after: MessageState, kind: EventKind) -> Option<Self> {
         if kind == EventKind::Decided {
@@ -184,7 +184,7 @@ impl WebhookEvent {
 }
 
 impl StoredEndpoint {
-    /// Whether it wants to hear of this event of a message of this app.
+    /// Whether it gets this event of a message of this app.
     #[must_use]
     pub fn wants(&self, appid: &AppId, event: WebhookEvent) -> bool {
         self.events.contains(&event) && self.apps.as_ref().is_none_or(|apps| apps.contains(appid))
@@ -202,7 +202,7 @@ impl StoredEndpoint {
         self.events.iter().map(|event| event.as_str()).collect::<Vec<_>>().join(" ")
     }
 
-    /// The delivery of what has just happened to a message.
+    /// The delivery of an event that has just happened to a message.
     pub(crate) fn delivery(
         &self,
         message: &StoredMessage,
@@ -224,7 +224,7 @@ impl StoredEndpoint {
             attempt: message.attempt,
             sequence: message.version,
         };
-        // Nothing in it can fail to become JSON.
+        // All its members can be written as JSON.
         let body = serde_json::to_string(&WebhookPayload { event, timestamp: now, data }).unwrap_or_default();
         let id = DeliveryId { endpoint: self.name.clone(), message: message.id, sequence: message.version };
         StoredDelivery { id, event, body, created_at: now, attempt: 0, due_at: Some(now), error: None }
@@ -259,17 +259,17 @@ impl StoredDelivery {
         Self { due_at, error: Some(error), ..self }
     }
 
-    /// The endpoint wants no more. It waits until the endpoint does again.
+    /// The endpoint is disabled. The delivery waits until an operator or a new URL enables it.
     pub(crate) fn hold(self, error: &str, now: UnixMillis) -> Self {
         Self { due_at: Some(now), error: Some(error.to_owned()), ..self }
     }
 
-    /// An operator wants it tried again, with all attempts.
+    /// An operator makes it due again, with all attempts.
     pub(crate) fn renew(self, now: UnixMillis) -> Self {
         Self { attempt: 0, due_at: Some(now), error: None, ..self }
     }
 
-    /// The delay after as many attempts: that of the schedule and up to a tenth more, by the message's id.
+    /// The delay after the attempts so far: that of the schedule and up to a tenth more, by the message's id.
     fn retry_delay(&self) -> Option<Duration> {
         let index = usize::try_from(self.attempt).ok()?.checked_sub(1)?;
         let delay = Duration::from_secs(*RETRY_DELAYS_S.get(index)?);

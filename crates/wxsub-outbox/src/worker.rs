@@ -35,8 +35,9 @@ impl Drop for AbortSends {
 }
 
 impl Outbox {
-    /// Sends due messages, and moves the rows of the ledger's own inbox, until `shutdown` is ready; then claims no more, and waits up to 60 s for the attempts under way. While the ledger
-    /// fails, it goes on trying. Several processes may run on one ledger, if the ledger allows it.
+    /// Sends due messages, and moves the rows of the ledger's own inbox, until `shutdown` is ready. Then it claims no more, and
+    /// waits up to 60 s for the attempts under way. While the ledger fails, it goes on trying. Several processes may run on one
+    /// ledger, if the ledger allows it.
     ///
     /// From this call on, [`send`](Self::send) waits for the first heartbeat of this worker.
     ///
@@ -114,12 +115,12 @@ impl Outbox {
         loop {
             let next_poll = clock.now().mono + *poll_interval;
             tokio::select! {
-                () = wake.asked() => {}
+                () = wake.wait_for_all() => {}
                 () = ledger.notified() => {}
                 () = clock.sleep_until(next_poll) => {}
             }
             match ledger.claimable_apps().await {
-                Ok(apps) => apps.iter().for_each(|appid| wake.app(appid)),
+                Ok(apps) => apps.iter().for_each(|appid| wake.wake_app(appid)),
                 Err(error) => tracing::warn!(%error, "the ledger could not be asked for due messages"),
             }
         }

@@ -1,4 +1,4 @@
-//! What becomes of a row: the change that records it, or why it stays in the table.
+//! Decides about a row: the change that records it, or the error with which it stays in the table.
 
 use wxsub_core::clock::UnixMillis;
 use wxsub_proto::message::MessageDraft;
@@ -10,8 +10,8 @@ use crate::idempotency::{Fingerprint, INBOX_CLIENT, IdempotencyKey};
 use crate::ledger::{Change, InvalidMessage, KeyKind, NewKey, NewMessage};
 use crate::state::Priority;
 
-/// Decides about a row: the change that records it. `require_grant` says for an app that is served whether its messages must have
-/// a grant.
+/// Returns the change that records a row. `require_grant` says whether the messages of an app must have a grant; `None` if the app
+/// is not served.
 ///
 /// # Errors
 /// The text for `error`, if the row's id or app cannot be read.

@@ -41,7 +41,7 @@ pub(crate) async fn move_rows(inner: &Inner) {
     }
 }
 
-/// Gives how many rows left the queue of the table; `None` if there is no inbox.
+/// Moves one batch. Gives the number of rows that were recorded or rejected; `None` if there is no inbox.
 async fn move_batch(
     inner: &Inner,
     apps: &Arc<BTreeMap<AppId, bool>>,

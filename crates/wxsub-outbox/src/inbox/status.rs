@@ -1,7 +1,9 @@
+//! The status of an inbox.
+
 use super::InboxError;
 use crate::ledger::{Rejected, RowOutcomes};
 
-/// What was done with the rows of an inbox so far, and whether it works.
+/// How many rows of an inbox were recorded or rejected so far, and whether attempts fail now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InboxStatus {
@@ -13,7 +15,7 @@ pub struct InboxStatus {
     pub rejected: u64,
     /// The last such row.
     pub last_rejected: Option<Rejected>,
-    /// The last look found no row that can be recorded here.
+    /// The last read found no row that can be recorded here.
     pub is_empty: bool,
     /// In the ledger's own inbox, so many rows wait for a process that serves their apps. At most
     /// [`MAX_FOREIGN_ROWS`](crate::ledger::MAX_FOREIGN_ROWS) are counted, and only while no other row waits.
@@ -25,7 +27,7 @@ pub struct InboxStatus {
 }
 
 impl InboxStatus {
-    /// These rows are done.
+    /// Adds rows that were recorded or rejected.
     pub(super) fn add(&mut self, outcomes: RowOutcomes) {
         let count = |rows: usize| u64::try_from(rows).unwrap_or(u64::MAX);
         for Rejected { id, error } in &outcomes.rejected {
@@ -37,7 +39,7 @@ impl InboxStatus {
         self.last_rejected = outcomes.rejected.into_iter().next_back().or(self.last_rejected.take());
     }
 
-    /// An attempt has ended.
+    /// Records how an attempt ended.
     pub(super) fn note<T>(&mut self, attempt: &Result<T, InboxError>) {
         match attempt {
             Ok(_) => (self.failures, self.error) = (0, None),

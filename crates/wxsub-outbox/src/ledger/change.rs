@@ -100,8 +100,8 @@ pub enum Change {
     },
     /// Lifts every pause of an app. Gives [`Applied::Done`].
     Resume(AppId),
-    /// Does what an operator asks for, if anything, and appends it to the audit. Gives what the
-    /// change inside gives; without one, [`Applied::Done`].
+    /// Applies the change of an operator, if there is one, and appends a line to the audit. Gives the result of that change;
+    /// without one, [`Applied::Done`].
     Audited(Box<AuditEntry>, Option<Box<Change>>),
     /// A backup was restored. Gives [`Applied::Restored`].
     Restore,
@@ -114,7 +114,7 @@ pub enum Change {
         /// Of this client: see [`batch_client`](crate::idempotency::batch_client).
         client: String,
     },
-    /// These endpoints get webhooks, and no others. What is known of a disabled one stays. Gives [`Applied::Done`].
+    /// Replaces the endpoints that get webhooks. One with the same name and URL stays disabled. Gives [`Applied::Done`].
     SetEndpoints(Vec<StoredEndpoint>),
     /// A sender takes due deliveries. Gives [`Applied::Deliveries`].
     ClaimDeliveries {
@@ -279,7 +279,7 @@ pub enum Applied {
     Grant(Option<StoredGrant>),
     /// The message, or why it was not recorded.
     Recorded(Result<Recorded, NotRecorded>),
-    /// What became of the rows of an inbox.
+    /// How the rows of an inbox were recorded or rejected.
     Moved(RowOutcomes),
     /// The message as it is now, if the settlement changed it.
     Settled(Option<Box<StoredMessage>>),
@@ -307,7 +307,7 @@ pub enum Applied {
 }
 
 impl Applied {
-    /// Whether what an operator asked for was done.
+    /// Whether the change of an operator had an effect.
     pub(crate) fn is_done(&self) -> bool {
         !matches!(self, Self::Grant(None) | Self::Cancelled(Err(_)) | Self::Decided(Err(_)))
     }
@@ -323,7 +323,7 @@ pub struct Rejected {
     pub error: String,
 }
 
-/// What became of rows that were read.
+/// The outcomes of rows that were read from an inbox.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a ledger with an inbox of its own makes and writes all of it")]
 pub struct RowOutcomes {
@@ -340,7 +340,7 @@ pub struct RowOutcomes {
 }
 
 impl RowOutcomes {
-    /// Adds the row with this id: what [`decide`](crate::inbox::decide) said of it, and what came of its change.
+    /// Adds the row with this id: the error of [`decide`](crate::inbox::decide), or the result of its change.
     pub fn add(&mut self, id: String, decided: Result<Result<Applied, LedgerError>, String>) {
         match decided {
             Err(error) => self.rejected.push(Rejected { id, error }),
@@ -361,7 +361,7 @@ impl RowOutcomes {
         }
     }
 
-    /// How many rows left the queue of the table.
+    /// The number of rows that need no other attempt: recorded or rejected.
     pub(crate) fn done(&self) -> usize {
         self.recorded.len() + self.rejected.len()
     }

@@ -147,7 +147,7 @@ pub trait Tables {
     /// Deletes a key.
     fn delete_key(&mut self, scope: &KeyScope) -> Result<(), LedgerError>;
 
-    /// The endpoints that get webhooks, by their names. Must cost nothing worth mentioning: each outcome asks for them.
+    /// The endpoints that get webhooks, by their names. This must be cheap: every outcome of a message reads them.
     fn webhook_endpoints(&mut self) -> Result<Arc<[StoredEndpoint]>, LedgerError>;
     /// Writes all endpoints.
     fn set_webhook_endpoints(&mut self, endpoints: Vec<StoredEndpoint>) -> Result<(), LedgerError>;

@@ -1,4 +1,4 @@
-//! Who waits for messages to become final.
+//! Notifies callers that wait for messages to become final.
 
 use tokio::sync::broadcast;
 use wxsub_proto::LocalizedText;
@@ -9,7 +9,7 @@ use crate::message::StoredMessage;
 /// How many outcomes a reader may fall behind.
 const CAPACITY: usize = 1024;
 
-/// Tells readers of final messages.
+/// Sends final messages to their readers.
 #[derive(Debug, Clone)]
 pub(crate) struct Finals(broadcast::Sender<StoredMessage>);
 

@@ -1,4 +1,4 @@
-//! What a sender of webhooks asks of the ledger.
+//! The calls of a sender of webhooks to the ledger.
 
 use super::{Outbox, OutboxError, unexpected};
 use crate::ledger::{Applied, Change};
@@ -8,8 +8,7 @@ use crate::webhook::{DeliveryId, DeliveryOutcome, StoredDelivery, StoredEndpoint
 const MAX_REDELIVERED: usize = 1_000;
 
 impl Outbox {
-    /// These endpoints get webhooks from now on, and no others: also those of messages that other processes send on this
-    /// ledger.
+    /// Replaces the endpoints that get webhooks. They also get those of messages that other processes on this ledger send.
     ///
     /// # Errors
     /// [`OutboxError::Ledger`] if the ledger fails.

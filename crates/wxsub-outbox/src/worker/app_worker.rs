@@ -60,7 +60,7 @@ impl AppWorker {
             if stop && tasks.is_empty() {
                 return;
             }
-            is_idle &= wake.of_app(appid).now_or_never().is_none();
+            is_idle &= wake.wait_for_app(appid).now_or_never().is_none();
             let free = if stop || is_idle { 0 } else { self.free_slots(tasks.len()) };
             let mut next_permit = None;
             if free > 0 {
@@ -89,7 +89,7 @@ impl AppWorker {
                 biased;
                 Some(_) = tasks.join_next() => {}
                 () = self.slots.freed.notified() => {}
-                () = wake.of_app(appid), if has_slot => is_idle = false,
+                () = wake.wait_for_app(appid), if has_slot => is_idle = false,
                 () = permitted, if has_slot => {}
                 Ok(()) = stopping.changed(), if !stop => {}
             }

@@ -178,8 +178,8 @@ impl WorkerSession {
                 Ok(true) => {
                     registered = true;
                     if self.state().post_until.replace(before + POST_WINDOW).is_none() {
-                        // What woke an app before could not be claimed.
-                        self.inner.wake.ask();
+                        // Until now nothing could be claimed, so earlier wakes had no effect.
+                        self.inner.wake.wake_all();
                     }
                     self.started.send_replace(true);
                     self.sweep().await;

@@ -1,4 +1,4 @@
-//! Recording deliveries to endpoints, and what becomes of them.
+//! Records, claims and settles deliveries to endpoints.
 
 use super::super::LedgerError;
 use super::Changing;
@@ -7,10 +7,10 @@ use crate::state::{EventKind, MessageState, WebhookEvent};
 use crate::webhook::{DeliveryId, DeliveryOutcome, StoredDelivery, StoredEndpoint};
 
 /// The error of a delivery that waits for a disabled endpoint.
-const GONE: &str = "410: the endpoint is disabled";
+const DISABLED_ERROR: &str = "410: the endpoint is disabled";
 
 impl Changing<'_> {
-    /// Records a delivery for each endpoint that wants to hear of what has just happened to a message.
+    /// Records a delivery of the last event of a message, for each endpoint that wants it.
     pub(super) fn record_deliveries(
         &mut self,
         before: Option<MessageState>,
@@ -26,7 +26,7 @@ impl Changing<'_> {
         Ok(())
     }
 
-    /// An endpoint stays disabled while its URL is the same.
+    /// Replaces the endpoints. A disabled one stays disabled while its URL is the same.
     pub(super) fn set_endpoints(&mut self, mut endpoints: Vec<StoredEndpoint>) -> Result<(), LedgerError> {
         let known = self.tables.webhook_endpoints()?;
         endpoints.sort_by(|one, next| one.name.cmp(&next.name));
@@ -72,7 +72,7 @@ impl Changing<'_> {
     ) -> Result<Option<StoredDelivery>, LedgerError> {
         let Some(delivery) = self.tables.delivery(id)? else { return Ok(None) };
         if outcome == DeliveryOutcome::Delivered {
-            // Also late: the endpoint has it.
+            // A late success counts, too: the endpoint has the webhook.
             self.tables.delete_delivery(id)?;
             return Ok(None);
         }
@@ -87,7 +87,7 @@ impl Changing<'_> {
         }
         let settled = match outcome {
             DeliveryOutcome::Failed { error, retry_after } => delivery.fail(error, retry_after, self.now),
-            DeliveryOutcome::Gone | DeliveryOutcome::Delivered => delivery.hold(GONE, self.now),
+            DeliveryOutcome::Gone | DeliveryOutcome::Delivered => delivery.hold(DISABLED_ERROR, self.now),
         };
         self.tables.put_delivery(settled.clone())?;
         Ok(Some(settled))
