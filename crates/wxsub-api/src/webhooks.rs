@@ -1,4 +1,4 @@
-//! Endpoints of webhooks, and what was not delivered to them: the response of [`WEBHOOKS`](crate::path::WEBHOOKS).
+//! Endpoints of webhooks, and the webhooks that were not delivered: the response of [`WEBHOOKS`](crate::path::WEBHOOKS).
 
 use serde::{Deserialize, Serialize};
 
@@ -49,12 +49,12 @@ pub struct FailedWebhook {
     pub due_at: Option<String>,
 }
 
-/// What a redelivery made due.
+/// The response to a redelivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct Redelivery {
-    /// So many webhooks.
+    /// How many webhooks are due.
     pub due: usize,
 }
 
@@ -90,7 +90,7 @@ impl FailedWebhook {
 }
 
 impl Redelivery {
-    /// The response for so many webhooks.
+    /// The response with this number of webhooks.
     #[must_use]
     pub fn new(due: usize) -> Self {
         Self { due }

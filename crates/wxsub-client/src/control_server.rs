@@ -180,14 +180,13 @@ impl ControlServer {
         parse(&self.exchange(path::WEBHOOKS, None).await?)
     }
 
-    /// Enables an endpoint, and has its failed webhooks tried again now. The key needs the scope `admin`. Returns how many
-    /// are due.
+    /// Enables an endpoint, and makes its failed webhooks due now. The key needs the scope `admin`. Returns how many are due.
     ///
     /// # Errors
-    /// [`ControlServerError`] if the server did not say that it did so.
+    /// [`ControlServerError`] if the server did not confirm it.
     ///
     /// # Cancel safety
-    /// They may be due. A second call is harmless.
+    /// The webhooks may be due. A second call is harmless.
     pub async fn redeliver_webhooks(&self, endpoint: &str) -> Result<usize, ControlServerError> {
         let path = path::redeliver(endpoint);
         let redelivery: Redelivery = parse(&self.exchange(&path, Some(Vec::new())).await?)?;

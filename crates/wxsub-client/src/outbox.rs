@@ -138,12 +138,12 @@ impl ControlServer {
         parse(&self.call(http::Method::POST, &path, body, &key_header(key)).await?)
     }
 
-    /// Queues up to 1000 messages, at most 1 MiB of them. Gives the result of each line, in their order: a line that is not
+    /// Queues up to 1000 messages, at most 1 MiB of them. Returns the result of each line, in their order. A line that is not
     /// recorded does not stop the others. The key of the client needs the scope `outbox:write`.
     ///
     /// # Errors
-    /// [`ControlServerError`] if the server took none of them. If
-    /// [`may_have_taken_effect`](ControlServerError::may_have_taken_effect) is true, it may have taken some: repeat the call
+    /// [`ControlServerError`] if the server recorded none of them. If
+    /// [`may_have_taken_effect`](ControlServerError::may_have_taken_effect) is true, it may have recorded some: repeat the call
     /// with the same idempotency keys.
     ///
     /// # Cancel safety
@@ -284,7 +284,7 @@ impl ControlServer {
     }
 }
 
-/// A message and its schedule, as the server reads them.
+/// The JSON object of a message with its schedule.
 fn members(message: &Message, schedule: Schedule) -> Map<String, Value> {
     let mut members: Map<String, Value> = serde_json::from_slice(&message.to_json()).unwrap_or_default();
     let Schedule { send_at, expires_at, priority } = schedule;

@@ -1,5 +1,5 @@
-//! Signatures of webhooks, as [Standard Webhooks](https://www.standardwebhooks.com) says: the server signs what it tells an
-//! endpoint, and the endpoint verifies it.
+//! Signatures of webhooks, as [Standard Webhooks](https://www.standardwebhooks.com) says: the server signs each
+//! webhook, and the endpoint verifies it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use crate::clock::UnixMillis;
 use crate::consent::RngError;
 
-/// By how much the time of a webhook may differ from that of its receiver, so that an old one cannot be posted again.
+/// Maximum difference between the time of a webhook and that of its receiver. An older webhook may be a repeated copy.
 pub const TOLERANCE: Duration = Duration::from_secs(5 * 60);
 
 /// Begins every secret.
@@ -32,7 +32,7 @@ const GENERATED_BYTES: usize = 32;
 #[derive(Clone)]
 pub struct WebhookSecret(Zeroizing<Vec<u8>>);
 
-/// A text that is no secret of a webhook. It has nothing of the text.
+/// The error for a text that is no secret of a webhook. It holds no part of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be whsec_ and 24 to 64 bytes in base64; make one with `wxsub webhook secret`")]
 pub struct InvalidWebhookSecret;
@@ -72,7 +72,7 @@ pub enum WebhookRejection {
     /// The webhook comes from the future.
     #[error("webhook-timestamp: is {0} s in the future, more than 300 s; check the clocks of both machines")]
     TooNew(u64),
-    /// There is no signature that could be checked.
+    /// The header has no signature of this version.
     #[error("webhook-signature: has no signature of the form v1,BASE64; pass the header as it came")]
     NoSignature,
     /// No signature is the right one.
@@ -142,8 +142,8 @@ impl WebhookSecret {
 
     /// Checks that a webhook was signed with this secret and is not old.
     ///
-    /// The body must have the bytes that came: parsing and writing it again changes them. Then ignore ids that were handled
-    /// before, because a webhook can come more than once.
+    /// The body must have the bytes that came: parsing and writing it again changes them. Afterwards, ignore an id that was
+    /// handled before, because a webhook can come more than once.
     ///
     /// # Errors
     /// [`WebhookRejection`] says what is wrong.
@@ -170,7 +170,7 @@ impl WebhookSecret {
             return Err(WebhookRejection::NoSignature);
         }
         let expected = STANDARD.encode(self.mac(id, timestamp, body));
-        // Every signature is compared, so that the duration does not tell which one matched.
+        // Every signature is compared, so that the duration does not depend on which one matches.
         let matches = signatures.fold(0, |matches, signature| {
             matches | signature.as_bytes().ct_eq(expected.as_bytes()).unwrap_u8()
         });
@@ -221,7 +221,7 @@ mod tests {
         pairs.into_iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
     }
 
-    /// The system's time, because that library takes no other.
+    /// The time of the system, because the library `standardwebhooks` takes no other.
     fn real_seconds() -> u64 {
         SystemClock::new().now().wall.get() / 1000
     }

@@ -48,7 +48,7 @@ pub(crate) async fn contradictions(session: &Session) -> Result<Vec<String>, Err
         .await?;
     let mut problems = Vec::new();
     for query in CONTRADICTIONS {
-        let found = session.query_slowly(&format!("{query} LIMIT {MAX_PROBLEMS}")).await?;
+        let found = session.query_without_timeout(&format!("{query} LIMIT {MAX_PROBLEMS}")).await?;
         problems.extend(found.iter().map(|row| row.get::<_, String>(0)));
     }
     Ok(problems)

@@ -523,7 +523,6 @@ pub(crate) fn read_nonce(row: &Row) -> Result<([u8; 16], GrantId)> {
     Ok((nonce, columns.id(GrantId::from_bytes)?.ok_or_else(|| columns.missing())?))
 }
 
-/// An app, and why it waits.
 pub(crate) fn read_appid(row: &Row) -> Result<AppId> {
     Columns::new(row).parse()
 }
@@ -536,6 +535,7 @@ pub(crate) fn read_due_app(row: &Row) -> Result<Option<AppId>> {
     Ok((pauses.claimable(1, now) > 0).then_some(appid))
 }
 
+/// An app, and why it waits.
 pub(crate) fn read_pauses(row: &Row) -> Result<(AppId, Pauses)> {
     pauses_of(&mut Columns::new(row))
 }

@@ -58,7 +58,7 @@ impl PostgresOptions {
         self
     }
 
-    /// Looks at the URL and the certificate authorities, and connects to nothing.
+    /// Checks the URL and the certificate authorities, without a connection.
     ///
     /// # Errors
     /// [`ConnectError`] says what is wrong with them.
@@ -123,7 +123,7 @@ pub(crate) struct Connector {
     clock: Arc<dyn Clock>,
     /// The hosts, for error messages.
     pub(crate) host: String,
-    /// A connection got a notification.
+    /// Notified when a connection gets a notification.
     pub(crate) notified: Arc<Notify>,
 }
 
@@ -156,7 +156,7 @@ impl Connector {
         })
     }
 
-    /// Opens a connection that reads, and gets notifications. Where a pooler refuses that, workers learn of messages by asking.
+    /// Opens a connection that reads, and gets notifications. If a pooler refuses them, workers find messages by polling.
     pub(crate) async fn connect_reader(&self) -> Result<Session, ConnectError> {
         let session = self.connect().await?;
         let _ = session.batch(sql::LISTEN).await;

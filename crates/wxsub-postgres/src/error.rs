@@ -154,7 +154,7 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// Whether a later try may succeed, though nothing is changed here.
+    /// Whether a later try may succeed without a change of the options.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(

@@ -1,4 +1,4 @@
-//! Rows of another ledger, written to one that is empty: all of them or none.
+//! Writes the rows of another ledger to an empty one: all of them or none.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::error::{ConnectError, Failure};
 use crate::session::Session;
 use crate::{check, schema, sql, write};
 
-/// The tables that must be empty, and that no other process writes to meanwhile.
+/// The tables that must be empty. They are locked, so that no other process writes to them meanwhile.
 const TABLES: [&str; 7] = [
     "wxsub_grant",
     "wxsub_nonce",
@@ -42,7 +42,7 @@ impl PostgresImport {
         let session = connector.connect().await?;
         schema::prepare(&session, &connector.host, options.migrate, None).await?;
         let failed = |error| ConnectError::database(&connector.host, &error);
-        // The other ledger may be on a slow disk.
+        // Reading the other ledger can take long, for example on a slow disk.
         let begin = "SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0; BEGIN";
         session.batch(begin).await.map_err(failed)?;
         let lock = format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", TABLES.join(", "));
@@ -127,6 +127,6 @@ impl PostgresImport {
 }
 
 async fn count(session: &Session, table: &str) -> Result<i64, tokio_postgres::Error> {
-    let counted = session.query_slowly(&format!("SELECT count(*) FROM {table}")).await?;
+    let counted = session.query_without_timeout(&format!("SELECT count(*) FROM {table}")).await?;
     Ok(counted.first().map_or(0, |row| row.get(0)))
 }

@@ -15,7 +15,7 @@ use crate::sql;
 use crate::transaction::{Part, at_most};
 use crate::write::check_rows;
 
-/// Moves at most so many rows within the open transaction. Rows that another process moves are skipped.
+/// Moves at most `limit` rows within the open transaction. Rows that another process moves are skipped.
 pub(crate) async fn move_rows(
     session: &Session,
     clock: Option<&dyn Clock>,
@@ -24,9 +24,9 @@ pub(crate) async fn move_rows(
     limit: usize,
 ) -> Result<RowOutcomes, Failure> {
     let appids: Vec<_> = apps.keys().collect();
-    let most_characters = i32::try_from(MAX_MESSAGE_BYTES + 1).unwrap_or(i32::MAX);
+    let max_characters = i32::try_from(MAX_MESSAGE_BYTES + 1).unwrap_or(i32::MAX);
     let params: [Param<'_>; 3] =
-        [column(&appids, |appid| appid.as_str()), Box::new(at_most(limit)), Box::new(most_characters)];
+        [column(&appids, |appid| appid.as_str()), Box::new(at_most(limit)), Box::new(max_characters)];
     let mut outcomes = RowOutcomes::default();
     let (mut ids, mut changes) = (Vec::new(), Vec::new());
     for row in session.query(sql::LOCK_INBOX, &params).await? {
@@ -57,6 +57,7 @@ pub(crate) async fn move_rows(
     Ok(outcomes)
 }
 
+/// Deletes the recorded rows, and writes the errors of the rejected ones.
 async fn finish(session: &Session, outcomes: &RowOutcomes) -> Result<(), Failure> {
     let RowOutcomes { recorded, rejected, .. } = outcomes;
     let mut pipeline = Pipeline::default();
@@ -68,7 +69,7 @@ async fn finish(session: &Session, outcomes: &RowOutcomes) -> Result<(), Failure
     expected.into_iter().zip(written).try_for_each(|((sql, expected), rows)| check_rows(sql, expected, rows))
 }
 
-/// After the restore of a backup: its rows may have been moved and sent since. They stay, with an `error`.
+/// Writes an `error` to the waiting rows of a restored backup: they may have been moved and sent since. Returns their number.
 pub(crate) async fn doubt_rows(session: &Session) -> Result<usize, Failure> {
     let mut pipeline = Pipeline::default();
     pipeline.push(sql::DOUBT_INBOX, Vec::new());

@@ -13,8 +13,8 @@ use wxsub_core::clock::{Clock, timeout_at};
 
 use crate::columns::Param;
 
-/// Limit for statements that are sent together. The server ends each of them after 30 s, unless the connection is lost and no
-/// one tells.
+/// Maximum time for statements that are sent together. The server ends each of them after 30 s, so a longer silence means that
+/// the connection is lost.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A connection. It is closed when this is dropped.
@@ -48,7 +48,7 @@ impl Session {
     }
 
     /// Closes the connection if there is no reply within [`REPLY_TIMEOUT`]. Then the work fails.
-    async fn in_time<T>(&self, work: impl Future<Output = T>) -> T {
+    async fn with_timeout<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         let deadline = self.clock.now().mono + REPLY_TIMEOUT;
         match timeout_at(&*self.clock, deadline, work.as_mut()).await {
@@ -76,12 +76,12 @@ impl Session {
 
     /// Runs statements without parameters and without rows.
     pub(crate) async fn batch(&self, sql: &str) -> Result<(), Error> {
-        self.in_time(self.client.batch_execute(sql)).await
+        self.with_timeout(self.client.batch_execute(sql)).await
     }
 
     /// Runs statements without parameters, and gives the first column of their first row as a text.
     pub(crate) async fn first_text(&self, sql: &str) -> Result<Option<String>, Error> {
-        let messages = self.in_time(self.client.simple_query(sql)).await?;
+        let messages = self.with_timeout(self.client.simple_query(sql)).await?;
         Ok(messages.iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
             _ => None,
@@ -89,7 +89,7 @@ impl Session {
     }
 
     pub(crate) async fn query(&self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
-        self.in_time(async {
+        self.with_timeout(async {
             let statement = self.statement(sql).await?;
             self.client.query(&statement, &as_params(params)).await
         })
@@ -98,17 +98,17 @@ impl Session {
 
     /// Runs a statement once, without keeping it.
     pub(crate) async fn query_once(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
-        self.in_time(self.client.query(sql, &as_params(params))).await
+        self.with_timeout(self.client.query(sql, &as_params(params))).await
     }
 
-    /// Runs a statement that may take as long as it needs.
-    pub(crate) async fn query_slowly(&self, sql: &str) -> Result<Vec<Row>, Error> {
+    /// Runs a statement without a time limit.
+    pub(crate) async fn query_without_timeout(&self, sql: &str) -> Result<Vec<Row>, Error> {
         self.client.query(sql, &[]).await
     }
 
     /// Runs statements in one round trip, and gives the rows of each.
     pub(crate) async fn run(&self, pipeline: &Pipeline<'_>) -> Result<Vec<Vec<Row>>, Error> {
-        self.in_time(async {
+        self.with_timeout(async {
             let statements = self.statements_of(pipeline).await?;
             let running = statements
                 .iter()
@@ -121,7 +121,7 @@ impl Session {
 
     /// Runs statements that write, in one round trip. Gives how many rows each of them wrote.
     pub(crate) async fn write(&self, pipeline: &Pipeline<'_>) -> Result<Vec<u64>, Error> {
-        self.in_time(async {
+        self.with_timeout(async {
             let statements = self.statements_of(pipeline).await?;
             let running = statements.iter().zip(&pipeline.0).map(async |(statement, (_, params))| {
                 self.client.execute(statement, &as_params(params)).await
@@ -131,7 +131,7 @@ impl Session {
         .await
     }
 
-    /// All are prepared first, so that they are sent in their order.
+    /// Prepares all statements first, so that they are sent in their order.
     async fn statements_of(&self, pipeline: &Pipeline<'_>) -> Result<Vec<Statement>, Error> {
         let mut statements = Vec::with_capacity(pipeline.0.len());
         for (sql, _) in &pipeline.0 {

@@ -325,7 +325,7 @@ statements! {
         AS u (appid, client, key, fingerprint, message_id, check_ms)
         WHERE k.appid = u.appid AND k.client = u.client AND k.key = u.key"];
     KEYS_TO_CHECK = ["SELECT ", key!(), " FROM wxsub_key WHERE check_ms <= $1 ORDER BY check_ms LIMIT $2 FOR UPDATE SKIP LOCKED"];
-    /// In place of all.
+    /// Replaces all endpoints.
     SET_ENDPOINTS = ["WITH deleted AS (DELETE FROM wxsub_webhook_endpoint WHERE name <> ALL ($1)),
         put AS (INSERT INTO wxsub_webhook_endpoint (", endpoint!(), ")
             SELECT * FROM unnest($1::text[], $2::bytea[], $3::text[], $4::text[], $5::boolean[], $6::bigint[])

@@ -203,7 +203,7 @@ pub(crate) fn is_marked(path: &Path) -> Result<bool, OpenError> {
     Ok(header.ends_with(&IS_BACKUP.to_be_bytes()) && header.len() == 64)
 }
 
-/// The mark of the file: 0, [`IS_BACKUP`] or [`IS_MOVED`].
+/// Reads the mark of the file: 0, [`IS_BACKUP`] or [`IS_MOVED`].
 pub(crate) fn mark(connection: &Connection) -> rusqlite::Result<i32> {
     connection.query_row("SELECT user_version FROM pragma_user_version", [], |row| row.get(0))
 }

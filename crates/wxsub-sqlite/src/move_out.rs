@@ -15,8 +15,9 @@ use crate::{columns, sql, tables};
 /// How many grants or messages one batch has.
 const BATCH: u32 = 1_000;
 
-/// A ledger whose rows are read to be written to another one. It holds the lock of the file. Calls read the disk, so a
-/// task makes them on a thread for blocking work.
+/// A ledger whose rows are read to be written to another one. It holds the lock of the file.
+///
+/// Calls block on the disk. In async code, make them with `spawn_blocking`.
 pub struct SqliteMove {
     file: OpenFile,
     path: PathBuf,
@@ -75,8 +76,8 @@ impl SqliteMove {
         mark.map(|mark| mark == IS_MOVED).map_err(|error| OpenError::database(&self.path, &error))
     }
 
-    /// Marks the file as moved, or takes the mark away: a marked file is not opened any more, but to be moved again. It is
-    /// durable when this returns.
+    /// Marks the file as moved, or removes the mark. A marked file can only be read, restored or moved again. The mark is durable
+    /// when this returns.
     ///
     /// # Errors
     /// [`OpenError`] if the mark cannot be written.

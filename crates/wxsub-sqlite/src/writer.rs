@@ -89,7 +89,7 @@ pub(crate) enum Purpose {
 }
 
 impl OpenFile {
-    /// Opens the file under its lock. What is marked is only opened for its purpose.
+    /// Opens the file under its lock. A file with a mark is opened only for a purpose that allows this mark.
     pub(crate) fn open(
         path: &Path,
         lock: WriterLock,

@@ -19,7 +19,7 @@ pub(super) enum Request {
     Close(oneshot::Sender<()>),
 }
 
-/// The queue. Each caller waits for its response, so it is no longer than there are callers.
+/// The queue of requests. Each caller waits for its response, so the queue has at most one request for each caller.
 #[derive(Default)]
 pub(super) struct RequestQueue {
     pending: Mutex<Pending>,
@@ -83,6 +83,7 @@ impl Pending {
 }
 
 impl RequestSender {
+    /// Queues a request and wakes the task. Never waits.
     pub(super) fn send(&self, request: Request) {
         {
             let mut pending = self.0.locked();
