@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
-/// How many tasks run before the runtime looks for new events. With tokio's default of 61, a request waits for up to 60 others.
+/// Number of tasks that run before the runtime looks for new events. With tokio's default of 61, a request waits for up to 60 others.
 const EVENT_INTERVAL: u32 = 8;
 
 const AFTER_HELP: &str =
@@ -56,8 +56,8 @@ Environment:
   WXSUB_APPID           the AppID, unless --appid is given
   WXSUB_SECRET          the AppSecret
   WXSUB_SECRET_FILE     or the path of a file with the AppSecret
-  WXSUB_SERVER          instead of the AppSecret: base URL of a control server (wxsub serve), for send, token, status,
-                        webhook and doctor
+  WXSUB_SERVER          instead of the AppSecret: base URL of a control server (wxsub serve), for send, outbox, grant,
+                        webhook, token, status and doctor
   WXSUB_KEY             the client key for the control server
   WXSUB_KEY_FILE        or the path of a file with the client key
   WXSUB_TOKEN_ENDPOINT  stable_token (default), or token, where each fetch invalidates the previous access token
@@ -68,6 +68,8 @@ Environment:
   WXSUB_PROXY           URL of a proxy; HTTPS_PROXY and similar variables are not used
   WXSUB_LEDGER_PASSWORD_FILE
                         path of a file with the password of the ledger's database
+  WXSUB_INBOX_PASSWORD_FILE
+                        path of a file with the password of the database of outbox run --inbox
   WXSUB_CA_FILE         path of a PEM file with the certificate authorities to trust instead of this machine's
   WXSUB_LEDGER_WAIT_S   seconds that a command waits for a ledger which another process has [default: 3]
   LC_ALL, LC_MESSAGES, LANG  the locale: Chinese texts if the first that is set begins with zh
@@ -78,7 +80,7 @@ Exit codes:
   0  success
   1  a bug or an unexpected error; serve: the server could not start
   2  wrong usage or invalid input; a rejected callback or webhook
-  3  Weixin responded with an error code; consent verify: the user cancelled
+  3  Weixin responded with an error code; no grant allows the message; consent verify: the user cancelled
   4  certainly not sent (no access token or no connection): safe to try again
   5  maybe sent: do not blindly repeat it; serve: a message was cut at the stop
 

@@ -54,7 +54,7 @@ pub(crate) enum ExitStatus {
     Success = 0,
     /// A bug or an unexpected error.
     Unexpected = 1,
-    /// Wrong usage, invalid input, or a rejected callback.
+    /// Wrong usage, invalid input, or a rejected callback or webhook.
     Usage = 2,
     /// Weixin responded with an error code, the user cancelled, or the rules for grants and messages do not allow it.
     Refused = 3,

@@ -1,4 +1,4 @@
-//! Where the messages and grants of a command are: in a ledger, or at a control server.
+//! Access to messages and grants: in a ledger, or at a control server.
 
 use std::path::{Path, PathBuf};
 
@@ -35,15 +35,15 @@ pub(crate) struct OutboxFlags {
 pub(crate) enum OutboxPlace<'a> {
     /// In this ledger.
     Ledger(&'a Path),
-    /// In that of a control server.
+    /// In the ledger of a control server.
     Server(ServerConfig),
 }
 
-/// A way to messages and grants.
+/// An open ledger, or a control server.
 pub(crate) enum OutboxAccess {
     /// This process has opened the ledger.
     Ledger(OpenLedger),
-    /// A control server has.
+    /// A control server has opened the ledger.
     Server(ServerConfig),
 }
 
@@ -75,7 +75,7 @@ impl OutboxFlags {
         usage.finish(server).map(OutboxPlace::Server)
     }
 
-    /// To read, also while another process writes.
+    /// Opens the ledger to read, also while another process writes.
     pub(crate) async fn read(&self) -> Result<OutboxAccess, CliError> {
         Ok(match self.place()? {
             OutboxPlace::Ledger(ledger) => OutboxAccess::Ledger(open_to_read(ledger).await?),
@@ -83,7 +83,7 @@ impl OutboxFlags {
         })
     }
 
-    /// To write: a file for this process alone.
+    /// Opens the ledger to write: a file for this process alone.
     pub(crate) async fn write(&self) -> Result<OutboxAccess, CliError> {
         Ok(match self.place()? {
             OutboxPlace::Ledger(ledger) => OutboxAccess::Ledger(open_existing(ledger).await?),
@@ -114,7 +114,7 @@ impl OutboxAccess {
         Ok(MessageView::new(&message, &app, now()).with_events(&history))
     }
 
-    /// The messages of a page, at most [`PAGE`], and after which one the next page begins.
+    /// The messages of a page, and the last id if there may be a next page.
     pub(crate) async fn page(
         &self,
         query: &MessageQuery,
@@ -172,7 +172,7 @@ pub(crate) fn outbox_server_error(error: &ControlServerError) -> CliError {
     CliError::new(exit, text)
 }
 
-/// What a problem of the server means for the exit status.
+/// The exit status for a problem of the server.
 pub(crate) fn exit_of(problem: &Problem) -> ExitStatus {
     match problem.kind {
         ProblemKind::Attempting => ExitStatus::MaybeSent,

@@ -121,7 +121,7 @@ impl Outbox {
             }
             match ledger.claimable_apps().await {
                 Ok(apps) => apps.iter().for_each(|appid| wake.wake_app(appid)),
-                Err(error) => tracing::warn!(%error, "the ledger could not be asked for due messages"),
+                Err(error) => tracing::warn!(%error, "reading the apps with due messages failed"),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! `wxsub webhook`: verify a webhook, make a secret, and see what was not delivered.
+//! `wxsub webhook`: verify a webhook, make a secret, and list and redeliver failed webhooks.
 
 use std::path::{Path, PathBuf};
 
@@ -64,7 +64,7 @@ struct Verify {
     signature: String,
 }
 
-/// Maximum length of a body, in bytes. Those of the server are shorter.
+/// Maximum length of a body, in bytes. The bodies of the server are shorter.
 const MAX_BODY_BYTES: u64 = 64 * 1024;
 
 impl Verify {

@@ -268,7 +268,7 @@ impl WorkerSession {
             return Vec::new();
         }
         let undecided = ledger.undecided_apps().await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "the ledger could not be asked for undecided messages");
+            tracing::warn!(%error, "reading the apps with undecided messages failed");
             Vec::new()
         });
         let policy = |appid: AppId| {

@@ -1,4 +1,4 @@
-//! The OpenAPI document of the v1 API: described by its own code, with an example of each request and response.
+//! The OpenAPI document of the v1 API: generated from its handlers, with an example of each request and response.
 
 use std::sync::LazyLock;
 
@@ -11,8 +11,8 @@ use utoipa::{Modify, OpenApi};
 use super::request::response;
 use super::v1::{apps, consents, decision, grants, messages, outbox, token, webhooks};
 
-/// By method and path: the body of the request, and that of the response with each status. `problems` has those of all other
-/// errors, by status.
+/// The examples: by method and path, the body of the request and that of each response by status. `problems` has the bodies of
+/// all other errors, by status.
 const EXAMPLES: &str = include_str!("openapi/examples.json");
 
 /// `GET /openapi.json`.

@@ -162,7 +162,7 @@ impl Workers {
         while self.tasks.try_join_next().is_some() {}
         let (stop, stopped) = oneshot::channel();
         let working = outbox.outbox.run(async {
-            // It is sent nothing: it is dropped.
+            // The signal is that `stop` is dropped: nothing is sent through it.
             let _ = stopped.await;
         });
         let counting = count_outcomes(outbox.outbox.outcomes(), Arc::clone(metrics));
@@ -199,7 +199,7 @@ impl Workers {
         let (stop, stopped) = oneshot::channel();
         self.sender = Some(stop);
         self.tasks.spawn(WebhookSender::new(&outbox.outbox, services, webhooks).run(async {
-            // It is sent nothing: it is dropped.
+            // The signal is that `stop` is dropped: nothing is sent through it.
             let _ = stopped.await;
         }));
     }

@@ -1,4 +1,4 @@
-//! The sender of webhooks: claims due deliveries, posts them, and records how that ended.
+//! The sender of webhooks: claims due deliveries, posts them, and records the outcomes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::state::metrics::Metrics;
 /// How long an endpoint may take for its response.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How many attempts to one endpoint run at once. An endpoint that hangs holds up no other one.
+/// Maximum number of attempts to one endpoint at once. An endpoint that does not respond delays no other one.
 const MAX_ATTEMPTS_PER_ENDPOINT: usize = 16;
 
 /// How often the sender looks for due deliveries: other processes on the same ledger record some, too.
@@ -90,7 +90,7 @@ impl WebhookSender {
             self.endpoints.iter().map(|endpoint| endpoint.config.endpoint.clone()).collect();
         stored.iter().for_each(|endpoint| metrics.initialize_webhook(&endpoint.name));
         while let Err(error) = outbox.set_endpoints(stored.clone()).await {
-            warn!(%error, "the ledger did not take the endpoints of webhooks");
+            warn!(%error, "writing the endpoints of webhooks to the ledger failed");
             clock.sleep_until(clock.now().mono + LEDGER_RETRY_INTERVAL).await;
         }
         if self.endpoints.is_empty() {
@@ -107,7 +107,7 @@ impl WebhookSender {
                         self.claim(endpoint, attempts).await;
                     }
                 }
-                Err(error) => warn!(%error, "the ledger does not tell about webhooks"),
+                Err(error) => warn!(%error, "reading the endpoints of webhooks failed"),
             }
             tokio::select! {
                 () = clock.sleep_until(clock.now().mono + POLL_INTERVAL) => {}
@@ -127,7 +127,7 @@ impl WebhookSender {
         let claimed = match self.services.outbox.claim_deliveries(&config.endpoint.name, free).await {
             Ok(claimed) => claimed,
             Err(error) => {
-                warn!(%error, endpoint = config.endpoint.name, "the claim of webhooks failed");
+                warn!(%error, endpoint = config.endpoint.name, "claiming webhooks failed");
                 return;
             }
         };
@@ -148,7 +148,7 @@ impl WebhookSender {
 }
 
 impl Services {
-    /// Posts a delivery once, and records how that ended.
+    /// Posts a delivery once, and records the outcome.
     async fn attempt(&self, config: &WebhookConfig, delivery: StoredDelivery) {
         let name = &config.endpoint.name;
         let transport = self.transport.as_ref().unwrap_or(&config.transport);

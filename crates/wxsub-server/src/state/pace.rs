@@ -1,4 +1,4 @@
-//! Paces: what exceeds a rate waits for its turn.
+//! Paces: requests and handshakes beyond a rate wait for their turn.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,22 +9,22 @@ use wxsub_core::clock::MonotonicInstant;
 
 use super::connections::group;
 
-/// From how many addresses on those that are no longer needed are removed.
+/// Minimum number of addresses at which those without a wait are removed.
 const MIN_SWEEP: usize = 1024;
 
 /// The pace of one caller.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Pace {
-    /// When everything that was planned is over, if each takes its share of a second.
+    /// The end of the last planned turn. Each turn takes its share of a second.
     busy_until: MonotonicInstant,
 }
 
-/// It was refused, because too much of its caller waits.
+/// The request or handshake was refused, because too many of its caller wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooMany;
 
 impl Pace {
-    /// Plans one more, which takes this many turns. Returns how long it has to wait: those of one second begin at once.
+    /// Plans a request that takes this many turns. Returns how long it has to wait: the turns of one second begin at once.
     ///
     /// # Errors
     /// [`TooMany`] if that is longer than `max_wait`.
@@ -45,7 +45,7 @@ impl Pace {
         Ok(wait)
     }
 
-    /// How many were planned within the last second, with those that wait.
+    /// The number of turns that were planned within the last second, with those that wait.
     pub(crate) fn used(self, per_second: usize, now: MonotonicInstant) -> usize {
         let parts = self.busy_until.duration_since(now).as_nanos() * per_second as u128;
         usize::try_from(parts.div_ceil(Duration::from_secs(1).as_nanos())).unwrap_or(usize::MAX)
@@ -70,7 +70,7 @@ impl Default for AddressPaces {
 }
 
 impl AddressPaces {
-    /// As [`Pace::plan`], for one of this address.
+    /// As [`Pace::plan`], for a request of this address.
     pub(crate) fn plan(
         &self,
         address: IpAddr,
@@ -87,7 +87,7 @@ impl AddressPaces {
         state.paces.entry(group(address)).or_default().plan(turns, per_second, max_wait, now)
     }
 
-    /// As [`Pace::used`], of the address with the most.
+    /// As [`Pace::used`], for the address with the most turns.
     pub(crate) fn used(&self, per_second: usize, now: MonotonicInstant) -> usize {
         let state = self.locked();
         let most = state.paces.values().max_by_key(|pace| pace.busy_until);

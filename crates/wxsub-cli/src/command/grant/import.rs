@@ -69,8 +69,8 @@ impl Import {
     pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
         let (appid, consents) = (self.outbox.appid()?, self.consents()?);
         let counts = match self.outbox.place()? {
-            OutboxPlace::Ledger(path) => record_in(path, &appid, consents).await?,
-            OutboxPlace::Server(access) => record_at(&access, consents).await?,
+            OutboxPlace::Ledger(path) => record_in_ledger(path, &appid, consents).await?,
+            OutboxPlace::Server(access) => record_on_server(&access, consents).await?,
         };
         let Counts { recorded, known, absorbed } = counts;
         console::note(format_args!(
@@ -99,7 +99,7 @@ impl Import {
     }
 }
 
-/// What became of the consents.
+/// The number of consents by their outcome.
 #[derive(Default)]
 struct Counts {
     recorded: u64,
@@ -107,7 +107,11 @@ struct Counts {
     absorbed: u64,
 }
 
-async fn record_in(path: &Path, appid: &AppId, consents: Vec<ImportedConsent>) -> Result<Counts, CliError> {
+async fn record_in_ledger(
+    path: &Path,
+    appid: &AppId,
+    consents: Vec<ImportedConsent>,
+) -> Result<Counts, CliError> {
     let (ids, mut changes) = (IdGenerator::new(None), Vec::new());
     for consent in consents {
         let name = consent.name();
@@ -132,8 +136,8 @@ async fn record_in(path: &Path, appid: &AppId, consents: Vec<ImportedConsent>) -
     Ok(counts)
 }
 
-/// One request for each, whose idempotency key is the name of the consent.
-async fn record_at(access: &ServerConfig, consents: Vec<ImportedConsent>) -> Result<Counts, CliError> {
+/// Records each consent with one request. Its idempotency key is the fingerprint of the consent's name.
+async fn record_on_server(access: &ServerConfig, consents: Vec<ImportedConsent>) -> Result<Counts, CliError> {
     let (ServerConfig { appid, server }, mut counts) = (access, Counts::default());
     for consent in consents {
         let key = Fingerprint::of_bytes(consent.name().as_bytes()).to_string();

@@ -66,8 +66,8 @@ impl Record {
     pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
         let appid = self.outbox.appid()?;
         let view = match self.outbox.place()? {
-            OutboxPlace::Ledger(path) => self.record_in(path, appid).await?,
-            OutboxPlace::Server(access) => self.record_at(&access).await?,
+            OutboxPlace::Ledger(path) => self.record_in_ledger(path, appid).await?,
+            OutboxPlace::Server(access) => self.record_on_server(&access).await?,
         };
         let text = match view.outcome {
             ConsentOutcome::Recorded => "recorded",
@@ -88,7 +88,7 @@ impl Record {
         Ok(output.end(ExitStatus::Success))
     }
 
-    async fn record_in(&self, ledger: &Path, appid: AppId) -> Result<ConsentView, CliError> {
+    async fn record_in_ledger(&self, ledger: &Path, appid: AppId) -> Result<ConsentView, CliError> {
         // A consent that was declined makes no ledger.
         let Some((grant, nonce)) = self.consent(&appid)? else { return Ok(ConsentView::from(None)) };
         let id = IdGenerator::new(None).grant(now()).map_err(CliError::unexpected)?;
@@ -100,8 +100,8 @@ impl Record {
         }
     }
 
-    /// Has a control server record it, which verifies a callback.
-    async fn record_at(&self, access: &ServerConfig) -> Result<ConsentView, CliError> {
+    /// Records the consent at a control server, which verifies the callback if there is one.
+    async fn record_on_server(&self, access: &ServerConfig) -> Result<ConsentView, CliError> {
         let ServerConfig { appid, server } = access;
         if self.signing_key_file.is_some() || self.previous_key_file.is_some() {
             return Err(needs_ledger("--signing-key-file, --previous-key-file"));

@@ -62,7 +62,7 @@ impl InboxOptions {
 /// The copier beside the worker. It ends with this.
 pub(super) struct RunningInbox {
     task: JoinHandle<()>,
-    news: InboxNews,
+    reporter: InboxReporter,
 }
 
 impl RunningInbox {
@@ -75,13 +75,13 @@ impl RunningInbox {
             };
             CliError::new(exit, shown(&error.localized()))
         })?;
-        let news = InboxNews::new(copier.status());
-        Ok(Self { task: tokio::spawn(copier.run(pending())), news })
+        let reporter = InboxReporter::new(copier.status());
+        Ok(Self { task: tokio::spawn(copier.run(pending())), reporter })
     }
 
     /// Whether all rows were copied, but those with an error.
     pub(super) fn is_empty(&self) -> bool {
-        self.news.is_empty()
+        self.reporter.is_empty()
     }
 }
 
@@ -91,25 +91,25 @@ impl Drop for RunningInbox {
     }
 }
 
-/// Waits for news of the inbox, and says them.
+/// Waits for a change of the inbox, and reports it. Never ends without an inbox.
 ///
 /// # Cancel safety
-/// No news are lost.
+/// No change is lost.
 pub(super) async fn report(inbox: &mut Option<RunningInbox>) {
     match inbox {
-        Some(inbox) => inbox.news.report().await,
+        Some(inbox) => inbox.reporter.report().await,
         None => pending().await,
     }
 }
 
-/// What happens to an inbox.
-pub(super) struct InboxNews {
+/// Reports rejected rows, rows of other apps, and failures of an inbox.
+pub(super) struct InboxReporter {
     status: watch::Receiver<InboxStatus>,
-    /// What was reported last.
+    /// The status that was reported last.
     reported: InboxStatus,
 }
 
-impl InboxNews {
+impl InboxReporter {
     pub(super) fn new(status: watch::Receiver<InboxStatus>) -> Self {
         Self { status, reported: InboxStatus::default() }
     }
@@ -120,10 +120,10 @@ impl InboxNews {
         status.is_empty && status.error.is_none()
     }
 
-    /// Waits for news, and says them.
+    /// Waits for a change of the status, and reports it.
     ///
     /// # Cancel safety
-    /// No news are lost.
+    /// No change is lost.
     pub(super) async fn report(&mut self) {
         let Self { status, reported } = self;
         if status.changed().await.is_err() {

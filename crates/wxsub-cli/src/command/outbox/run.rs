@@ -13,7 +13,7 @@ use wxsub_outbox::{App, Outbox};
 use wxsub_proto::{AppId, OpenId};
 
 use super::super::send::{FINISHING, Rate};
-use super::inbox::{InboxNews, InboxOptions, RunningInbox, report};
+use super::inbox::{InboxOptions, InboxReporter, RunningInbox, report};
 use crate::backend::{Backend, DirectConfig};
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
@@ -113,7 +113,7 @@ impl Run {
         let worker = outbox.clone();
         let mut working = tokio::spawn(async move { worker.run(async { drop(stopped.await) }).await });
         let mut stop = Some(stop);
-        let mut own_inbox = InboxNews::new(outbox.inbox_status());
+        let mut own_inbox = InboxReporter::new(outbox.inbox_status());
         loop {
             let next_look = clock.now().mono + LOOK_INTERVAL;
             tokio::select! {

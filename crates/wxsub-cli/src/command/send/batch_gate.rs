@@ -72,7 +72,7 @@ impl BatchGate {
 impl Gate for BatchGate {
     fn take(&self, most: usize, now: MonotonicInstant) -> usize {
         let mut state = self.state();
-        // The worker runs in a task of its own: it may come here before the batch hears of the signal.
+        // The worker runs in a task of its own: it may ask before the batch has seen the signal.
         if self.interrupt.is_requested() {
             state.flow.stop(StopReason::Interrupted);
             self.changed.notify_one();

@@ -30,7 +30,7 @@ pub(super) async fn print_webhooks(listener: TcpListener, secret: WebhookSecret)
                 *response.status_mut() = receive(request, &secret).await;
                 Ok::<_, Infallible>(response)
             });
-            // A broken connection is the sender's concern.
+            // The sender retries after a broken connection.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
