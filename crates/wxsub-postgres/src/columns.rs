@@ -535,11 +535,11 @@ pub(crate) fn read_due_app(row: &Row) -> Result<Option<AppId>> {
     Ok((pauses.claimable(1, now) > 0).then_some(appid))
 }
 
-/// An app, and why it waits.
 pub(crate) fn read_pauses(row: &Row) -> Result<(AppId, Pauses)> {
     pauses_of(&mut Columns::new(row))
 }
 
+/// An app, and why it waits.
 fn pauses_of(columns: &mut Columns<'_>) -> Result<(AppId, Pauses)> {
     let (by, note): (Option<String>, Option<String>) = (columns.get()?, columns.get()?);
     let since = columns.optional_time()?;
