@@ -209,7 +209,7 @@ fn a_file_is_moved_to_a_database() {
     said(&copy(&from, &to), 2, "wxsub_message has rows");
     let old = in_file(["outbox", "add"]).args(add).run();
     said(&old, 2, "it was moved to another database");
-    // To go back loses what happened since, so what was not final is unknown.
+    // Going back loses the changes since the move, so messages that were not final are unknown.
     let restored = in_file(["ledger", "restore"]).args(["--snapshot"]).run();
     said(&restored, 0, "messages that became maybe_sent: 1");
 }

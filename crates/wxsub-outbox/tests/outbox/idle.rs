@@ -1,4 +1,4 @@
-//! What a worker asks of its ledger while there is nothing to send.
+//! The calls of an idle worker to its ledger.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::harness::{MINUTE, SECOND, SEND, TOKEN, message, ok};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A ledger in memory that counts what is asked of it.
+/// A ledger in memory that counts its calls.
 #[derive(Debug)]
 struct CountingLedger {
     ledger: MemoryLedger,
@@ -28,7 +28,7 @@ struct CountingLedger {
     changes: AtomicUsize,
 }
 
-/// What was asked of a ledger.
+/// The numbers of calls to a ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Counts {
     reads: usize,
@@ -105,7 +105,7 @@ impl Process {
         self.outbox.for_app(&format!("wx{number}").parse().unwrap()).unwrap()
     }
 
-    /// What is asked of the ledger within a minute.
+    /// The calls to the ledger within a minute.
     async fn minute(&self) -> Counts {
         let before = self.ledger.counts();
         self.clock.advance_and_run(MINUTE).await;

@@ -1,4 +1,4 @@
-//! A ledger that comes back from a backup of the database: `ledger restore` makes what was not final unknown.
+//! A ledger from a backup of the database: `ledger restore` makes messages unknown that were not final.
 
 use tempfile::TempDir;
 use wxsub_outbox::Ledger;
@@ -30,7 +30,7 @@ async fn fill(process: &Process, postgres: &Postgres) {
     postgres.sql().await.batch_execute(ROW).await.unwrap();
 }
 
-/// What happens after the backup, and is lost with it.
+/// Makes changes after the backup. The restored ledger does not have them.
 async fn go_on(process: &Process) {
     let queued = process.claimed(1).await.remove(0);
     process.apply(Process::settle(&queued, Settlement::Sent)).await.unwrap();
@@ -39,7 +39,7 @@ async fn go_on(process: &Process) {
     process.enqueue(process.message("open")).await.unwrap();
 }
 
-/// The ledger is as it was, and nothing of it is sent by itself after the restore.
+/// Restores the ledger. It is as it was, and none of its messages is sent by itself.
 async fn restore(process: &Process, postgres: &Postgres, url: &str) {
     assert_eq!(PostgresLedger::check(PostgresOptions::new(url)).await.unwrap(), [""; 0]);
     let backlog = process.ledger.inbox_backlog(&[appid()]).await.unwrap();

@@ -72,7 +72,7 @@ async fn a_connection_cut_at_any_message_leaves_all_or_nothing() {
     check(&observer, &sql).await;
 }
 
-/// A proxy or a firewall may lose the connection without telling. The server cannot end what it does not get.
+/// A proxy or a firewall may lose the connection without notice. The server cannot end statements that it does not receive.
 #[tokio::test]
 #[ignore = "needs postgresql: scripts/test runs it"]
 async fn a_connection_that_falls_silent_is_given_up() {
@@ -82,7 +82,7 @@ async fn a_connection_that_falls_silent_is_given_up() {
     let options = PostgresOptions::new(proxy.url()).clock(clock.clone());
     let ledger = PostgresLedger::connect(options).await.unwrap();
     let process = Process::start(&postgres).await;
-    // What is under way ends when its time is over.
+    // A transaction under way ends when its time is over.
     let end_silence = async || {
         while !proxy.has_cut() {
             process.ledger.message(process.message("o").id).await.unwrap();

@@ -303,7 +303,7 @@ async fn a_connection_cut_at_any_message_moves_a_row_wholly_or_not_at_all() {
     check(&observer, &sql).await;
 }
 
-/// Nothing is configured, and nothing is called but the worker.
+/// Needs no configuration, and no call but that of the worker.
 #[tokio::test]
 #[ignore = "needs postgresql: scripts/test runs it"]
 async fn the_worker_sends_committed_rows() {

@@ -35,7 +35,7 @@ fn ledger_at(port: u16, password_file: &Path) -> String {
     )
 }
 
-/// Looks again after a pause until it is so.
+/// Waits until the condition holds, and looks again after a pause.
 pub(crate) async fn until(mut is_so: impl AsyncFnMut() -> bool) {
     let clock = SystemClock::new();
     while !is_so().await {

@@ -17,7 +17,7 @@ use super::test_ledger::TestLedger;
 
 const KEY: [(&str, &str); 1] = [("Idempotency-Key", "\"order-1\"")];
 
-/// What the requests of a test go to.
+/// The servers that get the requests of a test.
 #[derive(Clone, Copy)]
 enum Servers<'a> {
     /// One server, with a ledger in memory.
