@@ -8,7 +8,7 @@ use wxsub_client::{ControlServerError, MessageFilter};
 use wxsub_outbox::id::MessageId;
 use wxsub_outbox::ledger::MessageQuery;
 use wxsub_outbox::state::MessageState;
-use wxsub_outbox::view::{GrantView, MessageView};
+use wxsub_outbox::view::{GrantView, MessageList, MessageView};
 use wxsub_proto::{AppId, OpenId};
 
 use crate::backend::ServerConfig;
@@ -17,8 +17,8 @@ use crate::language::{localized, shown};
 use crate::ledger_file::{OpenLedger, ledger_error, now, open_existing, open_to_read};
 use crate::{backend, environment};
 
-/// How many messages are read at once.
-pub(crate) const PAGE: usize = 500;
+/// Maximum number of messages of one read.
+pub(crate) const PAGE_SIZE: usize = 500;
 
 /// The ledger or the control server, and the app that a command is about.
 #[derive(Debug, Args)]
@@ -124,8 +124,8 @@ impl OutboxAccess {
                 let failed = |error| ledger_error(&error);
                 let app = ledger.app(&query.appid).await.map_err(failed)?;
                 let page = ledger.messages(query).await.map_err(failed)?;
-                let next = page.last().filter(|_| page.len() >= query.limit).map(|message| message.id);
-                Ok((page.iter().map(|message| MessageView::new(message, &app, now())).collect(), next))
+                let page = MessageList::new(&page, &app, query.limit, now());
+                Ok((page.messages, page.next))
             }
             Self::Server(ServerConfig { server, .. }) => {
                 let MessageQuery { appid, state, openid, undecided, after, limit } = query;

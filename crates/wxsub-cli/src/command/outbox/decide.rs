@@ -14,7 +14,7 @@ use crate::console;
 use crate::error::{CliError, ExitStatus};
 use crate::language::{localized, shown};
 use crate::ledger_file::{commit, now, operator, unexpected};
-use crate::outbox_access::{OutboxAccess, OutboxFlags, PAGE, outbox_server_error};
+use crate::outbox_access::{OutboxAccess, OutboxFlags, PAGE_SIZE, outbox_server_error};
 
 /// Decide a message that may have been sent.
 ///
@@ -75,7 +75,7 @@ impl Decide {
     /// All messages of the app that a restored backup left undecided.
     async fn restored(&self, access: &OutboxAccess) -> Result<Vec<MessageView>, CliError> {
         let mut query =
-            MessageQuery { undecided: true, limit: PAGE, ..MessageQuery::new(self.outbox.appid()?) };
+            MessageQuery { undecided: true, limit: PAGE_SIZE, ..MessageQuery::new(self.outbox.appid()?) };
         let mut restored = Vec::new();
         loop {
             let (page, next) = access.page(&query).await?;

@@ -12,7 +12,7 @@ use wxsub_proto::{AppId, OpenId};
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::ledger_file::{ledger_error, now};
-use crate::outbox_access::{OutboxAccess, OutboxFlags, PAGE};
+use crate::outbox_access::{OutboxAccess, OutboxFlags, PAGE_SIZE};
 use crate::output::Output;
 
 /// List the messages of an app, oldest first.
@@ -64,7 +64,7 @@ impl List {
         }
         let mut listed = 0;
         loop {
-            query.limit = (limit - listed).min(PAGE);
+            query.limit = (limit - listed).min(PAGE_SIZE);
             let (page, next) = access.page(&query).await?;
             listed += page.len();
             if self.json {
