@@ -62,6 +62,10 @@ where
 /// An HTTP request. Its URL and body contain secrets, so `Debug` shows method, host and path only.
 pub struct HttpRequest(http::Request<Bytes>);
 
+/// Marks a request that [ignores](HttpRequest::ignore_response_body) the body of its response.
+#[derive(Clone)]
+struct IgnoresResponseBody;
+
 /// The value of the `User-Agent` header.
 const USER_AGENT_VALUE: HeaderValue = HeaderValue::from_static(concat!("wxsub/", env!("CARGO_PKG_VERSION")));
 
@@ -97,6 +101,19 @@ impl HttpRequest {
         let mut http_request = Self(request);
         http_request.0.headers_mut().insert(USER_AGENT, USER_AGENT_VALUE);
         http_request
+    }
+
+    /// Says that only status and headers of the response count. Then a transport returns the response, with an empty body,
+    /// also if the body is incomplete, too large or of unknown length.
+    #[must_use]
+    pub fn ignore_response_body(mut self) -> Self {
+        self.0.extensions_mut().insert(IgnoresResponseBody);
+        self
+    }
+
+    /// Whether only status and headers of the response count.
+    pub fn ignores_response_body(&self) -> bool {
+        self.0.extensions().get::<IgnoresResponseBody>().is_some()
     }
 
     /// Returns the path, without the query.

@@ -80,14 +80,26 @@ impl HyperTransport {
         &self,
         key: &PoolKey,
         request: &mut Request<Full<Bytes>>,
+        ignores_body: bool,
     ) -> Result<RawResponse<Bytes>, TransportError> {
         loop {
             let mut connection = self.pool.checkout(key).await?;
             match connection.send(take(request)).await {
                 Ok(mut response) => {
-                    let raw = self.read_response(&mut response).await?;
-                    self.pool.checkin(connection);
-                    return Ok(raw);
+                    let body = match self.read_body(&mut response).await {
+                        // The rest of the body is on this connection, so it is not used again.
+                        Err(_) if ignores_body => Bytes::new(),
+                        body => {
+                            let body = body?;
+                            self.pool.checkin(connection);
+                            body
+                        }
+                    };
+                    let (date, retry_after) =
+                        (date_of(response.headers()), retry_after_of(response.headers()));
+                    return Ok(RawResponse::new(response.status().as_u16(), body)
+                        .with_date(date)
+                        .with_retry_after(retry_after));
                 }
                 Err(error) => match connection.send_failure(error) {
                     SendFailure::NotSent(unsent) => *request = *unsent,
@@ -97,10 +109,7 @@ impl HyperTransport {
         }
     }
 
-    async fn read_response(
-        &self,
-        response: &mut Response<Incoming>,
-    ) -> Result<RawResponse<Bytes>, TransportError> {
+    async fn read_body(&self, response: &mut Response<Incoming>) -> Result<Bytes, TransportError> {
         let length = response.body().size_hint().exact();
         let mut body = LimitedBody::new(&self.limits, length, response.headers())?;
         while let Some(frame) = response.body_mut().frame().await {
@@ -109,10 +118,7 @@ impl HyperTransport {
                 body.push(piece)?;
             }
         }
-        let (date, retry_after) = (date_of(response.headers()), retry_after_of(response.headers()));
-        Ok(RawResponse::new(response.status().as_u16(), body.finish())
-            .with_date(date)
-            .with_retry_after(retry_after))
+        Ok(body.finish())
     }
 }
 
@@ -147,9 +153,11 @@ impl Transport for HyperTransport {
         'a: 'b,
         Self: 'b,
     {
+        let ignores_body = request.ignores_response_body();
         let (key, mut request) = self.prepare_request(request);
         Box::pin(async move {
-            match timeout(self.limits.request_timeout, pin!(self.send_request(&key, &mut request))).await {
+            let sending = pin!(self.send_request(&key, &mut request, ignores_body));
+            match timeout(self.limits.request_timeout, sending).await {
                 Some(result) => result,
                 None => {
                     let detail = format!("no complete response within {:?}", self.limits.request_timeout);

@@ -123,6 +123,7 @@ impl Transport for ReqwestTransport {
         'a: 'b,
         Self: 'b,
     {
+        let ignores_body = request.ignores_response_body();
         let request = to_reqwest_request(request);
         Box::pin(async move {
             let request = request.ok_or_else(|| {
@@ -134,9 +135,11 @@ impl Transport for ReqwestTransport {
             let response = self.map_error(self.client.execute(request).await)?;
             let status = response.status().as_u16();
             let (date, retry_after) = (date_of(response.headers()), retry_after_of(response.headers()));
-            Ok(RawResponse::new(status, self.read_body(response).await?)
-                .with_date(date)
-                .with_retry_after(retry_after))
+            let body = match self.read_body(response).await {
+                Err(_) if ignores_body => Bytes::new(),
+                body => body?,
+            };
+            Ok(RawResponse::new(status, body).with_date(date).with_retry_after(retry_after))
         })
     }
 }

@@ -201,7 +201,8 @@ fn request(config: &WebhookConfig, delivery: &StoredDelivery, timestamp_s: u64) 
             headers.insert(name, value);
         }
     }
-    HttpRequest::from_http(request)
+    // An endpoint may close the connection instead of saying how long its body is.
+    HttpRequest::from_http(request).ignore_response_body()
 }
 
 /// What a response means: the label of the metric, and what the ledger records. `None` if there was none in time.
