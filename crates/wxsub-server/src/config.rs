@@ -29,7 +29,7 @@ pub(crate) use self::app::{AppConfig, OutboxSettings};
 use self::app::{NO_APPID, TransportCache};
 pub use self::client::is_client_name;
 pub(crate) use self::client::{ApiClient, AppAccess, ClientKey, Scope, find_by_key};
-pub(crate) use self::consent::ConsentKeys;
+pub(crate) use self::consent::ConsentConfig;
 use self::console::Listening;
 pub(crate) use self::console::{ConsoleAddress, ConsoleConfig, ConsoleUser, Role};
 pub use self::document::{ConfigError, Diagnostic};
@@ -67,7 +67,7 @@ pub struct Config {
     pub(crate) store: Option<SharedStore>,
     pub(crate) ledger: Option<LedgerConfig>,
     pub(crate) inboxes: Vec<InboxConfig>,
-    pub(crate) consent: Option<ConsentKeys>,
+    pub(crate) consent: Option<ConsentConfig>,
     pub(crate) console: Option<ConsoleConfig>,
     pub(crate) webhooks: Vec<Arc<WebhookConfig>>,
 }

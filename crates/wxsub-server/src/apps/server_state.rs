@@ -23,7 +23,7 @@ use super::load::{Load, RequestPermit};
 use super::open_files::{max_connections, needed_files};
 use super::{ManagedApp, ServerOutbox, Services, TokenHistory, Workers};
 use crate::config::{
-    ApiClient, AppConfig, Config, ConsentKeys, ConsoleUser, Limits, Network, Tls, WebhookConfig,
+    ApiClient, AppConfig, Config, ConsentConfig, ConsoleUser, Limits, Network, Tls, WebhookConfig,
 };
 use crate::state::audit::Audit;
 use crate::state::connections::Connections;
@@ -46,7 +46,7 @@ pub(crate) struct ConfigSnapshot {
     pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) limits: Limits,
     pub(crate) tls: Option<Tls>,
-    pub(crate) consent: Option<ConsentKeys>,
+    pub(crate) consent: Option<ConsentConfig>,
     /// Who may log in to the console.
     pub(crate) console_users: Vec<ConsoleUser>,
     /// `None` without a ledger.

@@ -1,8 +1,9 @@
-//! The `[consent]` table: the keys that sign the requests for a consent.
+//! The `[consent]` table: the keys that sign the requests for a consent, and the page that asks for it.
 
 use std::path::Path;
 
 use wxsub_core::consent::SigningKey;
+use wxsub_proto::BaseUrl;
 
 use super::document::TableReader;
 use super::file::{Links, is_readable_by_others, open_regular, unreadable_file};
@@ -10,14 +11,16 @@ use super::secret::READABLE_BY_OTHERS;
 
 /// The keys that sign and verify the state of a consent.
 #[derive(Debug, Clone)]
-pub(crate) struct ConsentKeys {
+pub(crate) struct ConsentConfig {
     pub(crate) current: SigningKey,
     /// Accepted too, during a rotation.
     pub(crate) previous: Option<SigningKey>,
+    /// The base URL of the consent page, if it is not Weixin's: that of a sandbox.
+    pub(crate) page: Option<BaseUrl>,
 }
 
 /// Reads `[consent]`. `None` if it is absent, or has a problem.
-pub(super) fn read(top: &mut TableReader<'_>) -> Option<ConsentKeys> {
+pub(super) fn read(top: &mut TableReader<'_>) -> Option<ConsentConfig> {
     if !top.has("consent") {
         return None;
     }
@@ -25,8 +28,11 @@ pub(super) fn read(top: &mut TableReader<'_>) -> Option<ConsentKeys> {
     section.check_present("key_file");
     let current = key(&mut section, "key_file");
     let previous = key(&mut section, "previous_key_file");
+    let page = section.text("mp_base").and_then(|text| {
+        BaseUrl::new(&text).map_err(|invalid| section.problem("mp_base", invalid.rule())).ok()
+    });
     section.finish();
-    Some(ConsentKeys { current: current?, previous })
+    Some(ConsentConfig { current: current?, previous, page })
 }
 
 fn key(section: &mut TableReader<'_>, name: &str) -> Option<SigningKey> {

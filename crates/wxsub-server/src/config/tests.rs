@@ -448,6 +448,18 @@ fn each_problem_of_the_store_has_its_path() {
     assert!(read(&top_level("[store]\nredis = \"redis://:SESAME@h/0\"")).is_ok());
 }
 
+/// The consent page of a sandbox. Only on this machine may it be without TLS.
+#[test]
+fn base_of_the_consent_page_is_checked() {
+    let key = file("consent-page", &"k".repeat(32));
+    let config = |base: &str| with_app(&format!("[consent]\nkey_file = {key:?}\nmp_base = \"{base}\""));
+    let page = |base: &str| read(&config(base)).unwrap().0.consent.unwrap().page.unwrap();
+    assert_eq!(page("http://127.0.0.1:8459").as_str(), "http://127.0.0.1:8459");
+    let problems = read(&config("http://10.0.0.1")).unwrap_err();
+    assert!(problems[0].starts_with("consent.mp_base: uses http://"), "{problems:?}");
+    fs::remove_file(key).unwrap();
+}
+
 /// One mistake, one error.
 #[test]
 fn first_problem_causes_no_second_one() {

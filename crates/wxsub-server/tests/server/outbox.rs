@@ -84,6 +84,20 @@ fn id(response: &TestResponse) -> String {
 }
 
 #[tokio::test]
+async fn the_consent_page_is_that_of_the_configuration() {
+    let asked =
+        json!({"scene": 1, "template_id": "T", "session": "s", "redirect_url": "https://shop.example/back"});
+    for (line, page) in [
+        ("", "https://mp.weixin.qq.com/mp/subscribemsg?"),
+        ("mp_base = \"http://127.0.0.1:8459\"\n", "http://127.0.0.1:8459/mp/subscribemsg?"),
+    ] {
+        let (setup, _ledger) = Setup::with_ledger(&(ledger_config() + line)).await;
+        let url = post(&setup, "consents", &[], asked.to_string()).await.json()["url"].clone();
+        assert!(url.as_str().unwrap().starts_with(page), "{url}");
+    }
+}
+
+#[tokio::test]
 async fn a_consent_is_issued_verified_and_used_once() {
     let (setup, _ledger) = Setup::with_ledger(&ledger_config()).await;
     let asked =

@@ -9,6 +9,7 @@ use axum::response::Response;
 use wxsub_api::{IssuedConsent, NewConsent, Problem, ProblemKind};
 use wxsub_core::ConsentVerifier;
 use wxsub_core::rfc3339;
+use wxsub_proto::ValidationError;
 
 use super::ProblemResponse;
 use super::ledger::{OutboxClient, invalid_field, parse_json};
@@ -78,9 +79,13 @@ pub(in crate::api) async fn issue(
     let request = verifier
         .issue(template_id, scene, &session)
         .map_err(|error| ProblemResponse::new(ProblemKind::Overloaded, error.to_string()))?;
-    let page = |redirect| request.consent_url(redirect).map(|url| url.to_string());
+    let base = client.context.snapshot().consent.as_ref().and_then(|consent| consent.page.as_ref());
+    let page = |redirect| {
+        let url = request.consent_url(redirect)?;
+        Ok(base.map_or(url, |base| url.with_base_url(base)).to_string())
+    };
     let url = redirect_url.as_ref().map(page).transpose();
-    let url = url.map_err(|problem| invalid_field("redirect_url", problem.to_string()))?;
+    let url = url.map_err(|problem: ValidationError| invalid_field("redirect_url", problem.to_string()))?;
     let mobile = serde_json::to_value(&request).unwrap_or_default();
     let Some(reserved) = request.reserved else {
         return Err(ProblemResponse::new(ProblemKind::Overloaded, "the request was not signed; try again"));
