@@ -26,6 +26,29 @@
 //! # Ok(()) }
 //! ```
 
+//! With a ledger, the server records consents and messages. A webhook tells your application how a message ended:
+//!
+//! ```
+//! use std::error::Error;
+//!
+//! use wxsub_client::{ControlServer, Schedule, WebhookPayload};
+//! use wxsub_core::application::{AppId, Clock, Message, SystemClock, WebhookHeaders, WebhookSecret};
+//!
+//! async fn parcel_leaves(server: &ControlServer, appid: &AppId, message: &Message) -> Result<(), Box<dyn Error>> {
+//!     // The same key again is the same message.
+//!     let queued = server.enqueue(appid, message, Schedule::default(), Some(&"order-4711".parse()?)).await?;
+//!     println!("{} is {}", queued.id, queued.state);
+//!     Ok(())
+//! }
+//!
+//! fn receive(secret: &WebhookSecret, headers: WebhookHeaders<'_>, body: &[u8]) -> Result<(), Box<dyn Error>> {
+//!     secret.verify(headers, body, SystemClock::new().now().wall)?;
+//!     let event: WebhookPayload = serde_json::from_slice(body)?;
+//!     println!("{} is {}", event.data.id, event.data.outcome);
+//!     Ok(())
+//! }
+//! ```
+
 mod control_server;
 mod error;
 mod outbox;
@@ -38,4 +61,5 @@ pub use wxsub_api::{
     NewConsent, NewGrant, Problem, ProblemKind, SendResult, SendStatus, ServerProblem, WebhookEndpoint,
     WebhookList,
 };
+pub use wxsub_outbox::webhook::{WebhookData, WebhookPayload};
 pub use wxsub_outbox::{id, idempotency, state, view};

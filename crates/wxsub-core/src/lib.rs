@@ -67,5 +67,6 @@ pub mod application {
     pub use crate::transport::{
         HttpRequest, RequestState, Transport, TransportError, TransportErrorKind, TransportLimits,
     };
+    pub use crate::webhook::{WebhookHeaders, WebhookRejection, WebhookSecret};
     pub use crate::{Client, ClientBuilder, ConsentVerifier, Delivery, ErrorKind, SendError, proto};
 }

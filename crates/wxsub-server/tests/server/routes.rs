@@ -24,7 +24,7 @@ const DOCUMENTS: [&str; 2] = [
 const METHODS: [&str; 5] = ["DELETE", "GET", "PATCH", "POST", "PUT"];
 
 /// A method and a path.
-type Route = (String, String);
+pub(crate) type Route = (String, String);
 
 async fn setup(audit: &str) -> Setup {
     let clients = client('a', "\"*\"", &format!("{ALL}, {OUTBOX_SCOPES}, \"admin\""));
@@ -51,12 +51,12 @@ async fn routes(setup: &Setup) -> BTreeSet<Route> {
     routes
 }
 
-async fn document(setup: &Setup) -> Value {
+pub(crate) async fn document(setup: &Setup) -> Value {
     setup.ask("GET", "/openapi.json", None, "").await.json()
 }
 
 /// Method, path and description of each operation.
-fn operations(document: &Value) -> Vec<(Route, &Value)> {
+pub(crate) fn operations(document: &Value) -> Vec<(Route, &Value)> {
     let paths = document["paths"].as_object().unwrap();
     let mut operations = Vec::new();
     for (path, methods) in paths {

@@ -1,7 +1,13 @@
 //! The typed client against the routes of the server.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
 use futures_util::StreamExt;
+use wxsub_core::proto::codec::RawResponse;
 use wxsub_core::proto::{AppId, Grant, Message};
+use wxsub_core::transport::{HttpRequest, TransportError};
+use wxsub_hyper::ControlServer;
 use wxsub_hyper::client::idempotency::IdempotencyKey;
 use wxsub_hyper::client::state::{Decision, MessageState};
 use wxsub_hyper::client::view::ConsentOutcome;
@@ -10,7 +16,8 @@ use wxsub_hyper::client::{
 };
 
 use super::outbox::ledger_config;
-use super::setup::Setup;
+use super::routes::{Route, document, operations};
+use super::setup::{Setup, key};
 
 fn appid() -> AppId {
     "wx1".parse().unwrap()
@@ -123,4 +130,56 @@ async fn a_decision_is_typed() {
     assert_eq!(kind(&stale), ProblemKind::PreconditionFailed);
     let decided = server.decide(&app, id, Decision::SendAgain, "asked", version).await.unwrap();
     assert_eq!(decided.child.unwrap().parent_id, Some(decided.message.id));
+}
+
+/// The requests of all calls. What they get for them does not matter.
+async fn requests_of_all_calls() -> BTreeSet<Route> {
+    let requests: Arc<Mutex<BTreeSet<Route>>> = Arc::default();
+    let seen = Arc::clone(&requests);
+    let transport = move |request: HttpRequest| {
+        let request = request.into_http();
+        let path = request.uri().path().replace("/wx1/", "/{appid}/").replace("/shop/", "/{name}/");
+        let path = path.replace(ID, "{id}");
+        seen.lock().unwrap().insert((request.method().to_string(), path));
+        async { Ok::<_, TransportError>(RawResponse::new(500, "{}".into())) }
+    };
+    let base = "http://127.0.0.1:1".parse().unwrap();
+    let (server, app) = (ControlServer::new(base, key('a').parse().unwrap(), transport), appid());
+    let (message, id) = (message("o"), ID.parse().unwrap());
+    let consent = NewConsent {
+        scene: "1".parse().unwrap(),
+        template_id: "T".parse().unwrap(),
+        session: "s".to_owned(),
+        redirect_url: None,
+    };
+    let callback = NewGrant::Callback { callback: "".into(), session: "s".to_owned() };
+    drop(server.apps().await);
+    drop(server.token(&app).await);
+    drop(server.report_token(&app, &"37_abc".parse().unwrap()).await);
+    drop(server.send(&app, &message).await);
+    drop(server.issue_consent(&app, &consent).await);
+    drop(server.record_grant(&app, &callback, None).await);
+    drop(server.grants(&app, &"o".parse().unwrap()).await);
+    drop(server.void_grant(&app, ID.parse().unwrap()).await);
+    drop(server.enqueue(&app, &message, Schedule::default(), None).await);
+    drop(server.messages(&app, &MessageFilter::default()).await);
+    drop(server.message(&app, id).await);
+    drop(server.cancel(&app, id).await);
+    drop(server.decide(&app, id, Decision::GiveUp, "", 1).await);
+    drop(server.pause(&app, "").await);
+    drop(server.resume(&app).await);
+    drop(server.webhooks().await);
+    drop(server.redeliver_webhooks("shop").await);
+    drop(server);
+    Arc::into_inner(requests).unwrap().into_inner().unwrap()
+}
+
+const ID: &str = "0197e9f2-8c00-7000-8000-000000000001";
+
+#[tokio::test]
+async fn each_route_has_a_typed_call() {
+    let (setup, _ledger) = Setup::with_ledger(&ledger_config()).await;
+    let document = document(&setup).await;
+    let routes: BTreeSet<_> = operations(&document).into_iter().map(|(route, _)| route).collect();
+    assert_eq!(requests_of_all_calls().await, routes);
 }
