@@ -1,22 +1,30 @@
-//! `wxsub demo`: the whole flow, with a sandbox inside this process and real HTTP.
+//! `wxsub demo`: the whole flow, with a sandbox inside this process, a ledger in a temporary folder and real HTTP.
 
 use std::error::Error;
 use std::future::pending;
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use wxsub_core::clock::{Clock, SystemClock, timeout_at};
 use wxsub_core::consent::{SigningKey, VerifiedConsent};
 use wxsub_core::proto::endpoint::{subscribe, token};
 use wxsub_core::token::TokenEndpoint;
 use wxsub_core::{Client, ConsentVerifier};
 use wxsub_hyper::{HyperTransport, Roots};
+use wxsub_outbox::grant::Consent;
+use wxsub_outbox::message::StoredMessage;
+use wxsub_outbox::state::MessageState;
+use wxsub_outbox::{App, Outbox, OutboxMessage, Receipt};
 use wxsub_proto::redact::sanitize_line;
 use wxsub_proto::{
     AppId, AppSecret, BaseUrl, ConsentCallback, ErrCode, Grant, HttpUrl, Message, OpenId, Scene, TemplateId,
 };
 use wxsub_sandbox::{Sandbox, http};
+use wxsub_sqlite::{SqliteLedger, SqliteOptions};
 
 use crate::console;
 use crate::error::{CliError, ExitStatus};
@@ -37,7 +45,8 @@ A Weixin user may allow an app to send ONE message. For the next message the app
 This demo runs that flow with a sandbox inside this process. No traffic leaves this machine.";
 
 const AFTER: &str = "\
-To try it yourself, run `wxsub sandbox`, then `wxsub consent url`, `wxsub consent verify` and `wxsub send`.";
+To try it yourself, run `wxsub sandbox`, then `wxsub consent url`, `wxsub consent verify` and `wxsub send`.
+To try it over HTTP, from any language, run `wxsub serve --sandbox`; docs/curl.md explains it.";
 
 impl Demo {
     /// Runs the command.
@@ -74,14 +83,18 @@ struct Setup {
     scene: Scene,
     /// Callback URL of the app.
     redirect_url: HttpUrl,
-    /// Sends the messages of the app.
+    /// Fetches the tokens of the app.
     client: Client,
+    /// Records the consents and messages of the app. Its worker sends them.
+    outbox: Outbox,
+    /// The folder of the ledger. Dropping it removes it.
+    _folder: TempDir,
     /// Issues consent requests and verifies callbacks.
     verifier: ConsentVerifier,
 }
 
 impl Setup {
-    /// Starts the sandbox, which runs until the process ends, and creates the app.
+    /// Starts the sandbox and the worker, which run until the process ends, and creates the app.
     async fn start() -> StepResult<Self> {
         let appid: AppId = "wx0123456789abcdef".parse()?;
         let secret: AppSecret = "play-money-0123456789abcdef".parse()?;
@@ -99,27 +112,53 @@ impl Setup {
             .api_base(base.clone())
             .token_cache(|cache| cache.endpoint(TokenEndpoint::Token));
         let client = client.build()?;
+        let folder = tempfile::tempdir()?;
+        let ledger = SqliteLedger::open(folder.path().join("ledger.db"), SqliteOptions::new()).await?;
+        let outbox = Outbox::builder(ledger).app(App::new(appid.clone(), client.clone())).build();
+        let worker = outbox.clone();
+        tokio::spawn(async move { worker.run(pending()).await });
         let verifier = ConsentVerifier::new(appid.clone(), key);
         let scene = Scene::new(1000)?;
         let redirect_url = "https://shop.example/back?order=7".parse()?;
-        let detail = format!("the sandbox runs inside this process at {base}");
-        Ok((Self { sandbox, base, appid, template_id, scene, redirect_url, client, verifier }, detail))
+        let detail =
+            format!("the sandbox runs inside this process at {base}; a ledger is in a temporary folder");
+        let setup = Self {
+            sandbox,
+            base,
+            appid,
+            template_id,
+            scene,
+            redirect_url,
+            client,
+            outbox,
+            _folder: folder,
+            verifier,
+        };
+        Ok((setup, detail))
     }
 }
 
+/// How long the demo waits for the end of a message.
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Session of the user's browser at the shop.
 const SESSION: &str = "session-42";
+
+/// The idempotency key of the first message: the number of the order.
+const FIRST_KEY: &str = "order-7";
 
 /// Runs all steps after the setup, from the first consent URL to the second message.
 async fn run_steps(setup: &Setup, reporter: &mut Reporter) -> Result<(), StepFailed> {
     let url = reporter.step("consent_url", setup.consent_url())?;
     let callback = reporter.step("consent", setup.allow(&url).await)?;
     reporter.step("forged_callback", setup.reject_forged(&callback))?;
-    let grant = reporter.step("grant", setup.verify_consent(&callback))?;
+    let grant = reporter.step("grant", setup.record_grant(&callback).await)?;
 
     reporter.step("token", setup.fetch_token().await)?;
-    let message = reporter.step("send", setup.send(grant.clone()).await)?;
+    let (message, queued) = reporter.step("queue", setup.enqueue_parcel(grant.clone(), FIRST_KEY).await)?;
+    reporter.step("send", setup.check_sent(&queued).await)?;
     reporter.step("mailbox", setup.check_mailbox(&message))?;
+    reporter.step("repeated", setup.repeat(&message, &queued).await)?;
     reporter.step("second_message", setup.send_again(grant).await)?;
 
     reporter.step("invalidated", setup.invalidate_token())?;
@@ -169,16 +208,17 @@ impl Setup {
         }
     }
 
-    /// The shop verifies the genuine callback.
-    fn verify_consent(&self, callback: &ConsentCallback) -> StepResult<Grant> {
-        match self.verifier.verify(callback, SESSION)? {
-            VerifiedConsent::Granted { grant, .. } => Ok((
+    /// The shop verifies the genuine callback and records the grant.
+    async fn record_grant(&self, callback: &ConsentCallback) -> StepResult<Grant> {
+        let verified = self.verifier.verify(callback, SESSION)?;
+        let recorded = self.outbox.record_consent(&verified).await?;
+        match (verified, recorded) {
+            (VerifiedConsent::Granted { grant, .. }, Some(Consent::Recorded(_))) => Ok((
                 grant,
-                "the genuine callback was verified; the shop may send this user one message".to_owned(),
+                "the genuine callback was verified and recorded; the shop may send this user one message"
+                    .to_owned(),
             )),
-            VerifiedConsent::Declined { .. } => {
-                Err("the callback says that the user cancelled, but the user allowed".into())
-            }
+            (_, other) => Err(format!("the callback made no grant: {other:?}").into()),
         }
     }
 
@@ -188,11 +228,32 @@ impl Setup {
         Ok(((), format!("the access token was fetched; it expires after {lifetime} s ({fingerprint})")))
     }
 
-    async fn send(&self, grant: Grant) -> StepResult<Message> {
-        let message = Message::builder(grant).title("Your parcel").content("It is here.\nCome and get it.");
-        let message = message.build()?;
-        self.client.send(&message).await?;
-        Ok((message, "the message was sent".to_owned()))
+    async fn enqueue(&self, message: &Message, key: &str) -> StepResult<Receipt> {
+        let message = OutboxMessage::new(message.clone()).idempotency_key(key.parse()?);
+        let queued = self.outbox.enqueue(message).await?;
+        Ok((queued, format!("the message was recorded under the key {key}; from here on it is not lost")))
+    }
+
+    async fn enqueue_parcel(&self, grant: Grant, key: &str) -> StepResult<(Message, Receipt)> {
+        let message =
+            Message::builder(grant).title("Your parcel").content("It is here.\nCome and get it.").build()?;
+        let (queued, detail) = self.enqueue(&message, key).await?;
+        Ok(((message, queued), detail))
+    }
+
+    /// The worker sends the message.
+    async fn settled(&self, queued: &Receipt) -> Result<StoredMessage, Box<dyn Error>> {
+        let clock = SystemClock::new();
+        let waiting = self.outbox.wait(queued.id());
+        let settled = timeout_at(&clock, clock.now().mono + SEND_TIMEOUT, waiting).await;
+        Ok(settled.ok_or("the worker did not send the message in time")??)
+    }
+
+    async fn check_sent(&self, queued: &Receipt) -> StepResult<()> {
+        match self.settled(queued).await?.state {
+            MessageState::Sent => Ok(((), "the worker sent the message; its outcome is recorded".to_owned())),
+            other => Err(format!("the message is {other}").into()),
+        }
     }
 
     /// The user's mailbox has exactly this message.
@@ -207,16 +268,27 @@ impl Setup {
         }
     }
 
+    /// The shop repeats its request, for example after a lost response.
+    async fn repeat(&self, message: &Message, queued: &Receipt) -> StepResult<()> {
+        let again = self.enqueue(message, FIRST_KEY).await?.0;
+        match (again.replayed(), again.id() == queued.id(), self.received(message.grant().openid())) {
+            (true, true, 1) => {
+                Ok(((), "the same request again gave the same message; nothing was sent twice".to_owned()))
+            }
+            other => Err(format!("the same request again gave another message ({other:?})").into()),
+        }
+    }
+
     /// One consent allows one message.
     async fn send_again(&self, grant: Grant) -> StepResult<()> {
-        let message = Message::builder(grant).title("One more").content("And another thing.");
-        let message = message.build()?;
-        match self.client.send(&message).await.map_err(|error| error.errcode()) {
-            Err(Some(ErrCode::USER_REFUSED)) => {
+        let message = Message::builder(grant).title("One more").content("And another thing.").build()?;
+        let settled = self.settled(&self.enqueue(&message, "order-8").await?.0).await?;
+        match (settled.state, settled.detail.errcode) {
+            (MessageState::Refused, Some(ErrCode::USER_REFUSED)) => {
                 Ok(((), "a second message was refused with 43101: one consent allows one message".to_owned()))
             }
-            Err(other) => Err(format!("a second message failed with another error: {other:?}").into()),
-            Ok(()) => Err("a second message was sent without consent".into()),
+            (MessageState::Sent, _) => Err("a second message was sent without consent".into()),
+            other => Err(format!("a second message ended otherwise: {other:?}").into()),
         }
     }
 
@@ -234,7 +306,9 @@ impl Setup {
         let openid = first.grant().openid().clone();
         let url = self.consent_url()?.0;
         let callback = self.allow(&url).await?.0;
-        let second = self.send(self.verify_consent(&callback)?.0).await?.0;
+        let grant = self.record_grant(&callback).await?.0;
+        let (second, queued) = self.enqueue_parcel(grant, "order-9").await?.0;
+        self.check_sent(&queued).await?;
         let (fetches, posts) = self.traffic();
         match (self.received(&openid), fetches, posts) {
             (2, 2, 4) => Ok((

@@ -115,15 +115,17 @@ fn wrong_usage_of_sandbox() {
     wxsub(["sandbox", "--listen", &taken.1]).run().assert_wrong(&["cannot be used", "choose another port"]);
 }
 
-const STEPS: [&str; 12] = [
+const STEPS: [&str; 14] = [
     "sandbox",
     "consent_url",
     "consent",
     "forged_callback",
     "grant",
     "token",
+    "queue",
     "send",
     "mailbox",
+    "repeated",
     "second_message",
     "invalidated",
     "refreshed",
