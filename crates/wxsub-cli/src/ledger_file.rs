@@ -111,7 +111,7 @@ pub(crate) fn postgres_options(url: &str) -> Result<PostgresOptions, CliError> {
         let text = localized!(
             "the URL of the ledger has a password, which other users can see; put the password into a file, and name the file \
              in {LEDGER_PASSWORD_FILE}",
-            "ledger 的 URL 中有密码，其他用户可以看到；请把密码写入文件，并在 {LEDGER_PASSWORD_FILE} 中指定该文件"
+            "消息库的 URL 中有密码，其他用户可以看到；请把密码写入文件，并在 {LEDGER_PASSWORD_FILE} 中指定该文件"
         );
         return Err(CliError::new(ExitStatus::Usage, text));
     }
@@ -157,7 +157,7 @@ pub(crate) async fn open_or_create(path: &Path) -> Result<OpenLedger, CliError> 
     let options = options()?;
     if !path.exists() {
         let path = path.display();
-        console::note(localized!("new ledger: {path}", "新建 ledger：{path}"));
+        console::note(localized!("new ledger: {path}", "新建消息库：{path}"));
     }
     let ledger = SqliteLedger::open(path, options).await;
     ledger.map(OpenLedger::Sqlite).map_err(|error| open_error(&error))
@@ -183,7 +183,7 @@ pub(crate) async fn commit(ledger: &dyn Ledger, change: Change) -> Result<Applie
 pub(crate) fn unexpected(applied: &Applied) -> CliError {
     CliError::unexpected(localized!(
         "ledger: unexpected result {applied:?}",
-        "ledger：意外的结果 {applied:?}"
+        "消息库：意外的结果 {applied:?}"
     ))
 }
 

@@ -66,7 +66,7 @@ impl OutboxFlags {
                 "--outbox",
                 localized!(
                     "is missing; name a ledger, or set WXSUB_SERVER and WXSUB_KEY for that of a control server",
-                    "未填写；请指定账本，或设置 WXSUB_SERVER 和 WXSUB_KEY 以使用中控服务器的账本"
+                    "未填写；请指定消息库，或设置 WXSUB_SERVER 和 WXSUB_KEY 以使用中控服务器的消息库"
                 ),
             );
             return usage.finish(None);

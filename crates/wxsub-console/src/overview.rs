@@ -88,7 +88,7 @@ fn is_all_well(view: &OverviewView, apps: &[&AppOverview]) -> bool {
 fn ledger_problem(frame: &Frame<'_>) -> Markup {
     html! {
         section.card.problem {
-            h2 { (frame.text("The ledger is unavailable", "账本不可用")) }
+            h2 { (frame.text("The ledger is unavailable", "消息库不可用")) }
             p { (frame.text(
                 "Messages are not accepted. Tokens are served as usual.",
                 "目前不接收消息，access_token 照常提供。",

@@ -170,55 +170,55 @@ impl ConnectError {
     #[must_use]
     pub fn localized(&self) -> LocalizedText<String> {
         let chinese = match self {
-            Self::Url(what) => format!("ledger URL：{what}；请写成 postgres://USER@HOST/DATABASE"),
+            Self::Url(what) => format!("消息库的 URL：{what}；请写成 postgres://USER@HOST/DATABASE"),
             Self::PlainText { host, mode } => format!(
-                "{host} 上的 ledger：连接不会加密；请从 URL 中删除 sslmode={mode}（会校验服务器证书），或使用 unix socket 或回环地址"
+                "{host} 上的消息库：连接不会加密；请从 URL 中删除 sslmode={mode}（会校验服务器证书），或使用 unix socket 或回环地址"
             ),
             Self::PasswordFile(what) => {
-                format!("ledger：无法使用密码文件：{what}；请把密码写入该文件，只占一行")
+                format!("消息库：无法使用密码文件：{what}；请把密码写入该文件，只占一行")
             }
             Self::Tls(error) => {
-                format!("ledger：{}", error.localized().in_language(Language::Chinese))
+                format!("消息库：{}", error.localized().in_language(Language::Chinese))
             }
             Self::Unreachable { host, what } => {
-                format!("{host} 上的 ledger：无法连接：{what}；请检查地址，以及服务器是否在运行")
+                format!("{host} 上的消息库：无法连接：{what}；请检查地址，以及服务器是否在运行")
             }
             Self::Login { host, what } => {
-                format!("{host} 上的 ledger：服务器拒绝登录：{what}；请检查用户名、密码文件和 pg_hba.conf")
+                format!("{host} 上的消息库：服务器拒绝登录：{what}；请检查用户名、密码文件和 pg_hba.conf")
             }
             Self::TooManyConnections { host, what } => format!(
-                "{host} 上的 ledger：服务器没有空闲连接：{what}；请调大 max_connections 或角色的连接数上限（每个进程 2 个）"
+                "{host} 上的消息库：服务器没有空闲连接：{what}；请调大 max_connections 或角色的连接数上限（每个进程 2 个）"
             ),
             Self::NoDatabase { host, what } => {
-                format!("{host} 上的 ledger：{what}；请创建该数据库，或更正 URL 中的数据库名")
+                format!("{host} 上的消息库：{what}；请创建该数据库，或更正 URL 中的数据库名")
             }
             Self::ReadOnly { host } => format!(
-                "{host} 上的 ledger：服务器只读（可能是副本）；请填写主库地址，或列出所有服务器并在 URL 中加上 \
+                "{host} 上的消息库：服务器只读（可能是副本）；请填写主库地址，或列出所有服务器并在 URL 中加上 \
                  target_session_attrs=read-write"
             ),
             Self::TransactionPooler { host } => format!(
-                "{host} 上的 ledger：连接池（可能是 PgBouncer）为每个事务分配不同的服务器连接；请直接连接 PostgreSQL，或为该数据库设置 \
+                "{host} 上的消息库：连接池（可能是 PgBouncer）为每个事务分配不同的服务器连接；请直接连接 PostgreSQL，或为该数据库设置 \
                  pool_mode=session"
             ),
             Self::TooOld { host, found } => {
-                format!("{host} 上的 ledger：PostgreSQL {found} 版本过低；至少需要 13")
+                format!("{host} 上的消息库：PostgreSQL {found} 版本过低；至少需要 13")
             }
-            Self::NewerVersion { host, found, known } => format!(
-                "{host} 上的 ledger：表结构的版本是 {found}，本程序只支持到 {known}；请使用更新的程序"
-            ),
+            Self::NewerVersion { host, found, known } => {
+                format!("{host} 上的消息库：表结构的版本是 {found}，本程序只支持到 {known}；请使用更新的程序")
+            }
             Self::OlderVersion { host, found, known } => format!(
-                "{host} 上的 ledger：表结构的版本是 {found}，本程序需要 {known}；请以数据表所有者的身份运行 `wxsub ledger migrate`"
+                "{host} 上的消息库：表结构的版本是 {found}，本程序需要 {known}；请以数据表所有者的身份运行 `wxsub ledger migrate`"
             ),
             Self::ChangedSchema { host, version } => {
-                format!("{host} 上的 ledger：表结构的第 {version} 步被改过；请使用创建这些表的程序")
+                format!("{host} 上的消息库：表结构的第 {version} 步被改过；请使用创建这些表的程序")
             }
             Self::MissingRight { host, what } => {
-                format!("{host} 上的 ledger：角色缺少权限：{what}；请按 docs/zh-CN/postgres.md 授权")
+                format!("{host} 上的消息库：角色缺少权限：{what}；请按 docs/zh-CN/postgres.md 授权")
             }
             Self::NotEmpty { host, table } => {
-                format!("{host} 上的 ledger：{table} 中已有数据；请迁移到没有数据的 schema")
+                format!("{host} 上的消息库：{table} 中已有数据；请迁移到没有数据的 schema")
             }
-            Self::Database { host, what } => format!("{host} 上的 ledger：{what}；请查看服务器的日志"),
+            Self::Database { host, what } => format!("{host} 上的消息库：{what}；请查看服务器的日志"),
         };
         LocalizedText::new(self.to_string(), chinese)
     }

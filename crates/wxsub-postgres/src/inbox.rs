@@ -87,7 +87,7 @@ impl PostgresInbox {
 fn connect_error(error: &ConnectError) -> InboxError {
     let texts = error.localized();
     let what = texts.in_language(Language::English).replacen("ledger", "database", 1);
-    let chinese = texts.in_language(Language::Chinese).replacen("ledger", "数据库", 1);
+    let chinese = texts.in_language(Language::Chinese).replacen("消息库", "数据库", 1);
     match error {
         ConnectError::Unreachable { .. }
         | ConnectError::TooManyConnections { .. }

@@ -172,10 +172,10 @@ impl OpenError {
             Self::Locked { holder, .. } => format!("{holder} 正在使用；请通过该程序操作，或先停止它"),
             Self::Unavailable { what, .. } => format!("{what}；没有任何改动，请稍后重试"),
             Self::Missing { .. } => "文件不存在；请检查路径；`wxsub outbox add`、`wxsub grant record`、\
-                                     `wxsub grant import` 和 `wxsub send --outbox` 会创建 ledger"
+                                     `wxsub grant import` 和 `wxsub send --outbox` 会创建消息库"
                 .to_owned(),
             Self::NotSqlite { .. } => {
-                "不是 SQLite 文件；请检查路径；如果它原来是 ledger，请恢复备份".to_owned()
+                "不是 SQLite 文件；请检查路径；如果它原来是消息库，请恢复备份".to_owned()
             }
             Self::ReadOnly { .. } => "当前用户不能写入该文件和所在目录，而 SQLite 读取时也需要写入；\
                                       请修改权限，或把该文件和 -wal 文件复制到可写的磁盘"
@@ -208,7 +208,7 @@ impl OpenError {
             Self::File { what, source, .. } => format!("{what}：{source}；请检查目录、权限和磁盘"),
             Self::Database { what, .. } => format!("{what}；请检查目录、权限和磁盘"),
         };
-        let subject = if matches!(self, Self::TargetExists { .. }) { "备份" } else { "ledger" };
+        let subject = if matches!(self, Self::TargetExists { .. }) { "备份" } else { "消息库" };
         LocalizedText::new(self.to_string(), format!("{subject} {}：{what}", self.path().display()))
     }
 

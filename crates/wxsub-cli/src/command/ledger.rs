@@ -207,7 +207,7 @@ impl Restore {
                 let text = localized!(
                     "nothing was restored: give --from BACKUP; or --snapshot, if {shown} came back with a snapshot of the \
                      disk. A ledger in use would lose what is not final: queued messages: {messages}, open grants: {grants}",
-                    "没有恢复：请加上 --from BACKUP；如果 {shown} 来自磁盘快照，请加上 --snapshot。正在使用的 ledger 会丢失\
+                    "没有恢复：请加上 --from BACKUP；如果 {shown} 来自磁盘快照，请加上 --snapshot。正在使用的消息库会丢失\
                      没有最终状态的内容：排队中的消息 {messages} 条，未使用的授权 {grants} 个"
                 );
                 return Err(CliError::new(ExitStatus::Usage, text));
@@ -306,7 +306,7 @@ impl Prune {
                 let known = if known.is_empty() { localized!("none", "没有") } else { known.join(", ") };
                 let text = localized!(
                     "--batch: the ledger has no batch {batch:?} of this app; its batches: {known}",
-                    "--batch：ledger 中没有该应用的批次 {batch:?}；已有的批次：{known}"
+                    "--batch：消息库中没有该应用的批次 {batch:?}；已有的批次：{known}"
                 );
                 Err(CliError::new(ExitStatus::Usage, text))
             }

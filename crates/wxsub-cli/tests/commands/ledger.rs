@@ -208,7 +208,7 @@ fn errors_of_the_ledger_are_in_chinese() {
         (&["outbox", "decide", "--yes", "--decision", "give_up", unknown], 2, "没有这个 id 的消息"),
         (&["grant", "void", unknown], 3, "没有作废授权"),
         (&["ledger", "restore"], 2, "没有恢复：请加上 --from BACKUP"),
-        (&["ledger", "prune", "--batch", "b"], 2, "ledger 中没有该应用的批次"),
+        (&["ledger", "prune", "--batch", "b"], 2, "消息库中没有该应用的批次"),
     ] {
         said(&zh(words), exit, &[text]);
     }

@@ -26,7 +26,7 @@ impl MissedOutcomes {
     /// Returns the text in every language.
     #[must_use]
     pub fn localized(&self) -> LocalizedText<String> {
-        LocalizedText::new(self.to_string(), format!("漏掉了 {} 个结果；请从 ledger 中读取", self.0))
+        LocalizedText::new(self.to_string(), format!("漏掉了 {} 个结果；请从消息库中读取", self.0))
     }
 }
 

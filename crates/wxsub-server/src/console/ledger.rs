@@ -61,7 +61,7 @@ impl LedgerSession {
         let Some(outbox) = &session.visit.snapshot.outbox else {
             let text = LocalizedText::new(
                 "This server has no ledger; add [ledger] to its configuration",
-                "服务器没有账本；请在配置中添加 [ledger]",
+                "服务器没有消息库；请在配置中添加 [ledger]",
             );
             return Err(session.visit.notice(StatusCode::NOT_FOUND, text));
         };

@@ -30,7 +30,7 @@ impl Copy {
         let Some(path) = self.from.strip_prefix("sqlite:").filter(|path| !path.is_empty()) else {
             let text = localized!(
                 "--from: must be sqlite: and the path of the file; a ledger in PostgreSQL is copied with pg_dump",
-                "--from：必须是 sqlite: 加文件路径；PostgreSQL 中的 ledger 请用 pg_dump 复制"
+                "--from：必须是 sqlite: 加文件路径；PostgreSQL 中的消息库请用 pg_dump 复制"
             );
             return Err(CliError::new(ExitStatus::Usage, text));
         };
@@ -86,7 +86,7 @@ async fn move_rows(source: SqliteMove, mut target: PostgresImport) -> Result<(us
             let cause = ledger_error(&error);
             console::error(localized!(
                 "the reply of the database was lost: run the command again; if it says that the ledger has rows, they were moved",
-                "没有收到数据库的提交结果：请重新运行该命令；如果提示 ledger 中已有数据，说明已迁移完成"
+                "没有收到数据库的提交结果：请重新运行该命令；如果提示消息库中已有数据，说明已迁移完成"
             ));
             Err(cause)
         }
