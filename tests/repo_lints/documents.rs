@@ -36,12 +36,25 @@ fn links_between_documents_have_a_target() {
         let text = document(&name);
         let folder = top().join(&name).parent().unwrap().to_owned();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let path = target.split('#').next().unwrap();
-            if !path.is_empty() && !target.contains("://") {
-                assert!(folder.join(path).exists(), "{name} links to {target}");
+            if target.contains("://") {
+                continue;
+            }
+            let (path, chapter) = target.split_once('#').unwrap_or((target, ""));
+            let path = if path.is_empty() { top().join(&name) } else { folder.join(path) };
+            assert!(path.exists(), "{name} links to {target}");
+            if !chapter.is_empty() {
+                let text = fs::read_to_string(path).unwrap();
+                assert!(text.lines().any(|line| anchor(line) == chapter), "{name} links to {target}");
             }
         }
     }
+}
+
+/// The name of a chapter in links, as GitHub makes it.
+fn anchor(line: &str) -> String {
+    let Some(title) = line.strip_prefix('#') else { return String::new() };
+    let title = title.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+    title.chars().filter(|character| character.is_alphanumeric() || "-_".contains(*character)).collect()
 }
 
 /// A Chinese document has the same code and commands as the English one, so a test of one covers both.
@@ -171,10 +184,29 @@ fn guide_shows_the_code_of_its_example() {
     }
 }
 
+/// The code that verifies webhooks is that of the examples, which run.
+#[test]
+fn document_shows_webhook_code_as_tested() {
+    let (shown, listed) = (document("docs/webhooks.md"), document("examples/README.md"));
+    for (language, name) in [
+        ("python", "python/shop.py"),
+        ("js", "node/shop.js"),
+        ("php", "php/shop.php"),
+        ("java", "java/Shop.java"),
+        ("go", "go/shop.go"),
+    ] {
+        let code = shown.split(&format!("```{language}\n")).nth(1).unwrap().split("```").next().unwrap();
+        assert!(document(&format!("examples/{name}")).contains(code), "examples/{name} has not: {code}");
+        for text in [&shown, &listed] {
+            assert!(text.contains(name), "no link to examples/{name}");
+        }
+    }
+}
+
 #[test]
 fn no_file_names_the_build_machine() {
     let mut all = files(".rs");
-    for ending in [".md", "Cargo.toml", ".json", ".txt", ".py", ".js"] {
+    for ending in [".md", "Cargo.toml", ".json", ".txt", ".py", ".js", ".php", ".java", ".go"] {
         all.extend(files(ending));
     }
     for name in documents().into_iter().chain(["Cargo.toml", ".ci/run"].map(str::to_owned)) {

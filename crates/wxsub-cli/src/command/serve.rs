@@ -58,6 +58,9 @@ pub(crate) struct Serve {
     /// Run with a built-in sandbox, an app, a key and a ledger in a temporary folder; print curl commands to try, and webhooks
     #[arg(long)]
     sandbox: bool,
+    /// URL of your application that gets the webhooks too, with --sandbox; https, or http to this machine
+    #[arg(long, value_name = "URL", requires = "sandbox")]
+    webhook: Option<String>,
     /// Address to listen on with --sandbox; port 0 takes any free port
     #[arg(long, value_name = "ADDR", requires = "sandbox", default_value = "127.0.0.1:8460")]
     listen: SocketAddr,
@@ -71,7 +74,7 @@ impl Serve {
     pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
         console::start_writer_thread().map_err(CliError::unexpected)?;
         let Some(path) = self.config else {
-            let sandbox = SandboxSetup::start(self.listen, &self.allow_host).await?;
+            let sandbox = SandboxSetup::start(self.listen, self.webhook.as_deref(), &self.allow_host).await?;
             return serve(sandbox.config().clone(), None, Some(&sandbox)).await;
         };
         // From here on, a SIGHUP does not end the process.
@@ -347,6 +350,8 @@ struct SandboxSetup {
     /// Of the user `ops` of the console.
     password: ApiKey,
     sandbox_url: String,
+    /// Signs the webhooks.
+    webhook_secret: WebhookSecret,
     /// The ledger, the signing key and the secret of webhooks. Dropping it removes them.
     _folder: TempDir,
 }
@@ -356,9 +361,60 @@ impl SandboxSetup {
     ///
     /// # Errors
     ///
-    /// If no port is free, or if `listen` or a name in `allow_host` is not allowed.
-    async fn start(listen: SocketAddr, allow_host: &[String]) -> Result<Self, CliError> {
+    /// If no port is free, or if `listen`, `webhook` or a name in `allow_host` is not allowed.
+    async fn start(
+        listen: SocketAddr,
+        webhook: Option<&str>,
+        allow_host: &[String],
+    ) -> Result<Self, CliError> {
         let key = generate_api_key().map_err(CliError::unexpected)?;
+        let sandbox_url = Self::start_sandbox(allow_host).await?;
+        let folder = tempfile::tempdir().map_err(CliError::unexpected)?;
+        let signing_key = folder.path().join("consent.key");
+        let secret = generate_api_key().map_err(CliError::unexpected)?;
+        std::fs::write(&signing_key, secret.expose_secret()).map_err(CliError::unexpected)?;
+        let password = generate_api_key().map_err(CliError::unexpected)?;
+        let password_hash = hash_password(password.expose_secret()).map_err(CliError::unexpected)?;
+        let console_port = if listen.port() == 0 { 0 } else { SANDBOX_CONSOLE_PORT };
+        let ledger = format!("sqlite:{}", folder.path().join("ledger.db").display());
+        let secret_file = folder.path().join("webhook.secret");
+        let webhook_secret = WebhookSecret::generate().map_err(CliError::unexpected)?;
+        std::fs::write(&secret_file, webhook_secret.expose_secret()).map_err(CliError::unexpected)?;
+        let receiver = TcpListener::bind("127.0.0.1:0").await.map_err(CliError::unexpected)?;
+        let webhook_url = format!("http://{}/", receiver.local_addr().map_err(CliError::unexpected)?);
+        tokio::spawn(print_webhooks(receiver, webhook_secret.clone()));
+        let endpoint = |name: &str, url: &str| {
+            let secret_files = format!("[{secret_file:?}]");
+            format!(
+                "[[webhooks]]\nname = \"{name}\"\nurl = {url:?}\nsecret_files = {secret_files}\napps = [\"*\"]\n"
+            )
+        };
+        let yours = webhook.map(|url| endpoint("yours", url)).unwrap_or_default();
+        let endpoints = endpoint("printed", &webhook_url) + &yours;
+        let text = format!(
+            "listen = \"{listen}\"\n\
+             [[apps]]\nappid = \"{SANDBOX_APPID}\"\nsecret_env = \"PLAY_MONEY\"\ntoken_endpoint = \"token\"\n\
+             api_base = \"{sandbox_url}\"\n\
+             [[clients]]\nname = \"you\"\nkey_sha256 = \"{}\"\napps = [\"*\"]\n\
+             scopes = [\"token:read\", \"token:report\", \"message:send\", \"outbox:write\", \"outbox:read\", \
+             \"outbox:decide\", \"consent\", \"admin\"]\n\
+             [ledger]\nurl = {ledger:?}\n[consent]\nkey_file = {signing_key:?}\nmp_base = \"{sandbox_url}\"\n\
+             [console]\nlisten = \"127.0.0.1:{console_port}\"\n\
+             [[console.users]]\nname = \"ops\"\npassword_hash = \"{password_hash}\"\nrole = \"operator\"\n\
+             {endpoints}",
+            ApiKeyDigest::of(&key)
+        );
+        let result = Config::read(&text, |_| Some(SANDBOX_SECRET.to_owned()));
+        let (config, _) = result.map_err(|error| {
+            // Only `listen` and the URL of the second endpoint come from the user.
+            let option = |text: String| format!("--{}", text.replacen("webhooks[1].url", "webhook", 1));
+            CliError::usage(error.problems().map(|problem| option(shown(&problem.without_line()))).collect())
+        })?;
+        Ok(Self { config, key, password, sandbox_url, webhook_secret, _folder: folder })
+    }
+
+    /// Starts a sandbox with the app. Returns its base URL.
+    async fn start_sandbox(allow_host: &[String]) -> Result<String, CliError> {
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(CliError::unexpected)?;
         let sandbox_url = format!("http://{}", listener.local_addr().map_err(CliError::unexpected)?);
         let sandbox = Sandbox::new();
@@ -378,41 +434,7 @@ impl SandboxSetup {
             [template.map_err(CliError::unexpected)?],
         );
         tokio::spawn(http::serve(listener, sandbox, pending()));
-        let folder = tempfile::tempdir().map_err(CliError::unexpected)?;
-        let signing_key = folder.path().join("consent.key");
-        let secret = generate_api_key().map_err(CliError::unexpected)?;
-        std::fs::write(&signing_key, secret.expose_secret()).map_err(CliError::unexpected)?;
-        let password = generate_api_key().map_err(CliError::unexpected)?;
-        let password_hash = hash_password(password.expose_secret()).map_err(CliError::unexpected)?;
-        let console_port = if listen.port() == 0 { 0 } else { SANDBOX_CONSOLE_PORT };
-        let ledger = format!("sqlite:{}", folder.path().join("ledger.db").display());
-        let webhook_secret = folder.path().join("webhook.secret");
-        let secret = WebhookSecret::generate().map_err(CliError::unexpected)?;
-        std::fs::write(&webhook_secret, secret.expose_secret()).map_err(CliError::unexpected)?;
-        let receiver = TcpListener::bind("127.0.0.1:0").await.map_err(CliError::unexpected)?;
-        let webhook_url = format!("http://{}/", receiver.local_addr().map_err(CliError::unexpected)?);
-        tokio::spawn(print_webhooks(receiver, secret));
-        let text = format!(
-            "listen = \"{listen}\"\n\
-             [[apps]]\nappid = \"{SANDBOX_APPID}\"\nsecret_env = \"PLAY_MONEY\"\ntoken_endpoint = \"token\"\n\
-             api_base = \"{sandbox_url}\"\n\
-             [[clients]]\nname = \"you\"\nkey_sha256 = \"{}\"\napps = [\"*\"]\n\
-             scopes = [\"token:read\", \"token:report\", \"message:send\", \"outbox:write\", \"outbox:read\", \
-             \"outbox:decide\", \"consent\", \"admin\"]\n\
-             [ledger]\nurl = {ledger:?}\n[consent]\nkey_file = {signing_key:?}\n\
-             [console]\nlisten = \"127.0.0.1:{console_port}\"\n\
-             [[console.users]]\nname = \"ops\"\npassword_hash = \"{password_hash}\"\nrole = \"operator\"\n\
-             [[webhooks]]\nname = \"printed\"\nurl = \"{webhook_url}\"\nsecret_files = [{webhook_secret:?}]\napps = [\"*\"]\n",
-            ApiKeyDigest::of(&key)
-        );
-        let result = Config::read(&text, |_| Some(SANDBOX_SECRET.to_owned()));
-        let (config, _) = result.map_err(|error| {
-            // Only `listen` comes from the user.
-            CliError::usage(
-                error.problems().map(|problem| format!("--{}", shown(&problem.without_line()))).collect(),
-            )
-        })?;
-        Ok(Self { config, key, password, sandbox_url, _folder: folder })
+        Ok(sandbox_url)
     }
 
     fn config(&self) -> &Config {
@@ -421,12 +443,14 @@ impl SandboxSetup {
 
     /// Prints the variables and the commands to try. The README has the same commands.
     fn print_commands(&self, base: &str, console: Option<SocketAddr>) {
-        let (key, sandbox_url) = (self.key.expose_secret(), &self.sandbox_url);
+        let (key, secret) = (self.key.expose_secret(), self.webhook_secret.expose_secret());
+        let sandbox_url = &self.sandbox_url;
         console::note(
             "# The control server runs with a built-in sandbox; messages stay in it. Ctrl-C stops it. To try it:",
         );
         console::note(format_args!(
-            "export {SERVER}={base} {APPID}={SANDBOX_APPID} {KEY}={key} {MP_BASE}={sandbox_url}"
+            "export {SERVER}={base} {APPID}={SANDBOX_APPID} {KEY}={key} WXSUB_WEBHOOK_SECRET={} {MP_BASE}={sandbox_url}",
+            *secret
         ));
         COMMANDS.lines().for_each(console::note);
         if let Some(console) = console {

@@ -10,10 +10,9 @@ use std::thread;
 use serde_json::{Value, json};
 
 use super::interrupt::signal;
-use super::sandbox::status_by_name;
 use super::served::{ALL, Served, ask, client, config, head};
 use super::weixin::{APPID, CLASSIC_TOKEN, Gate, SECRET, Weixin, allow, line};
-use super::wxsub::{ended, file, folder, wxsub};
+use super::wxsub::{file, folder, wxsub};
 
 fn token_path() -> String {
     format!("/v1/apps/{APPID}/access_token")
@@ -329,65 +328,6 @@ fn request_before_the_signal_gets_a_response() {
         assert!(connection.read_head().is_some(), "{index}");
     }
     assert_eq!(server.child.wait().unwrap().code(), Some(0));
-}
-
-/// The README's commands for a running server.
-fn readme() -> Vec<&'static str> {
-    let text = include_str!("../../../../README.md");
-    let block = text.split("```sh\nwxsub serve --sandbox\n").nth(1).unwrap().split("```").nth(2).unwrap();
-    block.strip_prefix("sh\n").unwrap().lines().collect()
-}
-
-/// Starts a server on a free port. Returns the lines to paste.
-fn start_with_sandbox() -> (Child, Vec<String>) {
-    let mut call =
-        wxsub(["serve", "--sandbox", "--listen", "127.0.0.1:0", "--allow-host", "sandbox.example"]);
-    let mut child = call.start();
-    let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines().map(Result::unwrap);
-    let mut printed: Vec<_> =
-        lines.by_ref().skip_while(|line| !line.starts_with("export ")).take(1).collect();
-    printed.extend(lines.take(readme().len() + 1));
-    (child, printed)
-}
-
-#[test]
-fn printed_lines_match_the_readme() {
-    let (child, printed) = start_with_sandbox();
-    let (console, commands) = printed[1..].split_last().unwrap();
-    assert_eq!(commands, readme());
-    let console = console.strip_prefix("# Console: http://").unwrap();
-    let (address, rest) = console.split_once('/').unwrap();
-    assert!(rest.starts_with(" with the name ops and the password "), "{console}");
-    assert_eq!(status_by_name(&format!("http://{address}"), "localhost"), "303");
-    let sandbox = printed[0].split("WXSUB_MP_BASE=").nth(1).unwrap();
-    assert_eq!(status_by_name(sandbox, "sandbox.example"), "200");
-    assert_eq!(status_by_name(sandbox, "evil.example"), "403");
-    signal(&child, "INT");
-    assert_eq!(ended(child).code, 0);
-}
-
-#[test]
-#[ignore = "needs curl: scripts/test runs it"]
-fn commands_of_the_readme_work() {
-    let (child, printed) = start_with_sandbox();
-    let script = [&[printed[0].as_str()], readme().as_slice()].concat().join("\necho\n");
-    let shell = Command::new("sh").args(["-euc", &script]).env("no_proxy", "*").output().unwrap();
-    signal(&child, "INT");
-    let out = String::from_utf8(shell.stdout).unwrap();
-    assert!(shell.status.success() && shell.stderr.is_empty(), "{out}{:?}", shell.stderr);
-    let (responses, metrics) = out.trim_start().split_once("# HELP").unwrap();
-    let responses: Vec<_> = responses.lines().filter(|line| !line.is_empty()).collect();
-    let responses: Vec<Value> = responses.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let [token, other, sdk, consent, sent, refused, apps] = responses.as_slice() else { panic!("{out}") };
-    assert!(token["access_token"].is_string() && token["access_token"] != other["access_token"], "{out}");
-    assert_eq!(other["access_token"], sdk["access_token"]);
-    assert_eq!((&consent["action"], &consent["openid"]), (&"confirm".into(), &"oUser".into()));
-    assert_eq!((&sent["outcome"], &refused["errcode"]), (&"sent".into(), &43101.into()));
-    assert_eq!(apps["apps"][0]["state"], "ok");
-    assert!(
-        metrics.contains("outcome=\"refused\"} 1") && metrics.contains("wxsub_token_reads_total"),
-        "{metrics}"
-    );
 }
 
 #[test]

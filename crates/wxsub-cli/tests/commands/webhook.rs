@@ -10,8 +10,7 @@ use serde_json::Value;
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::webhook::WebhookSecret;
 
-use super::interrupt::signal;
-use super::served::{ALL, Served, ask, client, config};
+use super::served::{ALL, Served, client, config};
 use super::weixin::{APPID, Weixin, line};
 use super::wxsub::{Wxsub, folder, wxsub};
 
@@ -143,34 +142,4 @@ fn a_killed_server_delivers_after_its_restart() {
     let unknown = call(&server, &["redeliver", "other"]);
     assert!(unknown.code != 0 && unknown.err.contains("there is no endpoint with this name"), "{unknown:?}");
     assert_eq!(server.stop("TERM"), Some(0));
-}
-
-#[test]
-fn the_sandbox_prints_the_webhook_of_a_sent_message() {
-    let mut child = wxsub(["serve", "--sandbox", "--listen", "127.0.0.1:0"]).start();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let exports = lines.find(|line| line.starts_with("export ")).unwrap();
-    let value = |name: &str| {
-        let (_, rest) = exports.split_once(&format!("{name}=")).unwrap();
-        rest.split(' ').next().unwrap().to_owned()
-    };
-    let address = |name: &str| value(name).strip_prefix("http://").unwrap().to_owned();
-    let (appid, key) = (value("WXSUB_APPID"), value("WXSUB_KEY"));
-    let template = "sandbox-template-1";
-    let consent = format!(
-        r#"{{"appid":"{appid}","openid":"oUser","template_id":"{template}","scene":1000,"action":"confirm"}}"#
-    );
-    ask(&address("WXSUB_MP_BASE"), "POST", "/_sandbox/consents", "", consent.as_bytes()).unwrap();
-    let message = format!(
-        r#"{{"touser":"oUser","template_id":"{template}","scene":1000,"title":"Parcel","data":{{"content":{{"value":"Here."}}}}}}"#
-    );
-    let path = format!("/v1/apps/{appid}/messages");
-    let (status, body) = ask(&address("WXSUB_SERVER"), "POST", &path, &key, message.as_bytes()).unwrap();
-    assert_eq!(status, 200, "{body}");
-    let printed = lines.find_map(|line| line.strip_prefix("webhook: ").map(str::to_owned)).unwrap();
-    let webhook: Value = serde_json::from_str(&printed).unwrap();
-    assert_eq!(webhook["type"], "message.sent");
-    assert_eq!(webhook["data"]["appid"], Value::from(appid));
-    signal(&child, "INT");
-    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
