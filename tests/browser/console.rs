@@ -1,8 +1,9 @@
-//! The console of the control server: pages, actions, the keyboard, sessions and forms of other sites.
+//! The console of the control server: actions, the keyboard, sessions and forms of other sites.
 
 use serde_json::json;
+use wxsub_outbox::webhook::DeliveryOutcome;
 
-use super::chromium::{Chromium, Size};
+use super::chromium::Chromium;
 use super::console_server::{APPID, ConsoleServer, OPENID, PASSWORD};
 use super::window::Window;
 
@@ -10,7 +11,7 @@ const TAB: &str = "\u{e004}";
 const ENTER: &str = "\u{e007}";
 
 /// Logs in with the keyboard alone.
-fn log_in(window: &Window, console: &ConsoleServer, name: &str, password: &str) {
+pub(super) fn log_in(window: &Window, console: &ConsoleServer, name: &str, password: &str) {
     window.open_url(&format!("{}/login", console.base));
     window.find("#name:focus");
     window.press(&format!("{name}{TAB}{password}{ENTER}"));
@@ -28,7 +29,7 @@ fn tab_to(window: &Window, css: &str) {
 }
 
 /// Opens a page. The browser finds no fault with it: no policy is violated, and no file is missing.
-fn open(window: &Window, console: &ConsoleServer, path: &str) {
+pub(super) fn open(window: &Window, console: &ConsoleServer, path: &str) {
     window.open_url(&format!("{}{path}", console.base));
     window.find("main");
     assert_eq!(window.browser_log(), json!([]), "{path}");
@@ -36,58 +37,25 @@ fn open(window: &Window, console: &ConsoleServer, path: &str) {
 
 #[test]
 #[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
-fn every_page_fits_every_screen_in_both_languages() {
-    let console = ConsoleServer::start("");
-    let undecided = console.undecided(1);
-    let queued = console.enqueue(2, "<b>包裹\u{202e}😀");
-    console.pass(121);
-    console.block_address();
-    let chromium = Chromium::start();
-    let window = chromium.window();
-    open(window, &console, "/login");
-    chromium.take_screenshots("console-login-en");
-    log_in(window, &console, "ops", PASSWORD);
-    window.find("section.problem");
-    for language in ["en", "zh"] {
-        for (name, path) in [
-            ("overview", "/".to_owned()),
-            ("outbox", "/outbox?from=".to_owned()),
-            ("message", format!("/outbox/{queued}")),
-            ("undecided", format!("/outbox/{undecided}")),
-            ("decisions", "/decisions".to_owned()),
-            ("grants", format!("/grants?openid={OPENID}")),
-            ("workers", "/workers".to_owned()),
-            ("audit", "/audit".to_owned()),
-        ] {
-            open(window, &console, &path);
-            chromium.take_screenshots(&format!("console-{name}-{language}"));
-        }
-        chromium.set_size(Size::Phone);
-        open(window, &console, "/");
-        let text = window.text(&window.find("section.problem"));
-        assert!(text.contains(APPID) && text.contains("40164"), "{text}");
-        let bottom =
-            window.run_script("return document.querySelector('.address').getBoundingClientRect().bottom");
-        assert!(bottom.as_f64().unwrap() < 844.0, "{bottom}");
-        chromium.set_size(Size::Desktop);
-        if language == "en" {
-            window.click(&window.find("button[name=language]"));
-            window.find("html[lang=zh-CN]");
-        }
-    }
-}
-
-#[test]
-#[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
 fn operator_acts_with_the_keyboard_alone() {
     let console = ConsoleServer::start("");
+    console.set_endpoints(&["shop"]);
     let undecided = console.undecided(1);
+    console.settle_deliveries("shop", &DeliveryOutcome::Gone);
     let queued = console.enqueue(2, "Parcel");
     console.pass(121);
     let chromium = Chromium::start();
     let window = chromium.window();
     log_in(window, &console, "ops", PASSWORD);
     window.find("nav");
+
+    tab_to(window, "a[href='/webhooks']");
+    window.press(ENTER);
+    window.find_text("span", "disabled");
+    tab_to(window, "form[action='/webhooks/redeliver'] button");
+    window.press(ENTER);
+    assert!(window.text(&window.find("p.note")).contains("are due now"));
+    window.find_text("span", "ok");
 
     tab_to(window, "a[href='/workers']");
     window.press(ENTER);
@@ -118,10 +86,25 @@ fn operator_acts_with_the_keyboard_alone() {
     window.open_url(&format!("{}/outbox/{undecided}", console.base));
     assert!(window.text(&window.find("main")).contains("give_up"));
 
+    tab_to(window, "a[href='/grants']");
+    window.press(ENTER);
+    tab_to(window, "#openid");
+    console.consent(3);
+    window.press(&format!("{OPENID}{ENTER}"));
+    tab_to(window, "form[action$='/void'] button");
+    window.press(ENTER);
+
     window.open_url(&format!("{}/audit", console.base));
     let audit = window.text(&window.find("main"));
-    for action in ["paused an app", "resumed an app", "revealed an openid", "cancelled a message", "decided"]
-    {
+    for action in [
+        "paused an app",
+        "resumed an app",
+        "revealed an openid",
+        "cancelled a message",
+        "decided",
+        "voided a grant",
+        "delivered webhooks again",
+    ] {
         assert!(audit.contains(action), "{action}: {audit}");
     }
     tab_to(window, "form[action='/logout'] button");
@@ -200,4 +183,30 @@ fn form_of_another_site_does_nothing() {
     window.browser_log();
     open(window, &console, "/workers");
     assert!(!window.has("form[action='/workers/resume']"), "nothing was paused");
+}
+
+#[test]
+#[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
+fn form_with_a_forged_token_does_nothing() {
+    let console = ConsoleServer::start("");
+    let undecided = console.undecided(1);
+    console.pass(121);
+    let chromium = Chromium::start();
+    let window = chromium.window();
+    log_in(window, &console, "ops", PASSWORD);
+    window.find("nav");
+    for (page, form, done) in [
+        ("/workers", "form[action='/workers/pause']", "form[action='/workers/resume']"),
+        (&format!("/outbox/{undecided}"), "form[action$='/reveal']", "code.address"),
+        ("/", "form[action='/logout']", "#password"),
+    ] {
+        open(window, &console, page);
+        window.run_script(&format!("document.querySelector(\"{form} [name=token]\").value = '0'.repeat(64)"));
+        window.click(&window.find(&format!("{form} button")));
+        assert!(window.text(&window.find("[role=alert]")).contains("not of this session"), "{page}");
+        // The browser notes the refusal.
+        window.browser_log();
+        open(window, &console, page);
+        assert!(!window.has(done), "{page}");
+    }
 }

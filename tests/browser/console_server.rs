@@ -1,18 +1,21 @@
 //! A control server in this process, with a console, a sandbox and a clock that the test moves.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use wxsub_core::clock::Clock;
-use wxsub_core::proto::{AppId, Grant, Message};
+use wxsub_core::proto::{AppId, ErrCode, Grant, Message};
 use wxsub_core::testing::ManualClock;
 use wxsub_outbox::grant::Subject;
 use wxsub_outbox::id::GrantId;
 use wxsub_outbox::id::{MessageId, WorkerId};
 use wxsub_outbox::ledger::{Applied, Change, Gone, NewConsent, NewMessage, Recorded};
-use wxsub_outbox::state::Priority;
+use wxsub_outbox::message::{Detail, Settlement};
+use wxsub_outbox::state::{Priority, WebhookEvent};
+use wxsub_outbox::webhook::{DeliveryOutcome, StoredDelivery, StoredEndpoint};
 use wxsub_outbox::{Ledger, MemoryLedger};
 use wxsub_sandbox::Sandbox;
 use wxsub_sandbox_transport::SandboxTransport;
@@ -49,6 +52,11 @@ fn id(number: u8) -> [u8; 16] {
 impl ConsoleServer {
     /// Starts it, at this path of its host.
     pub(super) fn start(path: &str) -> Self {
+        Self::start_with(|address| format!("http://{address}{path}"))
+    }
+
+    /// Starts it, with the public URL for the address at which it listens.
+    pub(super) fn start_with(public_url: impl FnOnce(SocketAddr) -> String) -> Self {
         let runtime = Runtime::new().unwrap();
         let clock = Arc::new(ManualClock::new());
         let wall = Arc::clone(&clock);
@@ -56,7 +64,7 @@ impl ConsoleServer {
         sandbox.add_app(APPID.parse().unwrap(), SECRET.parse().unwrap(), ["T".parse().unwrap()]);
         let ledger = Arc::new(MemoryLedger::with_clock(clock.clone()));
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-        let base = format!("http://{}{path}", listener.local_addr().unwrap());
+        let base = public_url(listener.local_addr().unwrap());
         let (port, hash) = (listener.local_addr().unwrap().port(), password_hash());
         let user = |name: &str, role: &str| {
             format!("[[console.users]]\nname = \"{name}\"\npassword_hash = \"{hash}\"\nrole = \"{role}\"\n")
@@ -97,14 +105,24 @@ impl ConsoleServer {
         self.runtime.block_on(self.ledger.commit(vec![change])).unwrap().remove(0).unwrap()
     }
 
-    /// Records a consent and a message that uses it.
-    pub(super) fn enqueue(&self, number: u8, title: &str) -> MessageId {
+    /// Records a consent.
+    pub(super) fn consent(&self, number: u8) -> Grant {
         let appid: AppId = APPID.parse().unwrap();
         let grant = Grant::assume_verified(OPENID, "T", u16::from(number)).unwrap();
-        let subject = Subject::new(appid.clone(), &grant);
+        let subject = Subject::new(appid, &grant);
         let consent = NewConsent { grant: GrantId::from_bytes(id(number)), subject, nonce: None };
         self.commit(Change::RecordConsent(Box::new(consent)));
-        let body = Message::builder(grant).title(title).content("It is here.").build().unwrap();
+        grant
+    }
+
+    /// Records a consent and a message that uses it.
+    pub(super) fn enqueue(&self, number: u8, title: &str) -> MessageId {
+        self.enqueue_with(number, title, "It is here.")
+    }
+
+    pub(super) fn enqueue_with(&self, number: u8, title: &str, content: &str) -> MessageId {
+        let (appid, grant) = (APPID.parse().unwrap(), self.consent(number));
+        let body = Message::builder(grant).title(title).content(content).build().unwrap();
         let new = NewMessage {
             id: MessageId::from_bytes(id(number)),
             appid,
@@ -119,6 +137,43 @@ impl ConsoleServer {
             Applied::Recorded(Ok(Recorded::New(message))) => message.id,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Endpoints of webhooks with these names.
+    pub(super) fn set_endpoints(&self, names: &[&str]) {
+        let endpoint = |name: &&str| StoredEndpoint {
+            name: (*name).to_owned(),
+            url_sha256: [7; 32],
+            apps: None,
+            events: WebhookEvent::ALL.iter().copied().collect(),
+            with_openid: true,
+            disabled_at: None,
+        };
+        self.commit(Change::SetEndpoints(names.iter().map(endpoint).collect()));
+    }
+
+    /// The first attempts to deliver to this endpoint end so.
+    pub(super) fn settle_deliveries(&self, endpoint: &str, outcome: &DeliveryOutcome) {
+        let claimed = self.commit(Change::ClaimDeliveries { endpoint: endpoint.to_owned(), limit: 100 });
+        let Applied::Deliveries(claimed) = claimed else { panic!("{claimed:?}") };
+        assert!(!claimed.is_empty());
+        for StoredDelivery { id, attempt, .. } in claimed {
+            self.commit(Change::SettleDelivery { id, attempt, outcome: outcome.clone() });
+        }
+    }
+
+    /// A message that Weixin refused with this text.
+    pub(super) fn refused(&self, number: u8, errmsg: &str) -> MessageId {
+        let message = self.enqueue(number, "Parcel");
+        let worker = WorkerId::from_bytes(id(99));
+        self.commit(Change::Register(worker));
+        self.commit(Change::Claim { worker, appid: APPID.parse().unwrap(), limit: 1 });
+        let errmsg = Some(errmsg.to_owned());
+        let detail = Detail { errcode: Some(ErrCode::USER_REFUSED), errmsg, ..Detail::default() };
+        let settlement = Settlement::Refused(detail);
+        let settled = Change::Settle { message, worker, attempt: 1, settlement, max_failures: 20 };
+        assert!(matches!(self.commit(settled), Applied::Settled(Some(_))));
+        message
     }
 
     /// A message whose worker was lost during the attempt.

@@ -1,5 +1,7 @@
 //! A browser window, with the part of the WebDriver protocol that the tests need.
 
+use std::sync::OnceLock;
+
 use serde_json::{Value, json};
 
 use super::exchange::exchange;
@@ -54,6 +56,24 @@ impl Window {
     /// Runs a script in the page, and gives its result.
     pub(super) fn run_script(&self, script: &str) -> Value {
         self.post("/execute/sync", &json!({"script": script, "args": []}))
+    }
+
+    /// The same with an argument.
+    pub(super) fn run_script_with(&self, script: &str, argument: &str) -> Value {
+        self.post("/execute/sync", &json!({"script": script, "args": [argument]}))
+    }
+
+    /// What axe-core finds wrong with the page: the rule, the element and why. The driver injects it: the policy of a page does
+    /// not apply to that.
+    pub(super) fn accessibility_violations(&self) -> Value {
+        self.run_script(axe_core());
+        // Without `preload` it fetches nothing, which the policy would forbid.
+        let script = "const done = arguments[arguments.length - 1];
+            axe.run({resultTypes: ['violations'], preload: false}).then(
+                found => done(found.violations.flatMap(({id, nodes}) =>
+                    nodes.map(node => [id, node.target.join(' '), node.failureSummary]))),
+                error => done(String(error)))";
+        self.post("/execute/async", &json!({"script": script, "args": []}))
     }
 
     /// Presses keys at the current focus.
@@ -127,4 +147,15 @@ fn command(port: u16, method: &str, path: &str, body: &Value) -> Value {
     let value = members["value"].take();
     assert!(value.get("error").is_none(), "{method} {path} {body}: {} {}", value["error"], value["message"]);
     value
+}
+
+/// The script of axe-core, which npm installs in the version of tests/axe/package-lock.json.
+fn axe_core() -> &'static str {
+    static SCRIPT: OnceLock<String> = OnceLock::new();
+    SCRIPT.get_or_init(|| {
+        let folders = std::env::var_os("NODE_PATH").unwrap_or_default();
+        let files = std::env::split_paths(&folders).map(|folder| folder.join("axe-core/axe.min.js"));
+        let script = files.filter_map(|file| std::fs::read_to_string(file).ok()).next();
+        script.expect("axe-core is not in NODE_PATH; scripts/test --all installs it")
+    })
 }

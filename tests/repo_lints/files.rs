@@ -65,6 +65,7 @@ const IGNORED: &[(&str, &str)] = &[
     ("crates/wxsub-cli/tests/commands/shops.rs", LANGUAGES),
     ("tests/browser/consent.rs", BROWSER),
     ("tests/browser/console.rs", BROWSER),
+    ("tests/browser/console_pages.rs", PAGES),
     ("tests/browser/home.rs", BROWSER),
     ("tests/browser/cross_site.rs", BROWSER),
     ("tests/browser/invalid_urls.rs", BROWSER),
@@ -115,6 +116,7 @@ const CURL: &str = "#[ignore = \"needs curl: scripts/test runs it\"]";
 const LOGROTATE: &str = "#[ignore = \"needs logrotate: scripts/test runs it\"]";
 const NAMESPACES: &str = "#[ignore = \"needs unshare and nsenter: scripts/test runs it\"]";
 const BROWSER: &str = "#[ignore = \"needs Chromium and ChromeDriver: scripts/test runs it\"]";
+const PAGES: &str = "#[ignore = \"needs Chromium, ChromeDriver, axe-core and nginx: scripts/test runs it\"]";
 const LANGUAGES: &str = "#[ignore = \"needs php, node, a JDK and Go: scripts/test runs it\"]";
 const SDKS: &str = "#[ignore = \"needs Python, Node and the SDKs: scripts/test runs it\"]";
 
@@ -131,6 +133,8 @@ fn only_named_files_ignore_tests() {
     let script = std::fs::read_to_string(top().join("scripts/test")).unwrap();
     for (tests, package) in [
         ("--test browser -- --ignored", "chromium-driver"),
+        ("axe --test browser -- --ignored", "npm"),
+        ("--test browser -- --ignored", "nginx-light"),
         ("--lib --test postgres --test server -- --ignored", "postgresql"),
         ("--lib --test postgres --test server -- --ignored", "mariadb-server"),
         ("--test mysql -- --ignored", "mariadb-server"),

@@ -1,7 +1,7 @@
 //! What operators did.
 
 use maud::html;
-use wxsub_outbox::audit::StoredAudit;
+use wxsub_outbox::audit::{AuditEntry, StoredAudit};
 use wxsub_outbox::state::{AuditAction, AuditOutcome};
 
 use crate::frame::{Frame, Section};
@@ -43,10 +43,9 @@ pub fn audit(frame: &Frame<'_>, view: &AuditView) -> String {
                         }
                         td data-label=(subject) {
                             @if let Some(appid) = &entry.appid { code { (appid.as_str()) } " " }
-                            @if entry.action == AuditAction::VoidGrant || entry.subject.is_empty() {
-                                span.id { (bdi(&entry.subject)) }
-                            } @else {
-                                a.id href=(frame.link(&format!("/outbox/{}", entry.subject))) { (bdi(&entry.subject)) }
+                            @match page_of(entry) {
+                                Some(page) => { a.id href=(frame.link(&page)) { (bdi(&entry.subject)) } }
+                                None => { span.id { (bdi(&entry.subject)) } }
                             }
                         }
                     }
@@ -58,4 +57,19 @@ pub fn audit(frame: &Frame<'_>, view: &AuditView) -> String {
         }
     };
     frame.page(Section::Audit, title, &body)
+}
+
+/// The page of what an action is about, if it has one.
+fn page_of(entry: &AuditEntry) -> Option<String> {
+    match entry.action {
+        AuditAction::Redeliver => Some("/webhooks".to_owned()),
+        AuditAction::Reveal | AuditAction::Decide | AuditAction::Cancel => {
+            Some(format!("/outbox/{}", entry.subject))
+        }
+        AuditAction::Login
+        | AuditAction::Logout
+        | AuditAction::Pause
+        | AuditAction::Resume
+        | AuditAction::VoidGrant => None,
+    }
 }

@@ -47,6 +47,7 @@ pub(crate) enum Section {
     Outbox,
     Decisions,
     Grants,
+    Webhooks,
     Workers,
     Audit,
     /// A page that the navigation does not list.
@@ -151,6 +152,7 @@ impl Frame<'_> {
             (Section::Outbox, "/outbox", self.text("Outbox", "发件箱")),
             (Section::Decisions, "/decisions", self.text("Decisions", "裁定")),
             (Section::Grants, "/grants", self.text("Grants", "授权")),
+            (Section::Webhooks, "/webhooks", self.text("Webhooks", "Webhook")),
             (Section::Workers, "/workers", self.text("Workers and apps", "worker 与应用")),
             (Section::Audit, "/audit", self.text("Audit", "操作记录")),
         ];

@@ -6,7 +6,7 @@ use wxsub_outbox::view::GrantView;
 use wxsub_proto::AppId;
 
 use crate::frame::{Frame, Section};
-use crate::text::relative;
+use crate::text::{plain, relative};
 
 /// What the page of grants shows.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ pub fn grants(frame: &Frame<'_>, view: &GrantsView) -> String {
                 (frame.app_select(&view.apps, &view.app))
                 div {
                     label for="openid" { "openid" }
-                    input #openid name="openid" value=(view.openid) maxlength="128" autocomplete="off" required;
+                    input #openid name="openid" value=(plain(&view.openid)) maxlength="128" autocomplete="off" required;
                 }
                 button { (frame.text("List", "查询")) }
             }
@@ -80,7 +80,7 @@ fn table(frame: &Frame<'_>, view: &GrantsView, grants: &[GrantView]) -> Markup {
 fn void_form(frame: &Frame<'_>, view: &GrantsView, grant: &GrantView) -> Markup {
     let fields = html! {
         input type="hidden" name="app" value=(view.app.as_str());
-        input type="hidden" name="openid" value=(view.openid);
+        input type="hidden" name="openid" value=(plain(&view.openid));
         button.danger { (frame.text("Void", "作废")) }
     };
     frame.form(&format!("/grants/{}/void", grant.id), "inline", &fields)

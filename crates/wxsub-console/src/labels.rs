@@ -108,6 +108,7 @@ impl Frame<'_> {
             AuditAction::Pause => self.text("paused an app", "暂停应用"),
             AuditAction::Resume => self.text("resumed an app", "恢复应用"),
             AuditAction::VoidGrant => self.text("voided a grant", "作废授权"),
+            AuditAction::Redeliver => self.text("delivered webhooks again", "重新投递 webhook"),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! control server makes the views and checks who may see them. The pages have no script. English and Chinese.
 
 mod audit;
+mod day;
 mod decisions;
 mod frame;
 mod grants;
@@ -14,9 +15,11 @@ mod notice;
 mod outbox;
 mod overview;
 mod text;
+mod webhooks;
 mod workers;
 
 pub use audit::{AuditView, audit};
+pub use day::{DayView, HourView};
 pub use decisions::{DecisionsView, UndecidedView, decisions};
 pub use frame::{Frame, ICON, STYLE, Visitor};
 pub use grants::{GrantsView, grants};
@@ -25,4 +28,5 @@ pub use message::{MessagePageView, message};
 pub use notice::notice;
 pub use outbox::{OutboxFilter, OutboxView, outbox};
 pub use overview::{AppOverview, OverviewView, overview};
+pub use webhooks::{EndpointView, WebhooksView, webhooks};
 pub use workers::{WorkersView, workers};

@@ -8,8 +8,10 @@ use wxsub_outbox::state::MessageState;
 use wxsub_outbox::view::AppView;
 use wxsub_proto::{Language, Operation};
 
+use crate::day::{DayView, plots};
 use crate::frame::{Frame, Section};
 use crate::text::{bdi, duration, relative};
+use crate::webhooks::{EndpointView, endpoint_problem};
 
 /// What the overview shows.
 #[derive(Debug, Clone)]
@@ -21,6 +23,12 @@ pub struct OverviewView {
     pub apps: Vec<AppOverview>,
     /// Whether commits to the ledger succeed. `None` without a ledger.
     pub is_ledger_up: Option<bool>,
+    /// How many workers are alive. `None` without a ledger, and if the ledger does not tell now.
+    pub live_workers: Option<usize>,
+    /// The endpoints of webhooks, with the oldest delivery of each that failed.
+    pub endpoints: Vec<EndpointView>,
+    /// What the server has counted.
+    pub day: DayView,
 }
 
 /// One app.
@@ -60,6 +68,7 @@ pub fn overview(frame: &Frame<'_>, view: &OverviewView) -> String {
     let mut apps: Vec<_> = view.apps.iter().collect();
     apps.sort_by_key(|app| app.urgency());
     let title = frame.text("Overview", "概览");
+    let rejected: u64 = view.day.hours.iter().map(|hour| hour.inbox_rejected).sum();
     let undecided: u64 = apps.iter().map(|app| app.undecided()).sum();
     let body = html! {
         h1.visually-hidden { (title) }
@@ -67,11 +76,16 @@ pub fn overview(frame: &Frame<'_>, view: &OverviewView) -> String {
         @for app in &apps { (app_problem(frame, app)) }
         @for problem in &view.problems { (server_problem(frame, problem)) }
         @if undecided > 0 { (undecided_problem(frame, undecided)) }
+        @if view.live_workers == Some(0) { (worker_problem(frame)) }
         @for app in &apps { (pause_problem(frame, app)) }
-        @if is_all_well(view, &apps) {
+        @for endpoint in &view.endpoints { (endpoint_problem(frame, endpoint)) }
+        @if rejected > 0 { (inbox_problem(frame, rejected)) }
+        @if rejected == 0 && is_all_well(view, &apps) {
             section.card { p.good { strong { (frame.text("No problem is known.", "没有发现问题。")) } } }
         }
         (app_table(frame, &apps, view.is_ledger_up.is_some()))
+        @if view.is_ledger_up.is_some() { (ledger_line(frame, view, undecided)) }
+        (plots(frame, &view.day))
     };
     frame.page(Section::Overview, title, &body)
 }
@@ -82,7 +96,11 @@ fn is_all_well(view: &OverviewView, apps: &[&AppOverview]) -> bool {
             && app.undecided() == 0
             && app.outbox.as_ref().is_none_or(|outbox| outbox.waiting_for.is_none())
     };
-    view.problems.is_empty() && view.is_ledger_up != Some(false) && apps.iter().all(is_app_well)
+    view.problems.is_empty()
+        && view.is_ledger_up != Some(false)
+        && view.live_workers != Some(0)
+        && !view.endpoints.iter().any(EndpointView::has_problem)
+        && apps.iter().all(is_app_well)
 }
 
 fn ledger_problem(frame: &Frame<'_>) -> Markup {
@@ -200,6 +218,48 @@ fn pause_problem(frame: &Frame<'_>, app: &AppOverview) -> Markup {
                         @if let Some(note) = &outbox.note { ": " (bdi(note)) } }
                 }
             }
+        }
+    }
+}
+
+fn worker_problem(frame: &Frame<'_>) -> Markup {
+    html! {
+        section.card.problem {
+            h2 { (frame.text("No worker is alive", "没有存活的 worker")) }
+            p { (frame.text("Queued messages wait.", "排队的消息不会发送。")) }
+            p.do { (frame.text("Do: ", "处理：")) (frame.text(
+                "look at the server's log for why its worker ended, and restart the server.",
+                "请查看服务器日志中 worker 结束的原因，然后重启服务器。",
+            )) }
+        }
+    }
+}
+
+fn inbox_problem(frame: &Frame<'_>, rejected: u64) -> Markup {
+    html! {
+        section.card.problem.degraded {
+            h2 { (frame.text("Rejected rows of inboxes in the last 24 hours: ", "最近 24 小时 inbox 中被拒绝的行：")) (rejected) }
+            p { (frame.text(
+                "They stay in their table and are not sent. Their column error says why; so does the server's log.",
+                "这些行留在表中，不会发送。原因见 error 列和服务器日志。",
+            )) }
+            p.do { (frame.text("Do: ", "处理：")) (frame.text(
+                "list them with SELECT id, appid, error FROM wxsub_inbox WHERE error IS NOT NULL. Correct each row and set error to NULL, or delete it.",
+                "用 SELECT id, appid, error FROM wxsub_inbox WHERE error IS NOT NULL 列出；更正后把 error 设为 NULL，或删除该行。",
+            )) }
+        }
+    }
+}
+
+/// What the ledger has to do, in one line.
+fn ledger_line(frame: &Frame<'_>, view: &OverviewView, undecided: u64) -> Markup {
+    let pending: u64 = view.endpoints.iter().map(|endpoint| endpoint.status.pending).sum();
+    html! {
+        p {
+            a href=(frame.link("/decisions")) { (frame.text("Undecided", "待裁定")) } " " (undecided) " · "
+            a href=(frame.link("/workers")) { (frame.text("Live workers", "存活的 worker")) } " "
+            @match view.live_workers { Some(workers) => { (workers) } None => { "–" } } " · "
+            a href=(frame.link("/webhooks")) { (frame.text("Webhooks to be delivered", "待投递的 webhook")) } " " (pending)
         }
     }
 }

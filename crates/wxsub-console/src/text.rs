@@ -9,6 +9,11 @@ use wxsub_proto::redact::sanitize_line;
 /// Maximum number of characters that a page shows of a text from outside.
 const MAX_TEXT_CHARS: usize = 500;
 
+/// A text from outside for the value of a field.
+pub(crate) fn plain(text: &str) -> String {
+    sanitize_line(text.chars().take(MAX_TEXT_CHARS))
+}
+
 /// A text from outside on one line. It cannot change the direction or the order of the text around it.
 pub(crate) fn bdi(text: &str) -> Markup {
     let mut rest = text.chars();

@@ -17,7 +17,7 @@ pub struct AuditEntry {
     pub action: AuditAction,
     /// The app that it is about, if any.
     pub appid: Option<AppId>,
-    /// The id of the message or grant; empty if it is not about one. It is no openid.
+    /// The id of the message or grant, or the name of the endpoint; empty if it is not about one. It is no openid.
     pub subject: String,
     /// Further facts, such as the decision. It holds no secret and no openid.
     pub detail: String,

@@ -142,8 +142,8 @@ impl Outbox {
         Self { client: client.to_owned(), ..self.clone() }
     }
 
-    /// The same outbox for an operator at this address: each decision, withdrawal, pause and resume, and each grant that is
-    /// voided, is appended to the audit in the same transaction, also if the rules do not allow it.
+    /// The same outbox for an operator at this address: each decision, withdrawal, pause, resume and redelivery, and each grant
+    /// that is voided, is appended to the audit in the same transaction, also if the rules do not allow it.
     #[must_use]
     pub fn for_operator(&self, actor: &str, address: &str) -> Self {
         Self { auditor: Some((actor.to_owned(), address.to_owned())), ..self.clone() }

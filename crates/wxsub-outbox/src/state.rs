@@ -245,6 +245,8 @@ names! {
         Resume = "resume",
         /// Voided a grant.
         VoidGrant = "void_grant",
+        /// Enabled an endpoint of webhooks and had its failed deliveries made again.
+        Redeliver = "redeliver",
     }
 }
 

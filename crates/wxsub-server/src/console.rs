@@ -11,6 +11,7 @@ mod outbox;
 mod overview;
 mod request;
 mod session;
+mod webhooks;
 mod workers;
 
 use std::sync::Arc;
@@ -51,6 +52,8 @@ pub(crate) fn router(console: &Arc<Console>) -> Router {
         .route("/decisions/{id}", post(decisions::decide))
         .route("/grants", get(grants::list))
         .route("/grants/{id}/void", post(grants::void))
+        .route("/webhooks", get(webhooks::list))
+        .route("/webhooks/redeliver", post(webhooks::redeliver))
         .route("/workers", get(workers::list))
         .route("/workers/pause", post(workers::pause))
         .route("/workers/resume", post(workers::resume))

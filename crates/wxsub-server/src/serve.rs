@@ -212,7 +212,7 @@ impl ServerBuilder {
                 Arc::new(FallbackStore::new(shared, files))
             }
         };
-        let (metrics, attempt_limit) = (Arc::new(Metrics::new()), AttemptLimit::new(MAX_ATTEMPTS));
+        let (metrics, attempt_limit) = (Arc::new(Metrics::new(&clock)), AttemptLimit::new(MAX_ATTEMPTS));
         let ledger: Option<Arc<dyn Ledger>> = match (ledger, &config.ledger) {
             (Some(ledger), _) => Some(ledger),
             (None, Some(settings)) => Some(ledger::open(settings, &clock).await?),

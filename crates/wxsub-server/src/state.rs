@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod connections;
 pub(crate) mod denial;
+mod hourly;
 pub(crate) mod limit;
 pub(crate) mod metrics;
 pub(crate) mod pace;

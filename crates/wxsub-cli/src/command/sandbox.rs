@@ -41,6 +41,9 @@ pub(crate) struct RunSandbox {
 const DEFAULT_APP: &str = "wx0123456789abcdef:play-money-0123456789abcdef";
 const DEFAULT_TEMPLATE: &str = "sandbox-template-1";
 
+/// Maximum number of apps, and of templates, that are printed.
+const MAX_PRINTED: usize = 10;
+
 impl RunSandbox {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
@@ -132,7 +135,7 @@ fn print_variables(address: SocketAddr, apps: &[(AppId, AppSecret)], templates: 
     if !address.ip().is_loopback() {
         console::note(format_args!("export {ALLOW_HTTP}=1"));
     }
-    for (index, (appid, secret)) in apps.iter().enumerate() {
+    for (index, (appid, secret)) in apps.iter().take(MAX_PRINTED).enumerate() {
         // The variables select one app. The others are comments.
         let prefix = if index == 0 { "" } else { "# or: " };
         console::note(format_args!(
@@ -140,7 +143,16 @@ fn print_variables(address: SocketAddr, apps: &[(AppId, AppSecret)], templates: 
             quote(secret.expose_secret())
         ));
     }
-    for template in templates {
+    print_rest("--app", apps.len());
+    for template in templates.iter().take(MAX_PRINTED) {
         console::note(format_args!("# template: {template}"));
+    }
+    print_rest("--template", templates.len());
+}
+
+/// Says how many values of an option are not printed.
+fn print_rest(option: &str, number: usize) {
+    if let Some(rest) = number.checked_sub(MAX_PRINTED).filter(|rest| *rest > 0) {
+        console::note(format_args!("# and {rest} more of {option}"));
     }
 }

@@ -45,6 +45,20 @@ fn sandbox_serves_the_given_apps() {
     assert!(printed.contains("\n# or: export WXSUB_APPID=wx2 WXSUB_SECRET='it'\\''s+two'\n"), "{printed}");
 }
 
+#[test]
+fn ten_of_many_apps_and_templates_are_printed() {
+    let command = (0..500).fold(wxsub(["sandbox", "--listen", "127.0.0.1:0"]), |command, number| {
+        command.args(["--app", &format!("wx{number}:one"), "--template", &format!("T{number}")])
+    });
+    let sandbox = Served::start_as(command);
+    let (code, printed) = sandbox.stop_and_read("TERM");
+    assert_eq!(code, Some(0));
+    assert_eq!(printed.matches("export WXSUB_APPID=wx").count(), 10, "{printed}");
+    assert_eq!(printed.matches("# template: T").count(), 10, "{printed}");
+    assert!(printed.contains("# and 490 more of --app\n"), "{printed}");
+    assert!(printed.ends_with("# and 490 more of --template\n"), "{printed}");
+}
+
 /// The response says `sent` only after the journal says `accepted`.
 #[test]
 fn journal_survives_kill_of_sandbox() {

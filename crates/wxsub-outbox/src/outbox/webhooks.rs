@@ -2,6 +2,7 @@
 
 use super::{Outbox, OutboxError, unexpected};
 use crate::ledger::{Applied, Change};
+use crate::state::AuditAction;
 use crate::webhook::{DeliveryId, DeliveryOutcome, StoredDelivery, StoredEndpoint};
 
 /// How many deliveries one transaction makes due.
@@ -59,7 +60,8 @@ impl Outbox {
         }
     }
 
-    /// Enables an endpoint, and makes its failed deliveries due, also dead letters. Gives their number.
+    /// Enables an endpoint, and makes its failed deliveries due, also dead letters. Gives their number. Each thousand of them
+    /// takes a transaction, which has a line of the audit of its own.
     ///
     /// # Errors
     /// [`OutboxError::Ledger`] if the ledger fails.
@@ -70,7 +72,7 @@ impl Outbox {
         let mut total = 0;
         loop {
             let change = Change::Redeliver { endpoint: endpoint.to_owned(), limit: MAX_REDELIVERED };
-            match self.inner.writer.submit(change).await? {
+            match self.act(AuditAction::Redeliver, endpoint.to_owned(), "", change).await? {
                 Applied::Redelivered(number) if number < MAX_REDELIVERED => return Ok(total + number),
                 Applied::Redelivered(number) => total += number,
                 other => return Err(unexpected(&other)),

@@ -137,6 +137,9 @@ impl SendJob {
         let client = self.client.as_ref().map(|client| client.name.as_str());
         if outcome.is_new() {
             metrics.record_send(self.app.appid(), client, result.outcome.as_str());
+            if self.outbox.is_none() {
+                metrics.hourly.count_send(result.outcome.as_str());
+            }
             if result.outcome == SendStatus::MaybeSent {
                 self.state.record_maybe_sent();
             }

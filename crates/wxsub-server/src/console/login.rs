@@ -47,6 +47,7 @@ fn page(visit: &Visit, next: &str, message: Option<&str>, is_failed: bool) -> Re
     let Some(secret) = visit.secret.as_ref().or(generated.as_ref()) else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
+    let next = if is_page(next) { next } else { "" };
     let view = LoginView { form_token: &secret.form_token(), next, message, is_failed };
     let mut response = Html(wxsub_console::login(&visit.frame(), &view)).into_response();
     if generated.is_some() {

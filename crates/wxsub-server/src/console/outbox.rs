@@ -43,10 +43,8 @@ pub(super) async fn list(
     Query(query): Query<ListQuery>,
 ) -> Result<Html<String>, Response> {
     let (app, now) = (session.app(&query.app)?, session.now());
-    let from = query.from.unwrap_or_else(|| {
-        let text = rfc3339::format(now.before(DEFAULT_RANGE));
-        text.get(..16).unwrap_or_default().to_owned()
-    });
+    let from = query.from.unwrap_or_else(|| rfc3339::format(now.before(DEFAULT_RANGE)));
+    let from: String = from.trim().chars().take(16).collect();
     let invalid = |field| {
         let text = match field {
             "from" => {

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use axum::response::Html;
 use wxsub_console::{AppOverview, OverviewView};
+use wxsub_core::clock::timeout_at;
+use wxsub_outbox::LedgerError;
 use wxsub_outbox::view::AppView;
 
 use super::request::Session;
+use super::webhooks;
 
 /// How long the page waits for the ledger. What it does not tell by then is left out.
 const LEDGER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -28,6 +31,20 @@ pub(super) async fn show(session: Session) -> Html<String> {
             status,
         }
     });
-    let view = OverviewView { problems: state.problems(), apps: apps.collect(), is_ledger_up };
+    let apps = apps.collect();
+    let (mut live_workers, mut endpoints) = (None, Vec::new());
+    if let Some(outbox) = &snapshot.outbox {
+        let ledger = outbox.outbox().ledger();
+        let reading = async {
+            let workers = ledger.workers().await?;
+            live_workers = Some(workers.iter().filter(|worker| worker.gone_at.is_none()).count());
+            endpoints = webhooks::endpoints(&**ledger, 1).await?;
+            Ok::<_, LedgerError>(())
+        };
+        // A ledger that does not tell is the first problem of the page.
+        let _ = timeout_at(&**state.clock(), now.mono + LEDGER_TIMEOUT, reading).await;
+    }
+    let (problems, day) = (state.problems(), state.metrics().hourly.day());
+    let view = OverviewView { problems, apps, is_ledger_up, live_workers, endpoints, day };
     Html(wxsub_console::overview(&session.frame(), &view))
 }

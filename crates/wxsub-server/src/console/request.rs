@@ -121,7 +121,7 @@ fn language(cookie: Option<&str>, headers: &HeaderMap) -> Language {
 /// Whether the browser says that the request does not come from a page of the console. Old browsers say nothing, and the form
 /// token protects them.
 fn is_foreign(headers: &HeaderMap) -> bool {
-    headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin")
+    headers.get_all("sec-fetch-site").iter().any(|site| site != "same-origin")
 }
 
 impl Visit {

@@ -14,7 +14,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use wxsub_core::clock::UnixMillis;
+use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_core::token::{TokenErrorKind, TokenEvent, TokenOrigin};
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::state::{Mode, Reason};
@@ -25,6 +25,7 @@ use self::apps::{AppCollector, AppCounters, SendCounters};
 pub(crate) use self::apps::{AppCount, OutboxStatus, Senders, TokenGauges};
 use super::audit::ApiSurface;
 use super::denial::Denial;
+use super::hourly::HourlyCounts;
 use super::limit::{Limit, LimitUse};
 
 const SURFACES: [ApiSurface; 2] = [ApiSurface::V1, ApiSurface::Weixin];
@@ -97,6 +98,8 @@ type NoLabels = [(&'static str, &'static str); 0];
 /// All metrics.
 pub(crate) struct Metrics {
     registry: Registry,
+    /// For the console.
+    pub(crate) hourly: HourlyCounts,
     apps: Arc<AppCounters>,
     /// By API: v1, then Weixin-compatible.
     reads: [Counter; 2],
@@ -135,9 +138,10 @@ fn histogram() -> Histogram {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(clock: &Arc<dyn Clock>) -> Self {
         let mut metrics = Self {
             registry: Registry::default(),
+            hourly: HourlyCounts::new(clock),
             apps: Arc::default(),
             reads: Default::default(),
             denials: Family::default(),
@@ -263,6 +267,13 @@ impl Metrics {
             TokenEvent::InvalidatedExternally { .. } => AppCount::InvalidatedExternally,
             _ => return,
         };
+        match count {
+            AppCount::FetchIssued | AppCount::FetchWithoutLease => {
+                self.hourly.count(|hour| hour.fetched += 1)
+            }
+            AppCount::FetchFailed => self.hourly.count(|hour| hour.fetch_failed += 1),
+            _ => {}
+        }
         self.apps.increment(appid, count);
     }
 
@@ -306,6 +317,10 @@ impl Metrics {
     pub(crate) fn record_settled(&self, message: &StoredMessage) {
         let labels = OutcomeLabels { appid: message.appid.to_string(), outcome: message.state.as_str() };
         self.settled.get_or_create(&labels).inc();
+        // A policy decides messages that were counted before.
+        if message.decision.is_none() {
+            self.hourly.count_send(message.state.as_str());
+        }
         if message.reason == Some(Reason::WorkerLost) {
             self.reclaimed.inc();
         }
@@ -317,6 +332,7 @@ impl Metrics {
     /// Counts rows of inboxes that stay in their table, with their error.
     pub(crate) fn record_inbox_rejected(&self, rows: u64) {
         self.inbox_rejected.inc_by(rows);
+        self.hourly.count(|hour| hour.inbox_rejected += rows);
     }
 
     fn set_endpoints(&self, endpoints: &[EndpointStatus]) {

@@ -138,6 +138,9 @@ async fn form_is_refused_without_its_token_and_from_another_site() {
         let fields = [("token", token.as_str()), ("name", "ops"), ("password", PASSWORD)];
         assert_eq!(foreign.post("/login", &fields).await.status, 403, "{site}");
     }
+    let headers = vec![("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Site", "cross-site")];
+    let mut twice = Browser { cookies: browser.cookies.clone(), headers, ..Browser::new(&setup) };
+    assert_eq!(twice.post("/logout", &[("token", &token)]).await.status, 403);
     assert_eq!(browser.get("/").await.status, 200);
     // A browser that does not send the header needs the token only.
     browser.headers.clear();

@@ -239,8 +239,10 @@ async fn texts_from_outside_stay_text_on_every_page() {
         "/workers",
         "/decisions",
         "/audit",
-        "/grants?openid=%3Cscript%3E",
+        "/grants?openid=%3Cscript%3E%E2%80%AE",
         "/login?next=%22%3E%3Cscript%3E",
+        "/login?next=/%E2%80%AE",
+        "/outbox?from=2000-01-01T00:00%E2%80%AE%3Cscript%3E",
     ] {
         let page = ops.get(page).await;
         assert!(
@@ -266,7 +268,7 @@ async fn server_without_ledger_shows_the_overview_only() {
     let mut ops = Browser::logged_in(&setup, "ops").await;
     let page = ops.get("/").await;
     assert!(page.text.contains("wx1") && !page.text.contains("href=\"/outbox\""), "{page:?}");
-    for page in ["/outbox", "/outbox/x", "/decisions", "/grants", "/workers", "/audit"] {
+    for page in ["/outbox", "/outbox/x", "/decisions", "/grants", "/webhooks", "/workers", "/audit"] {
         let page = ops.get(page).await;
         assert!(page.status == 404 && page.text.contains("This server has no ledger"), "{page:?}");
     }

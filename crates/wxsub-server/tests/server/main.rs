@@ -13,6 +13,8 @@ mod console;
 #[cfg(test)]
 mod console_ledger;
 #[cfg(test)]
+mod console_webhooks;
+#[cfg(test)]
 mod databases;
 #[cfg(test)]
 #[path = "../../../../tests/free_port.rs"]

@@ -57,13 +57,13 @@ impl Setup {
     }
 
     /// A message to this user that Weixin accepts.
-    async fn sent(&self, openid: &str) {
+    pub(crate) async fn sent(&self, openid: &str) {
         self.allow(openid, 1);
         assert_eq!(self.meanwhile(self.send(message(openid, 1))).await.status, 200);
     }
 
     /// Lets time pass until so many webhooks have arrived at this host.
-    async fn until_arrived(&self, host: &str, count: usize) -> Vec<Webhook> {
+    pub(crate) async fn until_arrived(&self, host: &str, count: usize) -> Vec<Webhook> {
         for _ in 0..1_000 {
             if self.receivers.at(host).len() >= count {
                 break;

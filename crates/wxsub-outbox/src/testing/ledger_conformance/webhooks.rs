@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::fixture::{Fixture, HOUR, MINUTE, SECOND, not_sent, refused, unknown};
+use crate::audit::AuditEntry;
 use crate::ledger::{Applied, Change, Ledger};
 use crate::message::{DEFAULT_MAX_FAILURES, Settlement};
 use crate::retention::Retention;
-use crate::state::{Decision, MessageState, WebhookEvent};
+use crate::state::{AuditAction, Decision, MessageState, WebhookEvent};
 use crate::webhook::{
     DELIVERY_LEASE, DELIVERY_RETENTION, DeliveryOutcome, StoredDelivery, StoredEndpoint, WebhookPayload,
 };
@@ -247,6 +248,21 @@ pub(super) async fn redelivery_hastens_what_waits_and_not_what_is_under_way(fixt
     let due = claim(fixture, "shop").await;
     assert_eq!(due.iter().map(|delivery| &delivery.id).collect::<Vec<_>>(), [&both[0].id]);
     assert_eq!(redeliver(fixture, "unknown").await, 0);
+    // The same for an operator.
+    settle(fixture, &due[0], failed()).await;
+    let entry = AuditEntry {
+        actor: "ops".to_owned(),
+        address: String::new(),
+        action: AuditAction::Redeliver,
+        appid: None,
+        subject: "shop".to_owned(),
+        detail: String::new(),
+    };
+    let change = Change::Redeliver { endpoint: "shop".to_owned(), limit: 100 };
+    let audited = Change::Audited(Box::new(entry.clone()), Some(Box::new(change)));
+    assert_eq!(fixture.apply(audited).await, Applied::Redelivered(1));
+    assert_eq!(fixture.ledger.audit(None, 10).await.unwrap().remove(0).entry, entry);
+    assert_eq!(claim(fixture, "shop").await.len(), 1);
 }
 
 pub(super) async fn an_endpoint_that_is_gone_gets_nothing_until_it_is_enabled(fixture: &Fixture) {

@@ -1,0 +1,55 @@
+//! The endpoints of webhooks, and redelivery.
+
+use axum::extract::Query;
+use axum::http::StatusCode;
+use axum::response::{Html, Response};
+use serde::Deserialize;
+use wxsub_console::{EndpointView, WebhooksView};
+use wxsub_outbox::{Ledger, LedgerError};
+use wxsub_proto::LocalizedText;
+
+use super::ledger::{LedgerSession, OperatorForm};
+
+/// Maximum number of failed webhooks of an endpoint on the page.
+const MAX_LISTED: usize = 50;
+
+/// What the page is asked for.
+#[derive(Debug, Deserialize)]
+pub(super) struct PageQuery {
+    /// Failed webhooks were made due just now.
+    redelivered: Option<String>,
+}
+
+/// All endpoints, each with at most so many of its failed deliveries.
+pub(super) async fn endpoints(ledger: &dyn Ledger, limit: usize) -> Result<Vec<EndpointView>, LedgerError> {
+    let mut endpoints = Vec::new();
+    for status in ledger.webhook_endpoints().await? {
+        let failed = ledger.failed_deliveries(&status.endpoint.name, limit).await?;
+        endpoints.push(EndpointView { status, failed });
+    }
+    Ok(endpoints)
+}
+
+/// `GET /webhooks`.
+pub(super) async fn list(
+    session: LedgerSession,
+    Query(query): Query<PageQuery>,
+) -> Result<Html<String>, Response> {
+    let endpoints = endpoints(&**session.outbox.ledger(), MAX_LISTED).await;
+    let endpoints = endpoints.map_err(|error| session.failed(&error.into()))?;
+    let view = WebhooksView { endpoints, is_redelivered: query.redelivered.is_some() };
+    Ok(Html(wxsub_console::webhooks(&session.session.frame(), &view)))
+}
+
+/// `POST /webhooks/redeliver`.
+pub(super) async fn redeliver(OperatorForm { session, fields }: OperatorForm) -> Result<Response, Response> {
+    let endpoints = session.outbox.ledger().webhook_endpoints().await;
+    let endpoints = endpoints.map_err(|error| session.failed(&error.into()))?;
+    let endpoint = fields.get("endpoint");
+    if !endpoints.iter().any(|known| known.endpoint.name == endpoint) {
+        let text = LocalizedText::new("There is no such endpoint", "没有这个 endpoint");
+        return Err(session.session.visit.notice(StatusCode::NOT_FOUND, text));
+    }
+    session.outbox.redeliver(endpoint).await.map_err(|error| session.failed(&error))?;
+    Ok(session.session.visit.redirect("/webhooks?redelivered"))
+}
