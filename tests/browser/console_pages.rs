@@ -59,7 +59,7 @@ fn switch_language(window: &Window) {
 #[ignore = "needs Chromium, ChromeDriver, axe-core and nginx: scripts/test runs it"]
 fn every_page_fits_every_screen_and_has_no_accessibility_violation_in_both_languages() {
     let console = ConsoleServer::start("");
-    let pages = filled(&console, "<b>包裹\u{202e}😀", "It is here.", "");
+    let pages = filled(&console, "包裹已到", "请凭取件码领取。", "");
     let chromium = Chromium::start();
     let window = chromium.window();
     for language in ["en", "zh"] {

@@ -142,10 +142,12 @@ async fn verify<'a>(
     known.filter(|_| matches)
 }
 
-/// Whether this is the path of a page of the console, and not the address of another site.
+/// Whether this is the path of a page of the console, and not the address of another site, or of another application beside
+/// the console's path.
 fn is_page(path: &str) -> bool {
     path.starts_with('/')
         && !path.starts_with("//")
+        && !path.to_ascii_lowercase().replace("%2e", ".").contains("..")
         && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
 }
 
@@ -187,6 +189,8 @@ mod tests {
             "https://evil.example",
             "/\t/evil.example",
             "/a\r\nb",
+            "/../other",
+            "/outbox/%2E./%2e%2e/other",
         ] {
             assert!(!is_page(path), "{path:?}");
         }
