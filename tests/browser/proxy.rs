@@ -3,9 +3,10 @@
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tempfile::TempDir;
+use wxsub_core::clock::{Clock, SystemClock};
 
 use crate::free_port::free_port;
 
@@ -40,9 +41,10 @@ impl Proxy {
             .stdin(Stdio::null())
             .spawn()
             .expect("nginx cannot be started; scripts/test --all installs it");
-        let (proxy, begin) = (Self { process, port, _folder: folder }, Instant::now());
+        let (proxy, clock) = (Self { process, port, _folder: folder }, SystemClock::new());
+        let end = clock.now() + START_TIMEOUT;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(begin.elapsed() < START_TIMEOUT, "nginx does not listen");
+            assert!(!end.is_past(clock.now()), "nginx does not listen");
             std::thread::yield_now();
         }
         proxy

@@ -150,6 +150,7 @@ fn command(port: u16, method: &str, path: &str, body: &Value) -> Value {
 }
 
 /// The script of axe-core, which npm installs in the version of tests/axe/package-lock.json.
+#[expect(clippy::disallowed_methods, reason = "the caller of the test says where packages of npm are")]
 fn axe_core() -> &'static str {
     static SCRIPT: OnceLock<String> = OnceLock::new();
     SCRIPT.get_or_init(|| {

@@ -269,7 +269,7 @@ impl Metrics {
         };
         match count {
             AppCount::FetchIssued | AppCount::FetchWithoutLease => {
-                self.hourly.count(|hour| hour.fetched += 1)
+                self.hourly.count(|hour| hour.fetched += 1);
             }
             AppCount::FetchFailed => self.hourly.count(|hour| hour.fetch_failed += 1),
             _ => {}
