@@ -24,7 +24,7 @@ use super::receiver::Receiver;
 const END_TIMEOUT: Duration = Duration::from_secs(100);
 
 /// The same with a fault, which may keep them from it.
-const FAULTY_END_TIMEOUT: Duration = Duration::from_secs(8);
+const FAULTY_END_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// As if the last heartbeat of all other workers were longer ago than a lease.
 const END_LEASES: &str =
