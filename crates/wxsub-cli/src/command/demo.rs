@@ -63,7 +63,7 @@ impl Demo {
             return Err(CliError::unexpected("a step of the demo failed, which is a bug; please report it"));
         }
         if !self.json {
-            console::note(AFTER);
+            AFTER.lines().for_each(console::note);
         }
         Ok(reporter.finish())
     }
