@@ -37,6 +37,10 @@ const MAX_METRICS_CONNECTIONS: usize = 64;
 /// Maximum number of connections that are accepted before other tasks of the server run.
 const MAX_ACCEPTED_AT_ONCE: usize = 32;
 
+/// Maximum number of connections that the server starts to serve before its other tasks run. With fewer, a flood is accepted faster than
+/// it is started, and displaces connections of its own address that have a request.
+const MAX_STARTED_AT_ONCE: usize = 8;
+
 /// Wait before accepting again, after an error or at the connection limit.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
@@ -171,7 +175,7 @@ impl Acceptor {
         Accepting { stop, task }
     }
 
-    /// Accepts connections forever, up to the connection limit, and starts to serve one in each turn.
+    /// Accepts connections forever, up to the connection limit, and starts to serve a few in each turn.
     ///
     /// The kernel hands out connections in the order in which they came. Accepting is cheap, so the acceptor empties the backlog
     /// first, and the addresses then take turns.
@@ -189,7 +193,11 @@ impl Acceptor {
                 let Some(accepted) = listener.accept().now_or_never() else { break };
                 self.add(accepted).await;
             }
-            self.start_next();
+            for _ in 0..MAX_STARTED_AT_ONCE {
+                if !self.start_next() {
+                    break;
+                }
+            }
             // Requests on open connections come first. New ones would delay them.
             yield_now().await;
         }
