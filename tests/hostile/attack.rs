@@ -1,10 +1,11 @@
 //! The attacks. Each opens connections from an address of its own, and holds them or repeats a request on each.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use rustls::crypto::ring::default_provider;
@@ -18,6 +19,12 @@ use super::served::SILENT_APP;
 
 /// Maximum time to open the connections of an attack.
 const MAX_OPENING: Duration = Duration::from_secs(60);
+
+/// From how many connections on an attack is a flood.
+const MIN_FLOOD: usize = 3000;
+
+/// For how long a flood opens connections. Those that it holds open too fast to measure honest requests meanwhile.
+const FLOOD: Duration = Duration::from_secs(3);
 
 /// Connections with the same bytes on each.
 pub(crate) struct Attack {
@@ -219,20 +226,20 @@ impl Attack {
         matches!(self.does, Handshake)
     }
 
-    /// Whether it opens far more connections than one caller needs.
-    pub(crate) fn is_flood(&self) -> bool {
-        self.connections >= 1000
-    }
-
-    /// Opens the connections and sends the bytes on each. Those that the server has accepted after [`MAX_OPENING`] are the attack.
-    pub(crate) async fn open(&self, target: &Target) -> Vec<TcpStream> {
+    /// Opens the connections and sends the bytes on each. A flood goes on for [`FLOOD`], and closes the oldest connection for each
+    /// new one. Those that the server has accepted after [`MAX_OPENING`] are the attack.
+    pub(crate) async fn open(&self, target: &Target) -> VecDeque<TcpStream> {
         let bytes = (self.bytes)(&target.key);
-        let mut held = Vec::new();
+        let is_flood = self.connections >= MIN_FLOOD;
+        let (begun, mut held) = (Instant::now(), VecDeque::new());
         let opening = async {
-            for _ in 0..self.connections {
+            while held.len() < self.connections || (is_flood && begun.elapsed() < FLOOD) {
+                if held.len() >= self.connections {
+                    held.pop_front();
+                }
                 if let Ok(mut stream) = self.connect(target).await {
                     let _ = stream.write_all(bytes.as_bytes()).await;
-                    held.push(stream);
+                    held.push_back(stream);
                 }
             }
         };
@@ -242,7 +249,12 @@ impl Attack {
 
     /// Goes on for `duration` on these connections. The server may close them meanwhile. Returns the number of responses to repeated
     /// requests.
-    pub(crate) async fn go_on(&self, mut held: Vec<TcpStream>, target: &Target, duration: Duration) -> usize {
+    pub(crate) async fn go_on(
+        &self,
+        mut held: VecDeque<TcpStream>,
+        target: &Target,
+        duration: Duration,
+    ) -> usize {
         let bytes = (self.bytes)(&target.key);
         let responses = AtomicUsize::new(0);
         match self.does {

@@ -4,7 +4,7 @@
 
 use std::io::stdin;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -15,9 +15,6 @@ use super::weixin::start_silent_weixin;
 
 /// The first argument of this process.
 pub(crate) const ROLE: &str = "attack";
-
-/// For how long a flood opens its connections, again and again: once takes too little time to measure honest requests meanwhile.
-const OPENING: Duration = Duration::from_secs(3);
 
 /// A running process. It ends when this is dropped.
 pub(crate) struct Attacker {
@@ -64,12 +61,7 @@ pub(crate) async fn run(name: &str, duration: Duration) {
     let line = spawn_blocking(|| stdin().lines().next().unwrap().unwrap()).await.unwrap();
     let (address, key) = line.split_once(' ').unwrap();
     let target = Target { address: address.parse().unwrap(), key: key.to_owned() };
-    let begun = Instant::now();
-    let mut held = attack.open(&target).await;
-    while attack.is_flood() && begun.elapsed() < OPENING {
-        drop(held);
-        held = attack.open(&target).await;
-    }
+    let held = attack.open(&target).await;
     println!("open");
     println!("{}", attack.go_on(held, &target, duration).await);
 }
