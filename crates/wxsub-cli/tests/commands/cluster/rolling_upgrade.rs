@@ -49,5 +49,6 @@ fn rolling_upgrade_and_downgrade_cost_no_read_and_no_send() {
     let seen = setup.traffic.end();
     seen.check(&setup.weixin.sandbox);
     eprintln!("{} reads, {} messages sent, {} maybe sent", seen.reads, seen.sent.len(), seen.unknown.len());
-    assert!(seen.reads > 200 && seen.sent.len() > 100 && seen.unknown.is_empty());
+    // Five at each of three servers, after each of six changes.
+    assert!(seen.reads > 0 && seen.sent.len() >= 90 && seen.unknown.is_empty());
 }

@@ -26,6 +26,7 @@ fn rotation_of_the_encryption_key_costs_no_read_and_no_send() {
             setup.invalidate_tokens();
             setup.wait_for("the next token at all servers", || setup.agree() > before);
             before = setup.agree();
+            setup.wait_for_messages(3);
             // Each server could decrypt each record.
             assert!(setup.nodes.iter().all(|node| !node.log().contains("token store failed")));
         }
@@ -35,5 +36,6 @@ fn rotation_of_the_encryption_key_costs_no_read_and_no_send() {
     assert!((10..=19).contains(&fetches), "{fetches} requests: one or two after each invalidation");
     let seen = setup.traffic.end();
     seen.check(&setup.weixin.sandbox);
-    assert!(seen.reads > 50 && seen.sent.len() > 20 && seen.unknown.is_empty(), "{} reads", seen.reads);
+    // Three at each of three servers, after each of nine changes.
+    assert!(seen.reads > 0 && seen.sent.len() >= 81 && seen.unknown.is_empty(), "{} sent", seen.sent.len());
 }
