@@ -28,6 +28,7 @@ use std::fmt;
 use std::future::pending;
 
 use async_trait::async_trait;
+use wxsub_core::clock::UnixMillis;
 use wxsub_proto::{AppId, OpenId};
 
 use crate::app::StoredApp;
@@ -146,17 +147,23 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// Changes nothing.
     async fn audit(&self, before: Option<u64>, limit: usize) -> Result<Vec<StoredAudit>, LedgerError>;
 
-    /// Which rows wait in an inbox in the ledger's own database, for these apps and for others. `None` if it has no inbox, and
-    /// unless overridden.
+    /// When the queued message of an app is due that is due first; `None` if none is queued. In constant time.
     ///
     /// # Errors
     /// [`LedgerError`] if the ledger cannot be read now.
     ///
     /// # Cancel safety
     /// Changes nothing.
-    async fn inbox_backlog(&self, _apps: &[AppId]) -> Result<Option<InboxBacklog>, LedgerError> {
-        Ok(None)
-    }
+    async fn first_due_at(&self, appid: &AppId) -> Result<Option<UnixMillis>, LedgerError>;
+
+    /// Which rows wait in an inbox in the ledger's own database, for these apps and for others. `None` if it has no inbox.
+    ///
+    /// # Errors
+    /// [`LedgerError`] if the ledger cannot be read now.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    async fn inbox_backlog(&self, apps: &[AppId]) -> Result<Option<InboxBacklog>, LedgerError>;
 
     /// The endpoints that get webhooks, by their names, with the numbers of their deliveries, in constant time.
     ///

@@ -41,6 +41,6 @@ mod worker;
 
 pub use ledger::{Ledger, LedgerError, MemoryLedger};
 pub use outbox::{
-    App, Batch, Gate, InvalidLine, LedgerFailure, MaybeSentPolicy, MissedOutcomes, Outbox, OutboxBuilder,
-    OutboxError, OutboxMessage, Outcomes, Receipt,
+    App, Batch, CommitEvent, Gate, InvalidLine, LedgerFailure, MaybeSentPolicy, MissedOutcomes, Outbox,
+    OutboxBuilder, OutboxError, OutboxMessage, Outcomes, Receipt,
 };

@@ -18,7 +18,7 @@ pub use error::OutboxError;
 pub(crate) use inner::Inner;
 pub use message::{OutboxMessage, Receipt};
 pub use watch::{MissedOutcomes, Outcomes};
-pub use writer::LedgerFailure;
+pub use writer::{CommitEvent, LedgerFailure};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,7 +31,7 @@ use wxsub_proto::AppId;
 
 use self::wake::Wake;
 use self::watch::Finals;
-use self::writer::Writer;
+use self::writer::{CommitObserver, Writer};
 use crate::audit::AuditEntry;
 use crate::grant::{Consent, StoredGrant, Subject};
 use crate::id::{GrantId, IdGenerator, MessageId};
@@ -102,6 +102,7 @@ pub struct OutboxBuilder {
     id_seed: Option<u64>,
     poll_interval: Duration,
     retention: Retention,
+    on_commit: Arc<dyn Fn(&CommitEvent) + Send + Sync>,
 }
 
 impl Outbox {
@@ -121,6 +122,7 @@ impl Outbox {
             id_seed: None,
             poll_interval: POLL_INTERVAL,
             retention: Retention::default(),
+            on_commit: Arc::new(|_| ()),
         }
     }
 
@@ -455,12 +457,20 @@ impl OutboxBuilder {
         self
     }
 
+    /// Calls this after each commit to the ledger. It must not block.
+    #[must_use]
+    pub fn on_commit(mut self, observe: impl Fn(&CommitEvent) + Send + Sync + 'static) -> Self {
+        self.on_commit = Arc::new(observe);
+        self
+    }
+
     /// The outbox. Nothing is spawned before its first use.
     #[must_use]
     pub fn build(self) -> Outbox {
-        let Self { ledger, apps, clock, id_seed, poll_interval, retention } = self;
+        let Self { ledger, apps, clock, id_seed, poll_interval, retention, on_commit } = self;
         let (finals, wake) = (Finals::new(), Arc::new(Wake::new(apps.keys())));
-        let writer = Writer::new(Arc::clone(&ledger), finals.clone(), Arc::clone(&wake));
+        let observer = CommitObserver { clock: Arc::clone(&clock), observe: on_commit };
+        let writer = Writer::new(Arc::clone(&ledger), finals.clone(), Arc::clone(&wake), observer);
         let ids = IdGenerator::new(id_seed);
         let inbox = tokio::sync::watch::Sender::default();
         let inner = Inner { ledger, writer, apps, clock, ids, poll_interval, retention, finals, wake, inbox };

@@ -535,6 +535,13 @@ pub(crate) fn read_due_app(row: &Row) -> Result<Option<AppId>> {
     Ok((pauses.claimable(1, now) > 0).then_some(appid))
 }
 
+/// When the first queued message of an app is due, from that of each priority.
+pub(crate) fn read_first_due(row: &Row) -> Result<Option<UnixMillis>> {
+    let mut columns = Columns::new(row);
+    let of_priorities = [columns.optional_time()?, columns.optional_time()?, columns.optional_time()?];
+    Ok(of_priorities.into_iter().flatten().min())
+}
+
 pub(crate) fn read_pauses(row: &Row) -> Result<(AppId, Pauses)> {
     pauses_of(&mut Columns::new(row))
 }

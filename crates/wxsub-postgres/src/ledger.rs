@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::Mutex;
 use tokio_postgres::Row;
 use uuid::Uuid;
-use wxsub_core::clock::Clock;
+use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_outbox::app::StoredApp;
 use wxsub_outbox::audit::StoredAudit;
 use wxsub_outbox::grant::StoredGrant;
@@ -246,6 +246,11 @@ impl Ledger for PostgresLedger {
         let now = self.clock.as_ref().map(|clock| millis(clock.now().wall));
         let due = self.read(sql::DUE_APPS, &[Box::new(now)], columns::read_due_app).await?;
         Ok(due.into_iter().flatten().collect())
+    }
+
+    async fn first_due_at(&self, appid: &AppId) -> Result<Option<UnixMillis>, LedgerError> {
+        let found = self.read(sql::FIRST_DUE, &[Box::new(appid.as_str())], columns::read_first_due).await?;
+        Ok(found.into_iter().flatten().next())
     }
 
     async fn notified(&self) {

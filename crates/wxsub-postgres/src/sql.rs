@@ -131,6 +131,20 @@ macro_rules! has_due {
     };
 }
 
+/// When the first queued message of a priority is due.
+macro_rules! first_due {
+    ($priority:literal, $appid:literal) => {
+        concat!(
+            "(SELECT min(due_ms) FROM wxsub_message
+              WHERE state = 'queued' AND priority = '",
+            $priority,
+            "' AND appid = ",
+            $appid,
+            ")"
+        )
+    };
+}
+
 statements! {
     BEGIN = ["BEGIN"];
     /// The clock of the database.
@@ -216,6 +230,7 @@ statements! {
         CROSS JOIN (SELECT coalesce($1, floor(extract(epoch FROM now()) * 1000)::bigint) AS now) AS clock
         LEFT JOIN wxsub_app ON wxsub_app.appid = app.appid
         WHERE app.appid IS NOT NULL AND (", has_due!("high"), " OR ", has_due!("normal"), " OR ", has_due!("low"), ")"];
+    FIRST_DUE = ["SELECT ", first_due!("high", "$1"), ", ", first_due!("normal", "$1"), ", ", first_due!("low", "$1")];
     UNDECIDED_APPS = [next_app!("state = 'maybe_sent' AND decision IS NULL"), "
         SELECT appid FROM app WHERE appid IS NOT NULL"];
     EXPIRED = ["SELECT ", message!(), " FROM wxsub_message

@@ -7,11 +7,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, params};
 use tokio::task;
+use wxsub_core::clock::UnixMillis;
 use wxsub_outbox::app::StoredApp;
 use wxsub_outbox::audit::StoredAudit;
 use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::{GrantId, MessageId};
-use wxsub_outbox::ledger::{Applied, Change, MessageQuery, RestoreReport, StoredWorker};
+use wxsub_outbox::ledger::{Applied, Change, InboxBacklog, MessageQuery, RestoreReport, StoredWorker};
 use wxsub_outbox::message::{StoredEvent, StoredMessage};
 use wxsub_outbox::state::{GrantState, MessageState};
 use wxsub_outbox::webhook::{EndpointStatus, MAX_COUNTED_DELIVERIES, StoredDelivery};
@@ -321,6 +322,20 @@ impl Ledger for SqliteLedger {
         let mut due = due.await?;
         due.retain(|(pauses, _)| pauses.claimable(1, now) > 0);
         Ok(due.into_iter().map(|(_, appid)| appid).collect())
+    }
+
+    async fn first_due_at(&self, appid: &AppId) -> Result<Option<UnixMillis>, LedgerError> {
+        let appid = appid.clone();
+        self.readers
+            .read(move |connection| {
+                let mut statement = connection.prepare_cached(sql::FIRST_DUE)?;
+                statement.query_row([appid.as_str()], columns::read_first_due)
+            })
+            .await
+    }
+
+    async fn inbox_backlog(&self, _apps: &[AppId]) -> Result<Option<InboxBacklog>, LedgerError> {
+        Ok(None)
     }
 
     async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError> {

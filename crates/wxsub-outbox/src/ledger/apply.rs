@@ -48,9 +48,9 @@ pub fn apply(tables: &mut dyn Tables, change: Change, now: UnixMillis) -> Result
         Change::Claim { worker, appid, limit } => {
             changing.claim(worker, &appid, limit).map(Applied::Messages)
         }
-        Change::Settle { message, worker, attempt, settlement, max_failures } => changing
-            .settle(message, (worker, attempt), &settlement, max_failures)
-            .map(|settled| Applied::Settled(settled.map(Box::new))),
+        Change::Settle { message, worker, attempt, settlement, max_failures } => {
+            changing.settle(message, (worker, attempt), &settlement, max_failures)
+        }
         Change::Cancel { message, by } => changing.cancel(message, &by).map(Applied::Cancelled),
         Change::Decide(decision) => changing.decide(&decision).map(Applied::Decided),
         Change::ApplyPolicy(appid, decision, limit) => {
@@ -152,13 +152,13 @@ impl Changing<'_> {
         (worker, attempt): (WorkerId, u32),
         settlement: &Settlement,
         max_failures: u32,
-    ) -> Result<Option<StoredMessage>, LedgerError> {
-        let Some(message) = self.tables.message(id)? else { return Ok(None) };
-        let transition = match message.settle(worker, attempt, settlement, max_failures, self.now) {
-            Settled::Ended(transition) | Settled::Late(transition) | Settled::Recorded(transition) => {
-                transition
-            }
-            Settled::Unchanged | Settled::NotOwner => return Ok(None),
+    ) -> Result<Applied, LedgerError> {
+        let Some(message) = self.tables.message(id)? else { return Ok(Applied::Settled(None)) };
+        let (is_late, transition) = match message.settle(worker, attempt, settlement, max_failures, self.now)
+        {
+            Settled::Ended(transition) => (false, transition),
+            Settled::Late(transition) | Settled::Recorded(transition) => (true, transition),
+            Settled::Unchanged | Settled::NotOwner => return Ok(Applied::Settled(None)),
         };
         let pause = transition.pause;
         let settled = self.save(Some(&message), *transition)?;
@@ -168,7 +168,8 @@ impl Changing<'_> {
         if app.pauses != before {
             self.tables.put_app(&settled.appid, app)?;
         }
-        Ok(Some(settled))
+        let settled = Box::new(settled);
+        Ok(if is_late { Applied::SettledLate(settled) } else { Applied::Settled(Some(settled)) })
     }
 
     fn cancel(

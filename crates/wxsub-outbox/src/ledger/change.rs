@@ -64,7 +64,8 @@ pub enum Change {
         /// At most so many.
         limit: usize,
     },
-    /// The owner of an attempt reports how it ended. Gives [`Applied::Settled`].
+    /// The owner of an attempt reports how it ended. Gives [`Applied::Settled`], or
+    /// [`Applied::SettledLate`] if the attempt had been given up.
     Settle {
         /// The message.
         message: MessageId,
@@ -283,6 +284,8 @@ pub enum Applied {
     Moved(RowOutcomes),
     /// The message as it is now, if the settlement changed it.
     Settled(Option<Box<StoredMessage>>),
+    /// The message as it is now, after a late response.
+    SettledLate(Box<StoredMessage>),
     /// The message, or why it was not cancelled.
     Cancelled(Result<Box<StoredMessage>, NotCancelled>),
     /// The decided message, and the one sent in its place.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
 use wxsub_proto::{AppId, OpenId};
 
-use super::{Applied, Change, Ledger, LedgerError, MessageQuery, Rows, StoredWorker, apply};
+use super::{Applied, Change, InboxBacklog, Ledger, LedgerError, MessageQuery, Rows, StoredWorker, apply};
 use crate::app::StoredApp;
 use crate::audit::StoredAudit;
 use crate::grant::StoredGrant;
@@ -101,6 +101,14 @@ impl Ledger for MemoryLedger {
 
     async fn claimable_apps(&self) -> Result<Vec<AppId>, LedgerError> {
         Ok(self.rows().claimable_apps(self.now()))
+    }
+
+    async fn first_due_at(&self, appid: &AppId) -> Result<Option<UnixMillis>, LedgerError> {
+        Ok(self.rows().first_due_at(appid))
+    }
+
+    async fn inbox_backlog(&self, _apps: &[AppId]) -> Result<Option<InboxBacklog>, LedgerError> {
+        Ok(None)
     }
 
     async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError> {

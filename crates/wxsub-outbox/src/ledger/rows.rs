@@ -182,6 +182,15 @@ impl Rows {
         apps
     }
 
+    pub(super) fn first_due_at(&self, appid: &AppId) -> Option<UnixMillis> {
+        let first = |priority: &Priority| {
+            let from = (appid.clone(), *priority, UnixMillis::default(), MessageId::from_bytes([0; 16]));
+            let to = (appid.clone(), *priority, UnixMillis::new(u64::MAX), LAST_ID);
+            self.index.queued.range(from..=to).next().map(|(_, _, due_at, _)| *due_at)
+        };
+        Priority::ALL.iter().filter_map(first).min()
+    }
+
     pub(super) fn undecided_apps(&self) -> Vec<AppId> {
         let undecided = self.index.undecided.iter().filter_map(|id| self.messages.get(id));
         let apps: BTreeSet<_> = undecided.map(|message| message.appid.clone()).collect();

@@ -1,10 +1,13 @@
 //! Group commit: one task writes. What is asked for while a commit is under way goes into the next one.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, yield_now};
+use wxsub_core::clock::Clock;
 
 use super::wake::Wake;
 use super::watch::Finals;
@@ -25,6 +28,46 @@ pub struct LedgerFailure {
     pub commits: u32,
 }
 
+/// What an observer hears of each commit to the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CommitEvent {
+    /// How long it took, also if it failed.
+    pub duration: Duration,
+    /// How many responses it recorded that came after their attempt was given up.
+    pub late_answers: u64,
+}
+
+/// Observes commits.
+#[derive(Clone)]
+pub(super) struct CommitObserver {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) observe: Arc<dyn Fn(&CommitEvent) + Send + Sync>,
+}
+
+impl fmt::Debug for CommitObserver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CommitObserver")
+    }
+}
+
+impl CommitObserver {
+    /// Commits to the ledger.
+    async fn commit(
+        &self,
+        ledger: &dyn Ledger,
+        changes: Vec<Change>,
+    ) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
+        let started_at = self.clock.now().mono;
+        let committed = ledger.commit(changes).await;
+        let is_late = |applied: &&Result<Applied, _>| matches!(applied, Ok(Applied::SettledLate(_)));
+        let late_answers = committed.iter().flatten().filter(is_late).count() as u64;
+        let duration = self.clock.now().mono.duration_since(started_at);
+        (self.observe)(&CommitEvent { duration, late_answers });
+        committed
+    }
+}
+
 struct Job {
     change: Change,
     reply: oneshot::Sender<Reply>,
@@ -36,6 +79,7 @@ pub(crate) struct Writer {
     ledger: Arc<dyn Ledger>,
     finals: Finals,
     wake: Arc<Wake>,
+    observer: CommitObserver,
     failure: Arc<Mutex<Option<LedgerFailure>>>,
     task: Mutex<Option<Task>>,
 }
@@ -47,8 +91,13 @@ struct Task {
 }
 
 impl Writer {
-    pub(crate) fn new(ledger: Arc<dyn Ledger>, finals: Finals, wake: Arc<Wake>) -> Self {
-        Self { ledger, finals, wake, failure: Arc::default(), task: Mutex::new(None) }
+    pub(super) fn new(
+        ledger: Arc<dyn Ledger>,
+        finals: Finals,
+        wake: Arc<Wake>,
+        observer: CommitObserver,
+    ) -> Self {
+        Self { ledger, finals, wake, observer, failure: Arc::default(), task: Mutex::new(None) }
     }
 
     /// Why commits fail; `None` while they succeed.
@@ -82,13 +131,14 @@ impl Writer {
         let runtime = Handle::try_current().map_err(|_| unavailable())?;
         let (jobs, waiting) = mpsc::unbounded_channel();
         let sent = jobs.send(job).map_err(|_| unavailable());
-        let (ledger, failure) = (Arc::clone(&self.ledger), Arc::clone(&self.failure));
+        let (ledger, failure, observer) =
+            (Arc::clone(&self.ledger), Arc::clone(&self.failure), self.observer.clone());
         let (finals, wake) = (self.finals.clone(), Arc::clone(&self.wake));
         let publish = move |applied: &Applied| {
             finals.publish(applied);
             wake.publish(applied);
         };
-        let writing = write(ledger, publish, failure, waiting);
+        let writing = write(ledger, publish, observer, failure, waiting);
         *task = Some(Task { jobs, abort: runtime.spawn(writing).abort_handle() });
         sent
     }
@@ -106,6 +156,7 @@ impl Drop for Writer {
 async fn write(
     ledger: Arc<dyn Ledger>,
     publish: impl Fn(&Applied),
+    observer: CommitObserver,
     failure: Arc<Mutex<Option<LedgerFailure>>>,
     mut waiting: mpsc::UnboundedReceiver<Job>,
 ) {
@@ -123,7 +174,7 @@ async fn write(
         // The slots that settlements free are claimed in the same commit.
         jobs.sort_by_key(|job| order(&job.change));
         let (changes, replies): (Vec<_>, Vec<_>) = jobs.drain(..).map(|job| (job.change, job.reply)).unzip();
-        let committed = ledger.commit(changes).await;
+        let committed = observer.commit(&*ledger, changes).await;
         note_failure(&failure, committed.as_ref().err());
         let applied = committed.unwrap_or_else(|error| replies.iter().map(|_| Err(error.clone())).collect());
         for (reply, applied) in replies.into_iter().zip(applied) {

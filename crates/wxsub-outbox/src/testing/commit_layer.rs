@@ -1,6 +1,7 @@
 //! A ledger whose commits go through other code: faults, crashes, counts.
 
 use async_trait::async_trait;
+use wxsub_core::clock::UnixMillis;
 use wxsub_proto::{AppId, OpenId};
 
 use crate::app::StoredApp;
@@ -66,6 +67,10 @@ impl<L: CommitLayer> Ledger for L {
 
     async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError> {
         self.ledger().undecided_apps().await
+    }
+
+    async fn first_due_at(&self, appid: &AppId) -> Result<Option<UnixMillis>, LedgerError> {
+        self.ledger().first_due_at(appid).await
     }
 
     async fn inbox_backlog(&self, apps: &[AppId]) -> Result<Option<InboxBacklog>, LedgerError> {

@@ -74,6 +74,7 @@ impl Posting {
         self.session.end_attempt((message.id, message.attempt));
         let settled = match applied {
             Applied::Settled(settled) => settled.map(|settled| *settled),
+            Applied::SettledLate(settled) => Some(*settled),
             _ => None,
         };
         self.app.end_attempt(settled.as_ref(), inner.clock.now().mono);

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::error;
-use wxsub_core::clock::Clock;
 use wxsub_mysql::MysqlInbox;
 use wxsub_outbox::inbox::{InboxCopier, InboxStatus};
 use wxsub_outbox::{App, Ledger, Outbox, Outcomes};
@@ -57,7 +56,7 @@ impl ServerOutbox {
     /// The outbox of these apps: the one before if nothing has changed for it.
     pub(super) fn new<'a>(
         ledger: &Arc<dyn Ledger>,
-        clock: &Arc<dyn Clock>,
+        services: &Services,
         apps: impl Iterator<Item = (&'a Arc<ManagedApp>, OutboxSettings)>,
         inboxes: &[InboxConfig],
         before: Option<&Self>,
@@ -74,7 +73,10 @@ impl ServerOutbox {
         if let Some(before) = before.filter(|before| all_known && before.apps.len() == apps.len()) {
             return Self { inboxes, ..before.clone() };
         }
-        let builder = Outbox::with_ledger(Arc::clone(ledger)).clock(Arc::clone(clock));
+        let metrics = Arc::clone(&services.metrics);
+        let builder = Outbox::with_ledger(Arc::clone(ledger))
+            .clock(Arc::clone(&services.clock))
+            .on_commit(move |event| metrics.record_commit(event));
         let builder = apps.values().fold(builder, |builder, app| builder.app(app.app.clone()));
         Self { outbox: builder.build(), apps, inboxes }
     }

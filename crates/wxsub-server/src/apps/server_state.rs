@@ -219,9 +219,13 @@ impl ServerState {
         let mut apps = Vec::new();
         let reading = async {
             for appid in snapshot.apps.keys() {
-                if let Ok(app) = outbox.outbox().ledger().app(appid).await {
-                    apps.push((appid.clone(), app));
-                }
+                let ledger = outbox.outbox().ledger();
+                let Ok(app) = ledger.app(appid).await else { continue };
+                let first_due_at = match app.counts.contains_key(&MessageState::Queued) {
+                    true => ledger.first_due_at(appid).await.ok().flatten(),
+                    false => None,
+                };
+                apps.push((appid.clone(), app, first_due_at));
             }
         };
         timeout_at(&**self.clock(), before, reading).await;
@@ -238,7 +242,7 @@ impl ServerState {
     /// How many messages a worker may be posting, as far as the ledger tells before this time.
     pub(crate) async fn attempting_messages(&self, before: MonotonicInstant) -> usize {
         let apps = self.outbox_status(before).await.map(|status| status.apps).unwrap_or_default();
-        let attempting = apps.iter().filter_map(|(_, app)| app.counts.get(&MessageState::Attempting));
+        let attempting = apps.iter().filter_map(|(_, app, _)| app.counts.get(&MessageState::Attempting));
         let count: u64 = attempting.sum();
         usize::try_from(count).unwrap_or(usize::MAX)
     }
@@ -471,7 +475,7 @@ impl ConfigSnapshot {
         let outbox = services.ledger.as_ref().map(|ledger| {
             let settings = config.apps.iter().filter_map(|app| Some((apps.get(&app.appid)?, app.outbox)));
             let before = before.and_then(|before| before.outbox.as_ref());
-            ServerOutbox::new(ledger, &services.clock, settings, &config.inboxes, before)
+            ServerOutbox::new(ledger, services, settings, &config.inboxes, before)
         });
         Self {
             apps,

@@ -20,7 +20,8 @@ pub(super) async fn show(session: Session) -> Html<String> {
     let (state, snapshot, now) = (&session.visit.console.state, &session.visit.snapshot, session.visit.now());
     let outbox = state.outbox_status(now.mono + LEDGER_TIMEOUT).await;
     let is_ledger_up = outbox.as_ref().map(|outbox| outbox.is_ledger_up);
-    let mut outboxes: BTreeMap<_, _> = outbox.into_iter().flat_map(|outbox| outbox.apps).collect();
+    let apps = outbox.into_iter().flat_map(|outbox| outbox.apps);
+    let mut outboxes: BTreeMap<_, _> = apps.map(|(appid, app, _)| (appid, app)).collect();
     let apps = state.app_statuses(snapshot).map(|status| {
         let token = snapshot.apps.get(&status.appid).map(|app| app.token_cache.status());
         let outbox = outboxes.remove(&status.appid);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
 use tracing::{info, warn};
-use wxsub_core::clock::Clock;
+use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_outbox::app::StoredApp;
 use wxsub_outbox::audit::StoredAudit;
 use wxsub_outbox::grant::StoredGrant;
@@ -141,6 +141,10 @@ impl Ledger for LateLedger {
 
     async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError> {
         self.ledger().await?.undecided_apps().await
+    }
+
+    async fn first_due_at(&self, appid: &AppId) -> Result<Option<UnixMillis>, LedgerError> {
+        self.ledger().await?.first_due_at(appid).await
     }
 
     async fn inbox_backlog(&self, apps: &[AppId]) -> Result<Option<InboxBacklog>, LedgerError> {

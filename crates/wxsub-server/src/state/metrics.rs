@@ -16,6 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_core::token::{TokenErrorKind, TokenEvent, TokenOrigin};
+use wxsub_outbox::CommitEvent;
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::state::{Mode, Reason};
 use wxsub_outbox::webhook::EndpointStatus;
@@ -120,6 +121,8 @@ pub(crate) struct Metrics {
     settled: Family<OutcomeLabels, Counter>,
     reclaimed: Counter,
     inbox_rejected: Counter,
+    late_answers: Counter,
+    commits: Family<NoLabels, Histogram>,
     lag: Histogram,
     webhook_attempts: Family<AttemptLabels, Counter>,
     webhook_pending: Family<EndpointLabels, Gauge>,
@@ -161,6 +164,8 @@ impl Metrics {
             settled: Family::default(),
             reclaimed: Counter::default(),
             inbox_rejected: Counter::default(),
+            late_answers: Counter::default(),
+            commits: Family::new_with_constructor(histogram),
             lag: Histogram::new([0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0]),
             webhook_attempts: Family::default(),
             webhook_pending: Family::default(),
@@ -232,6 +237,10 @@ impl Metrics {
         registry.register("wxsub_outbox_settled", settled, self.settled.clone());
         let reclaimed = "Messages that may have been sent because their worker was gone";
         registry.register("wxsub_outbox_reclaimed", reclaimed, self.reclaimed.clone());
+        let late = "Responses to attempts that had been given up";
+        registry.register("wxsub_outbox_late_answers", late, self.late_answers.clone());
+        let commits = "Duration of a commit to the ledger, which holds the changes of several requests";
+        registry.register("wxsub_ledger_commit_seconds", commits, self.commits.clone());
         let lag = "From when a queued message was due to its last attempt";
         registry.register("wxsub_outbox_lag_seconds", lag, self.lag.clone());
         let enqueued = "Messages that were recorded in the queue";
@@ -327,6 +336,12 @@ impl Metrics {
         if let (Mode::Queued, Some(attempted_at)) = (message.mode, message.attempted_at) {
             self.lag.observe(attempted_at.since(message.due_at).as_secs_f64());
         }
+    }
+
+    /// Counts a commit to the ledger.
+    pub(crate) fn record_commit(&self, event: &CommitEvent) {
+        self.commits.get_or_create(&[]).observe(event.duration.as_secs_f64());
+        self.late_answers.inc_by(event.late_answers);
     }
 
     /// Counts rows of inboxes that stay in their table, with their error.

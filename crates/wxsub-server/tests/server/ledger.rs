@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use wxsub_core::clock::Clock;
+use wxsub_outbox::Ledger;
+use wxsub_outbox::ledger::{Change, Gone};
 use wxsub_server::Config;
 
 use super::outbox::{OUTBOX_SCOPES, consent_key, enqueue, ledger_config};
@@ -101,6 +103,51 @@ async fn an_outcome_that_the_ledger_does_not_take_is_maybe_sent_and_settled_late
     let path = format!("/v1/apps/wx1/outbox/{}", response.json()["id"].as_str().unwrap());
     setup.meanwhile(setup.until_state(&path, "sent")).await;
     assert_eq!(setup.received("oUser"), 1);
+}
+
+/// The worker of another server has taken this one for gone.
+#[tokio::test]
+async fn a_response_after_the_attempt_was_given_up_is_counted() {
+    let (setup, ledger) = Setup::with_ledger(&ledger_config()).await;
+    let metric = async |line: &str| setup.ask("GET", "/metrics", None, "").await.text.contains(line);
+    setup.allow("oUser", 1);
+    setup.token().await;
+    ledger.fail(Fault::NoSettle);
+    let response = setup.meanwhile(setup.send(message("oUser", 1))).await;
+    assert_eq!(response.status, 504, "{response:?}");
+    ledger.commit(vec![Change::MarkGone(Gone::All), Change::Reclaim(10)]).await.unwrap();
+    let path = format!("/v1/apps/wx1/outbox/{}", response.json()["id"].as_str().unwrap());
+    setup.until_state(&path, "maybe_sent").await;
+    assert!(metric("wxsub_outbox_late_answers_total 0\n").await);
+    ledger.fail(Fault::None);
+    setup.meanwhile(setup.until_state(&path, "sent")).await;
+    setup.pass(1).await;
+    assert!(metric("wxsub_outbox_late_answers_total 1\n").await);
+}
+
+#[tokio::test]
+async fn the_age_of_the_oldest_due_message_and_commits_are_measured() {
+    let (setup, _ledger) = Setup::with_ledger(&ledger_config()).await;
+    let metrics = async || setup.ask("GET", "/metrics", None, "").await.text;
+    let age = |text: &str, appid: &str| {
+        let name = format!("wxsub_outbox_oldest_due_age_seconds{{appid=\"{appid}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(name.as_str())).unwrap().parse::<u64>().unwrap()
+    };
+    setup.ask("POST", "/v1/apps/wx1/outbox/pause", Some(&key('a')), "").await;
+    let later = message("oLater", 1).replacen('{', r#"{"send_at":"2030-01-01T00:00:00Z","#, 1);
+    assert_eq!(enqueue(&setup, &[], later).await.status, 202);
+    setup.pass(10).await;
+    assert_eq!(age(&metrics().await, "wx1"), 0, "a message that is due later has no age");
+    assert_eq!(enqueue(&setup, &[], message("oUser", 1)).await.status, 202);
+    setup.pass(400).await;
+    let text = metrics().await;
+    assert!((400..=402).contains(&age(&text, "wx1")), "{text}");
+    assert_eq!(age(&text, "wx2"), 0);
+    assert!(!text.contains("wxsub_ledger_commit_seconds_count 0\n"), "{text}");
+    assert!(text.contains("wxsub_ledger_commit_seconds_bucket{le=\"0.0005\"}"), "{text}");
+    assert_eq!(setup.ask("POST", "/v1/apps/wx1/outbox/resume", Some(&key('a')), "").await.status, 200);
+    setup.pass(5).await;
+    assert_eq!(age(&metrics().await, "wx1"), 0);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use wxsub_core::clock::UnixMillis;
 use wxsub_core::proto::{AppId, OpenId};
 use wxsub_core::testing::ManualClock;
 use wxsub_outbox::app::StoredApp;
@@ -129,6 +130,11 @@ impl Ledger for TestLedger {
     async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError> {
         let _running = self.begin();
         self.rows.undecided_apps().await
+    }
+
+    async fn first_due_at(&self, appid: &AppId) -> Result<Option<UnixMillis>, LedgerError> {
+        let _running = self.begin();
+        self.rows.first_due_at(appid).await
     }
 
     async fn inbox_backlog(&self, apps: &[AppId]) -> Result<Option<InboxBacklog>, LedgerError> {

@@ -145,6 +145,26 @@ pub(super) async fn apps_that_can_claim_are_named(fixture: &Fixture) {
     assert_eq!(claimable().await, ["wx2", "wx3", "wx5"]);
 }
 
+pub(super) async fn the_first_due_message_is_found(fixture: &Fixture) {
+    let first = async || fixture.ledger.first_due_at(&fixture.appid).await.unwrap();
+    assert_eq!(first().await, None);
+    let start = fixture.now();
+    let at = |minutes: u32| Some(start + MINUTE * minutes);
+    for (priority, minutes) in [(Priority::Low, 9), (Priority::High, 5), (Priority::Normal, 7)] {
+        let new = NewMessage { send_at: at(minutes), priority, ..fixture.new_message("o") };
+        fixture.record(new).await.unwrap();
+    }
+    let other = fixture.new_message_of(&"wx2".parse().unwrap(), "o");
+    fixture.record(other).await.unwrap();
+    assert_eq!(first().await, at(5));
+    fixture.pass(6 * MINUTE).await;
+    assert_eq!(first().await, at(5), "also when it is due");
+    let claimed = fixture.claim(fixture.worker).await.remove(0);
+    assert_eq!(first().await, at(7), "a claimed message is not queued");
+    fixture.settle(&claimed, not_sent()).await.unwrap();
+    assert_eq!(first().await, Some(fixture.get(claimed.id).await.due_at), "a retry is due after its pause");
+}
+
 pub(super) async fn apps_that_have_something_to_decide_are_named(fixture: &Fixture) {
     let other: AppId = "wx2".parse().unwrap();
     let of_other = fixture.record(fixture.new_message_of(&other, "o")).await.unwrap().message().clone();

@@ -189,6 +189,7 @@ impl Fixture {
         let (message, attempt, worker) = (claimed.id, claimed.attempt, claimed.worker.unwrap());
         match self.apply(Change::Settle { message, worker, attempt, settlement, max_failures }).await {
             Applied::Settled(settled) => settled.map(|settled| *settled),
+            Applied::SettledLate(settled) => Some(*settled),
             other => panic!("{other:?}"),
         }
     }

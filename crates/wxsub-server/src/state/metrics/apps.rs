@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
@@ -96,7 +97,8 @@ pub(crate) type Senders = dyn Fn(&AppId) -> Vec<String> + Send + Sync;
 #[derive(Debug)]
 pub(crate) struct OutboxStatus {
     pub(crate) is_ledger_up: bool,
-    pub(crate) apps: Vec<(AppId, StoredApp)>,
+    /// Each with the time at which its first queued message is due.
+    pub(crate) apps: Vec<(AppId, StoredApp, Option<UnixMillis>)>,
     pub(crate) endpoints: Vec<EndpointStatus>,
     pub(crate) now: UnixMillis,
 }
@@ -229,7 +231,14 @@ impl AppCollector {
 }
 
 fn encode_outbox(outbox: &OutboxStatus, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    let apps = outbox.apps.iter().map(|(appid, app)| (appid.as_str(), app));
+    let ages = outbox.apps.iter().map(|(appid, _, first_due_at)| {
+        // A message that is due later has no age.
+        let age = first_due_at.map_or(Duration::ZERO, |due_at| outbox.now.since(due_at));
+        ([("appid", appid.as_str())], age.as_secs())
+    });
+    let help = "How long the oldest queued message that is due has waited; 0 without one.";
+    encode_gauges(encoder, "wxsub_outbox_oldest_due_age_seconds", help, ages)?;
+    let apps = outbox.apps.iter().map(|(appid, app, _)| (appid.as_str(), app));
     let messages = apps.clone().flat_map(|(appid, app)| {
         MessageState::ALL.iter().map(move |state| {
             let count = app.counts.get(state).copied().unwrap_or_default();
