@@ -108,6 +108,15 @@ impl AppAccess {
         }
     }
 
+    /// Whether all of these are among them. `None` stands for all apps.
+    pub(crate) fn includes_all<'a>(&self, apps: Option<impl IntoIterator<Item = &'a AppId>>) -> bool {
+        match (self, apps) {
+            (Self::All, _) => true,
+            (Self::Only(_), None) => false,
+            (Self::Only(_), Some(apps)) => apps.into_iter().all(|app| self.includes(app)),
+        }
+    }
+
     /// Whether it is among them.
     pub(crate) fn includes(&self, app: &AppId) -> bool {
         match self {
@@ -300,8 +309,15 @@ mod tests {
         let mut one = client("a");
         assert!(one.has_scope(Scope::TokenRead) && !one.has_scope(Scope::Admin));
         assert!(one.can_access(&"wx1".parse().unwrap()) && !one.can_access(&"wx2".parse().unwrap()));
+        let (first, second): (AppId, AppId) = ("wx1".parse().unwrap(), "wx2".parse().unwrap());
+        let all = |one: &ApiClient, apps: Option<&[AppId]>| one.apps.includes_all(apps);
+        assert!(
+            all(&one, Some(std::slice::from_ref(&first)))
+                && !all(&one, Some(std::slice::from_ref(&second)))
+                && !all(&one, None)
+        );
         one.apps = AppAccess::All;
-        assert!(one.can_access(&"wx2".parse().unwrap()));
+        assert!(one.can_access(&second) && all(&one, Some(std::slice::from_ref(&second))) && all(&one, None));
     }
 
     #[test]

@@ -249,6 +249,34 @@ async fn an_endpoint_that_is_gone_is_disabled_until_an_operator_enables_it() {
     assert_eq!((unknown.status, unknown.kind().as_str()), (404, "not_found"), "{unknown:?}");
 }
 
+/// An endpoint may tell of several apps. A key sees it if it may use all of them.
+#[tokio::test]
+async fn a_key_for_some_apps_sees_and_redelivers_their_endpoints_only() {
+    let endpoints = [
+        endpoint("one.example", "apps = [\"wx1\"]"),
+        endpoint("both.example", "apps = [\"wx1\", \"wx2\"]"),
+        endpoint("all.example", ""),
+    ];
+    let more = text(&endpoints) + &client('q', "\"wx1\"", "\"admin\"");
+    let (setup, _ledger) = Setup::with_ledger(&more).await;
+    let names = |list: Value| {
+        let endpoints = list["endpoints"].as_array().unwrap().clone();
+        endpoints.iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    setup.pass(1).await;
+    assert_eq!(names(setup.webhooks().await), ["all.example", "both.example", "one.example"]);
+    assert_eq!(names(setup.get("/v1/webhooks", &key('q')).await.json()), ["one.example"]);
+    for (name, status) in [("one.example", 200), ("both.example", 404), ("all.example", 404)] {
+        let path = format!("/v1/webhooks/{name}/redeliver");
+        let response = setup.ask("POST", &path, Some(&key('q')), "").await;
+        assert_eq!(response.status, status, "{name}: {response:?}");
+        if status == 404 {
+            assert!(response.text.contains("of the server: one.example\""), "{response:?}");
+        }
+        assert_eq!(setup.redeliver(name).await.status, 200, "{name}");
+    }
+}
+
 #[tokio::test]
 async fn both_secrets_sign_during_a_rotation() {
     let both = format!("secret_files = [{:?}, {:?}]", secret_file(1), secret_file(0));

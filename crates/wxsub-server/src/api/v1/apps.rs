@@ -17,7 +17,7 @@ use crate::state::audit::Action;
 #[derive(Debug)]
 pub(in crate::api) struct Operator {
     pub(super) context: RequestContext,
-    client: Arc<ApiClient>,
+    pub(super) client: Arc<ApiClient>,
 }
 
 impl FromRequestParts<Arc<ServerState>> for Operator {

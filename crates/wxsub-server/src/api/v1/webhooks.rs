@@ -6,7 +6,7 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use wxsub_api::{FailedWebhook, Problem, ProblemKind, Redelivery, WebhookEndpoint, WebhookList};
 use wxsub_core::rfc3339;
-use wxsub_outbox::webhook::{EndpointStatus, StoredDelivery};
+use wxsub_outbox::webhook::{EndpointStatus, StoredDelivery, StoredEndpoint};
 use wxsub_outbox::{Outbox, OutboxError};
 
 use super::ProblemResponse;
@@ -14,6 +14,7 @@ use super::apps::Operator;
 use super::ledger::{no_ledger, work_on_ledger};
 use crate::api::request::{Json, RequestContext};
 use crate::apps::ServerState;
+use crate::config::ApiClient;
 
 /// How many failed webhooks of an endpoint are listed.
 const MAX_LISTED: usize = 100;
@@ -22,6 +23,7 @@ const MAX_LISTED: usize = 100;
 #[derive(Debug)]
 pub(in crate::api) struct WebhookOperator {
     context: RequestContext,
+    client: Arc<ApiClient>,
     outbox: Outbox,
 }
 
@@ -36,9 +38,9 @@ impl FromRequestParts<Arc<ServerState>> for WebhookOperator {
         parts: &mut Parts,
         state: &Arc<ServerState>,
     ) -> Result<Self, ProblemResponse> {
-        let Operator { context, .. } = Operator::from_request_parts(parts, state).await?;
+        let Operator { context, client } = Operator::from_request_parts(parts, state).await?;
         match context.snapshot().outbox.as_ref().map(|outbox| outbox.outbox().clone()) {
-            Some(outbox) => Ok(Self { context, outbox }),
+            Some(outbox) => Ok(Self { context, client, outbox }),
             None => {
                 context.audit(|entry| entry.outcome = "no_ledger");
                 Err(no_ledger())
@@ -61,6 +63,11 @@ impl FromRequestParts<Arc<ServerState>> for EndpointPath {
 }
 
 impl WebhookOperator {
+    /// Whether the key may use all apps of the endpoint. To other keys it does not exist.
+    fn can_access(&self, endpoint: &StoredEndpoint) -> bool {
+        self.client.apps.includes_all(endpoint.apps.as_ref())
+    }
+
     /// Does this work on the ledger, until the deadline of the request.
     async fn work<T>(
         &self,
@@ -87,7 +94,7 @@ fn failed(delivery: StoredDelivery) -> FailedWebhook {
     get,
     path = "/v1/webhooks",
     operation_id = "list_webhooks",
-    summary = "The endpoints of webhooks, and what was not delivered; needs admin",
+    summary = "The endpoints of webhooks whose apps the key may all use, and what was not delivered; needs admin",
     security(("key" = [])),
     responses(
         (status = 200, body = WebhookList, description = "The endpoints"),
@@ -101,7 +108,9 @@ pub(in crate::api) async fn list(operator: WebhookOperator) -> Result<Json<Webho
     let listed = async {
         let ledger = operator.outbox.ledger();
         let mut endpoints = Vec::new();
-        for EndpointStatus { endpoint, pending, dead, .. } in ledger.webhook_endpoints().await? {
+        let mut known = ledger.webhook_endpoints().await?;
+        known.retain(|status| operator.can_access(&status.endpoint));
+        for EndpointStatus { endpoint, pending, dead, .. } in known {
             let deliveries = ledger.failed_deliveries(&endpoint.name, MAX_LISTED).await?;
             let disabled_at = endpoint.disabled_at.map(rfc3339::format);
             let mut listed = WebhookEndpoint::new(endpoint.name, disabled_at, pending, dead);
@@ -133,7 +142,11 @@ pub(in crate::api) async fn redeliver(
     EndpointPath(name): EndpointPath,
 ) -> Result<Json<Redelivery>, ProblemResponse> {
     let snapshot = operator.context.snapshot();
-    let names: Vec<_> = snapshot.webhooks.iter().map(|webhook| webhook.endpoint.name.as_str()).collect();
+    let endpoints = snapshot.webhooks.iter().map(|webhook| &webhook.endpoint);
+    let names: Vec<_> = endpoints
+        .filter(|endpoint| operator.can_access(endpoint))
+        .map(|endpoint| endpoint.name.as_str())
+        .collect();
     if !names.contains(&name.as_str()) {
         operator.context.audit(|entry| entry.outcome = "not_found");
         let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
