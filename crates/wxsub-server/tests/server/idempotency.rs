@@ -107,6 +107,8 @@ with_one_server_and_with_two! {
     fifty_requests_with_one_key_post_once
     a_message_in_flight_is_not_sent_twice
     queued_messages_are_replayed_in_every_state
+    a_queued_message_in_flight_is_replayed
+    a_decided_message_is_replayed_by_the_queue_with_its_decision
     an_expired_message_is_recorded_anew
     a_required_key_is_asked_for
 }
@@ -137,13 +139,15 @@ async fn sent_refused_and_unknown_messages_are_replayed(servers: Servers<'_>) {
 }
 
 async fn decided_message_is_replayed_with_its_decision_and_child(servers: Servers<'_>) {
-    let setup = servers.ready().await;
-    setup.sandbox.add_fault(SEND, 1, Fault::ResetAfterApply);
-    let first = send(&setup).await;
-    decide(&setup, &id(&first), "assume_sent").await;
-    let again = send(&setup).await;
-    assert_eq!(seen(&again), (504, json!("maybe_sent"), json!("maybe_sent"), true));
-    assert_eq!((&again.json()["decision"], setup.seen(SEND)), (&json!("assume_sent"), 1));
+    for decision in ["assume_sent", "give_up"] {
+        let setup = servers.ready().await;
+        setup.sandbox.add_fault(SEND, 1, Fault::ResetAfterApply);
+        let first = send(&setup).await;
+        decide(&setup, &id(&first), decision).await;
+        let again = send(&setup).await;
+        assert_eq!(seen(&again), (504, json!("maybe_sent"), json!("maybe_sent"), true));
+        assert_eq!((&again.json()["decision"], setup.seen(SEND)), (&json!(decision), 1));
+    }
 
     let setup = servers.ready().await;
     setup.sandbox.add_fault(SEND, 1, Fault::ResetAfterApply);
@@ -173,13 +177,12 @@ async fn decided_message_is_replayed_with_its_decision_and_child(servers: Server
 }
 
 async fn message_that_was_certainly_not_accepted_is_sent_anew(servers: Servers<'_>) {
-    for (errcode, status, kind) in [(45009, 422, "refused"), (45011, 422, "refused"), (40001, 422, "refused")]
-    {
+    for errcode in [45009, 45011, 40001, 40014, 42001] {
         let setup = servers.ready().await;
         setup.allow("o", 1);
         setup.sandbox.add_fault(SEND, 2, Fault::ErrCode(ErrCode::new(errcode)));
         let first = send(&setup).await;
-        assert_eq!((first.status, first.kind().as_str()), (status, kind), "{errcode}: {first:?}");
+        assert_eq!((first.status, first.kind().as_str()), (422, "refused"), "{errcode}: {first:?}");
         setup.sandbox.clear_faults();
         post(&setup, "outbox/resume", &[], String::new()).await;
         let second = send(&setup).await;
@@ -265,12 +268,39 @@ async fn queued_messages_are_replayed_in_every_state(servers: Servers<'_>) {
         let again = enqueue(&setup, &KEY, message("o", 1)).await;
         assert_eq!((again.status, replayed(&again), id(&again)), (202, true, id(&first)), "{state}");
         assert_eq!((&again.json()["state"], setup.seen(SEND)), (&json!(state), 1));
-        if state == "maybe_sent" {
-            decide(&setup, &id(&first), "give_up").await;
-            let decided = enqueue(&setup, &KEY, message("o", 1)).await;
-            assert_eq!((decided.status, &decided.json()["decision"]), (202, &json!("give_up")));
+    }
+}
+
+async fn a_decided_message_is_replayed_by_the_queue_with_its_decision(servers: Servers<'_>) {
+    for decision in ["assume_sent", "give_up", "send_again"] {
+        let setup = servers.ready().await;
+        setup.sandbox.add_fault(SEND, 1, Fault::ResetAfterApply);
+        let first = enqueue(&setup, &KEY, message("o", 1)).await;
+        let path = format!("/v1/apps/wx1/outbox/{}", id(&first));
+        setup.meanwhile(setup.until_state(&path, "maybe_sent")).await;
+        let decided = decide(&setup, &id(&first), decision).await;
+        let again = enqueue(&setup, &KEY, message("o", 1)).await;
+        assert_eq!((again.status, replayed(&again)), (202, true), "{decision}: {again:?}");
+        match decision {
+            "send_again" => assert_eq!(json!(id(&again)), decided["child"]["id"]),
+            _ => assert_eq!((id(&again), &again.json()["decision"]), (id(&first), &json!(decision))),
         }
     }
+}
+
+async fn a_queued_message_in_flight_is_replayed(servers: Servers<'_>) {
+    let setup = servers.ready().await;
+    setup.sandbox.add_fault(SEND, 1, Fault::Hang);
+    let first = enqueue(&setup, &KEY, message("o", 1)).await;
+    let again = async {
+        while setup.seen(SEND) == 0 {
+            tokio::task::yield_now().await;
+        }
+        enqueue(&setup, &KEY, message("o", 1)).await
+    };
+    let again = setup.meanwhile(again).await;
+    assert_eq!((again.status, replayed(&again), id(&again)), (202, true, id(&first)), "{again:?}");
+    assert_eq!((&again.json()["state"], setup.seen(SEND)), (&json!("attempting"), 1));
 }
 
 async fn an_expired_message_is_recorded_anew(servers: Servers<'_>) {
