@@ -44,7 +44,7 @@ pub struct AppStatus {
     pub appid: AppId,
     /// The health of the app.
     pub state: AppHealth,
-    /// The endpoint that issues the tokens: `token` or `stable_token`.
+    /// Where the tokens come from: Weixin's endpoint `token` or `stable_token`, or a token service, `token_url`.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub token_endpoint: Cow<'static, str>,
     /// The generation of the current token.

@@ -62,14 +62,14 @@ impl From<LocalizedText> for LocalizedText<String> {
 /// the language of its sentence if it is named after a semicolon: `localized_text!("must be {rule}", "必须{rule}"; rule)`.
 #[macro_export]
 macro_rules! localized_text {
-    ($english:literal, $chinese:literal $(; $text:ident)?) => {
+    ($english:literal, $chinese:literal $(; $($text:ident),+)?) => {
         $crate::LocalizedText::new(
             {
-                $(let $text = $text.in_language($crate::Language::English);)?
+                $($(let $text = $text.in_language($crate::Language::English);)+)?
                 format!($english)
             },
             {
-                $(let $text = $text.in_language($crate::Language::Chinese);)?
+                $($(let $text = $text.in_language($crate::Language::Chinese);)+)?
                 format!($chinese)
             },
         )

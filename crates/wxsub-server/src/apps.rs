@@ -11,6 +11,7 @@ mod problems;
 mod report_limiter;
 mod send;
 mod server_state;
+mod token_service;
 mod webhooks;
 
 use std::borrow::Cow;
@@ -40,7 +41,8 @@ use self::report_limiter::Admission;
 pub(crate) use self::send::{OutboxFailure, SendJob, SendOutcome, current};
 pub use self::send::{failed_send, stored_send};
 pub(crate) use self::server_state::{ConfigSnapshot, MAX_KEYLESS_BODIES, MAX_KEYLESS_REQUESTS, ServerState};
-use crate::config::AppConfig;
+use self::token_service::TokenService;
+use crate::config::{AppConfig, TokenOrigin};
 use crate::state::metrics::{Metrics, TokenGauges};
 
 /// Maximum number of attempts at once to get a token. More would hold up token reads when all apps are due together.
@@ -120,16 +122,29 @@ impl ManagedApp {
         let transport = services.transport.clone().unwrap_or_else(|| Arc::clone(&config.transport));
         let failing_since: Arc<Mutex<Option<UnixMillis>>> = Arc::default();
         let observe = observer(app, &config.appid, services, Arc::clone(&failing_since));
-        let token_cache =
-            TokenCache::builder(config.appid.clone(), config.secret.clone(), Arc::clone(&transport))
-                .api_bases(config.bases.clone())
-                .endpoint(config.endpoint)
-                .clock(Arc::clone(&services.clock))
-                .store(Arc::clone(&services.store))
-                .attempt_limit(services.attempt_limit.clone())
-                .on_event(observe)
-                .build()
-                .expect("a validated AppID and AppSecret");
+        let (clock, limit) = (Arc::clone(&services.clock), services.attempt_limit.clone());
+        let token_cache = match &config.tokens {
+            TokenOrigin::Weixin { secret, endpoint } => {
+                TokenCache::builder(config.appid.clone(), secret.clone(), Arc::clone(&transport))
+                    .api_bases(config.bases.clone())
+                    .endpoint(*endpoint)
+                    .clock(clock)
+                    .store(Arc::clone(&services.store))
+                    .attempt_limit(limit)
+                    .on_event(observe)
+                    .build()
+                    .expect("a validated AppID and AppSecret")
+            }
+            TokenOrigin::Service(service) => {
+                let transport = services.transport.as_ref().unwrap_or(&service.transport);
+                let upstream = TokenService::new(config.appid.clone(), service, Arc::clone(transport));
+                TokenCache::from_upstream(upstream)
+                    .clock(clock)
+                    .attempt_limit(limit)
+                    .on_event(observe)
+                    .build()
+            }
+        };
         let client = Client::with_token_source(token_cache.clone(), Arc::clone(&transport))
             .api_bases(config.bases.clone())
             .clock(Arc::clone(&services.clock))
@@ -229,7 +244,7 @@ impl ManagedApp {
         AppStatus {
             appid: self.appid().clone(),
             state,
-            token_endpoint: Cow::Borrowed(self.config.endpoint.as_str()),
+            token_endpoint: Cow::Borrowed(self.config.tokens.as_str()),
             generation: token.map(|token| token.generation().get()),
             expires_in: token.map(|_| ttl(&status, now).as_secs()),
             in_doubt,
@@ -297,13 +312,17 @@ impl ManagedApp {
                     Err(ReportError::RateLimited(*wait))
                 }
                 TokenErrorKind::StoreUnavailable(_) => self.probe_reported(failed, error).await,
+                // The service has heard of no rejection yet. It hears only of one that Weixin confirms.
+                TokenErrorKind::TokenUnchanged if matches!(self.config.tokens, TokenOrigin::Service(_)) => {
+                    self.probe_reported(failed, error).await
+                }
                 _ => Err(ReportError::Failed(error)),
             },
         }
     }
 
-    /// Asks Weixin whether the reported token works, because the store cannot tell whether a peer has a newer one. A
-    /// rejection is believed, and another token fetched.
+    /// Asks Weixin whether the reported token works, because the store cannot tell whether a peer has a newer one, or the
+    /// token service returned it again. A rejection is believed, and another token fetched.
     async fn probe_reported(
         &self,
         failed: Generation,

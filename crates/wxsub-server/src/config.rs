@@ -8,34 +8,37 @@ mod database;
 mod document;
 mod file;
 mod inbox;
+mod include;
 mod key;
 mod ledger;
 mod network;
 mod password;
 mod secret;
 mod store;
+mod target;
 mod tls;
+mod token_service;
+mod transport;
 mod webhook;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use wxsub_proto::{AppId, LocalizedText, localized_text};
 
-pub use self::app::ignored_proxy;
-pub(crate) use self::app::{AppConfig, OutboxSettings};
-use self::app::{NO_APPID, TransportCache};
+use self::app::NO_APPID;
+pub(crate) use self::app::{AppConfig, OutboxSettings, TokenOrigin};
 pub use self::client::is_client_name;
 pub(crate) use self::client::{ApiClient, AppAccess, ClientKey, Scope, find_by_key};
 pub(crate) use self::consent::ConsentConfig;
 use self::console::Listening;
 pub(crate) use self::console::{ConsoleAddress, ConsoleConfig, ConsoleUser, Role};
 pub use self::document::{ConfigError, Diagnostic};
-use self::document::{Document, TableReader};
-pub use self::file::read_regular_file;
+use self::document::{Document, Place, TableReader};
 pub(crate) use self::file::{Links, open_regular, owner_only, without_blocking};
+use self::file::{MAX_CONFIG_BYTES, read_text};
 pub(crate) use self::inbox::{InboxConfig, InboxDatabase};
 pub use self::key::{ApiKeyDigest, generate_api_key};
 pub(crate) use self::ledger::LedgerConfig;
@@ -46,6 +49,9 @@ pub use self::secret::SecretFile;
 
 pub(crate) use self::store::SharedStore;
 pub(crate) use self::tls::Tls;
+pub(crate) use self::token_service::TokenServiceConfig;
+use self::transport::TransportCache;
+pub use self::transport::ignored_proxy;
 pub(crate) use self::webhook::WebhookConfig;
 
 /// The default of `listen`.
@@ -145,7 +151,7 @@ pub(crate) struct Limits {
 impl Config {
     /// Reads a configuration in TOML and the files that it names. `environment` returns the value of a variable.
     ///
-    /// Returns the configuration and its warnings.
+    /// `include` is relative to the working directory. Returns the configuration and its warnings.
     ///
     /// # Errors
     /// [`ConfigError`] lists every problem, with its line, its path and what to do.
@@ -153,8 +159,26 @@ impl Config {
         text: &str,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<(Self, Vec<Diagnostic>), ConfigError> {
-        let document = Document::new(text);
-        let config = document.parse().map(|top| Self::parse(top, &environment));
+        Self::read_document(Document::new(text, None), &environment)
+    }
+
+    /// Like [`read`](Self::read), for a regular file of at most 16 MiB. `include` is relative to its folder.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read). A file that cannot be read is a problem.
+    pub fn from_file(
+        path: &Path,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<(Self, Vec<Diagnostic>), ConfigError> {
+        let text = read_text(path, MAX_CONFIG_BYTES).map_err(|text| ConfigError::of_file(path, text))?;
+        Self::read_document(Document::new(&text, Some(path)), &environment)
+    }
+
+    fn read_document(
+        document: Document<'_>,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(Self, Vec<Diagnostic>), ConfigError> {
+        let config = document.parse().map(|top| Self::parse(top, environment));
         document.finish(config)
     }
 
@@ -208,28 +232,24 @@ impl Config {
         let listening = Listening { has_tls: tls.is_some(), is_plaintext_allowed };
         let console = console::read(&mut top, &listening);
         let mut transports = TransportCache::default();
-        let has_apps = top.has("apps");
-        let apps = top.sections("apps").into_iter();
-        let apps: Vec<_> =
-            apps.filter_map(|section| app::read(section, environment, &mut transports, has_ledger)).collect();
-        let webhooks = top.sections("webhooks").into_iter();
-        let webhooks: Vec<_> = webhooks
-            .filter_map(|section| webhook::read(section, environment, &mut transports, has_ledger))
-            .map(Arc::new)
-            .collect();
-        let clients: Vec<_> = top.sections("clients").into_iter().filter_map(client::read).collect();
+        let has_apps = top.has("apps") || top.has("include");
+        let (mut apps, mut clients) = (Vec::new(), Vec::new());
+        let mut read_lists = |table: &mut TableReader<'_>| {
+            let app = |section: TableReader<'_>| app::read(section, environment, &mut transports, has_ledger);
+            apps.extend(table.placed_sections("apps", app));
+            clients.extend(table.placed_sections("clients", client::read));
+        };
+        read_lists(&mut top);
+        include::read_all(&mut top, &mut read_lists);
+        let webhook =
+            |section: TableReader<'_>| webhook::read(section, environment, &mut transports, has_ledger);
+        let webhooks = top.placed_sections("webhooks", webhook);
         let limits = limits(top.section("limits"));
         let store = store::read(top.section("store"));
-        top.check_unique("apps", "appid", apps.iter().map(|app| &app.appid));
-        top.check_unique("webhooks", "name", webhooks.iter().map(|webhook| &webhook.endpoint.name));
-        top.check_unique("clients", "name", clients.iter().map(|client| &client.name));
-        let keys = clients.iter().flat_map(|client| &client.keys);
-        top.check_unique("clients", "key_sha256", keys.map(|key| key.digest));
-        let access_of_clients = clients.iter().map(|client| ("clients", client.name.as_str(), &client.apps));
-        let access_of_inboxes = inboxes.iter().map(|inbox| ("inboxes", "apps", &inbox.apps));
-        for (list, name, access) in access_of_clients.chain(access_of_inboxes) {
-            unknown_apps(&top, &apps, list, name, access);
-        }
+        check_unique(&top, &apps, &clients);
+        top.check_unique("name", webhooks.iter().map(|(place, webhook)| (place, &webhook.endpoint.name)));
+        let apps = without_places(apps);
+        warn_of_unknown_apps(&top, &apps, &clients, &inboxes);
         if !has_apps {
             top.problem("apps", NO_APPS);
         }
@@ -241,7 +261,7 @@ impl Config {
             state_dir,
             audit,
             apps,
-            clients,
+            clients: without_places(clients),
             trusted_proxies,
             limits,
             store,
@@ -249,9 +269,13 @@ impl Config {
             inboxes,
             consent,
             console,
-            webhooks,
+            webhooks: without_places(webhooks).into_iter().map(Arc::new).collect(),
         }
     }
+}
+
+fn without_places<T>(tables: Vec<(Place, T)>) -> Vec<T> {
+    tables.into_iter().map(|(_, table)| table).collect()
 }
 
 const NO_APPS: LocalizedText = LocalizedText::new(
@@ -371,27 +395,45 @@ fn limits(mut section: TableReader<'_>) -> Limits {
     limits
 }
 
-/// Warns about AppIDs that `name` in a list names and that are not configured. They may be mistyped, or be added later.
-fn unknown_apps(top: &TableReader<'_>, apps: &[AppConfig], list: &str, name: &str, access: &AppAccess) {
-    let AppAccess::Only(named) = access else { return };
-    let is_unknown = |appid: &&AppId| apps.iter().all(|app| app.appid != **appid);
-    for appid in named.iter().filter(is_unknown) {
-        if !app::can_be_appid(appid) {
-            let reason = NO_APPID;
-            top.warning(
-                list,
-                localized_text!("{name} names {appid}, which {reason}", "{name} 中的 {appid} {reason}"; reason),
-            );
-            continue;
-        }
-        top.warning(
-            list,
-            localized_text!(
-                "{name} names the app {appid}, which is not configured; add the app or correct the AppID",
-                "{name} 中的应用 {appid} 没有配置；请添加该应用，或改正 AppID"
-            ),
-        );
+fn check_unique(top: &TableReader<'_>, apps: &[(Place, AppConfig)], clients: &[(Place, ApiClient)]) {
+    top.check_unique("appid", apps.iter().map(|(place, app)| (place, &app.appid)));
+    top.check_unique("name", clients.iter().map(|(place, client)| (place, &client.name)));
+    let keys =
+        clients.iter().flat_map(|(place, client)| client.keys.iter().map(move |key| (place, key.digest)));
+    top.check_unique("key_sha256", keys);
+}
+
+fn warn_of_unknown_apps(
+    top: &TableReader<'_>,
+    apps: &[AppConfig],
+    clients: &[(Place, ApiClient)],
+    inboxes: &[InboxConfig],
+) {
+    for (place, client) in clients {
+        let unknown = unknown_apps(apps, &client.name, &client.apps);
+        unknown.into_iter().for_each(|text| top.warning_at(place.clone(), text));
     }
+    for inbox in inboxes {
+        let unknown = unknown_apps(apps, "apps", &inbox.apps);
+        unknown.into_iter().for_each(|text| top.warning("inboxes", text));
+    }
+}
+
+/// A warning for each AppID in the list of `name` that is not configured. It may be mistyped, or be added later.
+fn unknown_apps(apps: &[AppConfig], name: &str, access: &AppAccess) -> Vec<LocalizedText<String>> {
+    let AppAccess::Only(named) = access else { return Vec::new() };
+    let is_unknown = |appid: &&AppId| apps.iter().all(|app| app.appid != **appid);
+    let warning = |appid: &AppId| match app::can_be_appid(appid) {
+        true => localized_text!(
+            "{name} names the app {appid}, which is not configured; add the app or correct the AppID",
+            "{name} 中的应用 {appid} 没有配置；请添加该应用，或改正 AppID"
+        ),
+        false => {
+            let reason = NO_APPID;
+            localized_text!("{name} names {appid}, which {reason}", "{name} 中的 {appid} {reason}"; reason)
+        }
+    };
+    named.iter().filter(is_unknown).map(warning).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 mod receiver;
 mod service_manager;
 
-use std::fmt::Display;
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
@@ -20,9 +19,7 @@ use wxsub_core::clock::{Clock, SystemClock, timeout_at};
 use wxsub_core::webhook::WebhookSecret;
 use wxsub_proto::{AppId, AppSecret, LocalizedText, TemplateId};
 use wxsub_sandbox::{Sandbox, http};
-use wxsub_server::{
-    ApiKeyDigest, BuildError, Config, Server, generate_api_key, hash_password, read_regular_file,
-};
+use wxsub_server::{ApiKeyDigest, BuildError, Config, Server, generate_api_key, hash_password};
 
 use self::receiver::print_webhooks;
 use crate::console;
@@ -31,9 +28,6 @@ use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::interrupt::Interrupt;
 use crate::language::{localized, shown};
 use crate::output::Output;
-
-/// Maximum size of the configuration, in bytes. One with 10 000 apps has 2 MB.
-const MAX_CONFIG_BYTES: u64 = 16 << 20;
 
 /// Maximum time that a reload waits for files.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,12 +38,13 @@ const BACKLOG: u32 = 4096;
 
 /// Run the control server, which refreshes and serves access tokens and sends messages for many apps.
 ///
-/// The first line on standard output is the base URL. SIGHUP reloads the configuration and opens the audit file anew. Ctrl-C or
+/// The first line on standard output is the base URL. SIGHUP reloads the configuration, with the files of its include, and opens
+/// the audit file anew. Ctrl-C or
 /// SIGTERM finishes the requests in progress, for drain_s at most; a second one stops at once. Exit code 1: the server could not
 /// start; 2: the configuration is wrong; 5: a message was cut at the stop, and may have been sent.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// Configuration file in TOML
+    /// Configuration file in TOML; its include names files with more apps and clients, relative to its folder
     #[arg(long, value_name = "FILE", required_unless_present = "sandbox", conflicts_with = "sandbox")]
     config: Option<PathBuf>,
     /// Check the configuration, try what a start would try, and exit
@@ -93,17 +88,10 @@ impl Serve {
 ///
 /// All problems of the configuration.
 fn read_config(path: &Path) -> Result<Config, Vec<String>> {
-    let unreadable = |error: &dyn Display| {
-        let path = path.display();
-        vec![localized!("--config: {path} cannot be read: {error}", "--config: {path} 无法读取：{error}")]
-    };
-    let text = read_regular_file(path, MAX_CONFIG_BYTES).map_err(|error| unreadable(&error))?;
-    let text =
-        String::from_utf8(text).map_err(|_| unreadable(&localized!("it is not UTF-8", "它不是 UTF-8")))?;
-    let result = Config::read(&text, environment::value_lossy);
+    let result = Config::from_file(path, environment::value_lossy);
     let (config, warnings) = result
-        .map_err(|error| error.problems().map(|problem| shown(&problem.in_file(path))).collect::<Vec<_>>())?;
-    warnings.iter().for_each(|warning| console::warning(shown(&warning.in_file(path))));
+        .map_err(|error| error.problems().map(|problem| shown(&problem.localized())).collect::<Vec<_>>())?;
+    warnings.iter().for_each(|warning| console::warning(shown(&warning.localized())));
     Ok(config)
 }
 

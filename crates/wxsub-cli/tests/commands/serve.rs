@@ -114,6 +114,53 @@ fn reload_applies_and_invalid_reload_changes_nothing() {
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 1);
 }
 
+/// A file adds an app and a client, a broken one changes nothing, and the check names its line.
+#[test]
+fn included_files_apply_at_the_next_reload() {
+    let weixin = Weixin::start();
+    let ((main, main_lines), (added, added_lines)) = (client("main", ALL), client("added", ALL));
+    let folder = folder();
+    let apps = folder.path().join("apps.d");
+    fs::create_dir(&apps).unwrap();
+    let main_file =
+        config("included.toml", &weixin.base, &format!("include = \"apps.d/*.toml\"\n{main_lines}"));
+    let path = folder.path().join("wxsub.toml").to_str().unwrap().to_owned();
+    fs::rename(main_file, &path).unwrap();
+    let mut server = Served::start(&path);
+    let token = server.token(&main);
+    let app = |appid: &str| {
+        format!(
+            "[[apps]]\nappid = \"{appid}\"\nsecret_env = \"APP_SECRET\"\ntoken_endpoint = \"token\"\n\
+             api_base = \"{}\"\n",
+            weixin.base
+        )
+    };
+    weixin.sandbox.add_app("wx2".parse().unwrap(), SECRET.parse().unwrap(), []);
+    fs::write(apps.join("added.toml"), app("wx2") + &added_lines).unwrap();
+    assert_eq!(server.get("/v1/apps/wx2/access_token", &added).0, 401, "before the reload");
+    signal(&server.child, "HUP");
+    server.wait_until_it_says("the configuration was reloaded");
+    assert_eq!(server.get("/v1/apps/wx2/access_token", &added).0, 200);
+    assert_eq!(server.token(&main)["access_token"], token["access_token"]);
+    fs::write(apps.join("broken.toml"), app("wx3") + "tokn = 1\n" + &app(APPID)).unwrap();
+    let check = || wxsub(["serve", "--check", "--config", &path]).env("APP_SECRET", SECRET).run();
+    check().assert_wrong(&[
+        "apps.d/broken.toml:6: apps[0].tokn: is an unknown key",
+        &format!("apps.d/broken.toml:7: apps[1]: appid {APPID} is used twice, first in {path}:"),
+    ]);
+    signal(&server.child, "HUP");
+    server.wait_until_it_says("apps.d/broken.toml:6: apps[0].tokn");
+    server.wait_until_it_says("the previous one stays in use");
+    assert_eq!(server.get("/v1/apps/wx2/access_token", &added).0, 200);
+    fs::remove_file(apps.join("broken.toml")).unwrap();
+    fs::remove_file(apps.join("added.toml")).unwrap();
+    assert_eq!(check().code, 0);
+    signal(&server.child, "HUP");
+    server.wait_until_it_says("the configuration was reloaded");
+    assert_eq!(server.get("/v1/apps/wx2/access_token", &added).0, 401);
+    assert_eq!(server.token(&main)["access_token"], token["access_token"]);
+}
+
 /// Sends a message to the gate on a new connection.
 fn held(server: &Served, key: &str, scene: u16) -> thread::JoinHandle<Option<(u16, String)>> {
     let (address, key) = (server.address().to_owned(), key.to_owned());
@@ -199,7 +246,7 @@ fn check_names_all_problems() {
         "bad.toml:4: limits.header_timeout_s: ",
         "apps: ",
     ]);
-    wxsub(["serve", "--config", "/nowhere"]).run().assert_wrong(&["--config: /nowhere cannot be read"]);
+    wxsub(["serve", "--config", "/nowhere"]).run().assert_wrong(&["/nowhere: cannot be read"]);
     for wrong in [["serve", "--check"], ["serve", "--listen"]] {
         assert_eq!(wxsub(wrong).run().code, 2);
     }

@@ -192,6 +192,7 @@ pub struct TokenCacheBuilder<U = WeixinSettings> {
     clock: Option<Arc<dyn Clock>>,
     seed: Option<u64>,
     observer: Option<Observer>,
+    attempt_limit: Option<AttemptLimit>,
 }
 
 /// Settings of a token cache that fetches from Weixin.
@@ -202,7 +203,6 @@ pub struct WeixinSettings {
     endpoint: TokenEndpoint,
     bases: Option<BaseUrls>,
     store: Option<Arc<dyn TokenStore>>,
-    attempt_limit: Option<AttemptLimit>,
 }
 
 impl TokenCache {
@@ -220,7 +220,6 @@ impl TokenCache {
             endpoint: TokenEndpoint::default(),
             bases: None,
             store: None,
-            attempt_limit: None,
         })
     }
 
@@ -234,7 +233,7 @@ impl TokenCache {
 
 impl<U> TokenCacheBuilder<U> {
     fn new(upstream: U) -> Self {
-        Self { upstream, clock: None, seed: None, observer: None }
+        Self { upstream, clock: None, seed: None, observer: None, attempt_limit: None }
     }
 
     /// Sets the clock. Default: [`SystemClock`].
@@ -252,6 +251,12 @@ impl<U> TokenCacheBuilder<U> {
     /// Sets a function that receives all events. It runs in the refresh task, so it must not block.
     pub fn on_event(mut self, observer: impl Fn(&TokenEvent) + Send + Sync + 'static) -> Self {
         self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Bounds how many of the caches with this limit make an attempt at once. Default: no bound.
+    pub fn attempt_limit(mut self, limit: AttemptLimit) -> Self {
+        self.attempt_limit = Some(limit);
         self
     }
 }
@@ -285,12 +290,6 @@ impl TokenCacheBuilder<WeixinSettings> {
         self
     }
 
-    /// Bounds how many of the caches with this limit make an attempt at once. Default: no bound.
-    pub fn attempt_limit(mut self, limit: AttemptLimit) -> Self {
-        self.upstream.attempt_limit = Some(limit);
-        self
-    }
-
     /// Takes the hosts and the clock of a client, unless they are set.
     pub(crate) fn inherit_defaults(mut self, bases: &BaseUrls, clock: &Arc<dyn Clock>) -> Self {
         self.upstream.bases.get_or_insert_with(|| bases.clone());
@@ -303,8 +302,8 @@ impl TokenCacheBuilder<WeixinSettings> {
     /// # Errors
     /// [`ValidationErrors`] lists all problems of AppID and AppSecret.
     pub fn build(self) -> Result<TokenCache, ValidationErrors> {
-        let Self { upstream, clock, seed, observer } = self;
-        let WeixinSettings { appid, secret, transport, endpoint, bases, store, attempt_limit } = upstream;
+        let Self { upstream, clock, seed, observer, attempt_limit } = self;
+        let WeixinSettings { appid, secret, transport, endpoint, bases, store } = upstream;
         let mut errors = ErrorCollector::default();
         let (appid, secret) = (errors.keep(appid), errors.keep(secret));
         let (appid, secret) = errors.finish(appid.zip(secret))?;
@@ -323,7 +322,8 @@ impl TokenCacheBuilder<Arc<dyn TokenUpstream>> {
     /// Builds the cache. It fetches nothing yet.
     pub fn build(self) -> TokenCache {
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
-        build(self.upstream, SharedParts::default(), clock, self.seed, self.observer)
+        let shared = SharedParts { attempt_limit: self.attempt_limit, ..SharedParts::default() };
+        build(self.upstream, shared, clock, self.seed, self.observer)
     }
 }
 

@@ -194,6 +194,7 @@ impl RefreshState {
                 .as_ref()
                 .map(|problem| StoreProblem { error: problem.error.clone(), since: problem.since.wall }),
             invalidates_previous: self.behavior.invalidates_previous,
+            is_polled: self.behavior.poll_interval.is_some(),
         }
     }
 

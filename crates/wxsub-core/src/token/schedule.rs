@@ -41,7 +41,8 @@ pub(super) fn refresh(
         return if due.is_past(now) { now } else { due };
     }
     let every = STABLE_POLL_INTERVAL.min(remaining / 4).max(Duration::from_secs(1));
-    now + jitter.within_percent(every, 25).max(remaining.saturating_sub(STABLE_REFRESH_BUFFER))
+    let delay = jitter.within_percent(every, 25).max(remaining.saturating_sub(STABLE_REFRESH_BUFFER));
+    now + behavior.poll_interval.map_or(delay, |interval| delay.min(jitter.within_percent(interval, 10)))
 }
 
 /// Returns the timeout of an attempt: 15 s, or less for a token of short lifetime.
@@ -189,11 +190,19 @@ mod tests {
     fn delays_use_their_whole_range() {
         use TokenEndpoint::{StableToken, Token};
         // Minimum and maximum in milliseconds.
-        let rows: [(Draw, u64, u64); 11] = [
+        let rows: [(Draw, u64, u64); 12] = [
             (|jitter| due_in(Token, 0, jitter), 3_240_000, 3_960_000),
             (|jitter| due_in(StableToken, 0, jitter), 6_905_000, 6_905_000),
             (|jitter| due_in(StableToken, 7000, jitter), 15_000, 25_000),
             (|jitter| due_in(StableToken, 7160, jitter), 7_500, 12_500),
+            (
+                |jitter| {
+                    let behavior = UpstreamBehavior::token_service().polled(60 * SECOND);
+                    refresh(behavior, &with_lifetime(7200), start(), jitter).remaining(start())
+                },
+                54_000,
+                66_000,
+            ),
             (|jitter| unleased_fetch_lead(&with_lifetime(7200), jitter), 8_000, 32_000),
             (|jitter| unleased_fetch_lead(&with_lifetime(60), jitter), 3_750, 15_000),
             (

@@ -25,6 +25,8 @@ pub struct TokenStatus {
     pub store_problem: Option<StoreProblem>,
     /// Whether the next fetch invalidates the current token.
     pub(crate) invalidates_previous: bool,
+    /// Whether the upstream may replace the current token at any time.
+    pub(crate) is_polled: bool,
 }
 
 /// What is wrong with the store, and since when.
@@ -74,11 +76,16 @@ impl TokenStatus {
     /// Returns how long a client may cache the current token.
     ///
     /// The ttl ends at expiry. If a fetch invalidates the previous token, it also ends four minutes after the next
-    /// planned attempt. It is at most 60 s for a token in doubt.
+    /// planned attempt. If the upstream may [replace](crate::token::UpstreamBehavior::poll_interval) the token, it ends four
+    /// minutes after the last fetch, or after 60 s if that is later. It is at most 60 s for a token in doubt.
     pub fn safe_ttl(&self, now: ClockReading) -> Duration {
         let remaining = self.usable(now).map_or(Duration::ZERO, |token| token.remaining(now));
         if self.current.as_ref().is_some_and(|token| !token.has_known_age()) {
             return remaining.min(MAX_IN_DOUBT_TTL);
+        }
+        if let Some(token) = self.current.as_ref().filter(|_| self.is_polled) {
+            let age = token.lifetime().saturating_sub(remaining);
+            return remaining.min(SAFE_OVERLAP.saturating_sub(age).max(MAX_IN_DOUBT_TTL));
         }
         if !self.invalidates_previous {
             return remaining;
@@ -161,9 +168,15 @@ mod tests {
             (status(7200, 3600, Some(5)), 65),
             (status(7200, 3600, Some(0)), 60),
             (status(20, 3600, Some(0)), 20),
-            (stable, 7200),
+            (stable.clone(), 7200),
+            (TokenStatus { is_polled: true, ..stable.clone() }, 240),
+            (TokenStatus { is_polled: true, ..status(200, 10, None) }, 200),
         ] {
             assert_eq!(status.safe_ttl(now), seconds(ttl), "{status:?}");
+        }
+        let polled = TokenStatus { is_polled: true, ..stable };
+        for (age, ttl) in [(60, 180), (180, 60), (7000, 60), (7180, 20)] {
+            assert_eq!(polled.safe_ttl(now + seconds(age)), seconds(ttl), "{age}");
         }
     }
 }

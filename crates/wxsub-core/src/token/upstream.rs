@@ -48,6 +48,9 @@ pub struct UpstreamBehavior {
     pub has_forced_refresh: bool,
     /// Average interval of fetches that the quota of the upstream allows.
     pub fetch_interval: Duration,
+    /// How often a valid token is fetched again, because the upstream may replace it before its expiry. `None` if it
+    /// does not.
+    pub poll_interval: Option<Duration>,
 }
 
 impl UpstreamBehavior {
@@ -59,7 +62,15 @@ impl UpstreamBehavior {
             needs_store: false,
             has_forced_refresh: false,
             fetch_interval: Duration::from_secs(10),
+            poll_interval: None,
         }
+    }
+
+    /// Fetches a valid token again at this interval, ± 10 %, because the upstream may replace it before its expiry.
+    /// Choose less than the five minutes for which Weixin accepts a token that was replaced.
+    #[must_use]
+    pub fn polled(self, interval: Duration) -> Self {
+        Self { poll_interval: Some(interval), ..self }
     }
 }
 

@@ -43,6 +43,7 @@ impl TokenEndpoint {
             // Weixin allows 2 000 calls of `/cgi-bin/token` a day. One a minute leaves calls for reports and
             // restarts. `stable_token` has a much higher quota.
             fetch_interval: Duration::from_secs(if is_stable { 10 } else { 60 }),
+            poll_interval: None,
         }
     }
 }
@@ -133,9 +134,9 @@ mod tests {
         for (endpoint, is_stable, seconds) in
             [(TokenEndpoint::Token, false, 60), (TokenEndpoint::StableToken, true, 10)]
         {
-            let UpstreamBehavior { invalidates_previous, needs_store, has_forced_refresh, fetch_interval } =
-                endpoint.behavior();
-            assert!(needs_store);
+            let behavior = endpoint.behavior();
+            let UpstreamBehavior { invalidates_previous, has_forced_refresh, fetch_interval, .. } = behavior;
+            assert!(behavior.needs_store && behavior.poll_interval.is_none());
             assert_eq!((invalidates_previous, has_forced_refresh), (!is_stable, is_stable));
             assert_eq!(fetch_interval, Duration::from_secs(seconds));
         }

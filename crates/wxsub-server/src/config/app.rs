@@ -1,31 +1,57 @@
 //! One app of the configuration.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::Path;
 use std::sync::Arc;
 
 use wxsub_core::token::TokenEndpoint;
 use wxsub_core::transport::Transport;
-use wxsub_hyper::{HyperTransport, Roots};
 use wxsub_outbox::MaybeSentPolicy;
 use wxsub_proto::{AppId, AppSecret, BaseUrl, BaseUrls, LocalizedText, ValidationErrorKind, localized_text};
 
 use super::document::TableReader;
-use super::file::{MAX_PEM_BYTES, read_regular_file, unreadable_file};
-use super::secret;
+use super::token_service::TokenServiceConfig;
+use super::transport::{TransportCache, TransportSettings};
+use super::{secret, token_service};
 
 /// The settings of an app.
 #[derive(Clone)]
 pub(crate) struct AppConfig {
     pub(crate) appid: AppId,
-    pub(crate) secret: AppSecret,
-    pub(crate) endpoint: TokenEndpoint,
+    pub(crate) tokens: TokenOrigin,
     pub(crate) bases: BaseUrls,
     settings: TransportSettings,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) outbox: OutboxSettings,
+}
+
+/// Where the tokens of an app come from.
+#[derive(Debug, Clone)]
+pub(crate) enum TokenOrigin {
+    Weixin { secret: AppSecret, endpoint: TokenEndpoint },
+    Service(Arc<TokenServiceConfig>),
+}
+
+impl TokenOrigin {
+    /// The name in status and API.
+    pub(crate) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Weixin { endpoint, .. } => endpoint.as_str(),
+            Self::Service(_) => "token_url",
+        }
+    }
+
+    /// Compares secrets in constant time.
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Weixin { secret, endpoint },
+                Self::Weixin { secret: other_secret, endpoint: other_endpoint },
+            ) => secret.ct_eq(other_secret) && endpoint == other_endpoint,
+            (Self::Service(service), Self::Service(other)) => service.is_same(other),
+            _ => false,
+        }
+    }
 }
 
 /// How the outbox sends the messages of an app.
@@ -46,8 +72,7 @@ impl AppConfig {
     /// Compares the secrets in constant time.
     pub(crate) fn has_same_settings(&self, other: &Self) -> bool {
         self.appid == other.appid
-            && self.secret.ct_eq(&other.secret)
-            && self.endpoint == other.endpoint
+            && self.tokens.is_same(&other.tokens)
             && self.bases == other.bases
             && self.settings == other.settings
     }
@@ -55,34 +80,14 @@ impl AppConfig {
 
 impl fmt::Debug for AppConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { appid, endpoint, bases, .. } = self;
+        let Self { appid, tokens, bases, .. } = self;
         f.debug_struct("AppConfig")
             .field("appid", appid)
-            .field("endpoint", endpoint)
+            .field("tokens", tokens)
             .field("bases", bases)
             .finish()
     }
 }
-
-/// Proxy and trust roots of an app. The URL of the proxy may contain a password.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct TransportSettings {
-    proxy: Option<String>,
-    trust_roots: TrustRoots,
-}
-
-/// The trusted certificate authorities.
-#[derive(Clone, PartialEq, Eq, Hash)]
-enum TrustRoots {
-    System,
-    /// No connection uses TLS, so the system need not have certificate authorities.
-    None,
-    Pem(Vec<u8>),
-}
-
-/// Transports by their settings. Apps with equal settings share connections.
-#[derive(Default)]
-pub(super) struct TransportCache(HashMap<TransportSettings, Arc<dyn Transport>>);
 
 /// Reads one `[[apps]]`.
 pub(super) fn read(
@@ -98,23 +103,29 @@ pub(super) fn read(
         let reason = NO_APPID;
         section.warning("appid", localized_text!("{appid} {reason}", "{appid} {reason}"; reason));
     }
-    let secret = secret::read(&mut section, environment);
-    let endpoint = endpoint(&mut section);
+    let tokens = tokens(&mut section, environment, transports);
     let bases = bases(&mut section);
-    let transport = transport_settings(&mut section, bases.as_ref(), environment)
-        .and_then(|settings| Some((transports.get_or_build(&settings, &section)?, settings)));
+    let transport = TransportSettings::read(&mut section, bases.as_ref(), environment)
+        .and_then(|settings| Some((transports.get_or_build(&settings, &section, "ca_file")?, settings)));
     let outbox = outbox_settings(&mut section, has_ledger);
     section.finish();
     let (transport, settings) = transport?;
-    Some(AppConfig {
-        appid: appid?,
-        secret: secret?,
-        endpoint: endpoint?,
-        bases: bases?,
-        settings,
-        transport,
-        outbox,
-    })
+    Some(AppConfig { appid: appid?, tokens: tokens?, bases: bases?, settings, transport, outbox })
+}
+
+fn tokens(
+    section: &mut TableReader<'_>,
+    environment: &dyn Fn(&str) -> Option<String>,
+    transports: &mut TransportCache,
+) -> Option<TokenOrigin> {
+    let has_service = section.has("token_url");
+    let service = token_service::read(section, transports);
+    if has_service {
+        ["secret_file", "secret_env", "token_endpoint"].into_iter().for_each(|key| section.ignore(key));
+        return service.map(|service| TokenOrigin::Service(Arc::new(service)));
+    }
+    let (secret, endpoint) = (secret::read(section, environment), endpoint(section));
+    Some(TokenOrigin::Weixin { secret: secret?, endpoint: endpoint? })
 }
 
 /// The default of `concurrency`: that of the outbox.
@@ -221,133 +232,4 @@ fn base(section: &TableReader<'_>, key: &str, text: &str, allow_http: bool) -> O
         base => base,
     };
     base.map_err(|invalid| section.problem(key, invalid.rule())).ok()
-}
-
-pub(super) fn transport_settings(
-    section: &mut TableReader<'_>,
-    bases: Option<&BaseUrls>,
-    environment: &dyn Fn(&str) -> Option<String>,
-) -> Option<TransportSettings> {
-    let (proxy, ca_file) = (section.text("proxy"), section.text("ca_file"));
-    if proxy.is_none()
-        && let Some((base, name)) = bases
-            .and_then(|bases| bases.iter().find_map(|base| Some((base, ignored_proxy(base, environment)?))))
-    {
-        let host = base.host();
-        section.warning(
-            "proxy",
-            localized_text!(
-                "is absent, and the server does not use the proxy that {name} names; set proxy to go through it, or add \
-                 {host} to NO_PROXY",
-                "没有设置，服务器不会使用 {name} 指定的代理；要经过该代理请设置 proxy，否则请把 {host} 加入 NO_PROXY"
-            ),
-        );
-    }
-    let plain = bases?.iter().all(|base| base.as_str().starts_with("http://"));
-    let trust_roots = match ca_file {
-        Some(path) => match read_regular_file(Path::new(&path), MAX_PEM_BYTES) {
-            Ok(pem) => TrustRoots::Pem(pem),
-            Err(error) => {
-                section.problem("ca_file", unreadable_file(&error));
-                return None;
-            }
-        },
-        None if plain && proxy.is_none() => TrustRoots::None,
-        None => TrustRoots::System,
-    };
-    Some(TransportSettings { proxy, trust_roots })
-}
-
-impl TransportCache {
-    pub(super) fn get_or_build(
-        &mut self,
-        settings: &TransportSettings,
-        section: &TableReader<'_>,
-    ) -> Option<Arc<dyn Transport>> {
-        if let Some(transport) = self.0.get(settings) {
-            return Some(Arc::clone(transport));
-        }
-        let roots = match &settings.trust_roots {
-            TrustRoots::System => Roots::System,
-            TrustRoots::None => Roots::Bundled,
-            TrustRoots::Pem(pem) => Roots::Pem(pem.clone()),
-        };
-        let mut builder = HyperTransport::builder().roots(roots);
-        if let Some(url) = &settings.proxy {
-            builder = builder.proxy(url).map_err(|error| section.problem("proxy", error.localized())).ok()?;
-        }
-        let built = builder.build().map_err(|error| section.problem("ca_file", error.localized()));
-        let transport: Arc<dyn Transport> = Arc::new(built.ok()?);
-        self.0.insert(settings.clone(), Arc::clone(&transport));
-        Some(transport)
-    }
-}
-
-/// The environment variable that sets a proxy for this address, by the convention of curl.
-///
-/// wxsub uses only a proxy of its own configuration, so callers warn about the variable. Returns `None` for a loopback
-/// address, and for hosts that `NO_PROXY` lists.
-pub fn ignored_proxy(base: &BaseUrl, environment: impl Fn(&str) -> Option<String>) -> Option<&'static str> {
-    let is_set = |name: &str| environment(name).filter(|value| !value.is_empty());
-    let exempt = |list: String| list.split(',').any(|entry| covers(entry.trim(), base.host()));
-    if base.is_loopback() || ["NO_PROXY", "no_proxy"].into_iter().filter_map(is_set).any(exempt) {
-        return None;
-    }
-    let names = match base.as_str().starts_with("https://") {
-        true => ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"],
-        false => ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"],
-    };
-    names.into_iter().find(|name| is_set(name).is_some())
-}
-
-/// Whether an entry of `NO_PROXY` covers a host: the host itself, a domain above it, or `*`.
-fn covers(entry: &str, host: &str) -> bool {
-    let domain = entry.trim_start_matches('.');
-    let above = || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
-    entry == "*" || (!domain.is_empty() && (host == domain || above()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn found(base: &str, set: &[(&str, &str)]) -> Option<&'static str> {
-        let base = BaseUrl::insecure(base).unwrap();
-        ignored_proxy(&base, |name| {
-            set.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned())
-        })
-    }
-
-    #[test]
-    fn variable_matches_the_scheme_of_the_address() {
-        let proxy = "http://192.0.2.1:3128";
-        for (base, name, expected) in [
-            (BaseUrl::API, "HTTPS_PROXY", Some("HTTPS_PROXY")),
-            (BaseUrl::API, "https_proxy", Some("https_proxy")),
-            (BaseUrl::API, "ALL_PROXY", Some("ALL_PROXY")),
-            (BaseUrl::API, "HTTP_PROXY", None),
-            ("http://192.0.2.9", "HTTP_PROXY", Some("HTTP_PROXY")),
-            ("http://192.0.2.9", "HTTPS_PROXY", None),
-            ("http://127.0.0.1:8460", "HTTP_PROXY", None),
-            ("https://localhost", "HTTPS_PROXY", None),
-        ] {
-            assert_eq!(found(base, &[(name, proxy)]), expected, "{base} {name}");
-        }
-        assert_eq!(found(BaseUrl::API, &[("HTTPS_PROXY", "")]), None);
-    }
-
-    #[test]
-    fn no_proxy_exempts_hosts_and_domains() {
-        for (list, expected) in [
-            ("*", None),
-            ("api.weixin.qq.com", None),
-            ("10.0.0.0/8, .qq.com", None),
-            ("weixin.qq.com", None),
-            ("in.qq.com", Some("HTTPS_PROXY")),
-            ("localhost,", Some("HTTPS_PROXY")),
-        ] {
-            let set = [("HTTPS_PROXY", "http://192.0.2.1:3128"), ("no_proxy", list)];
-            assert_eq!(found(BaseUrl::API, &set), expected, "{list}");
-        }
-    }
 }

@@ -7,6 +7,7 @@ use wxsub_proto::LocalizedText;
 use super::client::is_client_name;
 use super::document::TableReader;
 use super::password::PasswordHash;
+use super::without_places;
 
 /// The console.
 #[derive(Debug, Clone)]
@@ -82,8 +83,9 @@ pub(super) fn read(top: &mut TableReader<'_>, listening: &Listening) -> Option<C
             ),
         );
     }
-    let users: Vec<_> = section.sections("users").into_iter().filter_map(user).collect();
-    section.check_unique("users", "name", users.iter().map(|user| &user.name));
+    let users = section.placed_sections("users", user);
+    section.check_unique("name", users.iter().map(|(place, user)| (place, &user.name)));
+    let users = without_places(users);
     if users.is_empty() {
         section.problem(
             "users",

@@ -1,13 +1,15 @@
 //! Reads a TOML document key by key, and collects every problem and warning with its line.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::hash::Hash;
 use std::net::SocketAddr;
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use toml::Spanned;
@@ -17,54 +19,90 @@ use wxsub_core::rfc3339;
 use wxsub_proto::redact::sanitize_line;
 use wxsub_proto::{LocalizedText, ValidationError, ValidationErrorKind, localized_text};
 
+/// Where a key is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Place {
+    /// `None` for a text that is in no file.
+    file: Option<Arc<Path>>,
+    line: Option<usize>,
+    path: String,
+}
+
+impl Place {
+    /// A whole file.
+    pub(super) fn of_file(file: &Path) -> Self {
+        Self { file: Some(file.into()), ..Self::default() }
+    }
+
+    /// File and line: `wxsub.toml:12`, or `line 12`.
+    fn localized(&self) -> LocalizedText<String> {
+        match (&self.file, self.line) {
+            (Some(file), line) => {
+                let (file, line) = (file.display(), line.map(|line| format!(":{line}")).unwrap_or_default());
+                localized_text!("{file}{line}", "{file}{line}")
+            }
+            (None, Some(line)) => localized_text!("line {line}", "第 {line} 行"),
+            (None, None) => localized_text!("the configuration", "配置"),
+        }
+    }
+}
+
 /// A problem or warning about one key of a configuration: what is wrong and what to do. Never contains a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    line: Option<usize>,
-    path: String,
+    place: Place,
     text: LocalizedText<String>,
 }
 
 impl Diagnostic {
     /// A diagnostic of a key that is not about the text of the configuration.
     pub(crate) fn new(path: impl Into<String>, text: impl Into<LocalizedText<String>>) -> Self {
-        Self { line: None, path: path.into(), text: text.into() }
+        Self::at(Place { path: path.into(), ..Place::default() }, text)
+    }
+
+    fn at(place: Place, text: impl Into<LocalizedText<String>>) -> Self {
+        Self { place, text: text.into() }
+    }
+
+    /// The file of the key; `None` for a configuration that is in no file.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.place.file.as_deref()
     }
 
     /// The line of the key, from 1. For an absent key, the line of its table; `None` if that is the whole file.
     #[must_use]
     pub fn line(&self) -> Option<usize> {
-        self.line
+        self.place.line
     }
 
-    /// The path of the key, such as `apps[0].secret_file`. Empty if the file is not TOML.
+    /// The path of the key in its file, such as `apps[0].secret_file`. Empty if it is about the whole file.
     #[must_use]
     pub fn path(&self) -> &str {
-        &self.path
+        &self.place.path
     }
 
-    /// The line for people, with the name of the file: `wxsub.toml:12: apps[0].secret_file: is missing; …`.
+    /// The line for people: `wxsub.toml:12: apps[0].secret_file: is missing; …`.
     #[must_use]
-    pub fn in_file(&self, file: &Path) -> LocalizedText<String> {
-        let line = self.line.map(|line| format!(":{line}")).unwrap_or_default();
-        let (file, text) = (file.display(), self.without_line());
-        localized_text!("{file}{line}: {text}", "{file}{line}: {text}"; text)
+    pub fn localized(&self) -> LocalizedText<String> {
+        let (place, text) = (self.place.localized(), self.without_line());
+        match self.place {
+            Place { file: None, line: None, .. } => text,
+            _ => localized_text!("{place}: {text}", "{place}: {text}"; place, text),
+        }
     }
 
     /// Path and text, for a configuration that is not in a file.
     #[must_use]
     pub fn without_line(&self) -> LocalizedText<String> {
-        let Self { path, text, .. } = self;
+        let Self { place: Place { path, .. }, text } = self;
         if path.is_empty() { text.clone() } else { localized_text!("{path}: {text}", "{path}: {text}"; text) }
     }
 }
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(line) = self.line {
-            write!(f, "line {line}: ")?;
-        }
-        self.without_line().fmt(f)
+        self.localized().fmt(f)
     }
 }
 
@@ -74,6 +112,11 @@ impl fmt::Display for Diagnostic {
 pub struct ConfigError(Vec<Diagnostic>);
 
 impl ConfigError {
+    /// The problem of a whole file.
+    pub(super) fn of_file(file: &Path, text: impl Into<LocalizedText<String>>) -> Self {
+        Self(vec![Diagnostic::at(Place::of_file(file), text)])
+    }
+
     /// All problems, in the order in which they were found; never empty.
     pub fn problems(&self) -> impl Iterator<Item = &Diagnostic> {
         self.0.iter()
@@ -88,6 +131,7 @@ fn join(problems: &[Diagnostic]) -> String {
 #[derive(Debug)]
 pub(super) struct Document<'a> {
     text: &'a str,
+    file: Option<Arc<Path>>,
     /// Where lines end.
     newlines: Vec<usize>,
     problems: RefCell<Vec<Diagnostic>>,
@@ -95,9 +139,10 @@ pub(super) struct Document<'a> {
 }
 
 impl<'a> Document<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    pub(super) fn new(text: &'a str, file: Option<&Path>) -> Self {
         let newlines = text.match_indices('\n').map(|(index, _)| index).collect();
-        Self { text, newlines, problems: RefCell::default(), warnings: RefCell::default() }
+        let (problems, warnings) = Default::default();
+        Self { text, file: file.map(Arc::from), newlines, problems, warnings }
     }
 
     /// Parses the text. Every syntax error is a problem.
@@ -107,7 +152,8 @@ impl<'a> Document<'a> {
             let line = error.span().map(|span| self.line_of(&span));
             let error = sanitize_line(error.message().chars());
             let text = localized_text!("is not TOML: {error}", "不是 TOML：{error}");
-            self.problems.borrow_mut().push(Diagnostic { line, ..Diagnostic::new("", text) });
+            let place = Place { file: self.file.clone(), line, path: String::new() };
+            self.problems.borrow_mut().push(Diagnostic::at(place, text));
         }
         errors.is_empty().then(|| TableReader::new(self, String::new(), None, table.into_inner()))
     }
@@ -149,20 +195,48 @@ impl<'a> TableReader<'a> {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
-    fn diagnostic(&self, key: &str, text: impl Into<LocalizedText<String>>) -> Diagnostic {
+    fn place_of(&self, key: &str) -> Place {
         let list = key.split_once('[').map_or(key, |(list, _)| list);
         let line = self.lines.get(key).or_else(|| self.lines.get(list)).copied().or(self.line);
-        Diagnostic { line, path: self.path_of(key), text: text.into() }
+        Place { file: self.document.file.clone(), line, path: self.path_of(key) }
+    }
+
+    fn place(&self) -> Place {
+        Place { file: self.document.file.clone(), line: self.line, path: self.path.clone() }
+    }
+
+    /// The folder of the file. Empty for a text that is in no file.
+    pub(super) fn folder(&self) -> &Path {
+        self.document.file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""))
     }
 
     /// Adds a problem: the configuration is invalid.
     pub(super) fn problem(&self, key: &str, text: impl Into<LocalizedText<String>>) {
-        self.document.problems.borrow_mut().push(self.diagnostic(key, text));
+        self.problem_at(self.place_of(key), text);
+    }
+
+    pub(super) fn problem_at(&self, place: Place, text: impl Into<LocalizedText<String>>) {
+        self.document.problems.borrow_mut().push(Diagnostic::at(place, text));
     }
 
     /// Adds a warning: the configuration is valid, but may not be what the operator wants.
     pub(super) fn warning(&self, key: &str, text: impl Into<LocalizedText<String>>) {
-        self.document.warnings.borrow_mut().push(self.diagnostic(key, text));
+        self.warning_at(self.place_of(key), text);
+    }
+
+    pub(super) fn warning_at(&self, place: Place, text: impl Into<LocalizedText<String>>) {
+        self.document.warnings.borrow_mut().push(Diagnostic::at(place, text));
+    }
+
+    /// Adds the problems and warnings of another document.
+    pub(super) fn absorb(&self, other: Document<'_>) {
+        self.document.problems.borrow_mut().extend(other.problems.into_inner());
+        self.document.warnings.borrow_mut().extend(other.warnings.into_inner());
+    }
+
+    /// Drops a key that has a problem already.
+    pub(super) fn ignore(&mut self, key: &str) {
+        self.table.remove(key);
     }
 
     fn take(&mut self, key: &str) -> Option<DeValue<'a>> {
@@ -190,25 +264,28 @@ impl<'a> TableReader<'a> {
         address.map_err(|_| self.problem(key, rule)).ok()
     }
 
-    /// Adds a problem for each value of the items of a list that is used twice.
-    pub(super) fn check_unique<T: Eq + Hash + fmt::Display>(
+    /// Adds a problem for each value that is used twice. Each comes with the place of its table.
+    pub(super) fn check_unique<'p, T: Eq + Hash + fmt::Display>(
         &self,
-        list: &str,
         key: &str,
-        values: impl Iterator<Item = T>,
+        values: impl Iterator<Item = (&'p Place, T)>,
     ) {
-        let mut seen = HashSet::new();
-        for value in values {
-            if seen.contains(&value) {
-                self.problem(
-                    list,
-                    localized_text!(
-                        "{key} {value} is used twice; make it unique",
-                        "{key} {value} 重复；请改为各不相同"
-                    ),
-                );
+        let mut seen = HashMap::new();
+        for (place, value) in values {
+            match seen.entry(value) {
+                Entry::Vacant(entry) => {
+                    entry.insert(place);
+                }
+                Entry::Occupied(entry) => {
+                    let (value, first) = (entry.key(), entry.get().localized());
+                    let text = localized_text!(
+                        "{key} {value} is used twice, first in {first}; make it unique",
+                        "{key} {value} 重复，首次出现：{first}；请改为各不相同";
+                        first
+                    );
+                    self.problem_at(place.clone(), text);
+                }
             }
-            seen.insert(value);
         }
     }
 
@@ -359,6 +436,16 @@ impl<'a> TableReader<'a> {
         TableReader::new(self.document, self.path_of(key), self.lines.get(key).copied(), table)
     }
 
+    /// Reads a list of nested tables with `read`. Returns each result with the place of its table.
+    pub(super) fn placed_sections<T>(
+        &mut self,
+        key: &str,
+        mut read: impl FnMut(TableReader<'a>) -> Option<T>,
+    ) -> Vec<(Place, T)> {
+        let sections = self.sections(key).into_iter();
+        sections.filter_map(|section| Some((section.place(), read(section)?))).collect()
+    }
+
     /// Reads a list of nested tables.
     pub(super) fn sections(&mut self, key: &str) -> Vec<TableReader<'a>> {
         let values: Vec<_> = match self.table.remove(key) {
@@ -396,15 +483,18 @@ impl<'a> TableReader<'a> {
 
     /// Reports the keys that were not read as unknown.
     pub(super) fn finish(self) {
+        self.finish_with(LocalizedText::new(
+            "is an unknown key; remove it or correct its spelling",
+            "是未知的配置项；请删除，或改正拼写",
+        ));
+    }
+
+    /// Reports the keys that were not read with this text.
+    pub(super) fn finish_with(self, text: LocalizedText) {
         for key in self.table.keys() {
             let name = sanitize_line(key.get_ref().chars().take(64));
-            let text = LocalizedText::new(
-                "is an unknown key; remove it or correct its spelling",
-                "是未知的配置项；请删除，或改正拼写",
-            );
             let line = Some(self.document.line_of(&key.span()));
-            let diagnostic = Diagnostic { line, ..self.diagnostic(&name, text) };
-            self.document.problems.borrow_mut().push(diagnostic);
+            self.problem_at(Place { line, ..self.place_of(&name) }, text);
         }
     }
 }

@@ -9,6 +9,9 @@ use wxsub_proto::{LocalizedText, localized_text};
 /// Maximum size of a file with certificates or a key, in bytes.
 pub(crate) const MAX_PEM_BYTES: u64 = 1 << 20;
 
+/// Maximum size of the configuration, in bytes, and of the files that it includes together. One with 10 000 apps has 2 MB.
+pub(super) const MAX_CONFIG_BYTES: u64 = 16 << 20;
+
 /// What a symbolic link means when a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Links {
@@ -18,17 +21,21 @@ pub(crate) enum Links {
     Refuse,
 }
 
-/// Reads a file of at most `max_bytes`.
-///
-/// # Errors
-/// The file cannot be opened or read, is not a regular file, or is larger.
-pub fn read_regular_file(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+/// Reads a regular file of at most `max_bytes`.
+pub(super) fn read_regular_file(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     open_regular(path, Links::Follow)?.take(max_bytes + 1).read_to_end(&mut content)?;
     match u64::try_from(content.len()) {
         Ok(length) if length <= max_bytes => Ok(content),
         _ => Err(io::Error::other(format!("it is larger than {max_bytes} bytes"))),
     }
+}
+
+/// Reads a regular file with a text of at most `max_bytes`.
+pub(super) fn read_text(path: &Path, max_bytes: u64) -> Result<String, LocalizedText<String>> {
+    let text = read_regular_file(path, max_bytes)
+        .and_then(|content| String::from_utf8(content).map_err(|_| io::Error::other("it is not UTF-8")));
+    text.map_err(|error| localized_text!("cannot be read: {error}", "无法读取：{error}"))
 }
 
 /// What to say of a key that names an unreadable file.

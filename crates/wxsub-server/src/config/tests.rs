@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use wxsub_proto::Language;
 
+use super::file::read_regular_file;
 use super::*;
 
 const DIGEST: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -44,6 +45,13 @@ fn file(name: &str, content: &str) -> PathBuf {
     path
 }
 
+fn secret_of(config: &Config) -> &str {
+    match &config.apps[0].tokens {
+        TokenOrigin::Weixin { secret, .. } => secret.expose_secret(),
+        TokenOrigin::Service(_) => panic!("a token service"),
+    }
+}
+
 #[test]
 fn minimal_configuration_gets_the_defaults() {
     let (config, warnings) = read(&with_app("")).unwrap();
@@ -56,7 +64,7 @@ fn minimal_configuration_gets_the_defaults() {
     assert_eq!((limits.connections, limits.in_flight, limits.body), (4096, 1024, 65_536));
     assert_eq!((limits.connections_per_address, limits.in_flight_per_key), (1024, 512));
     assert_eq!((limits.header.as_secs(), limits.request.as_secs(), limits.drain.as_secs()), (10, 30, 30));
-    assert_eq!(config.apps[0].endpoint.as_str(), "token");
+    assert_eq!(config.apps[0].tokens.as_str(), "token");
     assert!(!format!("{:?}", config.apps).contains("PLANTED"));
 }
 
@@ -72,7 +80,7 @@ fn full_configuration_is_read() {
     );
     let (config, warnings) = read(&text).unwrap();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
-    assert_eq!(config.apps[0].secret.expose_secret(), "PLANTED-from-file");
+    assert_eq!(secret_of(&config), "PLANTED-from-file");
     assert_eq!(config.audit, AuditConfig { to: AuditTo::File("/a".into()), is_required: true });
     assert_eq!(config.clients[0].apps, AppAccess::All);
     assert_eq!((config.limits.connections, config.limits.body), (1, 5000));
@@ -114,7 +122,7 @@ fn proxy_of_the_environment_is_a_warning() {
 fn byte_order_mark_is_removed_from_a_secret() {
     let secret = file("marked", "\u{feff}PLANTED-from-file\r\n");
     let text = with_app("").replace("secret_env = \"SECRET\"", &format!("secret_file = {secret:?}"));
-    assert_eq!(read(&text).unwrap().0.apps[0].secret.expose_secret(), "PLANTED-from-file");
+    assert_eq!(secret_of(&read(&text).unwrap().0), "PLANTED-from-file");
     fs::remove_file(secret).unwrap();
 }
 
@@ -202,7 +210,10 @@ fn each_problem_of_an_app_has_its_path() {
         (with_app("").replace("wx0000000000000001", "w x"), "apps[0].appid: has a character"),
         (with_app("").replace("appid = \"wx0000000000000001\"", ""), "apps[0].appid: is missing"),
         (with_app("").replace("127.0.0.1", "10.0.0.1"), "apps[0].api_base: uses http://"),
-        (with_app(&with_app("")), "apps: appid wx0000000000000001 is used twice"),
+        (
+            with_app(&with_app("")),
+            "apps[1]: appid wx0000000000000001 is used twice, first in line 2; make it unique",
+        ),
     ] {
         assert_problem(&text, problem);
     }
@@ -215,8 +226,8 @@ fn each_problem_of_a_client_has_its_path() {
         |keys: &str| client("").replace(&format!("key_sha256 = \"{DIGEST}\""), &format!("keys = [{keys}]"));
     let key = format!("{{ sha256 = \"{DIGEST}\", expires = 2027-01-31 }}");
     for (text, problem) in [
-        (with_app(&client("").repeat(2)), "clients: name a is used twice"),
-        (with_app(&client("").repeat(2)), &format!("clients: key_sha256 {DIGEST} is used twice")),
+        (with_app(&client("").repeat(2)), "clients[1]: name a is used twice, first in line 1"),
+        (with_app(&client("").repeat(2)), &format!("clients[1]: key_sha256 {DIGEST} is used twice")),
         (with_app("[[clients]]"), "clients[0].scopes: is missing"),
         (with_app(&client("").replace("01234", "01234A")), "clients[0].key_sha256: must be 64"),
         (with_app(&client("").replace("\"a\"", "\"a b\"")), "clients[0].name: must be 1 to 64"),
@@ -247,7 +258,10 @@ fn each_problem_of_a_client_has_its_path() {
         (with_app(&keys("{ expires = 2027-01-31 }")), "clients[0].keys[0].sha256: is missing"),
         (with_app(&keys("{ sha256 = \"x\" }")), "clients[0].keys[0].sha256: must be 64"),
         (with_app(&keys("\"x\"")), "clients[0].keys[0]: must be a table"),
-        (with_app(&keys(&format!("{key}, {key}"))), &format!("clients: key_sha256 {DIGEST} is used twice")),
+        (
+            with_app(&keys(&format!("{key}, {key}"))),
+            &format!("clients[0]: key_sha256 {DIGEST} is used twice"),
+        ),
         (
             with_app(&keys(&key.replace("2027-01-31", "\"2027-01-31\""))),
             "clients[0].keys[0].expires: must be a date",
@@ -334,11 +348,15 @@ fn each_problem_has_its_line() {
 
 #[test]
 fn diagnostic_names_file_line_and_key() {
+    let main = file("named.toml", "listen = 1\n");
+    let error = Config::from_file(&main, |_| None).unwrap_err();
+    let shown: Vec<_> = error.problems().map(|problem| problem.localized().to_string()).collect();
+    assert_eq!(shown[0], format!("{}:1: listen: must be text in quotes", main.display()));
+    assert!(shown[1].starts_with(&format!("{}: apps: is missing", main.display())), "{shown:?}");
+    fs::remove_file(&main).unwrap();
+    let error = Config::from_file(&main, |_| None).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("{}: cannot be read: ", main.display())), "{error}");
     let error = Config::read("listen = 1\n", |_| None).unwrap_err();
-    let shown: Vec<_> =
-        error.problems().map(|problem| problem.in_file("wxsub.toml".as_ref()).to_string()).collect();
-    assert_eq!(shown[0], "wxsub.toml:1: listen: must be text in quotes");
-    assert!(shown[1].starts_with("wxsub.toml: apps: is missing"), "{shown:?}");
     assert!(
         error.to_string().starts_with("line 1: listen: must be text in quotes; apps: is missing"),
         "{error}"
@@ -380,7 +398,7 @@ fn client_with_unknown_app_is_a_warning() {
     assert_eq!(
         warnings,
         [
-            "clients: a names the app wx0000000000000009, which is not configured; add the app or correct the AppID"
+            "clients[0]: a names the app wx0000000000000009, which is not configured; add the app or correct the AppID"
         ]
     );
 }
@@ -411,8 +429,11 @@ fn documented_configuration_is_valid() {
     let text = text.replace("\"/run/secrets/shop\"", &format!("{password:?}"));
     let hook = file("documented-hook", &format!("whsec_{}", "A".repeat(32)));
     let text = text.replace("\"/run/secrets/hook\"", &format!("{hook:?}"));
-    let text: String =
-        text.lines().filter(|line| !line.starts_with("ca_file")).map(|line| format!("{line}\n")).collect();
+    let text: String = text
+        .lines()
+        .filter(|line| !line.starts_with("ca_file") && !line.starts_with("include"))
+        .map(|line| format!("{line}\n"))
+        .collect();
     // Without certificate authorities on this machine, the apps have problems, and nothing else has.
     let limits = match read(&text) {
         Ok((config, _)) => config.limits,
@@ -495,7 +516,7 @@ fn client_without_rights_and_odd_ids_are_warnings() {
         (
             "apps = [\"wx0000000000000001\"]",
             "apps = [\"gh_1\"]",
-            "clients: a names gh_1, which cannot be an AppID",
+            "clients[0]: a names gh_1, which cannot be an AppID",
         ),
         ("appid = \"wx0000000000000001\"", "appid = \"wx1\"", "apps[0].appid: wx1 cannot be an AppID"),
     ] {

@@ -13,11 +13,12 @@ use wxsub_outbox::state::WebhookEvent;
 use wxsub_outbox::webhook::StoredEndpoint;
 use wxsub_proto::{BaseUrl, BaseUrls, LocalizedText, localized_text};
 
-use super::app::{TransportCache, transport_settings};
 use super::client::AppAccess;
 use super::document::TableReader;
 use super::file::unreadable_file;
 use super::secret::{READABLE_BY_OTHERS, SecretFile};
+use super::target::{self, Target};
+use super::transport::{TransportCache, TransportSettings};
 
 /// How many secrets an endpoint has: the current one, and during a rotation another.
 const MAX_SECRETS: usize = 2;
@@ -62,11 +63,11 @@ pub(super) fn read(
             ),
         );
     }
-    let target = target(&mut section);
-    let origin = target.as_ref().map(|(.., origin)| BaseUrls::from(origin.clone()));
-    let transport = transport_settings(&mut section, origin.as_ref(), environment)
-        .and_then(|settings| transports.get_or_build(&settings, &section));
-    let name = name(&mut section, target.as_ref().map(|(.., origin)| origin));
+    let target = target::read(&mut section, "url");
+    let origin = target.as_ref().map(|target| BaseUrls::from(target.origin.clone()));
+    let transport = TransportSettings::read(&mut section, origin.as_ref(), environment)
+        .and_then(|settings| transports.get_or_build(&settings, &section, "ca_file"));
+    let name = name(&mut section, target.as_ref().map(|target| &target.origin));
     let secrets = secrets(&mut section);
     let apps = match AppAccess::read(&mut section) {
         AppAccess::All => None,
@@ -75,31 +76,10 @@ pub(super) fn read(
     let events = events(&mut section);
     let with_openid = section.flag("include_openid");
     section.finish();
-    let (text, url, _) = target?;
+    let Target { text, url, .. } = target?;
     let url_sha256 = Sha256::digest(text.as_bytes()).into();
     let endpoint = StoredEndpoint { name: name?, url_sha256, apps, events, with_openid, disabled_at: None };
     Some(WebhookConfig { endpoint, url, secrets: secrets?, transport: transport? })
-}
-
-/// The URL as text and parsed, and its scheme with its host.
-fn target(section: &mut TableReader<'_>) -> Option<(String, Uri, BaseUrl)> {
-    let text = section.text("url")?;
-    let uri = text.parse::<Uri>().ok();
-    let Some((uri, (scheme, authority))) =
-        uri.and_then(|uri| Some((uri.clone(), (uri.scheme_str()?.to_owned(), uri.authority()?.clone()))))
-    else {
-        section.problem(
-            "url",
-            LocalizedText::new(
-                "must be a URL like https://shop.example/hooks/wxsub",
-                "必须是形如 https://shop.example/hooks/wxsub 的 URL",
-            ),
-        );
-        return None;
-    };
-    let origin = BaseUrl::new(&format!("{scheme}://{authority}"));
-    let origin = origin.map_err(|invalid| section.problem("url", invalid.rule())).ok()?;
-    Some((text, uri, origin))
 }
 
 /// The name, or the host if there is none.

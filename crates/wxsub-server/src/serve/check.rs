@@ -16,7 +16,7 @@ use wxsub_sqlite::{OpenError, SqliteLedger};
 
 use super::audit_error;
 use crate::apps::certificate_warning;
-use crate::config::{AppConfig, Config, Diagnostic, InboxConfig, InboxDatabase, LedgerConfig};
+use crate::config::{AppConfig, Config, Diagnostic, InboxConfig, InboxDatabase, LedgerConfig, TokenOrigin};
 use crate::state::audit::Audit;
 use crate::state::store::{FileStore, StateError};
 
@@ -77,8 +77,10 @@ impl Config {
 
 /// Why a server cannot use the record of this app.
 async fn record_error(store: &RedisStore, app: &AppConfig, now: UnixMillis) -> Option<StoreError> {
+    // The tokens of a token service are in no record.
+    let TokenOrigin::Weixin { endpoint, .. } = app.tokens else { return None };
     let now = ClockReading::new(MonotonicInstant::default(), now);
-    let own = OwnUpstream::new(app.bases.first(), app.endpoint);
+    let own = OwnUpstream::new(app.bases.first(), endpoint);
     match store.load(&app.appid).await.and_then(|record| record.of_upstream(Some(&own), now)) {
         Ok(record) => record.broken.or(record.other_endpoint),
         Err(error) => Some(error),

@@ -280,7 +280,7 @@ fn configuration_of_the_console_is_checked() {
         ),
         (
             format!("[console]\nlisten = \"127.0.0.1:1\"\n{0}{0}", users(hash, "viewer")),
-            "console.users: name ops is used twice",
+            "console.users[1]: name ops is used twice",
         ),
     ] {
         let found = problems(&text);

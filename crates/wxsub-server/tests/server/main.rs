@@ -52,6 +52,8 @@ mod test_ledger;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
+mod token_service;
+#[cfg(test)]
 mod typed_client;
 #[cfg(test)]
 mod v1;

@@ -171,9 +171,10 @@ impl Setup {
     /// A server with the store and the ledger of its configuration. Real time passes for it, and none for the sandbox.
     pub(crate) async fn in_real_time(config: Config) -> Self {
         let (clock, sandbox) = clock_and_sandbox();
-        let transport = Arc::new(SandboxTransport::new(&sandbox).clock(clock.clone()));
-        let server = Server::builder(config).transport(transport).build().await.unwrap();
-        Self::of(server, clock, sandbox, Arc::default(), None, Arc::default())
+        let receivers = Arc::<WebhookReceivers>::default();
+        let transport = receivers.clone().beside(SandboxTransport::new(&sandbox).clock(clock.clone()));
+        let server = Server::builder(config).transport(Arc::new(transport)).build().await.unwrap();
+        Self::of(server, clock, sandbox, Arc::default(), None, receivers)
     }
 
     /// Another server that shares its tokens with this one.

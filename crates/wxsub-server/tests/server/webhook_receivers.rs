@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use serde_json::Value;
 use wxsub_core::transport::{HttpRequest, Transport, TransportError};
+use wxsub_hyper::{HyperTransport, Roots};
 use wxsub_proto::codec::RawResponse;
 use wxsub_sandbox_transport::SandboxTransport;
 
@@ -63,17 +64,19 @@ impl WebhookReceivers {
         self.arrived.lock().unwrap().iter().filter(|webhook| webhook.host == host).cloned().collect()
     }
 
-    /// A transport to these endpoints, and to Weixin.
+    /// A transport to these endpoints, over real HTTP to `localhost`, and else to Weixin.
     pub(crate) fn beside(self: Arc<Self>, weixin: SandboxTransport) -> impl Transport {
-        let weixin = Arc::new(weixin);
+        let real = HyperTransport::builder().roots(Roots::Bundled).build().unwrap();
+        let others = Arc::new((weixin, real));
         move |request: HttpRequest| {
-            let (receivers, weixin) = (Arc::clone(&self), Arc::clone(&weixin));
+            let (receivers, others) = (Arc::clone(&self), Arc::clone(&others));
             async move {
                 let request = request.into_http();
                 let host = request.uri().host().unwrap_or_default().to_owned();
-                match host.ends_with(".example") {
-                    true => receivers.receive(host, request).await,
-                    false => weixin.execute(HttpRequest::from_http(request)).await,
+                match host.as_str() {
+                    "localhost" => others.1.execute(HttpRequest::from_http(request)).await,
+                    name if name.ends_with(".example") => receivers.receive(host, request).await,
+                    _ => others.0.execute(HttpRequest::from_http(request)).await,
                 }
             }
         }

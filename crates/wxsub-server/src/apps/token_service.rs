@@ -1,0 +1,151 @@
+//! A token service of the company as the upstream of an app: `token_url`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::body::Bytes;
+use axum::http::{HeaderValue, Method, Request, Uri, header};
+use serde_json::{Map, Value};
+use wxsub_api::ReportRequest;
+use wxsub_core::proto::codec::RawResponse;
+use wxsub_core::proto::endpoint::token::TokenResponse;
+use wxsub_core::token::{FetchedToken, TokenErrorKind, TokenUpstream, UpstreamBehavior, UpstreamRequest};
+use wxsub_core::transport::{HttpRequest, Transport};
+use wxsub_proto::{AccessToken, AppId, Remedy};
+
+use crate::config::TokenServiceConfig;
+
+/// How often a valid token is fetched again. The service may replace it at any time, and Weixin accepts the replaced one for
+/// five minutes.
+const POLL_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A token service, which keeps the token of an app for all its clients.
+pub(super) struct TokenService {
+    appid: AppId,
+    config: Arc<TokenServiceConfig>,
+    transport: Arc<dyn Transport>,
+}
+
+impl fmt::Debug for TokenService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenService").field("appid", &self.appid).field("config", &self.config).finish()
+    }
+}
+
+#[async_trait]
+impl TokenUpstream for TokenService {
+    fn appid(&self) -> &AppId {
+        &self.appid
+    }
+
+    fn behavior(&self) -> UpstreamBehavior {
+        UpstreamBehavior::token_service().polled(POLL_INTERVAL)
+    }
+
+    /// Reports the token that Weixin rejected, and asks for a token. A failed report matters only if the service returns the same
+    /// token again.
+    async fn fetch(&self, request: UpstreamRequest<'_>) -> Result<FetchedToken, TokenErrorKind> {
+        let failed_report = match (&self.config.report_url, request.rejected) {
+            (Some(url), Some(rejected)) => self.report(url, rejected).await.err(),
+            _ => None,
+        };
+        let response = self.call(&self.config.url, "token_url", None).await?;
+        let fetched = self.parse(&response)?;
+        let is_same = request.rejected.is_some_and(|rejected| rejected.ct_eq(&fetched.token));
+        match failed_report.filter(|_| is_same) {
+            Some(failure) => Err(failure),
+            None => Ok(fetched),
+        }
+    }
+}
+
+impl TokenService {
+    pub(super) fn new(appid: AppId, config: &Arc<TokenServiceConfig>, transport: Arc<dyn Transport>) -> Self {
+        Self { appid, config: Arc::clone(config), transport }
+    }
+
+    async fn report(&self, url: &Uri, rejected: &AccessToken) -> Result<(), TokenErrorKind> {
+        let report = serde_json::to_vec(&ReportRequest { access_token: Cow::Borrowed(rejected) });
+        let report = report.map_err(|_| failure("the report is no valid JSON", Remedy::Investigate))?;
+        self.call(url, "report_url", Some(report)).await.map(drop)
+    }
+
+    /// Makes one request: a `POST` of this JSON, or a `GET` without it. `key` names the URL in errors.
+    ///
+    /// # Errors
+    /// Every status other than 2xx.
+    async fn call(
+        &self,
+        url: &Uri,
+        key: &str,
+        json: Option<Vec<u8>>,
+    ) -> Result<RawResponse<Bytes>, TokenErrorKind> {
+        let mut request = Request::new(Bytes::new());
+        request.uri_mut().clone_from(url);
+        if let Some((name, value)) = &self.config.header {
+            request.headers_mut().insert(name, value.clone());
+        }
+        if let Some(json) = json {
+            *request.method_mut() = Method::POST;
+            request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            *request.body_mut() = Bytes::from(json);
+        }
+        let response = self.transport.execute(HttpRequest::from_http(request)).await;
+        let response = response.map_err(TokenErrorKind::Transport)?;
+        let status = response.status;
+        let (advice, remedy) = match status {
+            200..=299 => return Ok(response),
+            300..=399 => ("a redirect, which is not followed; correct the URL", Remedy::FixConfig),
+            401 | 403 => ("check token_url_header_file", Remedy::FixConfig),
+            400..=499 if status != 408 && status != 429 => ("correct the URL", Remedy::FixConfig),
+            _ => ("retry later", Remedy::RetryLater),
+        };
+        Err(failure(&format!("the token service responded to {key} with status {status}: {advice}"), remedy))
+    }
+
+    /// Finds token and lifetime, and reads them as strictly as a response of Weixin.
+    fn parse(&self, response: &RawResponse<Bytes>) -> Result<FetchedToken, TokenErrorKind> {
+        let TokenServiceConfig { token_pointer, expires_in_pointer, .. } = &*self.config;
+        let body: Value = serde_json::from_slice(&response.body).map_err(|_| {
+            failure("the response of the token service is not JSON; retry later", Remedy::RetryLater)
+        })?;
+        let mut weixin = Map::new();
+        let found =
+            [("access_token", body.pointer(token_pointer)), ("expires_in", body.pointer(expires_in_pointer))];
+        weixin.extend(found.iter().filter_map(|(key, value)| Some(((*key).to_owned(), (*value)?.clone()))));
+        if !weixin.contains_key("access_token") {
+            // Weixin's own error, if the service passes it on.
+            let error = ["errcode", "errmsg"].map(|key| (key, body.get(key)));
+            weixin
+                .extend(error.iter().filter_map(|(key, value)| Some(((*key).to_owned(), (*value)?.clone()))));
+        }
+        let read = TokenResponse::parse(200, Value::Object(weixin).to_string().as_bytes());
+        match read {
+            Ok(Ok(token)) => Ok(FetchedToken::new(token.access_token, token.expires_in)),
+            Ok(Err(refusal)) => Err(TokenErrorKind::Refused(match self.secret() {
+                Some(secret) => refusal.redact(secret),
+                None => refusal,
+            })),
+            Err(error) => {
+                let text = format!(
+                    "invalid response of the token service: {error}; correct token_pointer {token_pointer} or \
+                     expires_in_pointer {expires_in_pointer}"
+                );
+                Err(failure(&text, Remedy::FixConfig))
+            }
+        }
+    }
+
+    /// The secret of the header: without the name of an authentication scheme.
+    fn secret(&self) -> Option<&str> {
+        let (_, value) = self.config.header.as_ref()?;
+        value.to_str().ok()?.rsplit(' ').next()
+    }
+}
+
+fn failure(text: &str, remedy: Remedy) -> TokenErrorKind {
+    TokenErrorKind::Upstream { text: text.to_owned(), remedy }
+}

@@ -1,0 +1,410 @@
+//! Tokens of a company's own service: `token_url`. The service is a real HTTP server on loopback.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::to_bytes;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use wxsub_sandbox::Sandbox;
+use wxsub_server::Config;
+
+use super::setup::{ALL, PROBE, SECRET, Setup, TOKEN, client, key, message};
+
+/// The secret of the header.
+const HEADER_SECRET: &str = "PLANTED-service-secret";
+
+/// How the service responds to one request.
+type Canned = (u16, String);
+
+/// A token service. `GET /token` responds with its token, `POST /report` replaces it.
+struct Service {
+    port: u16,
+    sandbox: Mutex<Option<Sandbox>>,
+    token: Mutex<String>,
+    /// Responses instead of the usual ones, each once.
+    canned: Mutex<VecDeque<Canned>>,
+    /// Each request: its method and target, and its body.
+    requests: watch::Sender<Vec<(String, String)>>,
+}
+
+impl Service {
+    async fn start() -> Arc<Self> {
+        let listener = TcpListener::bind("localhost:0").await.unwrap();
+        let service = Arc::new(Self {
+            port: listener.local_addr().unwrap().port(),
+            sandbox: Mutex::default(),
+            token: Mutex::default(),
+            canned: Mutex::default(),
+            requests: watch::Sender::default(),
+        });
+        let router = Router::new().fallback(respond).with_state(Arc::clone(&service));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        service
+    }
+
+    /// A server whose app `wx1` has its tokens from this service.
+    async fn setup(self: &Arc<Self>, more: &str) -> Setup {
+        let setup = Setup::with_config(self.config(more)).await;
+        *self.sandbox.lock().unwrap() = Some(setup.sandbox.clone());
+        self.rotate();
+        setup
+    }
+
+    fn config(&self, more: &str) -> Config {
+        let port = self.port;
+        let header = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("token-service-{port}"));
+        std::fs::write(&header, format!("X-Token-Key: {HEADER_SECRET}\n")).unwrap();
+        let text = format!(
+            "audit = \"off\"\n[[apps]]\nappid = \"wx1\"\napi_base = \"http://127.0.0.1:1\"\n\
+             token_url = \"http://localhost:{port}/token?app=wx1\"\ntoken_url_header_file = {header:?}\n{more}\n{}",
+            client('a', "\"wx1\"", &format!("{ALL}, \"admin\""))
+        );
+        Config::read(&text, |_| None).unwrap().0
+    }
+
+    fn report_url(&self) -> String {
+        format!("report_url = \"http://localhost:{}/report\"", self.port)
+    }
+
+    /// Fetches a new token from Weixin.
+    fn rotate(&self) -> String {
+        let target = format!("{TOKEN}?grant_type=client_credential&appid=wx1&secret={SECRET}");
+        let exchange = self.sandbox.lock().unwrap().as_ref().unwrap().handle("GET", &target, b"");
+        let response: Value = serde_json::from_slice(&exchange.outcome.unwrap().body).unwrap();
+        let token = response["access_token"].as_str().unwrap().to_owned();
+        self.token.lock().unwrap().clone_from(&token);
+        token
+    }
+
+    fn can(&self, responses: impl IntoIterator<Item = Canned>) {
+        self.canned.lock().unwrap().extend(responses);
+    }
+
+    /// The methods and targets of all requests.
+    fn seen(&self) -> Vec<String> {
+        self.requests.borrow().iter().map(|(target, _)| target.clone()).collect()
+    }
+
+    /// Waits until this many requests have arrived.
+    async fn arrived(&self, count: usize) {
+        self.requests.subscribe().wait_for(|requests| requests.len() >= count).await.unwrap();
+    }
+}
+
+const GET: &str = "GET /token?app=wx1";
+const REPORT: &str = "POST /report";
+
+async fn respond(State(service): State<Arc<Service>>, request: Request) -> Response {
+    assert_eq!(request.headers()["x-token-key"], HEADER_SECRET);
+    let target = format!("{} {}", request.method(), request.uri());
+    let body = to_bytes(request.into_body(), usize::MAX).await.unwrap();
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    let canned = service.canned.lock().unwrap().pop_front();
+    let (status, response) = canned.unwrap_or_else(|| {
+        if target == REPORT {
+            service.rotate();
+        }
+        (200, json!({"access_token": *service.token.lock().unwrap(), "expires_in": 7200}).to_string())
+    });
+    service.requests.send_modify(|requests| requests.push((target, body)));
+    // Only a redirect has a meaning for it.
+    (StatusCode::from_u16(status).unwrap(), [("location", "/elsewhere")], response).into_response()
+}
+
+/// Lets requests go on, without time passing, until this is so.
+async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    while !is_so().await {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn token_of_the_service_is_served_and_sends_messages() {
+    let service = Service::start().await;
+    let setup = service.setup("").await;
+    let served = setup.token().await;
+    assert_eq!(served.access_token(), *service.token.lock().unwrap());
+    // The service may replace it at any time, and Weixin accepts the old one for five minutes.
+    assert_eq!(served.json()["expires_in"], 240);
+    setup.allow("oUser", 1);
+    assert_eq!(setup.send(message("oUser", 1)).await.status, 200);
+    assert_eq!(setup.classic(&key('a')).await.access_token(), served.access_token());
+    let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
+    assert_eq!((&app["state"], &app["token_endpoint"]), (&json!("ok"), &json!("token_url")), "{app}");
+    // The only fetch from Weixin is that of the service.
+    assert_eq!((service.seen(), setup.seen(TOKEN)), (vec![GET.to_owned()], 1));
+}
+
+#[tokio::test]
+async fn replaced_token_is_noticed_within_66_seconds() {
+    let service = Service::start().await;
+    let setup = service.setup("").await;
+    let before = setup.token().await;
+    let new = service.rotate();
+    setup.clock.advance(Duration::from_secs(66));
+    service.arrived(2).await;
+    until(async || setup.token().await.access_token() == new).await;
+    let after = setup.token().await.json();
+    assert!(after["generation"].as_u64() > before.json()["generation"].as_u64(), "{after}");
+    assert_eq!(service.seen().len(), 2);
+}
+
+/// A token stays in use while the service fails, until its lifetime ends.
+#[tokio::test]
+async fn token_survives_an_outage_of_the_service() {
+    let service = Service::start().await;
+    let setup = service.setup("").await;
+    let token = setup.token().await.access_token();
+    service.can(vec![(500, String::new()); 200]);
+    let mut failures = 0;
+    let mut now = 0;
+    while now < 7000 {
+        setup.clock.advance(Duration::from_secs(67));
+        now += 67;
+        failures += 1;
+        service.arrived(1 + failures).await;
+        let failed = format!("wxsub_token_fetches_total{{appid=\"wx1\",result=\"failed\"}} {failures}\n");
+        until(async || setup.ask("GET", "/metrics", None, "").await.text.contains(&failed)).await;
+        let served = setup.token().await;
+        assert_eq!((served.status, served.access_token()), (200, token.clone()));
+        if now > 240 {
+            assert_eq!(served.json()["expires_in"], 60);
+        }
+    }
+    let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
+    assert_eq!(app["state"], "degraded");
+    assert_eq!(app["error"]["text"], "the token service responded to token_url with status 500: retry later");
+    setup.clock.advance(Duration::from_secs(300));
+    assert_eq!(setup.token().await.status, 503);
+}
+
+#[tokio::test]
+async fn token_that_weixin_rejects_is_reported_and_the_message_sent_with_another() {
+    let service = Service::start().await;
+    let setup = service.setup(&service.report_url()).await;
+    let old = setup.token().await.access_token();
+    setup.invalidate_tokens();
+    setup.allow("oUser", 1);
+    assert_eq!(setup.send(message("oUser", 1)).await.status, 200);
+    assert_eq!(service.seen(), [GET, REPORT, GET]);
+    let reported: Value = serde_json::from_str(&service.requests.borrow()[1].1).unwrap();
+    assert_eq!(reported, json!({"access_token": old}));
+    assert_ne!(setup.token().await.access_token(), old);
+}
+
+/// Without `report_url`, the service is asked again, and its rejected token is never served.
+#[tokio::test]
+async fn rejected_token_that_the_service_returns_again_is_not_served() {
+    let service = Service::start().await;
+    let setup = service.setup("").await;
+    setup.token().await;
+    setup.invalidate_tokens();
+    setup.allow("oUser", 1);
+    let sent = setup.send(message("oUser", 1)).await;
+    assert_eq!((sent.status, &sent.json()["outcome"]), (503, &json!("not_sent")), "{sent:?}");
+    assert_eq!(setup.token().await.status, 503);
+    assert_eq!(service.seen(), [GET, GET]);
+    let new = service.rotate();
+    // The next attempt is due within 10 s.
+    setup.clock.advance(Duration::from_secs(13));
+    service.arrived(3).await;
+    until(async || setup.token().await.status == 200).await;
+    assert_eq!(setup.token().await.access_token(), new);
+}
+
+/// A report of a client reaches the service only if Weixin confirms it.
+#[tokio::test]
+async fn reported_token_is_checked_before_the_service_hears_of_it() {
+    let service = Service::start().await;
+    let setup = service.setup(&service.report_url()).await;
+    let token = setup.token().await.access_token();
+    let refused = setup.report(&token).await;
+    assert_eq!((refused.status, refused.kind().as_str()), (503, "no_token"), "{refused:?}");
+    assert_eq!((service.seen(), setup.seen(PROBE)), (vec![GET.to_owned(); 2], 1));
+    assert_eq!(setup.token().await.access_token(), token);
+    setup.clock.advance(Duration::from_secs(20));
+    setup.invalidate_tokens();
+    let other = setup.report(&token).await;
+    assert_eq!(other.status, 200, "{other:?}");
+    assert_ne!(other.access_token(), token);
+    assert_eq!(service.seen(), [GET, GET, GET, REPORT, GET]);
+}
+
+/// If the service has another token already, a report costs neither a check nor a report to the service.
+#[tokio::test]
+async fn report_gets_the_newer_token_of_the_service() {
+    let service = Service::start().await;
+    let setup = service.setup(&service.report_url()).await;
+    let old = setup.token().await.access_token();
+    let new = service.rotate();
+    assert_eq!(setup.report(&old).await.access_token(), new);
+    assert_eq!((service.seen(), setup.seen(PROBE)), (vec![GET.to_owned(); 2], 0));
+}
+
+#[tokio::test]
+async fn failed_report_matters_only_if_the_token_is_the_same() {
+    let service = Service::start().await;
+    let setup = service.setup(&service.report_url()).await;
+    setup.token().await;
+    setup.invalidate_tokens();
+    service.can([(403, String::new())]);
+    setup.allow("oUser", 1);
+    let sent = setup.send(message("oUser", 1)).await;
+    assert_eq!(sent.status, 503, "{sent:?}");
+    let expected = "the token service responded to report_url with status 403: check token_url_header_file";
+    let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
+    assert_eq!(app["error"]["text"], expected, "{app}");
+
+    let setup = service.setup(&service.report_url()).await;
+    setup.token().await;
+    setup.invalidate_tokens();
+    let new = service.rotate();
+    service.can([(500, String::new())]);
+    setup.allow("oUser", 1);
+    assert_eq!(setup.send(message("oUser", 1)).await.status, 200);
+    assert_eq!(setup.token().await.access_token(), new);
+}
+
+#[tokio::test]
+async fn pointers_find_token_and_lifetime() {
+    let service = Service::start().await;
+    let pointers = "token_pointer = \"/data/0/token\"\nexpires_in_pointer = \"/data/0/ttl\"";
+    let setup = service.setup(pointers).await;
+    service.can([(201, json!({"errcode": "OK", "data": [{"token": "T", "ttl": "100"}]}).to_string())]);
+    let served = setup.token().await;
+    assert_eq!((served.access_token().as_str(), &served.json()["expires_in"]), ("T", &json!(100)));
+}
+
+/// Each is an error that says what to correct. None has the secret, and none is a token.
+#[tokio::test]
+async fn odd_response_is_an_error_without_secrets() {
+    let (retry_later, fix_config) = (json!("retry_later"), json!("fix_config"));
+    let pointers = "correct token_pointer /access_token or expires_in_pointer /expires_in";
+    let missing = |what: &str| format!("invalid response of the token service: {what}; {pointers}");
+    let out_of_range =
+        |key: &str| missing(&format!("{key} in the response is out of range or of the wrong type"));
+    let not_json = "the response of the token service is not JSON; retry later".to_owned();
+    let status = |status: u16, advice: &str| {
+        format!("the token service responded to token_url with status {status}: {advice}")
+    };
+    let secret = format!("{{\"errcode\":40164,\"errmsg\":\"invalid ip 192.0.2.7 key {HEADER_SECRET}\"}}");
+    let rows = [
+        (500, "", status(500, "retry later"), &retry_later),
+        (429, "", status(429, "retry later"), &retry_later),
+        (302, "", status(302, "a redirect, which is not followed; correct the URL"), &fix_config),
+        (401, "", status(401, "check token_url_header_file"), &fix_config),
+        (404, "", status(404, "correct the URL"), &fix_config),
+        (200, "<html>", not_json.clone(), &retry_later),
+        (200, "", not_json, &retry_later),
+        (
+            200,
+            r#"{"access_token":"PLANTED"}"#,
+            missing("expires_in is missing from the response"),
+            &fix_config,
+        ),
+        (200, r#"{"expires_in":7200}"#, missing("access_token is missing from the response"), &fix_config),
+        (200, "[]", missing("access_token is missing from the response"), &fix_config),
+        (200, r#"{"access_token":"PLANTED","expires_in":0}"#, out_of_range("expires_in"), &fix_config),
+        (200, r#"{"access_token":"PLANTED","expires_in":"soon"}"#, out_of_range("expires_in"), &fix_config),
+        (200, r#"{"access_token":7,"expires_in":7200}"#, out_of_range("access_token"), &fix_config),
+        (200, &secret, "40164".to_owned(), &json!("allow_ip")),
+    ];
+    for (code, body, expected, remedy) in rows {
+        let service = Service::start().await;
+        let setup = Setup::in_real_time(service.config("")).await;
+        // A few transient failures are retried at once.
+        service.can(vec![(code, body.to_owned()); 10]);
+        let response = setup.token().await;
+        assert_eq!((response.status, response.kind().as_str()), (503, "no_token"), "{body}: {response:?}");
+        let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
+        assert!(app["error"]["text"].as_str().unwrap().contains(&expected), "{expected}: {app}");
+        assert_eq!(&app["error"]["remedy"], remedy, "{app}");
+        assert!(!format!("{response:?}{app}").contains("PLANTED"), "{response:?} {app}");
+    }
+}
+
+#[tokio::test]
+async fn large_response_is_an_error() {
+    let service = Service::start().await;
+    let setup = Setup::in_real_time(service.config("")).await;
+    service.can(vec![(200, " ".repeat(65 * 1024)); 10]);
+    assert_eq!(setup.token().await.status, 503);
+    let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
+    assert!(app["error"]["text"].as_str().unwrap().contains("at most 65536 bytes"), "{app}");
+}
+
+#[tokio::test]
+async fn reload_to_a_service_and_back_changes_the_source() {
+    let service = Service::start().await;
+    let setup = service.setup("").await;
+    let first = setup.token().await.access_token();
+    setup.server.reload(&service.config("")).unwrap();
+    assert_eq!(setup.token().await.access_token(), first);
+    assert_eq!(service.seen().len(), 1);
+    setup.server.reload(&super::setup::config(&client('a', "\"wx1\"", ALL))).unwrap();
+    assert_ne!(setup.token().await.access_token(), first);
+    assert_eq!(service.seen().len(), 1);
+}
+
+#[test]
+fn each_problem_of_a_token_service_names_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        format!("{path:?}")
+    };
+    let url = "token_url = \"https://tokens.example/wx1\"\n";
+    let found = |lines: &str| {
+        let text =
+            format!("[[apps]]\nappid = \"wx0123456789abcdef\"\napi_base = \"http://127.0.0.1:1\"\n{lines}");
+        let error = Config::read(&text, |_| Some("s".to_owned())).map(drop).unwrap_err();
+        assert!(!format!("{error:?}").contains("PLANTED"));
+        error.to_string()
+    };
+    let header = |content: &str| format!("{url}token_url_header_file = {}", file("header", content));
+    for (lines, expected) in [
+        ("token_url = \"tokens.example\"".to_owned(), "apps[0].token_url: must be a URL like"),
+        ("token_url = \"http://tokens.example/\"".to_owned(), "apps[0].token_url: uses http://"),
+        ("token_url = \"https://u:PLANTED@tokens.example/\"".to_owned(), "apps[0].token_url: must be"),
+        (format!("{url}secret_env = \"S\""), "apps[0].secret_env: is set together with token_url"),
+        (format!("{url}secret_file = \"/s\""), "apps[0].secret_file: is set together with token_url"),
+        (
+            format!("{url}token_endpoint = \"token\""),
+            "apps[0].token_endpoint: is set together with token_url",
+        ),
+        (format!("{url}report_url = \"http://tokens.example/\""), "apps[0].report_url: uses http://"),
+        (format!("{url}token_pointer = \"access_token\""), "apps[0].token_pointer: must be a JSON pointer"),
+        (format!("{url}expires_in_pointer = 1"), "apps[0].expires_in_pointer: must be text"),
+        (
+            format!("{url}token_ca_file = \"/nowhere\""),
+            "apps[0].token_ca_file: names a file that cannot be read",
+        ),
+        (format!("{url}token_url_header_file = \"/nowhere\""), "apps[0].token_url_header_file: names a file"),
+        (
+            header("PLANTED"),
+            "apps[0].token_url_header_file: names a file that must have one line with a header",
+        ),
+        (header("A b: PLANTED"), "apps[0].token_url_header_file: names a file that must have one line"),
+        (header("Host: PLANTED"), "apps[0].token_url_header_file: names a file that must have one line"),
+        (
+            header("X-A: 1\nX-B: PLANTED"),
+            "apps[0].token_url_header_file: names a file that must have one line",
+        ),
+        (
+            "report_url = \"https://t.example\"".to_owned(),
+            "apps[0].report_url: has an effect only with token_url",
+        ),
+    ] {
+        let error = found(&lines);
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+}
