@@ -128,7 +128,9 @@ impl App {
                     self.message(["outbox", "add"], "later").args(["--send-at", "2030-01-01T00:00:00Z"]);
                 assert_eq!(later.run().code, 0);
             }
-            Event::Unknown => drop(sandbox.add_fault(SEND, 1, Fault::ResetAfterApply)),
+            Event::Unknown => {
+                sandbox.add_fault(SEND, 1, Fault::ResetAfterApply);
+            }
             Event::OtherInFlight | Event::ClientAtItsLimit => {
                 let other = self.send("hold").start();
                 self.gate.wait_for(1);
@@ -157,7 +159,9 @@ impl App {
                 file.execute_batch("BEGIN IMMEDIATE").unwrap();
                 self.gate.open();
                 let unknown = ended(sending);
-                assert_eq!(sandbox.mailbox(&"oUser".parse().unwrap()).len(), 1, "Weixin accepted it");
+                while sandbox.mailbox(&"oUser".parse().unwrap()).is_empty() {
+                    thread::yield_now();
+                }
                 return unknown;
             }
             Event::Refused | Event::TokenRefused | Event::NoGrant | Event::LedgerDownBefore => {}
