@@ -429,11 +429,8 @@ pub(crate) fn read_due_app(row: &Row<'_>) -> Result<(Pauses, AppId)> {
     Ok((pauses(&mut columns)?, columns.parse()?))
 }
 
-/// When the first queued message of an app is due, from that of each priority.
 pub(crate) fn read_first_due(row: &Row<'_>) -> Result<Option<UnixMillis>> {
-    let mut columns = Columns::new(row);
-    let of_priorities = [columns.optional_time()?, columns.optional_time()?, columns.optional_time()?];
-    Ok(of_priorities.into_iter().flatten().min())
+    Columns::new(row).optional_time()
 }
 
 pub(crate) fn read_pauses(row: &Row<'_>) -> Result<Pauses> {

@@ -14,7 +14,7 @@ use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::{GrantId, MessageId};
 use wxsub_outbox::ledger::{Applied, Change, InboxBacklog, MessageQuery, RestoreReport, StoredWorker};
 use wxsub_outbox::message::{StoredEvent, StoredMessage};
-use wxsub_outbox::state::{GrantState, MessageState};
+use wxsub_outbox::state::{GrantState, MessageState, Priority};
 use wxsub_outbox::webhook::{EndpointStatus, MAX_COUNTED_DELIVERIES, StoredDelivery};
 use wxsub_outbox::{Ledger, LedgerError};
 use wxsub_proto::{AppId, OpenId};
@@ -329,7 +329,13 @@ impl Ledger for SqliteLedger {
         self.readers
             .read(move |connection| {
                 let mut statement = connection.prepare_cached(sql::FIRST_DUE)?;
-                statement.query_row([appid.as_str()], columns::read_first_due)
+                let mut first = None;
+                for priority in Priority::ALL {
+                    let values = [appid.as_str(), priority.as_str()];
+                    let of_priority = statement.query_row(values, columns::read_first_due)?;
+                    first = first.into_iter().chain(of_priority).min();
+                }
+                Ok(first)
             })
             .await
     }

@@ -86,20 +86,6 @@ macro_rules! has_due {
     };
 }
 
-/// When the first queued message of a priority is due.
-macro_rules! first_due {
-    ($priority:literal, $appid:literal) => {
-        concat!(
-            "(SELECT min(due_ms) FROM wxsub_message
-              WHERE state = 'queued' AND priority = '",
-            $priority,
-            "' AND appid = ",
-            $appid,
-            ")"
-        )
-    };
-}
-
 statements! {
     WORKER = ["SELECT id, beat_ms, gone_ms FROM wxsub_worker WHERE id = ?1"];
     PUT_WORKER = ["INSERT INTO wxsub_worker (id, beat_ms, gone_ms) VALUES (?1, ?2, ?3)
@@ -167,7 +153,7 @@ statements! {
     DUE_APPS = [next_app!("state = 'queued'"), "
         SELECT ", pauses!(), ", app.appid FROM app LEFT JOIN wxsub_app USING (appid)
         WHERE app.appid IS NOT NULL AND (", has_due!("high"), " OR ", has_due!("normal"), " OR ", has_due!("low"), ")"];
-    FIRST_DUE = ["SELECT ", first_due!("high", "?1"), ", ", first_due!("normal", "?1"), ", ", first_due!("low", "?1")];
+    FIRST_DUE = ["SELECT min(due_ms) FROM wxsub_message WHERE state = 'queued' AND appid = ?1 AND priority = ?2"];
     UNDECIDED_APPS = [next_app!("state = 'maybe_sent' AND decision IS NULL"), "
         SELECT appid FROM app WHERE appid IS NOT NULL"];
     EXPIRED = ["SELECT ", message!(), " FROM wxsub_message
