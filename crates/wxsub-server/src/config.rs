@@ -36,7 +36,7 @@ pub(crate) use self::consent::ConsentConfig;
 use self::console::Listening;
 pub(crate) use self::console::{ConsoleAddress, ConsoleConfig, ConsoleUser, Role};
 pub use self::document::{ConfigError, Diagnostic};
-use self::document::{Document, Place, TableReader};
+use self::document::{Document, Place, TableReader, without_places};
 pub(crate) use self::file::{Links, open_regular, owner_only, without_blocking};
 use self::file::{MAX_CONFIG_BYTES, read_text};
 pub(crate) use self::inbox::{InboxConfig, InboxDatabase};
@@ -272,10 +272,6 @@ impl Config {
             webhooks: without_places(webhooks).into_iter().map(Arc::new).collect(),
         }
     }
-}
-
-fn without_places<T>(tables: Vec<(Place, T)>) -> Vec<T> {
-    tables.into_iter().map(|(_, table)| table).collect()
 }
 
 const NO_APPS: LocalizedText = LocalizedText::new(

@@ -5,9 +5,8 @@ use std::net::SocketAddr;
 use wxsub_proto::LocalizedText;
 
 use super::client::is_client_name;
-use super::document::TableReader;
+use super::document::{TableReader, without_places};
 use super::password::PasswordHash;
-use super::without_places;
 
 /// The console.
 #[derive(Debug, Clone)]

@@ -47,6 +47,11 @@ impl Place {
     }
 }
 
+/// The tables alone.
+pub(super) fn without_places<T>(tables: Vec<(Place, T)>) -> Vec<T> {
+    tables.into_iter().map(|(_, table)| table).collect()
+}
+
 /// A problem or warning about one key of a configuration: what is wrong and what to do. Never contains a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
