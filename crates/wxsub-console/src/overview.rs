@@ -41,6 +41,8 @@ pub struct AppOverview {
     pub requested_at: Option<UnixMillis>,
     /// When the next attempt to get a token starts.
     pub next_attempt_at: Option<UnixMillis>,
+    /// When its first queued message is due. `None` if none is queued.
+    pub first_due_at: Option<UnixMillis>,
     /// Its messages. `None` without a ledger, and if the ledger does not tell now.
     pub outbox: Option<AppView>,
 }
@@ -300,7 +302,12 @@ fn app_table(frame: &Frame<'_>, apps: &[&AppOverview], has_ledger: bool) -> Mark
                             }
                         }
                         @if has_ledger {
-                            td data-label=(queued_name) { (count(app, MessageState::Queued)) }
+                            td data-label=(queued_name) {
+                                (count(app, MessageState::Queued))
+                                @if let Some(at) = app.first_due_at {
+                                    " · " (frame.text("first due ", "最早到期：")) (relative(at, frame.now, frame.language))
+                                }
+                            }
                             td data-label=(undecided_name) {
                                 @match &app.outbox { Some(outbox) => { (outbox.undecided) } None => { "–" } }
                             }

@@ -21,13 +21,15 @@ pub(super) async fn show(session: Session) -> Html<String> {
     let outbox = state.outbox_status(now.mono + LEDGER_TIMEOUT).await;
     let is_ledger_up = outbox.as_ref().map(|outbox| outbox.is_ledger_up);
     let apps = outbox.into_iter().flat_map(|outbox| outbox.apps);
-    let mut outboxes: BTreeMap<_, _> = apps.map(|(appid, app, _)| (appid, app)).collect();
+    let mut outboxes: BTreeMap<_, _> =
+        apps.map(|(appid, app, first_due_at)| (appid, (app, first_due_at))).collect();
     let apps = state.app_statuses(snapshot).map(|status| {
         let token = snapshot.apps.get(&status.appid).map(|app| app.token_cache.status());
-        let outbox = outboxes.remove(&status.appid);
+        let (outbox, first_due_at) = outboxes.remove(&status.appid).unzip();
         AppOverview {
             requested_at: token.as_ref().and_then(|token| Some(token.usable(now)?.requested_at())),
             next_attempt_at: token.and_then(|token| token.next_attempt_at).map(|at| at.wall),
+            first_due_at: first_due_at.flatten(),
             outbox: outbox.map(|outbox| AppView::new(status.appid.clone(), &outbox, now.wall)),
             status,
         }
