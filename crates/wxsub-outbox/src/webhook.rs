@@ -102,8 +102,11 @@ pub struct StoredDelivery {
 pub enum DeliveryOutcome {
     /// The endpoint took it.
     Delivered,
-    /// The endpoint responded with 410: it wants no more.
-    Gone,
+    /// The endpoint responded with 410: it wants no more. An endpoint that has another URL meanwhile is not disabled.
+    Gone {
+        /// The SHA-256 of the URL that responded.
+        url_sha256: [u8; 32],
+    },
     /// The endpoint did not take it.
     Failed {
         /// Why.

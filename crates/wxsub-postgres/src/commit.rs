@@ -4,7 +4,7 @@ use wxsub_core::clock::Clock;
 use wxsub_outbox::ledger::{Applied, Change};
 
 use crate::error::Failure;
-use crate::named::{Named, is_sweep};
+use crate::named::{Named, can_write_endpoints, is_sweep};
 use crate::session::Session;
 use crate::transaction::{Part, Results};
 use crate::{own_inbox, sql};
@@ -43,17 +43,24 @@ async fn apply_all(
     changes: &[Change],
 ) -> Result<Results, Failure> {
     let mut results = Vec::with_capacity(changes.len());
+    // Endpoints are written as a whole, so nothing may change them after they are read.
+    let mut begin: &[_] = if changes.iter().any(can_write_endpoints) {
+        &[sql::BEGIN, sql::LOCK_ENDPOINTS]
+    } else {
+        &[sql::BEGIN]
+    };
     // A sweep sees what was written before.
-    for (index, changes) in changes.chunk_by(|one, next| !is_sweep(one) && !is_sweep(next)).enumerate() {
+    for changes in changes.chunk_by(|one, next| !is_sweep(one) && !is_sweep(next)) {
+        let begin = std::mem::take(&mut begin);
         if let [Change::MoveInbox { apps, limit }] = changes {
-            if index == 0 {
-                session.batch(sql::BEGIN).await?;
+            for statement in begin {
+                session.batch(statement).await?;
             }
             let outcomes = own_inbox::move_rows(session, clock, shard, apps, *limit).await?;
             results.push(Ok(Applied::Moved(outcomes)));
             continue;
         }
-        let mut part = Part::begin(session, clock, Named::new(changes), index == 0).await?;
+        let mut part = Part::begin(session, clock, Named::new(changes), begin).await?;
         results.extend(part.apply(changes).await?);
         part.write(shard).await?;
         if let Some(Ok(Applied::Restored(report))) = results.last_mut() {

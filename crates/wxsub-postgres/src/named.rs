@@ -6,7 +6,7 @@ use wxsub_outbox::grant::Subject;
 use wxsub_outbox::id::{GrantId, MessageId, WorkerId};
 use wxsub_outbox::idempotency::KeyScope;
 use wxsub_outbox::ledger::{Change, NewKey, Rows};
-use wxsub_outbox::webhook::DeliveryId;
+use wxsub_outbox::webhook::{DeliveryId, DeliveryOutcome};
 use wxsub_proto::AppId;
 
 /// The rows that changes name, before any is read.
@@ -49,6 +49,16 @@ pub(crate) fn is_sweep(change: &Change) -> bool {
             | Change::ClaimDeliveries { .. }
             | Change::Redeliver { .. }
     )
+}
+
+/// Whether a change can write the endpoints that get webhooks.
+pub(crate) fn can_write_endpoints(change: &Change) -> bool {
+    match change {
+        Change::Audited(_, change) => change.as_deref().is_some_and(can_write_endpoints),
+        Change::SetEndpoints(_) | Change::Redeliver { .. } => true,
+        Change::SettleDelivery { outcome, .. } => matches!(outcome, DeliveryOutcome::Gone { .. }),
+        _ => false,
+    }
 }
 
 impl Named {

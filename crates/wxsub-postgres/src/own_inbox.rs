@@ -47,7 +47,7 @@ pub(crate) async fn move_rows(
         }
     }
     if !changes.is_empty() {
-        let mut part = Part::begin(session, clock, Named::new(&changes), false).await?;
+        let mut part = Part::begin(session, clock, Named::new(&changes), &[]).await?;
         for (id, applied) in ids.into_iter().zip(part.apply(&changes).await?) {
             outcomes.add(id, Ok(applied));
         }

@@ -42,20 +42,20 @@ pub(crate) fn at_most(limit: usize) -> i64 {
 }
 
 impl<'a> Part<'a> {
-    /// Locks and loads the keys and messages that are named; begins the transaction if this is its first part.
+    /// Locks and loads the keys and messages that are named, after the statements that begin the transaction.
     pub(crate) async fn begin(
         session: &'a Session,
         clock: Option<&dyn Clock>,
         named: Named,
-        is_first: bool,
+        begin: &[&'static str],
     ) -> Result<Self, Failure> {
         let keys: Vec<_> = named.keys.iter().collect();
         let messages: Vec<_> = named.messages.iter().collect();
         let voided: Vec<_> = named.voided.iter().collect();
         let deliveries: Vec<_> = named.deliveries.iter().collect();
         let mut pipeline = Pipeline::default();
-        if is_first {
-            pipeline.push(sql::BEGIN, Vec::new());
+        for statement in begin {
+            pipeline.push(statement, Vec::new());
         }
         let stored_keys = (!keys.is_empty()).then(|| pipeline.push(sql::LOCK_KEYS, columns::scopes(&keys)));
         let mut stored = Vec::new();
@@ -248,7 +248,7 @@ impl<'a> Part<'a> {
             }
             Change::Restore => self.load_unfinished().await,
             Change::Prune(retention, limit) => self.load_ended(retention, *limit).await,
-            Change::ClaimDeliveries { endpoint, limit } => {
+            Change::ClaimDeliveries { endpoint, limit, .. } => {
                 let params: [Param<'_>; 3] =
                     [Box::new(endpoint.as_str()), Box::new(millis(now)), Box::new(at_most(*limit))];
                 load_deliveries(rows, &session.query(sql::DUE_DELIVERIES, &params).await?)

@@ -18,5 +18,6 @@ mod postgres {
     mod proxy;
     mod refusals;
     mod server;
+    mod webhooks;
     mod workers;
 }

@@ -73,8 +73,8 @@ pub fn apply(tables: &mut dyn Tables, change: Change, now: UnixMillis) -> Result
         Change::Prune(retention, limit) => changing.prune(&retention, limit).map(Applied::Pruned),
         Change::PruneBatch { appid, client } => changing.prune_batch(&appid, &client),
         Change::SetEndpoints(endpoints) => changing.set_endpoints(endpoints).map(|()| Applied::Done),
-        Change::ClaimDeliveries { endpoint, limit } => {
-            changing.claim_deliveries(&endpoint, limit).map(Applied::Deliveries)
+        Change::ClaimDeliveries { endpoint, url_sha256, limit } => {
+            changing.claim_deliveries(&endpoint, url_sha256, limit).map(Applied::Deliveries)
         }
         Change::SettleDelivery { id, attempt, outcome } => changing
             .settle_delivery(&id, attempt, outcome)

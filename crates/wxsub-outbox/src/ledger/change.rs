@@ -121,6 +121,8 @@ pub enum Change {
     ClaimDeliveries {
         /// To this endpoint.
         endpoint: String,
+        /// Nothing is claimed if its URL has another SHA-256: another process has a newer configuration.
+        url_sha256: [u8; 32],
         /// At most so many.
         limit: usize,
     },

@@ -22,7 +22,7 @@ impl Outbox {
     }
 
     /// Takes due deliveries to an endpoint, at most so many. No other sender gets them within
-    /// [`DELIVERY_LEASE`](crate::webhook::DELIVERY_LEASE).
+    /// [`DELIVERY_LEASE`](crate::webhook::DELIVERY_LEASE). Gives none if the ledger has another URL for this endpoint.
     ///
     /// # Errors
     /// [`OutboxError::Ledger`] if the ledger fails.
@@ -31,11 +31,11 @@ impl Outbox {
     /// Deliveries may have been taken. They are due again after the lease.
     pub async fn claim_deliveries(
         &self,
-        endpoint: &str,
+        endpoint: &StoredEndpoint,
         limit: usize,
     ) -> Result<Vec<StoredDelivery>, OutboxError> {
-        let endpoint = endpoint.to_owned();
-        match self.inner.writer.submit(Change::ClaimDeliveries { endpoint, limit }).await? {
+        let (endpoint, url_sha256) = (endpoint.name.clone(), endpoint.url_sha256);
+        match self.inner.writer.submit(Change::ClaimDeliveries { endpoint, url_sha256, limit }).await? {
             Applied::Deliveries(deliveries) => Ok(deliveries),
             other => Err(unexpected(&other)),
         }

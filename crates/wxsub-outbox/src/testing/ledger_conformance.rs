@@ -75,7 +75,8 @@ pub async fn run(make: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Ledger>) {
             an_endpoint_hears_of_its_apps_and_events_only, a_delivery_is_recorded_with_its_event_or_not_at_all,
             a_claimed_delivery_is_claimed_again_after_its_lease, a_delivery_that_fails_ten_times_is_a_dead_letter,
             redelivery_hastens_what_waits_and_not_what_is_under_way,
-            an_endpoint_that_is_gone_gets_nothing_until_it_is_enabled, deliveries_are_deleted_when_they_are_old;
+            an_endpoint_that_is_gone_gets_nothing_until_it_is_enabled, a_410_of_the_old_url_does_not_disable_the_new_one,
+            deliveries_are_deleted_when_they_are_old;
         together: changes_in_one_commit_are_as_one_after_the_other;
         reading: counts_equal_a_recount, pages_hold_every_message_once, the_history_has_every_version;
     }

@@ -124,7 +124,7 @@ impl WebhookSender {
         }
         let Endpoint { config, permits } = endpoint;
         let before = self.services.clock.now();
-        let claimed = match self.services.outbox.claim_deliveries(&config.endpoint.name, free).await {
+        let claimed = match self.services.outbox.claim_deliveries(&config.endpoint, free).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 warn!(%error, endpoint = config.endpoint.name, "claiming webhooks failed");
@@ -155,7 +155,7 @@ impl Services {
         let now = self.clock.now();
         let request = request(config, &delivery, now.wall.get() / 1000);
         let response = timeout_at(&*self.clock, now.mono + ATTEMPT_TIMEOUT, transport.execute(request)).await;
-        let (result, outcome) = outcome(response);
+        let (result, outcome) = outcome(config.endpoint.url_sha256, response);
         self.metrics.record_webhook(name, result);
         let (id, attempt) = (delivery.id, delivery.attempt);
         let lease_end = now + DELIVERY_LEASE;
@@ -206,11 +206,14 @@ fn request(config: &WebhookConfig, delivery: &StoredDelivery, timestamp_s: u64) 
 }
 
 /// What a response means: the label of the metric, and what the ledger records. `None` if there was none in time.
-fn outcome(response: Option<Result<RawResponse<Bytes>, TransportError>>) -> (&'static str, DeliveryOutcome) {
+fn outcome(
+    url_sha256: [u8; 32],
+    response: Option<Result<RawResponse<Bytes>, TransportError>>,
+) -> (&'static str, DeliveryOutcome) {
     let failed = |error: String, retry_after| DeliveryOutcome::Failed { error, retry_after };
     match response {
         Some(Ok(RawResponse { status: 200..=299, .. })) => ("delivered", DeliveryOutcome::Delivered),
-        Some(Ok(RawResponse { status: 410, .. })) => ("gone", DeliveryOutcome::Gone),
+        Some(Ok(RawResponse { status: 410, .. })) => ("gone", DeliveryOutcome::Gone { url_sha256 }),
         Some(Ok(RawResponse { status: status @ 300..=399, retry_after, .. })) => {
             let error = format!("status {status}: a redirect, which is not followed; correct the url");
             ("rejected", failed(error, retry_after))

@@ -52,9 +52,11 @@ impl Changing<'_> {
     pub(super) fn claim_deliveries(
         &mut self,
         endpoint: &str,
+        url_sha256: [u8; 32],
         limit: usize,
     ) -> Result<Vec<StoredDelivery>, LedgerError> {
-        if self.endpoint(endpoint)?.is_none_or(|endpoint| endpoint.disabled_at.is_some()) {
+        let can_take = |known: &StoredEndpoint| known.disabled_at.is_none() && known.url_sha256 == url_sha256;
+        if !self.endpoint(endpoint)?.is_some_and(|known| can_take(&known)) {
             return Ok(Vec::new());
         }
         let due = self.tables.due_deliveries(endpoint, self.now, limit)?;
@@ -76,8 +78,9 @@ impl Changing<'_> {
             self.tables.delete_delivery(id)?;
             return Ok(None);
         }
-        if outcome == DeliveryOutcome::Gone
+        if let DeliveryOutcome::Gone { url_sha256 } = outcome
             && let Some(mut endpoint) = self.endpoint(&id.endpoint)?
+            && endpoint.url_sha256 == url_sha256
         {
             endpoint.disabled_at.get_or_insert(self.now);
             self.put_endpoint(&endpoint)?;
@@ -87,7 +90,9 @@ impl Changing<'_> {
         }
         let settled = match outcome {
             DeliveryOutcome::Failed { error, retry_after } => delivery.fail(error, retry_after, self.now),
-            DeliveryOutcome::Gone | DeliveryOutcome::Delivered => delivery.hold(DISABLED_ERROR, self.now),
+            DeliveryOutcome::Gone { .. } | DeliveryOutcome::Delivered => {
+                delivery.hold(DISABLED_ERROR, self.now)
+            }
         };
         self.tables.put_delivery(settled.clone())?;
         Ok(Some(settled))

@@ -19,13 +19,17 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 fn endpoint(name: &str) -> StoredEndpoint {
     StoredEndpoint {
         name: name.to_owned(),
-        url_sha256: [7; 32],
+        url_sha256: URL,
         apps: None,
         events: WebhookEvent::ALL.iter().copied().collect(),
         with_openid: false,
         disabled_at: None,
     }
 }
+
+/// What `endpoint` has.
+const URL: [u8; 32] = [7; 32];
+const GONE: DeliveryOutcome = DeliveryOutcome::Gone { url_sha256: URL };
 
 async fn set(fixture: &Fixture, endpoints: &[StoredEndpoint]) {
     assert_eq!(fixture.apply(Change::SetEndpoints(endpoints.to_vec())).await, Applied::Done);
@@ -36,7 +40,7 @@ async fn claim(fixture: &Fixture, endpoint: &str) -> Vec<StoredDelivery> {
 }
 
 async fn claim_some(ledger: &dyn Ledger, endpoint: &str, limit: usize) -> Vec<StoredDelivery> {
-    let change = Change::ClaimDeliveries { endpoint: endpoint.to_owned(), limit };
+    let change = Change::ClaimDeliveries { endpoint: endpoint.to_owned(), url_sha256: URL, limit };
     match ledger.commit(vec![change]).await.unwrap().remove(0).unwrap() {
         Applied::Deliveries(deliveries) => deliveries,
         other => panic!("{other:?}"),
@@ -270,7 +274,7 @@ pub(super) async fn an_endpoint_that_is_gone_gets_nothing_until_it_is_enabled(fi
     let message = fixture.claimed("a").await;
     fixture.settle(&message, Settlement::Sent).await;
     let claimed = claim(fixture, "shop").await.remove(0);
-    let held = settle(fixture, &claimed, DeliveryOutcome::Gone).await.unwrap();
+    let held = settle(fixture, &claimed, GONE).await.unwrap();
     assert!(held.error.unwrap().starts_with("410"));
     let disabled_at = Some(fixture.now());
     fixture.pass(MINUTE).await;
@@ -291,9 +295,27 @@ pub(super) async fn an_endpoint_that_is_gone_gets_nothing_until_it_is_enabled(fi
     for delivery in fixture.ledger.webhook_endpoints().await.unwrap() {
         assert_eq!(delivery.endpoint.disabled_at, None);
     }
-    settle(fixture, &claimed, DeliveryOutcome::Gone).await;
+    settle(fixture, &claimed, GONE).await;
     set(fixture, &[StoredEndpoint { url_sha256: [8; 32], ..endpoint("shop") }]).await;
     assert_eq!(fixture.ledger.webhook_endpoints().await.unwrap()[0].endpoint.disabled_at, None);
+}
+
+/// A server that was not reloaded yet neither claims for the old URL nor disables the new one.
+pub(super) async fn a_410_of_the_old_url_does_not_disable_the_new_one(fixture: &Fixture) {
+    set(fixture, &[endpoint("shop")]).await;
+    let message = fixture.claimed("a").await;
+    fixture.settle(&message, Settlement::Sent).await;
+    let claimed = claim(fixture, "shop").await.remove(0);
+    let moved = StoredEndpoint { url_sha256: [8; 32], ..endpoint("shop") };
+    set(fixture, std::slice::from_ref(&moved)).await;
+    settle(fixture, &claimed, GONE).await.unwrap();
+    assert_eq!(fixture.ledger.webhook_endpoints().await.unwrap()[0].endpoint, moved);
+    assert!(claim(fixture, "shop").await.is_empty(), "that is the old URL");
+    let change = Change::ClaimDeliveries { endpoint: "shop".to_owned(), url_sha256: [8; 32], limit: 9 };
+    match fixture.apply(change).await {
+        Applied::Deliveries(deliveries) => assert_eq!(deliveries.len(), 1),
+        other => panic!("{other:?}"),
+    }
 }
 
 pub(super) async fn deliveries_are_deleted_when_they_are_old(fixture: &Fixture) {
