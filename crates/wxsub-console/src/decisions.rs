@@ -122,22 +122,28 @@ fn evidence(frame: &Frame<'_>, message: &MessageView) -> Markup {
 /// What a decision does to this message.
 fn consequence(frame: &Frame<'_>, decision: Decision, undecided: &UndecidedView) -> &'static str {
     let has_newer = undecided.newer_grant.as_ref().is_some_and(|newer| newer.state == GrantState::Open);
-    match decision {
-        Decision::AssumeSent => frame.text(
+    match (decision, undecided.grant.is_some()) {
+        (Decision::AssumeSent, true) => frame.text(
             "It counts as sent. Its grant is used.",
             "视为已发出，授权记为已使用。",
         ),
-        Decision::GiveUp => frame.text(
+        (Decision::AssumeSent, false) => frame.text("It counts as sent.", "视为已发出。"),
+        (Decision::GiveUp, true) => frame.text(
             "It is not sent again. Its grant becomes void; a new message needs a new consent.",
             "不再发送，授权作废；要再发消息需要用户重新授权。",
         ),
-        Decision::SendAgain if has_newer => frame.text(
+        (Decision::GiveUp, false) => frame.text("It is not sent again.", "不再发送。"),
+        (Decision::SendAgain, _) if has_newer => frame.text(
             "A new message is queued with the newer consent. The user may get it twice.",
             "用更新的授权排队发送一条新消息。用户可能收到两条。",
         ),
-        Decision::SendAgain => frame.text(
+        (Decision::SendAgain, true) => frame.text(
             "A new message is queued with the same grant. The user may get it twice. If the first one arrived, Weixin refuses the second with 43101.",
             "用同一授权排队发送一条新消息。用户可能收到两条；如果第一条已送达，微信会以 43101 拒绝第二条。",
+        ),
+        (Decision::SendAgain, false) => frame.text(
+            "A new message is queued, as the first one without a stored grant. The user may get it twice. If the first one arrived, Weixin may refuse the second with 43101.",
+            "排队发送一条新消息，与原消息一样没有已存储的授权。用户可能收到两条；如果第一条已送达，微信可能会以 43101 拒绝第二条。",
         ),
     }
 }

@@ -35,7 +35,7 @@ use wxsub_proto::{ApiError, AppId};
 pub(crate) use self::certificate::certificate_warning;
 pub(crate) use self::history::{ServedToken, TokenDigest, TokenHistory};
 pub(crate) use self::load::{Load, RequestPermit};
-pub(crate) use self::outbox::{ServerOutbox, Workers};
+pub(crate) use self::outbox::{ServerOutbox, Workers, check_note};
 use self::probe::Probe;
 use self::report_limiter::Admission;
 pub(crate) use self::send::{OutboxFailure, SendJob, SendOutcome, current};

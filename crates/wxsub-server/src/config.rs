@@ -249,7 +249,7 @@ impl Config {
         check_unique(&top, &apps, &clients);
         top.check_unique("name", webhooks.iter().map(|(place, webhook)| (place, &webhook.endpoint.name)));
         let apps = without_places(apps);
-        warn_of_unknown_apps(&top, &apps, &clients, &inboxes);
+        warn_of_unknown_apps(&top, &apps, &clients, &inboxes, &webhooks);
         if !has_apps {
             top.problem("apps", NO_APPS);
         }
@@ -404,20 +404,28 @@ fn warn_of_unknown_apps(
     apps: &[AppConfig],
     clients: &[(Place, ApiClient)],
     inboxes: &[InboxConfig],
+    webhooks: &[(Place, WebhookConfig)],
 ) {
     for (place, client) in clients {
-        let unknown = unknown_apps(apps, &client.name, &client.apps);
+        let unknown = unknown_apps(apps, &client.name, client.apps.named());
         unknown.into_iter().for_each(|text| top.warning_at(place.clone(), text));
     }
     for inbox in inboxes {
-        let unknown = unknown_apps(apps, "apps", &inbox.apps);
+        let unknown = unknown_apps(apps, "apps", inbox.apps.named());
         unknown.into_iter().for_each(|text| top.warning("inboxes", text));
+    }
+    for (place, webhook) in webhooks {
+        let unknown = unknown_apps(apps, "apps", webhook.endpoint.apps.iter().flatten());
+        unknown.into_iter().for_each(|text| top.warning_at(place.clone(), text));
     }
 }
 
 /// A warning for each AppID in the list of `name` that is not configured. It may be mistyped, or be added later.
-fn unknown_apps(apps: &[AppConfig], name: &str, access: &AppAccess) -> Vec<LocalizedText<String>> {
-    let AppAccess::Only(named) = access else { return Vec::new() };
+fn unknown_apps<'a>(
+    apps: &[AppConfig],
+    name: &str,
+    named: impl IntoIterator<Item = &'a AppId>,
+) -> Vec<LocalizedText<String>> {
     let is_unknown = |appid: &&AppId| apps.iter().all(|app| app.appid != **appid);
     let warning = |appid: &AppId| match app::can_be_appid(appid) {
         true => localized_text!(
@@ -429,7 +437,7 @@ fn unknown_apps(apps: &[AppConfig], name: &str, access: &AppAccess) -> Vec<Local
             localized_text!("{name} names {appid}, which {reason}", "{name} 中的 {appid} {reason}"; reason)
         }
     };
-    named.iter().filter(is_unknown).map(warning).collect()
+    named.into_iter().filter(is_unknown).map(warning).collect()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use wxsub_core::clock::ClockReading;
+use wxsub_core::clock::{ClockReading, timeout_at};
 use wxsub_proto::AppId;
 
 use crate::id::{MessageId, NoRandomBytes, WorkerId};
@@ -23,6 +23,9 @@ const HEARTBEAT_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long after a heartbeat, and after a claim, a POST may begin: half of a lease.
 pub(crate) const POST_WINDOW: Duration = Duration::from_secs(30);
+
+/// How long a beat waits for the apps that have something to decide. The worker must not miss its next beat.
+const POLICY_READ_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How many rows one beat changes of each kind.
 const SWEEP_LIMIT: usize = 1_000;
@@ -263,14 +266,25 @@ impl WorkerSession {
 
     /// The policies of the apps that have something to decide.
     async fn due_policies(&self) -> Vec<Change> {
-        let Inner { ledger, apps, .. } = &*self.inner;
+        let Inner { ledger, apps, clock, .. } = &*self.inner;
         if apps.values().all(|app| app.maybe_sent.decision().is_none()) {
             return Vec::new();
         }
-        let undecided = ledger.undecided_apps().await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "reading the apps with undecided messages failed");
-            Vec::new()
-        });
+        // The next heartbeat waits for this.
+        let deadline = clock.now().mono + POLICY_READ_TIMEOUT;
+        let undecided = match timeout_at(&**clock, deadline, ledger.undecided_apps()).await {
+            Some(Ok(undecided)) => undecided,
+            Some(Err(error)) => {
+                tracing::warn!(%error, "reading the apps with undecided messages failed");
+                return Vec::new();
+            }
+            None => {
+                tracing::warn!(
+                    "reading the apps with undecided messages took too long; the next heartbeat tries again"
+                );
+                return Vec::new();
+            }
+        };
         let policy = |appid: AppId| {
             let decision = apps.get(&appid)?.maybe_sent.decision()?;
             Some(Change::ApplyPolicy(appid, decision, SWEEP_LIMIT))

@@ -10,12 +10,36 @@ use wxsub_mysql::MysqlInbox;
 use wxsub_outbox::inbox::{InboxCopier, InboxStatus};
 use wxsub_outbox::{App, Ledger, Outbox, Outcomes};
 use wxsub_postgres::PostgresInbox;
-use wxsub_proto::AppId;
+use wxsub_proto::{AppId, LocalizedText, localized_text};
 
 use super::webhooks::WebhookSender;
 use super::{ManagedApp, Services};
 use crate::config::{AppAccess, InboxConfig, InboxDatabase, OutboxSettings, WebhookConfig};
 use crate::state::metrics::Metrics;
+
+/// Maximum length of a note of an operator.
+const MAX_NOTE_BYTES: usize = 1_000;
+
+/// What a ledger stores as the note of an operator: neither too long nor with control characters besides line breaks and tabs.
+/// PostgreSQL refuses U+0000.
+pub(crate) fn check_note(note: &str) -> Result<(), LocalizedText<String>> {
+    if note.len() > MAX_NOTE_BYTES {
+        return Err(localized_text!(
+            "must have at most {MAX_NOTE_BYTES} bytes; shorten it",
+            "最多 {MAX_NOTE_BYTES} 字节；请缩短"
+        ));
+    }
+    match note.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+        Some(c) => {
+            let c = u32::from(c);
+            Err(localized_text!(
+                "has the control character U+{c:04X}; remove it",
+                "包含控制字符 U+{c:04X}；请删除"
+            ))
+        }
+        None => Ok(()),
+    }
+}
 
 /// The outbox for the apps of one configuration.
 #[derive(Debug, Clone)]
@@ -167,12 +191,14 @@ impl Workers {
             // The signal is that `stop` is dropped: nothing is sent through it.
             let _ = stopped.await;
         });
-        let counting = count_outcomes(outbox.outbox.outcomes(), Arc::clone(metrics));
+        let outcomes = count_outcomes(outbox.outbox.outcomes(), Arc::clone(metrics));
+        // The worker moves the rows of the inbox in the ledger's own database.
+        let rejected = count_rejected(outbox.outbox.inbox_status(), Arc::clone(metrics));
         self.tasks.spawn(async {
             let ended = tokio::select! {
                 // What is final before the end is counted.
                 biased;
-                () = counting => return,
+                ((), ()) = async { tokio::join!(outcomes, rejected) } => return,
                 ended = working => ended,
             };
             if let Err(error) = ended {
@@ -184,8 +210,6 @@ impl Workers {
 
     fn copy_inboxes(&mut self, outbox: &ServerOutbox, metrics: &Arc<Metrics>) {
         self.copiers = JoinSet::new();
-        // The worker moves the rows of the inbox in the ledger's own database.
-        self.copiers.spawn(count_rejected(outbox.outbox.inbox_status(), Arc::clone(metrics)));
         for inbox in &outbox.inboxes {
             self.copiers.spawn(copy(outbox.outbox.clone(), inbox.clone(), Arc::clone(metrics)));
         }

@@ -13,7 +13,9 @@ use wxsub_core::clock::{Clock, timeout_at};
 use wxsub_core::proto::codec::RawResponse;
 use wxsub_core::transport::{HttpRequest, Transport, TransportError};
 use wxsub_outbox::Outbox;
-use wxsub_outbox::webhook::{DELIVERY_LEASE, DeliveryOutcome, StoredDelivery, StoredEndpoint};
+use wxsub_outbox::webhook::{
+    DELIVERY_LEASE, DeliveryOutcome, EndpointStatus, StoredDelivery, StoredEndpoint,
+};
 
 use crate::config::WebhookConfig;
 use crate::state::metrics::Metrics;
@@ -89,6 +91,7 @@ impl WebhookSender {
         let stored: Vec<StoredEndpoint> =
             self.endpoints.iter().map(|endpoint| endpoint.config.endpoint.clone()).collect();
         stored.iter().for_each(|endpoint| metrics.initialize_webhook(&endpoint.name));
+        self.warn_of_removed_endpoints(&stored).await;
         while let Err(error) = outbox.set_endpoints(stored.clone()).await {
             warn!(%error, "writing the endpoints of webhooks to the ledger failed");
             clock.sleep_until(clock.now().mono + LEDGER_RETRY_INTERVAL).await;
@@ -113,6 +116,23 @@ impl WebhookSender {
                 () = clock.sleep_until(clock.now().mono + POLL_INTERVAL) => {}
                 () = ended.notified() => {}
             }
+        }
+    }
+
+    /// Nothing is delivered to an endpoint that is not configured, and after its retention the webhook is deleted.
+    async fn warn_of_removed_endpoints(&self, configured: &[StoredEndpoint]) {
+        let Ok(known) = self.services.outbox.ledger().webhook_endpoints().await else { return };
+        let is_removed = |known: &&EndpointStatus| {
+            configured.iter().all(|endpoint| endpoint.name != known.endpoint.name)
+                && known.pending + known.dead > 0
+        };
+        for EndpointStatus { endpoint, pending, dead, .. } in known.iter().filter(is_removed) {
+            warn!(
+                endpoint = endpoint.name,
+                pending,
+                dead,
+                "an endpoint of waiting webhooks is not configured any more; configure an endpoint with this name"
+            );
         }
     }
 

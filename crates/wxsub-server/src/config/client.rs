@@ -79,6 +79,14 @@ pub(crate) enum AppAccess {
 }
 
 impl AppAccess {
+    /// The apps that are named; none for all.
+    pub(super) fn named(&self) -> &[AppId] {
+        match self {
+            Self::All => &[],
+            Self::Only(apps) => apps,
+        }
+    }
+
     /// Reads `apps`.
     pub(super) fn read(section: &mut TableReader<'_>) -> Self {
         let mut all = false;

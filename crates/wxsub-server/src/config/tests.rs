@@ -403,6 +403,18 @@ fn client_with_unknown_app_is_a_warning() {
     );
 }
 
+#[test]
+fn webhook_of_an_unknown_app_is_a_warning() {
+    let secret = file("webhook", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=");
+    let webhook = format!(
+        "[ledger]\nurl = \"sqlite:/unused\"\n[[webhooks]]\nurl = \"https://shop.example/h\"\nsecret_files = [{secret:?}]\n\
+         apps = [\"wx0000000000000009\"]\n"
+    );
+    let (_, warnings) = read(&with_app(&(client("") + &webhook))).unwrap();
+    let warning = "webhooks[0]: apps names the app wx0000000000000009, which is not configured; add the app or correct the AppID";
+    assert!(warnings.iter().any(|text| text == warning), "{warnings:?}");
+}
+
 #[cfg(unix)]
 #[test]
 fn secret_readable_by_all_users_is_a_warning() {

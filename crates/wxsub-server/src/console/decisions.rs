@@ -17,9 +17,6 @@ use super::ledger::{LedgerSession, OperatorForm};
 /// Maximum number of messages of an app on the page.
 const MAX_PER_APP: usize = 20;
 
-/// Maximum length of a note, in bytes.
-const MAX_NOTE_BYTES: usize = 1_000;
-
 /// What the page is asked for.
 #[derive(Debug, Deserialize)]
 pub(super) struct PageQuery {
@@ -61,11 +58,13 @@ async fn evidence(session: &LedgerSession, message: &StoredMessage) -> Result<Un
     // They are in the order of their recording.
     let mut grants = grants.iter().filter(|grant| Some(&grant.subject) == subject.as_ref());
     let grant = message.grant.and_then(|id| grants.by_ref().find(|grant| grant.id == id));
+    let newer_grant = grants.next_back();
+    let newer_grant = newer_grant.filter(|newer| grant.is_some() || newer.consented_at > message.created_at);
     let (now, at) = (session.now(), message.decidable_at());
     Ok(UndecidedView {
         message: MessageView::new(message, &app, now),
         decidable_at: (now < at).then_some(at),
-        newer_grant: grants.next_back().map(GrantView::from),
+        newer_grant: newer_grant.map(GrantView::from),
         grant: grant.map(GrantView::from),
     })
 }
@@ -78,7 +77,8 @@ pub(super) async fn decide(
     let message = session.message(&id).await?;
     let (decision, version) = (fields.get("decision").parse(), fields.get("version").parse());
     let note = fields.get("note");
-    let (Ok(decision), Ok(version), true) = (decision, version, note.len() <= MAX_NOTE_BYTES) else {
+    session.check_note(note)?;
+    let (Ok(decision), Ok(version)) = (decision, version) else {
         let text = LocalizedText::new("The form is incomplete; send it again", "表单不完整；请重新提交");
         return Err(session.session.visit.notice(StatusCode::BAD_REQUEST, text));
     };

@@ -13,7 +13,7 @@ use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::state::AuditAction;
 use wxsub_outbox::view::AppView;
 use wxsub_outbox::{Outbox, OutboxError};
-use wxsub_proto::{AppId, LocalizedText};
+use wxsub_proto::{AppId, LocalizedText, localized_text};
 
 use super::context::Console;
 use super::request::{Fields, Session, SessionForm};
@@ -71,6 +71,14 @@ impl LedgerSession {
 
     pub(super) fn now(&self) -> UnixMillis {
         self.session.visit.now().wall
+    }
+
+    /// What the ledger can store as a note, or a page that says why not.
+    pub(super) fn check_note(&self, note: &str) -> Result<(), Response> {
+        crate::apps::check_note(note).map_err(|rule| {
+            let text = localized_text!("The note {rule}", "备注{rule}"; rule);
+            self.session.visit.notice(StatusCode::BAD_REQUEST, text)
+        })
     }
 
     /// All apps.

@@ -1,6 +1,7 @@
 //! Log in, log out, and choose the language.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::Query;
 use axum::http::header::RETRY_AFTER;
@@ -9,6 +10,7 @@ use axum::response::{Html, IntoResponse, Response};
 use serde::Deserialize;
 use tracing::{info, warn};
 use wxsub_console::LoginView;
+use wxsub_core::clock::timeout_at;
 use wxsub_outbox::audit::AuditEntry;
 use wxsub_outbox::state::AuditAction;
 use wxsub_proto::{LocalizedText, localized_text};
@@ -17,6 +19,9 @@ use zeroize::Zeroizing;
 use super::request::{AnyForm, OUTDATED_FORM, SessionForm, Visit};
 use super::session::SessionSecret;
 use crate::config::{ConsoleUser, MAX_PASSWORD_BYTES};
+
+/// Limit for the line in the audit of the ledger.
+const AUDIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the login page is asked for.
 #[derive(Debug, Deserialize)]
@@ -108,7 +113,7 @@ pub(super) async fn log_in(AnyForm { visit, fields }: AnyForm) -> Response {
     }
 }
 
-/// Appends to the audit, if there is a ledger. A ledger that is away must not lock operators out.
+/// Appends to the audit, if there is a ledger. A ledger that fails or does not respond must not lock operators out.
 async fn record(visit: &Visit, actor: &str, action: AuditAction) {
     let Some(outbox) = &visit.snapshot.outbox else { return };
     let entry = AuditEntry {
@@ -119,8 +124,18 @@ async fn record(visit: &Visit, actor: &str, action: AuditAction) {
         subject: String::new(),
         detail: String::new(),
     };
-    if let Err(error) = outbox.outbox().record_audit(entry).await {
-        warn!(%error, user = actor, action = action.as_str(), "the audit of the ledger has no line for this");
+    let deadline = visit.now().mono + AUDIT_TIMEOUT;
+    let recorded =
+        timeout_at(&**visit.console.state.clock(), deadline, outbox.outbox().record_audit(entry)).await;
+    let action = action.as_str();
+    match recorded {
+        Some(Ok(())) => {}
+        Some(Err(error)) => {
+            warn!(%error, user = actor, action, "the audit of the ledger has no line for this");
+        }
+        None => {
+            warn!(user = actor, action, "the ledger did not respond; its audit may have no line for this");
+        }
     }
 }
 
@@ -153,11 +168,11 @@ fn is_page(path: &str) -> bool {
 
 /// `POST /logout`.
 pub(super) async fn log_out(SessionForm { session, .. }: SessionForm) -> Response {
-    record(&session.visit, &session.user.name, AuditAction::Logout).await;
     let visit = session.visit;
     if let Some(secret) = &visit.secret {
         visit.console.sessions.end(secret);
     }
+    record(&visit, &session.user.name, AuditAction::Logout).await;
     let mut response = visit.redirect("/login");
     visit.set_session_cookie(&mut response, None);
     response

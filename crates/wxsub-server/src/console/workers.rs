@@ -1,14 +1,9 @@
 //! Workers and apps: pause and resume.
 
-use axum::http::StatusCode;
 use axum::response::{Html, Response};
 use wxsub_console::WorkersView;
-use wxsub_proto::LocalizedText;
 
 use super::ledger::{LedgerSession, OperatorForm};
-
-/// Maximum length of a note, in bytes.
-const MAX_NOTE_BYTES: usize = 1_000;
 
 /// `GET /workers`.
 pub(super) async fn list(session: LedgerSession) -> Result<Html<String>, Response> {
@@ -26,10 +21,7 @@ pub(super) async fn list(session: LedgerSession) -> Result<Html<String>, Respons
 pub(super) async fn pause(OperatorForm { session, fields }: OperatorForm) -> Result<Response, Response> {
     let outbox = session.outbox_of(&session.app(fields.get("app"))?)?;
     let note = fields.get("note");
-    if note.len() > MAX_NOTE_BYTES {
-        let text = LocalizedText::new("The note is too long; shorten it", "备注过长；请缩短");
-        return Err(session.session.visit.notice(StatusCode::BAD_REQUEST, text));
-    }
+    session.check_note(note)?;
     outbox.pause(&session.session.user.name, note).await.map_err(|error| session.failed(&error))?;
     Ok(session.session.visit.redirect("/workers"))
 }

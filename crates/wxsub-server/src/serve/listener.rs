@@ -34,6 +34,9 @@ const MAX_CONSOLE_CONNECTIONS: usize = 64;
 /// Maximum number of connections to the listener of `/metrics`.
 const MAX_METRICS_CONNECTIONS: usize = 64;
 
+/// How many addresses, at least, share the connections of a listener that has few.
+const MIN_ADDRESSES: usize = 4;
+
 /// Maximum number of connections that are accepted before other tasks of the server run.
 const MAX_ACCEPTED_AT_ONCE: usize = 32;
 
@@ -241,7 +244,9 @@ impl Acceptor {
     /// As [`add`](Self::add), for a connection.
     fn open(&mut self, stream: TcpStream, peer: SocketAddr) {
         let snapshot = self.state.snapshot();
-        let max = (!snapshot.is_proxy(peer.ip())).then_some(snapshot.limits.connections_per_address);
+        let share = self.max_connections.map_or(usize::MAX, |max| max / MIN_ADDRESSES);
+        let max = snapshot.limits.connections_per_address.min(share);
+        let max = (!snapshot.is_proxy(peer.ip())).then_some(max);
         let opened = self.connections.open(peer.ip(), max);
         if !matches!(opened, Ok((_, false))) {
             self.state.record_limit(Limit::ConnectionsPerAddress, &peer.ip());

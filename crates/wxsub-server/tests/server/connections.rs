@@ -225,6 +225,31 @@ async fn connection_of_another_address_waits_for_no_flood() {
     }
 }
 
+/// The console has few connections, and no address gets all of them.
+#[tokio::test]
+async fn half_sent_logins_of_one_address_leave_room_for_an_operator() {
+    let text = format!("audit = \"off\"\n{APPS}{}", super::browser::console_config(""));
+    let (config, _) = Config::read(&text, |_| Some(SECRET.to_owned())).unwrap();
+    let transport = Arc::new(SandboxTransport::new(&Sandbox::new()));
+    let server = Arc::new(Server::builder(config).transport(transport).build().await.unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { server.serve_console(listener).await });
+    let login =
+        "POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99\r\nExpect: 100-continue\r\n\r\n";
+    let mut waiting = Vec::new();
+    for mut stream in connect_at_once(address, "127.0.0.2", 70, login) {
+        // The server asks for the body, or refuses the connection.
+        if stream.read(&mut [0; 99]).await.is_ok_and(|length| length > 0) {
+            waiting.push(stream);
+        }
+    }
+    assert!(waiting.len() < 40, "{}", waiting.len());
+    let page = "GET /login HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
+    let operator = connect_at_once(address, "127.0.0.1", 1, page).remove(0);
+    assert!(until_closed(operator).await.starts_with("HTTP/1.1 200"));
+}
+
 /// The requests of other connections come between two pieces.
 #[tokio::test]
 async fn large_response_is_written_in_pieces() {

@@ -1,6 +1,7 @@
 //! The pages of the console that read and change the ledger.
 
 use serde_json::json;
+use wxsub_core::clock::Clock;
 use wxsub_outbox::Ledger;
 use wxsub_outbox::state::{AuditAction, AuditOutcome};
 
@@ -145,7 +146,7 @@ async fn of_two_operators_one_decides_a_message() {
         id.as_str(),
         MASKED,
         "the response of Weixin was lost.",
-        "It counts as sent. Its grant is used.",
+        "It counts as sent.",
         "The user may get it twice.",
     ] {
         assert!(page.text.contains(text), "{text}: {page:?}");
@@ -284,4 +285,59 @@ async fn unavailable_ledger_is_the_first_problem() {
     assert!(paused.status == 503 && paused.text.contains("the disk is full"), "{paused:?}");
     let page = ops.get("/").await;
     assert!(page.text.contains("The ledger is unavailable"), "{page:?}");
+}
+
+/// The console is needed most when the ledger does not respond.
+#[tokio::test]
+async fn login_and_logout_do_not_wait_for_a_ledger_that_does_not_respond() {
+    let (setup, ledger) = setup().await;
+    let mut ops = Browser::logged_in(&setup, "ops").await;
+    let stolen = ops.cookies.clone();
+    ledger.fail(Fault::Silent);
+    let limit = setup.clock.now() + std::time::Duration::from_secs(5);
+    let response = setup.meanwhile(ops.submit("/audit", "/logout", &[])).await;
+    assert_eq!(response.location(), "/login");
+    ops.cookies = stolen;
+    assert_eq!(ops.get("/").await.status, 303, "the session has ended");
+    let response = setup.meanwhile(ops.log_in("ops", super::browser::PASSWORD)).await;
+    assert_eq!(response.location(), "/");
+    assert!(!limit.is_past(setup.clock.now()), "each waits for 2 s");
+    assert_eq!(setup.meanwhile(ops.get("/")).await.status, 200);
+}
+
+#[tokio::test]
+async fn note_that_a_ledger_cannot_store_is_refused() {
+    let (setup, _ledger) = setup().await;
+    let mut ops = Browser::logged_in(&setup, "ops").await;
+    let long = "x".repeat(1_001);
+    for (note, rule) in
+        [("a\0b", "has the control character U+0000"), (&long, "must have at most 1000 bytes")]
+    {
+        let response = post(&setup, "outbox/pause", &[], json!({"note": note}).to_string()).await;
+        assert_eq!(response.status, 422, "{response:?}");
+        let problem = &response.json()["problems"][0];
+        assert!(
+            problem["field"] == "note" && problem["rule"].as_str().unwrap().starts_with(rule),
+            "{problem}"
+        );
+        let page = ops.submit("/workers", "/workers/pause", &[("app", "wx1"), ("note", note)]).await;
+        assert!(page.status == 400 && page.text.contains(rule), "{page:?}");
+    }
+    assert_eq!(post(&setup, "outbox/pause", &[], json!({"note": "a\nb"}).to_string()).await.status, 200);
+}
+
+#[tokio::test]
+async fn decision_about_a_message_without_grant_names_no_grant() {
+    let (setup, _ledger) = setup().await;
+    let body = json!({"openid": OPENID, "template_id": "T", "scene": 1}).to_string();
+    assert_eq!(post(&setup, "grants", &[("Idempotency-Key", "g")], body).await.status, 201);
+    setup.allow(OPENID, 1);
+    assert_eq!(setup.send(message(OPENID, 1)).await.status, 200);
+    setup.pass(60).await;
+    let (id, _) = setup.undecided(OPENID).await;
+    let page = Browser::logged_in(&setup, "ops").await.get("/decisions").await;
+    assert!(page.text.contains(&id), "{page:?}");
+    for text in ["Newer consent", "Its grant", "the same grant"] {
+        assert!(!page.text.contains(text), "{text}: {page:?}");
+    }
 }

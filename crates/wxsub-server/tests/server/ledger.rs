@@ -250,3 +250,21 @@ fn a_change_of_the_ledger_needs_a_restart_and_its_keys_need_a_ledger() {
     let key = consent_key();
     assert!(read(&format!("[consent]\nkey_file = {key:?}\n")).is_ok());
 }
+
+/// The policy is read beside the heartbeat. A ledger that reads slowly and writes well stops no message.
+#[tokio::test]
+async fn worker_stays_alive_while_the_undecided_apps_cannot_be_read() {
+    let apps = APPS.replacen("secret_env", "maybe_sent = \"give_up\"\nsecret_env", 1);
+    let text = format!("audit = \"off\"\n{apps}{}", ledger_config());
+    let (config, _) = Config::read(&text, |_| Some(SECRET.to_owned())).unwrap();
+    let (setup, ledger) = Setup::with_ledger_and(config).await;
+    setup.pass(1).await;
+    ledger.fail(Fault::SilentPolicies);
+    setup.pass(90).await;
+    setup.allow("oUser", 1);
+    assert_eq!(enqueue(&setup, &[], message("oUser", 1)).await.status, 202);
+    setup.pass(5).await;
+    assert_eq!(setup.received("oUser"), 1);
+    let workers = ledger.workers().await.unwrap();
+    assert!(workers.iter().all(|worker| worker.gone_at.is_none()), "{workers:?}");
+}

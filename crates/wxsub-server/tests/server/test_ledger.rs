@@ -27,6 +27,10 @@ pub(crate) enum Fault {
     LostReply,
     /// Only the outcomes of attempts are not taken.
     NoSettle,
+    /// No commit ends.
+    Silent,
+    /// The reading of undecided apps does not end.
+    SilentPolicies,
 }
 
 #[derive(Debug)]
@@ -82,6 +86,9 @@ impl Ledger for TestLedger {
         if self.fails(Fault::Away) || (settles && self.fails(Fault::NoSettle)) {
             return Err(LedgerError::Unavailable("the disk is full".to_owned()));
         }
+        if self.fails(Fault::Silent) {
+            return std::future::pending().await;
+        }
         let _running = self.begin();
         let applied = self.rows.commit(changes).await;
         if self.fails(Fault::LostReply) { Err(LedgerError::Unknown("reset".to_owned())) } else { applied }
@@ -128,6 +135,9 @@ impl Ledger for TestLedger {
     }
 
     async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError> {
+        if self.fails(Fault::SilentPolicies) {
+            return std::future::pending().await;
+        }
         let _running = self.begin();
         self.rows.undecided_apps().await
     }

@@ -13,9 +13,7 @@ use super::consents::JsonBody;
 use super::ledger::{MessagePath, OutboxClient, invalid_field, parse_json};
 use super::outbox::set_version;
 use crate::api::request::{Json, json_response};
-
-/// Maximum length of a note, in bytes.
-const MAX_NOTE_BYTES: usize = 1_000;
+use crate::apps;
 
 #[utoipa::path(
     post,
@@ -85,10 +83,7 @@ fn seen_version(headers: &HeaderMap) -> Result<Option<u32>, ProblemResponse> {
 }
 
 fn check_note(note: &str) -> Result<(), ProblemResponse> {
-    match note.len() <= MAX_NOTE_BYTES {
-        true => Ok(()),
-        false => Err(invalid_field("note", format!("must have at most {MAX_NOTE_BYTES} bytes; shorten it"))),
-    }
+    apps::check_note(note).map_err(|rule| invalid_field("note", rule.to_string()))
 }
 
 #[utoipa::path(
