@@ -1,10 +1,9 @@
 //! The console of the control server: actions, the keyboard, sessions and forms of other sites.
 
 use serde_json::json;
-use wxsub_outbox::webhook::DeliveryOutcome;
 
 use super::chromium::Chromium;
-use super::console_server::{APPID, ConsoleServer, OPENID, PASSWORD};
+use super::console_server::{APPID, ConsoleServer, GONE, OPENID, PASSWORD};
 use super::window::Window;
 
 const TAB: &str = "\u{e004}";
@@ -95,7 +94,7 @@ fn webhooks_and_grants_need_the_keyboard_alone() {
     let console = ConsoleServer::start("");
     console.set_endpoints(&["shop"]);
     console.refused(1, "user refuse to accept the msg");
-    console.settle_deliveries("shop", &DeliveryOutcome::Gone);
+    console.settle_deliveries("shop", &GONE);
     let chromium = Chromium::start();
     let window = chromium.window();
     log_in(window, &console, "ops", PASSWORD);

@@ -5,7 +5,7 @@ use wxsub_outbox::webhook::DeliveryOutcome;
 
 use super::chromium::{Chromium, Size};
 use super::console::{log_in, open};
-use super::console_server::{APPID, ConsoleServer, OPENID, PASSWORD};
+use super::console_server::{APPID, ConsoleServer, GONE, OPENID, PASSWORD};
 use super::proxy::Proxy;
 use super::window::Window;
 
@@ -18,7 +18,7 @@ fn filled(console: &ConsoleServer, title: &str, content: &str, text: &str) -> Ve
     let undecided = console.undecided(1);
     let error = format!("status 503{text}");
     console.settle_deliveries("shop", &DeliveryOutcome::Failed { error, retry_after: None });
-    console.settle_deliveries("crm", &DeliveryOutcome::Gone);
+    console.settle_deliveries("crm", &GONE);
     let refused = console.refused(2, &format!("user refuse to accept the msg{text}"));
     let queued = console.enqueue_with(3, title, content);
     console.pass(121);

@@ -21,6 +21,10 @@ use wxsub_sandbox::Sandbox;
 use wxsub_sandbox_transport::SandboxTransport;
 use wxsub_server::{Config, Server, hash_password};
 
+/// The URL of each endpoint.
+const URL_SHA256: [u8; 32] = [7; 32];
+/// The endpoint wants no more webhooks.
+pub(super) const GONE: DeliveryOutcome = DeliveryOutcome::Gone { url_sha256: URL_SHA256 };
 pub(super) const PASSWORD: &str = "correct horse battery";
 pub(super) const APPID: &str = "wx0123456789abcdef";
 pub(super) const OPENID: &str = "oABCDEFGHIJKLMNOPQRSTUVWXY12";
@@ -143,7 +147,7 @@ impl ConsoleServer {
     pub(super) fn set_endpoints(&self, names: &[&str]) {
         let endpoint = |name: &&str| StoredEndpoint {
             name: (*name).to_owned(),
-            url_sha256: [7; 32],
+            url_sha256: URL_SHA256,
             apps: None,
             events: WebhookEvent::ALL.iter().copied().collect(),
             with_openid: true,
@@ -154,7 +158,8 @@ impl ConsoleServer {
 
     /// The first attempts to deliver to this endpoint end so.
     pub(super) fn settle_deliveries(&self, endpoint: &str, outcome: &DeliveryOutcome) {
-        let claimed = self.commit(Change::ClaimDeliveries { endpoint: endpoint.to_owned(), limit: 100 });
+        let (endpoint, url_sha256) = (endpoint.to_owned(), URL_SHA256);
+        let claimed = self.commit(Change::ClaimDeliveries { endpoint, url_sha256, limit: 100 });
         let Applied::Deliveries(claimed) = claimed else { panic!("{claimed:?}") };
         assert!(!claimed.is_empty());
         for StoredDelivery { id, attempt, .. } in claimed {
