@@ -96,6 +96,7 @@ const IGNORED: &[(&str, &str)] = &[
     ("crates/wxsub-postgres/tests/postgres/refusals.rs", POSTGRES),
     ("crates/wxsub-postgres/tests/postgres/machines.rs", POSTGRES),
     ("crates/wxsub-postgres/tests/postgres/notifications.rs", POSTGRES),
+    ("crates/wxsub-postgres/tests/postgres/webhooks.rs", POSTGRES),
     ("crates/wxsub-postgres/tests/postgres/workers.rs", POSTGRES),
     ("crates/wxsub-server/tests/server/databases.rs", POSTGRES),
     ("crates/wxsub-server/tests/server/idempotency.rs", POSTGRES),
