@@ -17,6 +17,7 @@ use wxsub_outbox::audit::{AuditEntry, StoredAudit};
 use wxsub_outbox::grant::{StoredGrant, Subject};
 use wxsub_outbox::id::{GrantId, MessageId, WorkerId};
 use wxsub_outbox::idempotency::{Fingerprint, KeyScope, StoredKey};
+use wxsub_outbox::inbox::InboxRow;
 use wxsub_outbox::ledger::StoredWorker;
 use wxsub_outbox::message::{DecisionRecord, Detail, StoredEvent, StoredMessage};
 use wxsub_outbox::webhook::{DeliveryId, EndpointStatus, StoredDelivery, StoredEndpoint};
@@ -571,4 +572,16 @@ fn pauses_of(columns: &mut Columns<'_>) -> Result<(AppId, Pauses)> {
         token: token_until.map(|until| TokenPause { until, failures }),
     };
     Ok((columns.parse()?, pauses))
+}
+
+/// The first columns of a row of an inbox: id, appid, message, times and priority.
+pub(crate) fn read_inbox_row(row: &Row) -> std::result::Result<InboxRow, tokio_postgres::Error> {
+    Ok(InboxRow {
+        id: row.try_get(0)?,
+        appid: row.try_get(1)?,
+        message: row.try_get(2)?,
+        send_at_ms: row.try_get(3)?,
+        expires_at_ms: row.try_get(4)?,
+        priority: row.try_get(5)?,
+    })
 }

@@ -6,6 +6,7 @@ use tokio_postgres::error::SqlState;
 use wxsub_outbox::inbox::{Inbox, InboxError, InboxRow, MAX_MESSAGE_BYTES, Rejected};
 use wxsub_proto::{Language, LocalizedText};
 
+use crate::columns;
 use crate::connection::{Connector, PostgresOptions};
 use crate::error::{ConnectError, text};
 use crate::session::Session;
@@ -88,12 +89,10 @@ fn connect_error(error: &ConnectError) -> InboxError {
     let texts = error.localized();
     let what = texts.in_language(Language::English).replacen("ledger", "database", 1);
     let chinese = texts.in_language(Language::Chinese).replacen("消息库", "数据库", 1);
-    match error {
-        ConnectError::Unreachable { .. }
-        | ConnectError::TooManyConnections { .. }
-        | ConnectError::Database { .. } => InboxError::Unavailable(what),
-        _ => InboxError::Refused(LocalizedText::new(what, chinese)),
+    if error.is_transient() {
+        return InboxError::Unavailable(what);
     }
+    InboxError::Refused(LocalizedText::new(what, chinese))
 }
 
 #[async_trait]
@@ -128,17 +127,7 @@ async fn read(session: &Session, limit: usize) -> Result<Vec<InboxRow>, Error> {
     if rows.is_empty() {
         session.batch("COMMIT").await?;
     }
-    let row_of = |row: &tokio_postgres::Row| {
-        Ok(InboxRow {
-            id: row.try_get(0)?,
-            appid: row.try_get(1)?,
-            message: row.try_get(2)?,
-            send_at_ms: row.try_get(3)?,
-            expires_at_ms: row.try_get(4)?,
-            priority: row.try_get(5)?,
-        })
-    };
-    rows.iter().map(row_of).collect()
+    rows.iter().map(columns::read_inbox_row).collect()
 }
 
 async fn finish(session: &Session, copied: Vec<String>, rejected: Vec<Rejected>) -> Result<(), Error> {

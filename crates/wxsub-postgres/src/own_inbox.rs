@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use wxsub_core::clock::Clock;
-use wxsub_outbox::inbox::{InboxRow, MAX_MESSAGE_BYTES, decide};
+use wxsub_outbox::inbox::{MAX_MESSAGE_BYTES, decide};
 use wxsub_outbox::ledger::RowOutcomes;
 use wxsub_proto::AppId;
 
-use crate::columns::{Param, column};
+use crate::columns::{self, Param, column};
 use crate::error::Failure;
 use crate::named::Named;
 use crate::session::{Pipeline, Session};
@@ -30,14 +30,7 @@ pub(crate) async fn move_rows(
     let mut outcomes = RowOutcomes::default();
     let (mut ids, mut changes) = (Vec::new(), Vec::new());
     for row in session.query(sql::LOCK_INBOX, &params).await? {
-        let row = InboxRow {
-            id: row.try_get(0)?,
-            appid: row.try_get(1)?,
-            message: row.try_get(2)?,
-            send_at_ms: row.try_get(3)?,
-            expires_at_ms: row.try_get(4)?,
-            priority: row.try_get(5)?,
-        };
+        let row = columns::read_inbox_row(&row)?;
         match decide(&row, |appid| apps.get(appid).copied()) {
             Ok(change) => {
                 ids.push(row.id);

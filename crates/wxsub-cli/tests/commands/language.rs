@@ -54,7 +54,7 @@ fn errors_say_in_chinese_what_to_do() {
         (call(zh(["send", "--file", "/nowhere"]), &direct).run(), 2, "--file: /nowhere 无法读取："),
         (call(zh(["consent", "verify", "x=1"]), &[]).run(), 2, "回调被拒绝："),
         (call(zh(["check", "/nowhere", "--json"]), &[]).run(), 2, "/nowhere 无法读取："),
-        (call(zh(["serve", "--config", "/nowhere"]), &[]).run(), 2, "--config: /nowhere 无法读取："),
+        (call(zh(["serve", "--config", "/nowhere"]), &[]).run(), 2, "/nowhere: 无法读取："),
         (
             wxsub(["--lang", "zh", "serve", "--check", "--config", &bad]).run(),
             2,

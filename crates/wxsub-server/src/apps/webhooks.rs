@@ -181,6 +181,8 @@ impl Services {
         let lease_end = now + DELIVERY_LEASE;
         loop {
             match self.outbox.settle_delivery(id.clone(), attempt, outcome.clone()).await {
+                // A newer attempt is under way.
+                Ok(Some(delivery)) if delivery.attempt != attempt => return,
                 Ok(Some(delivery)) => {
                     let webhook = id.webhook_id();
                     let error = delivery.error.unwrap_or_default();

@@ -8,7 +8,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::spawn_blocking;
 use wxsub_core::clock::{Clock, MonotonicInstant};
 
-/// The pause after a computation, as a multiple of its duration. So fewer than one request in a hundred meets a computation.
+/// The pause after a computation, as a multiple of its duration. So about one request in two hundred meets a computation.
 const PAUSE_FACTOR: u32 = 200;
 
 /// Maximum pause after a computation.

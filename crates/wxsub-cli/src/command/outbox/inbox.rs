@@ -11,7 +11,7 @@ use wxsub_postgres::{PostgresInbox, PostgresOptions};
 
 use crate::error::{CliError, ExitStatus};
 use crate::language::{localized, shown};
-use crate::ledger_file::has_password;
+use crate::ledger_file::{has_password, postgres_url};
 use crate::{console, environment};
 
 /// The file with the password of the database.
@@ -27,7 +27,7 @@ impl InboxOptions {
     /// Reads the URL.
     pub(super) fn read(url: &str) -> Result<Self, CliError> {
         let password_file = environment::value_lossy(PASSWORD_FILE);
-        if url.starts_with("postgres") {
+        if postgres_url(url.as_ref()).is_some() {
             if has_password(url) {
                 let text = localized!(
                     "--inbox: the URL has a password, which other users can see; put the password into a file, and name the \
