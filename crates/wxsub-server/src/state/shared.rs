@@ -51,7 +51,7 @@ impl<T: Clone + Default + Send + 'static> Shared<T> {
         if latest.number > before
             && let Some(value) = latest.value.take()
         {
-            return latest.keep_for_others(value, &waiting);
+            return latest.keep_for_others(value, waiting);
         }
         // Those that wait for the lock share the computation after the pause.
         clock.sleep_until(latest.next_at).await;
@@ -63,7 +63,7 @@ impl<T: Clone + Default + Send + 'static> Shared<T> {
             let ended_at = clock.now().mono;
             let pause = ended_at.duration_since(begun_at).saturating_mul(PAUSE_FACTOR).min(MAX_PAUSE);
             *latest = Latest { value: None, number, next_at: ended_at + pause };
-            latest.keep_for_others(value, &waiting)
+            latest.keep_for_others(value, waiting)
         });
         // Fails only if the runtime ends, or if `compute` panicked.
         computed.await.unwrap_or_default()
@@ -71,9 +71,12 @@ impl<T: Clone + Default + Send + 'static> Shared<T> {
 }
 
 impl<T: Clone> Latest<T> {
-    fn keep_for_others(&mut self, value: T, waiting: &Arc<()>) -> T {
-        // One of the copies is that of `Shared`, and one that of the request that gets the value.
-        self.value = (Arc::strong_count(waiting) > 2).then(|| value.clone());
+    /// The copy of the request that gets the value ends with this call, before the next request has the lock.
+    fn keep_for_others(&mut self, value: T, waiting: Arc<()>) -> T {
+        let copies = Arc::strong_count(&waiting);
+        drop(waiting);
+        // One was that of this request, and one is that of `Shared`.
+        self.value = (copies > 2).then(|| value.clone());
         value
     }
 }
