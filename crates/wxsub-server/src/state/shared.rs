@@ -126,9 +126,19 @@ mod tests {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
         let alone = shared.get(&clock, Arc::default).await;
         assert_eq!(Arc::strong_count(&alone), 1);
-        let values = join_all((0..3).map(|_| shared.get(&clock, Arc::default))).await;
+        let freed = Arc::<OnceLock<()>>::default();
+        let get = || {
+            let freed = Arc::clone(&freed);
+            shared.get(&clock, move || {
+                freed.wait();
+                Arc::default()
+            })
+        };
+        let mut all = Box::pin(join_all((0..3).map(|_| get())));
+        assert!(all.as_mut().now_or_never().is_none());
+        freed.set(()).unwrap();
         // The first computation began before the other requests, which share the second one.
-        assert_eq!(values.iter().map(Arc::strong_count).collect::<Vec<_>>(), [1, 2, 2]);
+        assert_eq!(all.await.iter().map(Arc::strong_count).collect::<Vec<_>>(), [1, 2, 2]);
     }
 
     /// A flood of requests takes a two-hundredth of a core.
