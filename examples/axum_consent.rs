@@ -93,13 +93,13 @@ async fn parcel_leaves(
 ) -> Result<String, (StatusCode, String)> {
     let grant = Grant::assume_verified(openid, shop.template.clone(), shop.scene).map_err(failed)?;
     let message = Message::builder(grant).title("Parcel").content("It is on its way.").build();
-    // The same order again is the same message.
+    // The same order again is the same message, as long as its text and times are the same.
     let key = format!("parcel-{order}").parse().map_err(failed)?;
     let message = OutboxMessage::new(message.map_err(failed)?).idempotency_key(key);
     match shop.outbox.enqueue(message).await {
         Ok(queued) => Ok(queued.id().to_string()),
-        // There is no consent, or it is used.
-        Err(OutboxError::NotRecorded(error @ NotRecorded::Grant(_))) => {
+        // There is no consent, or it is used; or the key stands for another message.
+        Err(OutboxError::NotRecorded(error @ (NotRecorded::Grant(_) | NotRecorded::KeyReused(_)))) => {
             Err((StatusCode::CONFLICT, error.to_string()))
         }
         Err(error) => Err(failed(error)),

@@ -74,6 +74,13 @@ impl UnixMillis {
 }
 
 /// The time this much later, or the latest one.
+/// A time before 1970 is 1970.
+impl From<SystemTime> for UnixMillis {
+    fn from(time: SystemTime) -> Self {
+        Self(millis(time.duration_since(UNIX_EPOCH).unwrap_or_default()))
+    }
+}
+
 impl Add<Duration> for UnixMillis {
     type Output = Self;
 

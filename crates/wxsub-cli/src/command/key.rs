@@ -81,8 +81,10 @@ impl New {
         console::note("[[clients]]");
         console::note(format_args!("name = \"{}\"", self.name));
         console::note(format_args!("key_sha256 = \"{digest}\""));
-        console::note("apps = []    # AppIDs, or \"*\"");
-        console::note("scopes = []  # token:read, token:report, message:send, admin");
+        console::note("apps = []    # AppIDs, or [\"*\"] for all");
+        console::note(
+            "scopes = []  # token:read, token:report, message:send, consent, outbox:write, outbox:read, outbox:decide, admin",
+        );
         Ok(exit)
     }
 }

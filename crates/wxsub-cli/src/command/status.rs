@@ -2,7 +2,8 @@
 
 use clap::Args;
 use serde::Serialize;
-use wxsub_api::{AppHealth, AppStatus, ServerProblem};
+use wxsub_api::{AppHealth, AppStatus, ServerProblem, WebhookEndpoint};
+use wxsub_client::{ControlServer, ControlServerError};
 use wxsub_proto::redact::sanitize_line;
 use wxsub_proto::{LocalizedText, Remedy};
 
@@ -14,15 +15,15 @@ use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::{localized, shown};
 use crate::output::Output;
 
-/// Show what is wrong with a control server and with each of its apps, since when, and what to do.
+/// Show what is wrong with a control server, with each of its apps and its webhooks, since when, and what to do.
 ///
 /// The problems of the server itself come first: its audit, its configuration, its certificate and its client keys. It needs WXSUB_SERVER, and a client key with the scope admin. It needs no AppSecret.
 ///
 /// status exits with 0 if nothing needs action, with 3 if Weixin refuses the token calls of an app, and with 4 for another
-/// problem of an app or of the server. The largest code counts.
+/// problem of an app, of the server or of an endpoint of webhooks. The largest code counts.
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// Print one JSON object per problem of the server and per app
+    /// Print one JSON object per problem of the server, per app, and per endpoint of webhooks that needs action
     #[arg(long)]
     json: bool,
 }
@@ -39,6 +40,12 @@ struct Line<'a> {
 #[derive(Serialize)]
 struct ServerLine<'a> {
     server: &'a ServerProblem,
+}
+
+/// An endpoint of webhooks that needs action, in JSON.
+#[derive(Serialize)]
+struct WebhookLine<'a> {
+    webhook: &'a WebhookEndpoint,
 }
 
 #[derive(Serialize)]
@@ -80,6 +87,14 @@ impl Status {
                 print(app, &problems, &mut output);
             }
         }
+        for endpoint in &troubled_endpoints(&server).await? {
+            exit = exit.max(ExitStatus::NotSent);
+            if self.json {
+                output.json(&WebhookLine { webhook: endpoint });
+            } else {
+                print_endpoint(endpoint, &mut output);
+            }
+        }
         if !self.json {
             let all = list.apps.len();
             if !list.problems.is_empty() {
@@ -96,6 +111,34 @@ impl Status {
         }
         Ok(output.end(exit))
     }
+}
+
+/// The endpoints that are disabled, or that have dead letters. A server without a ledger has none.
+async fn troubled_endpoints(server: &ControlServer) -> Result<Vec<WebhookEndpoint>, CliError> {
+    let endpoints = match server.webhooks().await {
+        Ok(list) => list.endpoints,
+        Err(ControlServerError::Problem { status: 404, .. }) => return Ok(Vec::new()),
+        Err(error) => return Err(server_error(&error, ExitStatus::NotSent)),
+    };
+    let is_troubled = |endpoint: &WebhookEndpoint| endpoint.disabled_at.is_some() || endpoint.dead > 0;
+    Ok(endpoints.into_iter().filter(is_troubled).collect())
+}
+
+/// Prints an endpoint of webhooks that needs action.
+fn print_endpoint(endpoint: &WebhookEndpoint, output: &mut Output) {
+    let WebhookEndpoint { name, disabled_at, pending, dead, .. } = endpoint;
+    let name = sanitize_line(name.chars());
+    output.line(localized!("webhooks: {name}", "webhook 接收端：{name}"));
+    output.line(match disabled_at {
+        Some(at) => localized!(
+            "  disabled since {at}: it responded with 410. {pending} wait, and none is lost; ask its owner, then run `wxsub webhook redeliver {name}`",
+            "  自 {at} 起停用：它返回了 410。{pending} 个 webhook 在等待，不会丢失；请与接收方确认后运行 `wxsub webhook redeliver {name}`"
+        ),
+        None => localized!(
+            "  {dead} were not delivered in three days and are dead letters; `wxsub webhook list` says why. Mend it, then run `wxsub webhook redeliver {name}`",
+            "  {dead} 个 webhook 三天内没有投递成功，成为死信；原因见 `wxsub webhook list`。修复后运行 `wxsub webhook redeliver {name}`"
+        ),
+    });
 }
 
 /// Prints a problem of the server: its kind, and one line with the cause and what to do.

@@ -86,6 +86,13 @@ impl Verify {
 }
 
 fn read_secret(flag: &str, path: &Path) -> Result<WebhookSecret, CliError> {
+    if path.to_string_lossy().starts_with("whsec_") {
+        let text = localized!(
+            "is the secret itself, which other users can see; write it to a file, and name that file",
+            "填写的是密钥本身，其他用户可以看到；请把密钥写入文件，这里填写文件路径"
+        );
+        return Err(CliError::new(ExitStatus::Usage, format_args!("{flag}: {text}")));
+    }
     let shown_path = path.display();
     let file = SecretFile::read(path).map_err(|error| {
         let text = localized!("{shown_path} cannot be read: {error}", "{shown_path} 无法读取：{error}");
@@ -175,7 +182,10 @@ impl Redeliver {
         let server = usage.finish(access)?.server;
         let due = server.redeliver_webhooks(&self.endpoint).await;
         let due = due.map_err(|error| server_error(&error, ExitStatus::NotSent))?;
-        console::note(localized!("webhooks that are tried again: {due}", "重新投递的 webhook：{due} 个"));
+        console::note(localized!(
+            "failed webhooks that are tried again: {due}; `wxsub webhook list` shows what becomes of them",
+            "重新投递失败的 webhook：{due} 个；结果见 `wxsub webhook list`"
+        ));
         Ok(ExitStatus::Success)
     }
 }

@@ -408,7 +408,9 @@ pub enum NotRecorded {
     #[error(transparent)]
     Grant(#[from] NotAdmitted),
     /// Its key stands for another content.
-    #[error("idempotency_key: it was used for another message ({0}); choose another key")]
+    #[error(
+        "idempotency_key: it stands for another message ({0}), with another text or time; repeat that request as it was, or choose another key"
+    )]
     KeyReused(MessageId),
     /// A synchronous send while its app waits.
     #[error("app: it is paused; send the message through the queue, or resume the app")]
@@ -425,7 +427,9 @@ impl NotRecorded {
         let chinese = match self {
             Self::Grant(error) => error.localized().in_language(Language::Chinese),
             Self::KeyReused(message) => {
-                format!("idempotency_key：已用于另一条消息（{message}）；请换一个幂等键")
+                format!(
+                    "idempotency_key：已用于另一条消息（{message}），文字或时间不同；请原样重复那个请求，或换一个幂等键"
+                )
             }
             Self::Paused => "app：已暂停；请放入队列发送，或恢复该应用".to_owned(),
             Self::WorkerGone => "worker：已失效或没有登记；请先运行发件箱再发送".to_owned(),

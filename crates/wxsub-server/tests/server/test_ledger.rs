@@ -38,6 +38,8 @@ pub(crate) struct TestLedger {
     rows: Box<dyn Ledger>,
     fault: AtomicU8,
     running: AtomicUsize,
+    /// How many commits do not end.
+    silent: AtomicUsize,
 }
 
 /// A call of the ledger.
@@ -57,12 +59,17 @@ impl TestLedger {
 
     pub(crate) fn around(rows: impl Ledger + 'static) -> Self {
         let (fault, running) = (AtomicU8::new(Fault::None as u8), AtomicUsize::new(0));
-        Self { rows: Box::new(rows), fault, running }
+        Self { rows: Box::new(rows), fault, running, silent: AtomicUsize::new(0) }
     }
 
     /// Whether no call is under way.
     pub(crate) fn is_idle(&self) -> bool {
         self.running.load(Ordering::SeqCst) == 0
+    }
+
+    /// Whether a commit waits for ever.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.silent.load(Ordering::SeqCst) > 0
     }
 
     fn begin(&self) -> Running<'_> {
@@ -87,6 +94,7 @@ impl Ledger for TestLedger {
             return Err(LedgerError::Unavailable("the disk is full".to_owned()));
         }
         if self.fails(Fault::Silent) {
+            self.silent.fetch_add(1, Ordering::SeqCst);
             return std::future::pending().await;
         }
         let _running = self.begin();
