@@ -160,7 +160,7 @@ fn rows_of_an_inbox_in_another_database_are_copied() {
     let denied = worker(&url).env("WXSUB_INBOX_PASSWORD_FILE", wrong.to_str().unwrap());
     said(&denied.run(), 2, "database at 127.0.0.1: the server refused the login");
     let denied = worker(&url).env("WXSUB_INBOX_PASSWORD_FILE", wrong.to_str().unwrap());
-    said(&denied.env("LC_ALL", "zh_CN").run(), 2, "127.0.0.1 上的 数据库：服务器拒绝登录");
+    said(&denied.env("LC_ALL", "zh_CN").run(), 2, "127.0.0.1 上的数据库：服务器拒绝登录");
     let nothing = format!("postgres://wxsub@127.0.0.1:{}/postgres", free_port());
     said(&worker(&nothing).run(), 4, "inbox unavailable: ");
     insert(&database.postgres, "REVOKE DELETE ON wxsub_inbox FROM wxsub", "COMMIT");
