@@ -55,7 +55,8 @@ pub(crate) fn print(arguments: &Arguments, folder: &Folder) {
     let message = String::from_utf8(subject::message().to_json()).unwrap();
     // It waits in the queue, so that only its recording is measured.
     let queued = message.replacen('{', r#"{"send_at":"2100-01-01T00:00:00Z","#, 1);
-    let lines = vec![queued.as_str(); LINES].join("\n");
+    let line = |number| queued.replacen('{', &format!("{{\"idempotency_key\":\"{{request}}-{number}\","), 1);
+    let lines = (0..LINES).map(line).collect::<Vec<_>>().join("\n");
     let seconds = arguments.amount(3, 1);
     let rounds: Vec<_> = (0..arguments.amount(11, 5))
         .map(|_| Round {
@@ -92,8 +93,12 @@ fn notified(server: &Served, message: &str, seconds: u64) -> Loaded {
 }
 
 fn enqueued_lines(server: &Served, lines: &str, seconds: u64) -> Loaded {
+    let enqueued = || server.metric("wxsub_outbox_enqueued_total", "");
+    let before = enqueued();
     let loaded = server.load_as("outbox", lines, "application/x-ndjson", seconds);
-    Loaded { rate: loaded.rate * LINES as f64, cpu: loaded.cpu / LINES as f64, ..loaded }
+    // A line can be refused in a response with status 200.
+    let rate = (enqueued() - before) as f64 / seconds as f64;
+    Loaded { rate, cpu: loaded.cpu * loaded.rate / rate, ..loaded }
 }
 
 fn print_sends(rounds: &[Round]) {
