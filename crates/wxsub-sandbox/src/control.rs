@@ -14,6 +14,7 @@ use wxsub_proto::{
 
 use crate::app::AppSettings;
 use crate::exchange::Response;
+use crate::fault::PendingFault;
 use crate::request::{Query, Request};
 use crate::state::SandboxState;
 pub(crate) use input::ControlError;
@@ -187,6 +188,7 @@ fn invalidate_tokens(state: &mut SandboxState, request: &Request<'_>) -> Result<
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AddFaultInput {
+    appid: Option<AppId>,
     path: Option<String>,
     times: Option<WholeNumber<1, 1_000_000>>,
     fault: Option<FaultInput>,
@@ -199,7 +201,8 @@ fn add_fault(state: &mut SandboxState, request: &Request<'_>) -> Result<Value, C
         return Err(ControlError::bad_request("path: must be a path of Weixin's, without a query"));
     }
     let FaultInput(fault) = required("fault", input.fault)?;
-    state.faults.add(&path, input.times.map_or(1, |times| times.0), fault);
+    let times = input.times.map_or(1, |times| times.0);
+    state.add_fault(PendingFault { path, appid: input.appid, times, fault })?;
     Ok(json!({}))
 }
 

@@ -51,7 +51,7 @@ pub struct Event {
     pub fault: Option<&'static str>,
 }
 
-/// The facts about a request that its handler records for the event log.
+/// The facts about a request, for the event log and the journal.
 #[derive(Default)]
 pub(crate) struct Trace {
     pub(crate) appid: Option<AppId>,

@@ -1,9 +1,8 @@
 //! Fault injection: which requests fail, and how.
 
-use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use wxsub_proto::ErrCode;
+use wxsub_proto::{AppId, ErrCode};
 
 /// How one request fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,38 +48,47 @@ impl Fault {
     }
 }
 
-/// The pending faults: a queue per path, first in, first out.
+/// The pending faults, oldest first.
 #[derive(Default)]
-pub(crate) struct Faults(HashMap<String, VecDeque<(u64, Fault)>>);
+pub(crate) struct Faults(Vec<PendingFault>);
+
+/// A fault for the next `times` requests for `path`, or for those of one app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PendingFault {
+    pub(crate) path: String,
+    /// `None`: requests of every app, and requests of no app.
+    pub(crate) appid: Option<AppId>,
+    pub(crate) times: u64,
+    pub(crate) fault: Fault,
+}
+
+impl PendingFault {
+    fn applies_to(&self, path: &str, appid: Option<&AppId>) -> bool {
+        self.path == path && (self.appid.is_none() || self.appid.as_ref() == appid)
+    }
+}
 
 impl Faults {
-    /// Queues `fault` for the next `times` requests for `path`.
-    pub(crate) fn add(&mut self, path: &str, times: u64, fault: Fault) {
-        if times > 0 {
-            self.0.entry(path.to_owned()).or_default().push_back((times, fault));
+    /// Adds a fault, unless it is for no request.
+    pub(crate) fn add(&mut self, fault: PendingFault) {
+        if fault.times > 0 {
+            self.0.push(fault);
         }
     }
 
-    /// Removes and returns the fault for one request for `path`.
-    pub(crate) fn take_next(&mut self, path: &str) -> Option<Fault> {
-        let queue = self.0.get_mut(path)?;
-        let (times, fault) = queue.front_mut()?;
-        let fault = *fault;
-        *times -= 1;
-        if *times == 0 {
-            queue.pop_front();
-        }
+    /// Uses up and returns the oldest fault that applies to one request of this app for `path`.
+    pub(crate) fn take_next(&mut self, path: &str, appid: Option<&AppId>) -> Option<Fault> {
+        let next = self.0.iter_mut().find(|pending| pending.applies_to(path, appid))?;
+        next.times -= 1;
+        let fault = next.fault;
+        self.0.retain(|pending| pending.times > 0);
         Some(fault)
     }
 
-    /// The pending faults with path and remaining count, sorted by path.
-    pub(crate) fn pending(&self) -> Vec<(&str, u64, Fault)> {
-        let queues = self.0.iter().flat_map(|(path, queue)| {
-            queue.iter().map(move |(times, fault)| (path.as_str(), *times, *fault))
-        });
-        let mut all: Vec<_> = queues.collect();
-        // The sort is stable, so faults of one path stay in the order of their queue.
-        all.sort_by_key(|(path, ..)| *path);
+    /// The pending faults, sorted by path. Faults of one path are in the order in which they were added.
+    pub(crate) fn pending(&self) -> Vec<&PendingFault> {
+        let mut all: Vec<_> = self.0.iter().collect();
+        all.sort_by_key(|pending| &pending.path);
         all
     }
 
@@ -91,19 +99,32 @@ impl Faults {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fault, Faults};
+    use super::{AppId, Fault, Faults, PendingFault};
+
+    fn add(faults: &mut Faults, path: &str, appid: Option<&AppId>, times: u64, fault: Fault) {
+        faults.add(PendingFault { path: path.to_owned(), appid: appid.cloned(), times, fault });
+    }
 
     #[test]
-    fn faults_apply_in_order_and_only_to_their_path() {
+    fn faults_apply_in_order_and_only_to_their_path_and_app() {
+        let (app, other): (AppId, AppId) = ("wx1".parse().unwrap(), "wx2".parse().unwrap());
         let mut faults = Faults::default();
-        faults.add("/a", 2, Fault::Html);
-        faults.add("/a", 1, Fault::Hang);
-        faults.add("/a", 0, Fault::Truncate);
-        assert_eq!(faults.take_next("/b"), None);
-        let faults_taken: Vec<_> = (0..4).map(|_| faults.take_next("/a")).collect();
-        assert_eq!(faults_taken, [Some(Fault::Html), Some(Fault::Html), Some(Fault::Hang), None]);
-        faults.add("/a", u64::MAX, Fault::Hang);
+        add(&mut faults, "/a", Some(&app), 2, Fault::Html);
+        add(&mut faults, "/a", None, 1, Fault::Hang);
+        add(&mut faults, "/a", Some(&app), 1, Fault::Truncate);
+        add(&mut faults, "/a", None, 0, Fault::ResetAfterApply);
+        assert_eq!(faults.take_next("/b", Some(&app)), None);
+        let mut take = |appid| faults.take_next("/a", appid);
+        assert_eq!(take(Some(&app)), Some(Fault::Html));
+        assert_eq!([take(Some(&other)), take(Some(&other)), take(None)], [Some(Fault::Hang), None, None]);
+        assert_eq!(
+            [take(Some(&app)), take(Some(&app)), take(Some(&app))],
+            [Some(Fault::Html), Some(Fault::Truncate), None]
+        );
+        add(&mut faults, "/b", None, 2, Fault::Hang);
+        add(&mut faults, "/a", None, u64::MAX, Fault::Hang);
+        assert_eq!(faults.pending().iter().map(|one| one.path.as_str()).collect::<Vec<_>>(), ["/a", "/b"]);
         faults.clear();
-        assert_eq!(faults.take_next("/a"), None);
+        assert_eq!(faults.take_next("/a", None), None);
     }
 }

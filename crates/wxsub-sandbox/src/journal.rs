@@ -150,17 +150,11 @@ impl JournalRecord {
         journal.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
     }
 
-    pub(crate) fn new(
-        request: &Request<'_>,
-        operation: &str,
-        appid: Option<AppId>,
-        trace: &Trace,
-        accepted: bool,
-    ) -> Self {
+    pub(crate) fn new(request: &Request<'_>, operation: &str, trace: &Trace, accepted: bool) -> Self {
         Self {
             at_ms: millis(request.now),
             operation: operation.to_owned(),
-            appid,
+            appid: trace.appid.clone(),
             token: trace.token,
             message: (operation == "send").then(|| JournaledMessage::new(request.body.unwrap_or_default())),
             accepted,

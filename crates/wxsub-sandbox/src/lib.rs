@@ -110,7 +110,7 @@
 //! | `GET /_sandbox/mailbox?openid=…` | A list of message bodies, each with `appid` and `received_at` (Unix seconds). |
 //! | `POST /_sandbox/clock/advance` | `{"seconds"}` |
 //! | `POST /_sandbox/tokens/invalidate` | `{"appid"}`; invalidates all tokens of both kinds, as if another client had fetched new ones |
-//! | `POST /_sandbox/faults` | `{"path","times","fault"}`, see [`Fault`]. Faults queue per path. `times` is 1 by default. |
+//! | `POST /_sandbox/faults` | `{"path","times","fault","appid"}`, see [`Fault`]. Faults queue per path. `times` is 1 by default. With `appid`, only requests of this app meet the fault, see [`Sandbox::add_fault_for_app`]. |
 //! | `DELETE /_sandbox/faults` | Removes all faults. |
 //! | `GET /_sandbox/events` | `{"requests","events"}`, see [`EventLog`] |
 

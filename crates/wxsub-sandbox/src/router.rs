@@ -1,4 +1,4 @@
-//! Dispatches each request: to the pages, the control API, or Weixin's endpoints with the next fault of the path.
+//! Dispatches each request: to the pages, the control API, or Weixin's endpoints with the next fault of the path and the app.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::fault::{CAPTIVE_PORTAL_PATH, Fault};
 use crate::journal::JournalRecord;
 #[cfg(feature = "pages")]
 use crate::page::{self, error_page};
-use crate::request::{Query, Request};
+use crate::request::Request;
 use crate::state::{Effect, SandboxState};
 #[cfg(feature = "pages")]
 use crate::ui;
@@ -26,8 +26,9 @@ pub(crate) fn handle(state: &mut SandboxState, request: &Request<'_>) -> Exchang
     if let Some(response) = handle_own_path(state, request) {
         return Exchange { delay: Duration::ZERO, outcome: Ok(response) };
     }
-    let fault = state.faults.take_next(request.path);
-    let mut trace = Trace { fault: fault.as_ref().map(Fault::name), ..Trace::default() };
+    let appid = weixin::find_app(state, request).cloned();
+    let fault = state.faults.take_next(request.path, appid.as_ref());
+    let mut trace = Trace { appid, fault: fault.as_ref().map(Fault::name), ..Trace::default() };
     let Decision { mut exchange, effects, accepted } = decide(state, fault, request, &mut trace);
     match write_journal(state, request, &trace, accepted) {
         Ok(()) => effects.into_iter().for_each(|effect| state.apply(request.now, effect)),
@@ -99,21 +100,12 @@ fn write_journal(
     trace: &Trace,
     accepted: bool,
 ) -> Result<(), Response> {
-    if state.journal.is_none() {
-        return Ok(());
-    }
+    let Some(journal) = &mut state.journal else { return Ok(()) };
     let operation = match request.path {
         ConsentUrl::PATH => "consent",
         path => weixin::operation(path).unwrap_or("unknown"),
     };
-    // A fault can keep a request from the endpoint that identifies its app.
-    let app_of_token = || {
-        let query = Query::parse(request.query);
-        state.find_token(query.get("access_token")?).map(|(appid, ..)| appid.clone())
-    };
-    let appid = trace.appid.clone().or_else(app_of_token);
-    let record = JournalRecord::new(request, operation, appid, trace, accepted);
-    let Some(journal) = &mut state.journal else { return Ok(()) };
+    let record = JournalRecord::new(request, operation, trace, accepted);
     journal.write(&record).map_err(|error| {
         let error =
             format!("journal: cannot be written: {error}; the request has no effect; restart the sandbox");

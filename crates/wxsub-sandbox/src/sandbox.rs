@@ -16,7 +16,7 @@ use crate::app::AppSettings;
 use crate::clock::{self, Clock};
 use crate::event_log::EventLog;
 use crate::exchange::Exchange;
-use crate::fault::Fault;
+use crate::fault::{Fault, PendingFault};
 use crate::journal::Journal;
 use crate::mailbox::ReceivedMessage;
 use crate::request::{Caller, MAX_BODY_BYTES, Request, split_target};
@@ -161,8 +161,29 @@ impl Sandbox {
 
     /// Applies `fault` to the next `times` requests for `path`, after the faults already pending for that path.
     pub fn add_fault(&self, path: &str, times: u64, fault: Fault) -> &Self {
-        self.with_state(|state, _| state.faults.add(path, times, fault));
+        let path = path.to_owned();
+        self.with_state(|state, _| state.faults.add(PendingFault { path, appid: None, times, fault }));
         self
+    }
+
+    /// Like [`add_fault`](Self::add_fault), but only for requests of this app. Other apps go on.
+    ///
+    /// The app of a request is the one that got its `access_token`, whether the token is still valid or not. A request
+    /// without a token belongs to the app of its `appid`, in the query or in the JSON body. Of the faults that apply to a
+    /// request, it meets the oldest.
+    ///
+    /// # Errors
+    /// [`NotFoundError::App`] if the app does not exist.
+    pub fn add_fault_for_app(
+        &self,
+        appid: &AppId,
+        path: &str,
+        times: u64,
+        fault: Fault,
+    ) -> Result<&Self, NotFoundError> {
+        let (path, appid) = (path.to_owned(), Some(appid.clone()));
+        self.with_state(|state, _| state.add_fault(PendingFault { path, appid, times, fault }))?;
+        Ok(self)
     }
 
     /// Removes all pending faults.
@@ -250,6 +271,7 @@ mod tests {
         assert_eq!(sandbox.settings(&appid), Err(NotFoundError::App));
         assert_eq!(sandbox.configure(&appid, AppSettings::default()), Err(NotFoundError::App));
         assert_eq!(sandbox.invalidate_tokens(&appid), Err(NotFoundError::App));
+        assert_eq!(sandbox.add_fault_for_app(&appid, "/x", 1, Fault::Hang).err(), Some(NotFoundError::App));
         sandbox.add_app(appid.clone(), "s".parse().unwrap(), []);
         let request = ConsentRequest::new(appid, "T", "7").unwrap();
         assert_eq!(sandbox.consent(request, ConsentAction::Cancel), Err(NotFoundError::Template));

@@ -8,7 +8,7 @@ use wxsub_proto::{AppId, AppSecret, ConsentAction, ConsentCallback, ConsentReque
 
 use crate::app::{App, AppSettings, CallLimits, Token, TokenGenerator, TokenKind};
 use crate::event_log::EventLog;
-use crate::fault::Faults;
+use crate::fault::{Faults, PendingFault};
 use crate::journal::Journal;
 use crate::mailbox::Mailboxes;
 
@@ -145,6 +145,17 @@ impl SandboxState {
         app.invalidate_all_tokens(&mut self.token_generator, now);
         self.event_log.record_control(now, "tokens invalidated", Some(appid));
         Ok(())
+    }
+
+    /// Adds a fault, if its app exists.
+    pub(crate) fn add_fault(&mut self, fault: PendingFault) -> Result<(), NotFoundError> {
+        match &fault.appid {
+            Some(appid) if !self.apps.contains_key(appid) => Err(NotFoundError::App),
+            _ => {
+                self.faults.add(fault);
+                Ok(())
+            }
+        }
     }
 
     /// Moves the sandbox's time forward.

@@ -77,7 +77,7 @@ const FORMS: [Form; 5] = [
         control: "/faults",
         body: fault_body,
         section: "faults",
-        message: "Fault added. It applies to the next request for its path.",
+        message: "Fault added. It applies to the next request for its path and app.",
     },
     Form {
         name: "faults/clear",
@@ -133,7 +133,12 @@ fn fault_body(form: &Query) -> Value {
         Some(name @ ("errcode" | "status" | "delay_ms")) => number_of(name),
         name => json!(name),
     };
-    json!({"path": form.get("path"), "times": number(form.get("times")), "fault": fault})
+    json!({
+        "appid": form.get("appid"),
+        "path": form.get("path"),
+        "times": number(form.get("times")),
+        "fault": fault,
+    })
 }
 
 /// The text as a number if it is one, otherwise as text.
@@ -147,17 +152,23 @@ mod tests {
 
     #[test]
     fn form_fields_become_control_bodies() {
+        let body = |appid: Value, path: Value, times: Value, fault: Value| json!({"appid": appid, "path": path, "times": times, "fault": fault});
+        let (null, x) = (Value::Null, json!("/x"));
         let faults = [
-            ("path=%2Fx&times=3&fault=hang&number=", json!({"path": "/x", "times": 3, "fault": "hang"})),
             (
-                "path=/x&fault=errcode&number=-1",
-                json!({"path": "/x", "times": null, "fault": {"errcode": -1}}),
+                "appid=wx1&path=%2Fx&times=3&fault=hang&number=",
+                body(json!("wx1"), x.clone(), json!(3), json!("hang")),
             ),
-            ("path=/x&fault=status&number=", json!({"path": "/x", "times": null, "fault": {"status": null}})),
-            ("path=/x&fault=delay_ms&number=soon", {
-                json!({"path": "/x", "times": null, "fault": {"delay_ms": "soon"}})
+            ("appid=&path=/x&fault=errcode&number=-1", {
+                body(null.clone(), x.clone(), null.clone(), json!({"errcode": -1}))
             }),
-            ("times=many", json!({"path": null, "times": "many", "fault": null})),
+            ("path=/x&fault=status&number=", {
+                body(null.clone(), x.clone(), null.clone(), json!({"status": null}))
+            }),
+            ("path=/x&fault=delay_ms&number=soon", {
+                body(null.clone(), x, null.clone(), json!({"delay_ms": "soon"}))
+            }),
+            ("times=many", body(null.clone(), null.clone(), json!("many"), null)),
         ];
         for (form, body) in faults {
             assert_eq!(fault_body(&Query::parse(form)), body, "{form}");

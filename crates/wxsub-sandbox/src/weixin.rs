@@ -7,14 +7,13 @@ mod stable_token;
 mod subscribe;
 mod token;
 
-use serde_json::Value;
-use wxsub_proto::ErrCode;
-use wxsub_proto::endpoint;
+use serde_json::{Map, Value};
+use wxsub_proto::{AppId, ErrCode, endpoint};
 
 use crate::api_error::ApiError;
 use crate::event_log::Trace;
 use crate::exchange::Response;
-use crate::request::Request;
+use crate::request::{Query, Request};
 use crate::state::{Effect, SandboxState};
 
 /// Decides about one API request. Returns the response body, or the error, and adds the effects of the request.
@@ -32,6 +31,25 @@ const ENDPOINTS: [(&str, &str, Endpoint); 5] = [
 /// The name of the operation at this path.
 pub(crate) fn operation(path: &str) -> Option<&'static str> {
     ENDPOINTS.iter().find(|(other, ..)| *other == path).map(|(_, name, _)| *name)
+}
+
+/// The app of a request: the one that got its `access_token`, valid or not. Without a token, the one of its `appid`, in the
+/// query or in the JSON body.
+pub(crate) fn find_app<'s>(state: &'s SandboxState, request: &Request<'_>) -> Option<&'s AppId> {
+    let query = Query::parse(request.query);
+    if let Some(token) = query.get("access_token") {
+        return state.find_token(token).map(|(appid, ..)| appid);
+    }
+    let body: Map<String, Value>;
+    let appid = match query.get("appid") {
+        Some(appid) => appid,
+        None => {
+            body = serde_json::from_slice(request.body?).ok()?;
+            body.get("appid")?.as_str()?
+        }
+    };
+    let (appid, _) = state.apps.get_key_value(&AppId::new(appid).ok()?)?;
+    Some(appid)
 }
 
 /// Decides about one API request, without changing anything. `None` if the path is not below `/cgi-bin/`.

@@ -13,7 +13,7 @@ use super::document::{CALLBACK_PATH, ICON_PATH, Policy, format_duration, page, t
 use crate::app::{App, AppSettings};
 use crate::event_log::Event;
 use crate::exchange::Response;
-use crate::fault::Fault;
+use crate::fault::{Fault, PendingFault};
 use crate::mailbox::ReceivedMessage;
 use crate::request::Request;
 use crate::state::SandboxState;
@@ -338,6 +338,12 @@ fn faults_section(state: &SandboxState, result: Option<FormResult>) -> Markup {
                     label.whole { "Fault"
                         select name="fault" { @for (value, name) in FAULTS { option value=(value) { (name) } } }
                     }
+                    label.whole { "App"
+                        select name="appid" {
+                            option value="" { "every app" }
+                            @for (appid, _) in state.sorted_apps() { option { (appid) } }
+                        }
+                    }
                     label { "Errcode, status or ms" input type="number" name="number" value="-1"; }
                     label { "Times" input type="number" name="times" value="1" min="1" max="1000000" required; }
                     button { "Add fault" }
@@ -351,9 +357,9 @@ fn faults_section(state: &SandboxState, result: Option<FormResult>) -> Markup {
 fn fault_alert(state: &SandboxState) -> Markup {
     let pending = state.faults.pending();
     html! {
-        @if let Some((path, times, fault)) = pending.first() {
+        @if let Some(first) = pending.first() {
             a.alert href="#faults" {
-                "Fault pending: " (fault_name(*fault)) " × " (times) " on " code { (path) }
+                "Fault pending: " (fault_name(first.fault)) (requests(first))
                 @if pending.len() > 1 { ", and " (pending.len() - 1) " more" }
             }
         }
@@ -367,12 +373,18 @@ fn pending_faults(state: &SandboxState) -> Markup {
             p.quiet { "No fault pending." }
         } @else {
             ul.plain {
-                @for (path, times, fault) in &pending {
-                    li { span.tag.bad { (fault_name(*fault)) } " × " (times) " on " code { (path) } }
-                }
+                @for one in &pending { li { span.tag.bad { (fault_name(one.fault)) } (requests(one)) } }
             }
             form method="post" action="/_sandbox/ui/faults/clear" { button { "Remove all faults" } }
         }
+    }
+}
+
+/// Which requests the fault applies to.
+fn requests(pending: &PendingFault) -> Markup {
+    html! {
+        " × " (pending.times) " on " code { (pending.path) }
+        @if let Some(appid) = &pending.appid { " of " code { (appid) } }
     }
 }
 

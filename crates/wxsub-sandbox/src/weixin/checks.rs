@@ -44,12 +44,10 @@ impl Credentials<'_> {
         &self,
         apps: &'s HashMap<AppId, App>,
         client_ip: IpAddr,
-        trace: &mut Trace,
     ) -> Result<(&'s AppId, &'s App), ApiError> {
         let appid = self.appid.ok_or(ErrCode::MISSING_APPID)?;
         let appid = AppId::new(appid).map_err(|_| ErrCode::INVALID_APPID)?;
         let (appid, app) = apps.get_key_value(&appid).ok_or(ErrCode::INVALID_APPID)?;
-        trace.appid = Some(appid.clone());
         if self.grant_type != Some(GRANT_TYPE) {
             return Err(ErrCode::INVALID_GRANT_TYPE.into());
         }
@@ -68,7 +66,6 @@ pub(super) fn authenticate<'s>(
     let query = Query::parse(request.query);
     let text = query.get("access_token").ok_or(ErrCode::MISSING_ACCESS_TOKEN)?;
     let (appid, app, token) = state.find_token(text).ok_or(ErrCode::INVALID_ACCESS_TOKEN)?;
-    trace.appid = Some(appid.clone());
     trace.token = Some(token.number);
     match token.validity(request.now) {
         TokenValidity::Valid => {}

@@ -26,7 +26,7 @@ pub(super) fn decide(
     let text = |name| body.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let credentials =
         Credentials { appid: text("appid"), grant_type: text("grant_type"), secret: text("secret") };
-    let (appid, app) = credentials.authenticate(&state.apps, request.client_ip, trace)?;
+    let (appid, app) = credentials.authenticate(&state.apps, request.client_ip)?;
     let force = match body.get("force_refresh") {
         None | Some(Value::Null) => false,
         Some(Value::Bool(force)) => *force,

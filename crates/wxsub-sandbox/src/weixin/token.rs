@@ -33,7 +33,7 @@ pub(super) fn decide(
         grant_type: query.get("grant_type"),
         secret: query.get("secret"),
     };
-    let (appid, app) = credentials.authenticate(&state.apps, request.client_ip, trace)?;
+    let (appid, app) = credentials.authenticate(&state.apps, request.client_ip)?;
     let limits = CallLimits { per_minute: app.settings.minute_limit, per_day: app.settings.token_quota };
     check_quota(appid, app, PATH, request.now, limits, effects).map_err(|code| match code {
         ErrCode::DAILY_QUOTA => ApiError::new(code, DAILY_QUOTA_MESSAGE),

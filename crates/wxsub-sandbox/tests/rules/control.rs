@@ -163,6 +163,8 @@ fn invalid_member_is_named_in_error() {
         ("/faults", json!({"fault": "hang"}), "path"),
         ("/faults", json!({"path": "/_sandbox/apps", "fault": "hang"}), "path"),
         ("/faults", json!({"path": "/x", "times": 0, "fault": "hang"}), "times"),
+        ("/faults", json!({"path": "/x", "fault": "hang", "appid": "wx2"}), "appid"),
+        ("/faults", json!({"path": "/x", "fault": "hang", "appid": "w x"}), "appid"),
         ("/faults", json!({"path": "/x"}), "fault"),
         ("/faults", json!({"path": "/x", "fault": "explode"}), "fault"),
         ("/faults", json!({"path": "/x", "fault": {"status": 99}}), "fault.status"),

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use serde_json::json;
-use wxsub_proto::ErrCode;
+use wxsub_proto::{AppId, ErrCode};
 use wxsub_sandbox::{CAPTIVE_PORTAL_PATH, ConnectionFault, Exchange, Fault};
 
-use crate::weixin::{SEND, TOKEN, Weixin, code, errmsg, message};
+use crate::weixin::{SECRET, SEND, STABLE, TOKEN, Weixin, appid, code, errmsg, message, text};
 
 /// Sends one message with a fault. Returns the exchange, and whether the message arrived.
 fn send_into(fault: Fault) -> (Exchange, bool) {
@@ -97,4 +97,42 @@ fn lost_fetch_response_supersedes_the_current_token() {
     assert_eq!(weixin.token_errcode(&held), 0);
     weixin.advance(300);
     assert_eq!(weixin.token_errcode(&held), 40001);
+}
+
+/// The app of a request is known from its token, from its query, or from its body.
+#[test]
+fn fault_for_one_app_leaves_the_others_alone() {
+    let weixin = Weixin::new();
+    let other: AppId = "wx2".parse().unwrap();
+    weixin.0.add_app(other.clone(), SECRET.parse().unwrap(), []);
+    let fetch_stable = |appid: &AppId| {
+        let body = json!({"grant_type": "client_credential", "appid": appid, "secret": SECRET});
+        weixin.ask("POST", STABLE, &body.to_string())
+    };
+    let tokens = [text(&fetch_stable(&appid())), text(&fetch_stable(&other))];
+    let ask = |appid: &AppId, token: &str| {
+        let target = format!("{TOKEN}?grant_type=client_credential&appid={appid}&secret={SECRET}");
+        let (fetched, sent) = (weixin.ask("GET", &target, ""), weixin.send(token, &message()));
+        [fetched, fetch_stable(appid), sent].map(|response| code(&response))
+    };
+    for path in [TOKEN, STABLE, SEND] {
+        weixin.0.add_fault_for_app(&appid(), path, 2, Fault::ErrCode(ErrCode::DAILY_QUOTA)).unwrap();
+    }
+    weixin.0.add_fault(SEND, 1, Fault::ErrCode(ErrCode::SYSTEM_BUSY));
+    assert_eq!(ask(&other, &tokens[1]), [0, 0, -1]);
+    assert_eq!(ask(&other, &tokens[1]), [0, 0, 40037]);
+    assert_eq!(ask(&appid(), &tokens[0]), [45009; 3]);
+    // The token is known, although it is no longer valid.
+    weixin.0.invalidate_tokens(&appid()).unwrap();
+    assert_eq!(code(&weixin.send(&tokens[0], &message())), 45009);
+    assert_eq!(code(&weixin.send(&tokens[0], &message())), 40001);
+    // A request of no app.
+    weixin.0.add_fault_for_app(&other, SEND, 1, Fault::Hang).unwrap();
+    let codes = ["unknown", ""].map(|token| code(&weixin.send(token, &message())));
+    assert_eq!(codes, [40014, 41001]);
+    let fault = json!({"path": SEND, "fault": {"errcode": 48001}, "appid": appid()}).to_string();
+    assert_eq!(weixin.response("POST", "/_sandbox/faults", &fault).status, 200);
+    assert_eq!(code(&weixin.send(&tokens[0], &message())), 48001);
+    let event = weixin.0.event_log().events.pop_back().unwrap();
+    assert_eq!((event.appid, event.fault), (Some(appid()), Some("errcode")));
 }

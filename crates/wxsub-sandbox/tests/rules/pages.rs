@@ -4,9 +4,9 @@
 
 use serde_json::json;
 use wxsub_proto::{ConsentAction, ConsentCallback, ConsentRequest, HttpUrl};
-use wxsub_sandbox::{Caller, Response};
+use wxsub_sandbox::{Caller, Fault, Response};
 
-use crate::weixin::{START, TOKEN, Weixin, code, message, request, token_target};
+use crate::weixin::{START, TOKEN, Weixin, appid, code, message, request, token_target};
 
 fn home(weixin: &Weixin) -> String {
     page(weixin, "/")
@@ -185,14 +185,16 @@ fn cross_site_writes_are_rejected() {
 fn home_page_shows_the_state_and_records_no_event() {
     let weixin = Weixin::new();
     weixin.grant("oUser", "T", "7");
-    weixin.0.add_fault(TOKEN, 2, wxsub_sandbox::Fault::Hang);
+    weixin.0.add_fault(TOKEN, 2, Fault::Hang).add_fault_for_app(&appid(), TOKEN, 3, Fault::Hang).unwrap();
     weixin.ask("GET", "/cgi-bin/get_api_domain_ip?access_token=x", "");
     let before = weixin.0.event_log();
     let home = home(&weixin);
     for part in [
         "<code>wx0123456789abcdef</code>",
         "<code>oUser</code><span class=\"quiet\"> · scene 7 · </span><code>T</code>",
-        "<a class=\"alert\" href=\"#faults\">Fault pending: hang × 2 on <code>/cgi-bin/token</code></a>",
+        "<a class=\"alert\" href=\"#faults\">Fault pending: hang × 2 on <code>/cgi-bin/token</code>, and 1 more</a>",
+        "hang</span> × 3 on <code>/cgi-bin/token</code> of <code>wx0123456789abcdef</code></li>",
+        "<option value=\"\">every app</option><option>wx0123456789abcdef</option>",
         "2023-11-14 22:13:20",
         "GET /cgi-bin/get_api_domain_ip",
         ">40014</span>",
