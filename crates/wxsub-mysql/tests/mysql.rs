@@ -4,6 +4,8 @@
 
 #[path = "../../../tests/free_port.rs"]
 mod free_port;
+#[path = "../../../tests/inbox_programs.rs"]
+mod inbox_programs;
 
 mod mysql {
     mod conformance;

@@ -58,8 +58,3 @@ pub use ledger::PostgresLedger;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/postgres.md")]
 struct Document;
-
-/// Compiles the code of the document.
-#[cfg(doctest)]
-#[doc = include_str!("../../../docs/inbox.md")]
-struct InboxDocument;
