@@ -24,6 +24,8 @@ mod free_port;
 mod inbox;
 #[path = "kill/judge.rs"]
 mod judge;
+#[path = "../crates/wxsub-mysql/tests/mysql/server.rs"]
+mod mariadb;
 #[path = "kill/orders.rs"]
 mod orders;
 #[path = "kill/plan.rs"]

@@ -16,6 +16,8 @@ pub(super) struct Life {
     pub(super) point: Option<Point>,
     /// How often it passes the point, and is killed the last time.
     pub(super) passes: u32,
+    /// The process that is killed there instead of the worker: the application's database.
+    pub(super) victim: Option<u32>,
     pub(super) fault: Option<Fault>,
     /// The orders that were not acknowledged.
     pub(super) orders: Vec<u32>,
@@ -30,6 +32,8 @@ pub(super) struct Sitting {
     pub(super) power_loss: bool,
     /// The ledger is in PostgreSQL, which is killed, too.
     pub(super) postgres: bool,
+    /// The application's database is a MariaDB, which is killed, too.
+    pub(super) mariadb: bool,
 }
 
 pub(super) enum Role {
@@ -54,20 +58,22 @@ impl Life {
             self.address.clone(),
             self.point.map_or("", Point::as_str).to_owned(),
             self.passes.to_string(),
+            self.victim.map_or_else(String::new, |pid| pid.to_string()),
             self.fault.map_or("", Fault::as_str).to_owned(),
             orders.join(","),
         ]
     }
 
     fn read(arguments: &[String]) -> Self {
-        let orders = arguments[6].split(',').filter(|order| !order.is_empty());
+        let orders = arguments[7].split(',').filter(|order| !order.is_empty());
         Self {
             ledger: PathBuf::from(&arguments[0]),
             inbox: PathBuf::from(&arguments[1]),
             address: arguments[2].clone(),
             point: Point::find(&arguments[3]),
             passes: arguments[4].parse().unwrap(),
-            fault: Fault::find(&arguments[5]),
+            victim: arguments[5].parse().ok(),
+            fault: Fault::find(&arguments[6]),
             orders: orders.map(|order| order.parse().unwrap()).collect(),
         }
     }
@@ -85,11 +91,13 @@ impl Role {
             Some("--list") => Self::Nothing,
             _ => {
                 let has = |name: &str| arguments.iter().any(|argument| argument == name);
+                let has_pair = |pair: [&str; 2]| arguments.windows(2).any(|found| found == pair);
                 let sitting = Sitting {
                     runs: after("--runs").map_or(DEFAULT_RUNS, |runs| u32::try_from(runs).unwrap()),
                     seed: after("--seed").unwrap_or(1),
                     power_loss: has("--power-loss"),
-                    postgres: arguments.windows(2).any(|pair| pair == ["--database", "postgres"]),
+                    postgres: has_pair(["--database", "postgres"]),
+                    mariadb: has_pair(["--inbox", "mariadb"]),
                 };
                 if has("--servers") { Self::Servers(sitting) } else { Self::Judge(sitting) }
             }

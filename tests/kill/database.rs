@@ -1,23 +1,34 @@
-//! The ledger: a SQLite file, or a database that can be killed, too.
+//! The ledger, a SQLite file or a database; the database of the application. Databases can be killed, too.
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio_postgres::{Client, NoTls};
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_outbox::Ledger;
-use wxsub_outbox::inbox::POSTGRES_TABLE;
+use wxsub_outbox::inbox::{MYSQL_TABLE, POSTGRES_TABLE};
 use wxsub_outbox::ledger::{Change, Gone};
 use wxsub_postgres::{PostgresLedger, PostgresOptions};
 use wxsub_sqlite::{SqliteLedger, SqliteOptions};
 
+use super::mariadb::Mariadb;
 use super::plan::Fault;
 use super::server::Postgres;
 
-/// The URL, if the ledger is no file.
-pub(super) fn url(ledger: &Path) -> Option<&str> {
-    ledger.to_str().filter(|text| text.starts_with("postgres://"))
+/// The URL, if it is one of PostgreSQL.
+pub(super) fn url(database: &Path) -> Option<&str> {
+    database.to_str().filter(|text| text.starts_with("postgres://"))
+}
+
+/// The URL, if it is one of a MariaDB.
+pub(super) fn mariadb_url(database: &Path) -> Option<&str> {
+    database.to_str().filter(|text| text.starts_with("mysql://"))
 }
 
 /// Opens the ledger to write. The attempts of the process before become `maybe_sent`: of a file when it is opened, in a database
@@ -32,8 +43,7 @@ pub(super) async fn open(ledger: &Path) -> Box<dyn Ledger> {
             // It was killed, and starts again.
             Err(error) => eprintln!("{error}"),
         }
-        let clock = SystemClock::new();
-        clock.sleep_until(clock.now().mono + Duration::from_millis(100)).await;
+        pause().await;
     }
 }
 
@@ -85,44 +95,148 @@ pub(super) async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> 
     Ok(client)
 }
 
-/// The application's database beside that of the ledger.
-const OTHER: &str = "shop";
+pub(super) async fn connect_to_mariadb(url: &str) -> Result<Conn, mysql_async::Error> {
+    Conn::from_url(url).await
+}
 
-/// A transaction that deletes rows from the inbox of the ledger waits as long as a [`DeletionLock`] is held.
+/// The name of the application's database.
+const SHOP: &str = "shop";
+
+/// A transaction that deletes rows from an inbox in PostgreSQL waits before or after that, as long as a [`DeletionLock`] is held.
 const WAIT_FOR_LOCK: &str = "CREATE FUNCTION wait_for_lock() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END $$;
-    CREATE TRIGGER wait_for_lock BEFORE DELETE ON wxsub_inbox FOR EACH STATEMENT EXECUTE FUNCTION wait_for_lock()";
+    CREATE TRIGGER wait_for_lock WHEN DELETE ON wxsub_inbox FOR EACH STATEMENT EXECUTE FUNCTION wait_for_lock()";
 
-/// Makes the tables of the ledger and of the application.
-pub(super) async fn make_tables(postgres: &Postgres) {
-    drop(PostgresLedger::connect(PostgresOptions::new(postgres.url())).await.unwrap());
-    let sql = postgres.sql().await;
-    sql.batch_execute(WAIT_FOR_LOCK).await.unwrap();
-    sql.batch_execute(&format!("CREATE DATABASE {OTHER}")).await.unwrap();
-    connect(&other(postgres)).await.unwrap().batch_execute(POSTGRES_TABLE).await.unwrap();
+/// The same in MariaDB, after the first row.
+const WAIT_FOR_LOCK_IN_MARIADB: &str = "CREATE TRIGGER wait_for_lock AFTER DELETE ON wxsub_inbox FOR EACH ROW
+    BEGIN DO GET_LOCK('deletion', 60); DO RELEASE_LOCK('deletion'); END";
+
+/// A private database server that can be killed.
+pub(super) enum Database {
+    /// It has the ledger, and the database of the application.
+    Postgres(Postgres),
+    /// It has the database of the application.
+    Mariadb(Mariadb),
 }
 
-/// The URL of the application's database beside that of the ledger.
-pub(super) fn other(postgres: &Postgres) -> String {
-    postgres.url_of(OTHER)
+impl Database {
+    /// With the tables of the ledger and of the application.
+    pub(super) async fn start_postgres() -> Self {
+        let postgres = Postgres::start();
+        drop(PostgresLedger::connect(PostgresOptions::new(postgres.url())).await.unwrap());
+        let sql = postgres.sql().await;
+        sql.batch_execute(&WAIT_FOR_LOCK.replace("WHEN", "BEFORE")).await.unwrap();
+        sql.batch_execute(&format!("CREATE DATABASE {SHOP}")).await.unwrap();
+        let sql = connect(&postgres.url_of(SHOP)).await.unwrap();
+        sql.batch_execute(POSTGRES_TABLE).await.unwrap();
+        sql.batch_execute(&WAIT_FOR_LOCK.replace("WHEN", "AFTER")).await.unwrap();
+        Self::Postgres(postgres)
+    }
+
+    /// With the table of the application. What it has committed is there after a kill.
+    pub(super) async fn start_mariadb() -> Self {
+        let mariadb = Mariadb::with(&["--innodb-flush-log-at-trx-commit=1"]);
+        let (database, user) = (format!("CREATE DATABASE {SHOP}"), "CREATE USER wxsub");
+        let (rights, choose) = (format!("GRANT ALL ON {SHOP}.* TO wxsub"), format!("USE {SHOP}"));
+        // A trigger runs as the administrator, so its state is hidden otherwise.
+        let sees_all = "GRANT PROCESS ON *.* TO wxsub";
+        mariadb
+            .run(&[&database, user, &rights, sees_all, &choose, MYSQL_TABLE, WAIT_FOR_LOCK_IN_MARIADB])
+            .await;
+        Self::Mariadb(mariadb)
+    }
+
+    /// The URL of the ledger, if it is there.
+    pub(super) fn ledger(&self) -> Option<PathBuf> {
+        match self {
+            Self::Postgres(postgres) => Some(postgres.url().into()),
+            Self::Mariadb(_) => None,
+        }
+    }
+
+    /// The URL of the application's database.
+    pub(super) fn inbox(&self) -> PathBuf {
+        match self {
+            Self::Postgres(postgres) => postgres.url_of(SHOP).into(),
+            Self::Mariadb(mariadb) => mariadb.url("wxsub", SHOP).into(),
+        }
+    }
+
+    /// Ends it with all of its sessions, and starts it again.
+    pub(super) fn kill(&mut self) {
+        match self {
+            Self::Postgres(postgres) => {
+                postgres.stop_immediately();
+                postgres.start_again();
+            }
+            Self::Mariadb(mariadb) => {
+                mariadb.kill();
+                mariadb.start_again();
+            }
+        }
+    }
+
+    /// The process of a MariaDB, which the worker can kill.
+    pub(super) fn victim(&self) -> Option<u32> {
+        match self {
+            Self::Postgres(_) => None,
+            Self::Mariadb(mariadb) => Some(mariadb.pid()),
+        }
+    }
+
+    /// Until the worker has killed it.
+    pub(super) async fn killed(&mut self) {
+        let Self::Mariadb(mariadb) = self else { return std::future::pending().await };
+        while !mariadb.has_ended() {
+            pause().await;
+        }
+    }
 }
 
-/// Keeps rows of the ledger's inbox from being deleted, until it is dropped. They are copied meanwhile, and nothing is committed.
-pub(super) struct DeletionLock(Client);
+/// Keeps the deletion of rows of an inbox from being committed, until it is dropped.
+pub(super) struct DeletionLock {
+    is_awaited: Arc<Notify>,
+    _holder: JoinSet<()>,
+}
 
 impl DeletionLock {
-    pub(super) async fn take(postgres: &Postgres) -> Self {
-        let sql = postgres.sql().await;
-        sql.batch_execute("SELECT pg_advisory_lock(1)").await.unwrap();
-        Self(sql)
+    /// In the database with this URL.
+    pub(super) async fn take(url: &Path) -> Self {
+        let is_awaited = Arc::new(Notify::new());
+        let (awaited, mut holder) = (Arc::clone(&is_awaited), JoinSet::new());
+        if let Some(url) = mariadb_url(url) {
+            let mut sql = connect_to_mariadb(url).await.unwrap();
+            sql.query_drop("DO GET_LOCK('deletion', 60)").await.unwrap();
+            let waiting = "SELECT count(*) FROM information_schema.processlist WHERE state = 'User lock'";
+            holder.spawn(async move {
+                while sql.query_first::<u32, _>(waiting).await.unwrap() == Some(0) {
+                    pause().await;
+                }
+                awaited.notify_one();
+                std::future::pending::<()>().await;
+            });
+        } else {
+            let sql = connect(url.to_str().unwrap()).await.unwrap();
+            sql.batch_execute("SELECT pg_advisory_lock(1)").await.unwrap();
+            let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+            holder.spawn(async move {
+                while sql.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+                    pause().await;
+                }
+                awaited.notify_one();
+                std::future::pending::<()>().await;
+            });
+        }
+        Self { is_awaited, _holder: holder }
     }
 
     /// Until a transaction waits for it.
     pub(super) async fn awaited(&self) {
-        let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
-        let clock = SystemClock::new();
-        while self.0.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) == 0 {
-            clock.sleep_until(clock.now().mono + Duration::from_millis(5)).await;
-        }
+        self.is_awaited.notified().await;
     }
+}
+
+async fn pause() {
+    let clock = SystemClock::new();
+    clock.sleep_until(clock.now().mono + Duration::from_millis(5)).await;
 }

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use mysql_async::TxOpts;
+use mysql_async::prelude::Queryable;
 use rusqlite::{Connection, ErrorCode};
+use wxsub_mysql::{MysqlInbox, MysqlOptions};
 use wxsub_outbox::OutboxMessage;
 use wxsub_outbox::id::MessageId;
-use wxsub_outbox::inbox::{Inbox, InboxError, InboxRow, POSTGRES_INSERT, Rejected};
+use wxsub_outbox::inbox::{Inbox, InboxError, InboxRow, MYSQL_INSERT, POSTGRES_INSERT, Rejected};
 use wxsub_postgres::{PostgresInbox, PostgresOptions};
 
 use super::arguments::Life;
@@ -31,10 +34,15 @@ pub(super) enum Application {
         /// Another one, which is copied.
         other: String,
     },
+    /// The URL of a MariaDB.
+    Mariadb(String),
 }
 
 impl Application {
     pub(super) fn of(life: &Life) -> Self {
+        if let Some(url) = database::mariadb_url(&life.inbox) {
+            return Self::Mariadb(url.to_owned());
+        }
         match (database::url(&life.ledger), database::url(&life.inbox)) {
             (Some(own), Some(other)) => Self::Postgres { own: own.to_owned(), other: other.to_owned() },
             _ => Self::Sqlite(life.inbox.clone()),
@@ -50,6 +58,7 @@ impl Application {
             Self::Postgres { own, other } => {
                 insert_at(if is_own_row(order) { own } else { other }, rows).await.is_ok()
             }
+            Self::Mariadb(url) => insert_into_mariadb(url, rows).await.is_ok(),
         }
     }
 
@@ -60,6 +69,7 @@ impl Application {
             Self::Postgres { own, other } => {
                 matches!((count(own).await, count(other).await), (Ok(0), Ok(0)))
             }
+            Self::Mariadb(url) => matches!(count_in_mariadb(url).await, Ok(Some(0))),
         }
     }
 
@@ -70,6 +80,7 @@ impl Application {
             Self::Postgres { other, .. } => {
                 Box::new(PostgresInbox::new(&PostgresOptions::new(other)).unwrap())
             }
+            Self::Mariadb(url) => Box::new(MysqlInbox::new(MysqlOptions::new(url).unwrap())),
         };
         CrashInbox { inbox, trap, fault }
     }
@@ -127,6 +138,26 @@ async fn insert_at(url: &str, rows: [(InboxRow, bool); 2]) -> Result<(), tokio_p
 
 async fn count(url: &str) -> Result<i64, tokio_postgres::Error> {
     Ok(database::connect(url).await?.query_one(COUNT, &[]).await?.get(0))
+}
+
+async fn insert_into_mariadb(url: &str, rows: [(InboxRow, bool); 2]) -> Result<(), mysql_async::Error> {
+    let mut connection = database::connect_to_mariadb(url).await?;
+    for (row, is_committed) in rows {
+        let InboxRow { id, appid, message, send_at_ms, expires_at_ms, priority } = row;
+        let mut transaction = connection.start_transaction(TxOpts::default()).await?;
+        let values = (id, appid, message, send_at_ms, expires_at_ms, priority);
+        transaction.exec_drop(MYSQL_INSERT, values).await?;
+        if is_committed {
+            transaction.commit().await?;
+        } else {
+            transaction.rollback().await?;
+        }
+    }
+    connection.disconnect().await
+}
+
+async fn count_in_mariadb(url: &str) -> Result<Option<u64>, mysql_async::Error> {
+    database::connect_to_mariadb(url).await?.query_first(COUNT).await
 }
 
 /// An inbox whose copier can be killed before and after it deletes rows.

@@ -16,11 +16,10 @@ use wxsub_core::proto::{AppSecret, ConsentAction, ConsentRequest};
 use wxsub_sandbox::{Journal, Sandbox};
 
 use super::arguments::{Life, Sitting};
-use super::database::{self, DeletionLock};
+use super::database::{self, Database, DeletionLock};
 use super::disk::Disk;
 use super::orders::{SCENE, SECRET, TEMPLATE, appid, is_row, user};
 use super::plan::{Fault, Point};
-use super::server::Postgres;
 use super::verdict::Verdict;
 
 /// How many orders each life gets: as many of each kind as a point is passed at most.
@@ -40,40 +39,37 @@ struct Court {
     folder: TempDir,
     /// Where the ledger is, if the power fails with each kill. The journal is elsewhere.
     disk: Option<Disk>,
-    /// Where the ledger is, if it is in a database.
-    postgres: Option<Postgres>,
+    database: Option<Database>,
     address: String,
     sandbox: Sandbox,
     acknowledged: BTreeSet<u32>,
     next_order: u32,
-    /// Kills, by their point; `None` for those at random.
-    kills: BTreeMap<Option<Point>, u32>,
+    kills: BTreeMap<Blow, u32>,
     survived: u32,
-    /// How often the database was killed.
-    database_kills: u32,
 }
 
 /// What ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Blow {
-    /// The worker, at a point.
-    At(Point),
-    /// The worker, at a random time.
-    AtRandom,
-    /// The database, at a random time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Victim {
+    Worker,
     Database,
 }
 
-/// How many kills of the database follow those of the worker.
+/// What ends, and at which point of the worker's life; without a point, at a random time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Blow {
+    victim: Victim,
+    point: Option<Point>,
+}
+
+/// How many kills of a database at random follow those of the worker.
 const DATABASE_KILLS: usize = 3;
 
 /// Kills the worker so many times; then plants each fault and checks that it is found.
 pub(super) async fn run(sitting: Sitting) {
-    let Sitting { runs, seed, power_loss, postgres } = sitting;
+    let Sitting { runs, seed, power_loss, mariadb, .. } = sitting;
     let (mut court, mut rng) = (Court::open(sitting).await, Rng::with_seed(seed));
-    let points = court.points().map(Blow::At);
-    let database = [Blow::Database; DATABASE_KILLS].into_iter().filter(|_| postgres);
-    let turns: Vec<_> = points.chain([Blow::AtRandom; AT_RANDOM]).chain(database).collect();
+    let turns = court.turns();
     for (run, blow) in (0..runs).zip(turns.iter().cycle()) {
         court.live(*blow, rng.u32(1..=MAX_PASSES), None, &mut rng).await;
         if (run + 1).is_multiple_of(100) {
@@ -85,7 +81,13 @@ pub(super) async fn run(sitting: Sitting) {
     println!("{verdict}");
     assert!(verdict.is_clean(), "seed {seed}");
     for fault in Fault::ALL {
-        if (*fault == Fault::IgnoreSyncs) != power_loss {
+        let is_planted = match fault {
+            Fault::IgnoreSyncs => power_loss,
+            Fault::DeleteFirst => !power_loss,
+            // They have nothing to do with the application's database.
+            _ => !power_loss && !mariadb,
+        };
+        if !is_planted {
             continue;
         }
         let verdict = plant(*fault, sitting).await;
@@ -112,7 +114,8 @@ async fn plant(fault: Fault, sitting: Sitting) -> Verdict {
         Fault::ForgetSettlements => return court.close(Some(fault)).await,
     };
     for _ in 0..3 {
-        court.live(Blow::At(point), 1, Some(fault), &mut Rng::with_seed(1)).await;
+        let blow = Blow { victim: Victim::Worker, point: Some(point) };
+        court.live(blow, 1, Some(fault), &mut Rng::with_seed(1)).await;
     }
     court.close(Some(fault)).await
 }
@@ -126,43 +129,53 @@ impl Court {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         tokio::spawn(wxsub_sandbox::http::serve(listener, sandbox.clone(), pending()));
-        let postgres = sitting.postgres.then(Postgres::start);
-        if let Some(postgres) = &postgres {
-            database::make_tables(postgres).await;
-        }
+        let database = match sitting {
+            Sitting { postgres: true, .. } => Some(Database::start_postgres().await),
+            Sitting { mariadb: true, .. } => Some(Database::start_mariadb().await),
+            _ => None,
+        };
         Self {
             folder,
             disk: sitting.power_loss.then(Disk::mount),
-            postgres,
+            database,
             address,
             sandbox,
             acknowledged: BTreeSet::new(),
             next_order: 0,
             kills: BTreeMap::new(),
             survived: 0,
-            database_kills: 0,
         }
     }
 
     /// The file, or the URL of the database.
     fn ledger(&self) -> PathBuf {
-        if let Some(postgres) = &self.postgres {
-            return PathBuf::from(postgres.url());
-        }
-        self.data().join("ledger.db")
+        let url = self.database.as_ref().and_then(Database::ledger);
+        url.unwrap_or_else(|| self.data().join("ledger.db"))
     }
 
     /// The application's database: a file, or the URL of a database.
     fn inbox(&self) -> PathBuf {
-        self.postgres
-            .as_ref()
-            .map_or(self.data().join("inbox.db"), |postgres| database::other(postgres).into())
+        self.database.as_ref().map_or_else(|| self.data().join("inbox.db"), Database::inbox)
     }
 
-    /// The points that a worker can come to.
-    fn points(&self) -> impl Iterator<Item = Point> + use<> {
-        let has_postgres = self.postgres.is_some();
-        Point::ALL.iter().copied().filter(move |point| has_postgres || !point.needs_postgres())
+    /// The kills, which are repeated in this order.
+    fn turns(&self) -> Vec<Blow> {
+        let has_point = |point: &Point| match self.database {
+            None => !point.is_of_own_inbox() && *point != Point::MidDelete,
+            Some(Database::Postgres(_)) => true,
+            Some(Database::Mariadb(_)) => point.is_of_copier(),
+        };
+        let points = || Point::ALL.iter().copied().filter(has_point).map(Some);
+        let at = |victim| move |point| Blow { victim, point };
+        let mut turns: Vec<_> = points().chain([None; AT_RANDOM]).map(at(Victim::Worker)).collect();
+        // A worker can kill a MariaDB.
+        if self.database.as_ref().and_then(Database::victim).is_some() {
+            turns.extend(points().map(at(Victim::Database)));
+        }
+        if self.database.is_some() {
+            turns.extend([None; DATABASE_KILLS].map(at(Victim::Database)));
+        }
+        turns
     }
 
     /// Where the files of the worker are.
@@ -176,7 +189,7 @@ impl Court {
         let waiting = (0..self.next_order).filter(|order| !self.acknowledged.contains(order));
         let mut orders: Vec<_> = waiting.collect();
         // With PostgreSQL, there are two kinds of rows.
-        let most = if self.postgres.is_some() { 2 * ORDERS } else { ORDERS };
+        let most = if matches!(self.database, Some(Database::Postgres(_))) { 2 * ORDERS } else { ORDERS };
         while orders.len() < most as usize {
             let request = ConsentRequest::new(appid(), TEMPLATE, SCENE).unwrap();
             let openid = user(self.next_order).parse().unwrap();
@@ -192,69 +205,69 @@ impl Court {
         let orders = self.orders();
         let (ledger, inbox) = (self.ledger(), self.inbox());
         let address = self.address.clone();
-        let point = match blow {
-            Blow::At(point) => Some(point),
-            Blow::AtRandom | Blow::Database => None,
-        };
-        let life = Life { ledger, inbox, address, point, passes, fault, orders };
-        let after = point.is_none().then(|| (Duration::from_millis(rng.u64(0..MAX_LIFE_MILLIS)), blow));
-        if self.run(&life, after).await {
-            *self.kills.entry(point).or_default() += 1;
-        } else if blow != Blow::Database {
+        let Blow { victim, point } = blow;
+        let database = self.database.as_ref().filter(|_| victim == Victim::Database);
+        let pid = database.and_then(Database::victim).filter(|_| point.is_some());
+        let life = Life { ledger, inbox, address, point, passes, victim: pid, fault, orders };
+        let after = Duration::from_millis(rng.u64(0..MAX_LIFE_MILLIS));
+        if self.run(&life, Some((blow, after))).await {
+            *self.kills.entry(blow).or_default() += 1;
+        } else {
             self.survived += 1;
         }
     }
 
-    /// Runs the worker, and returns whether it was killed.
-    async fn run(&mut self, life: &Life, kill_after: Option<(Duration, Blow)>) -> bool {
+    /// Runs the worker, and returns whether what was to end was killed.
+    async fn run(&mut self, life: &Life, kill: Option<(Blow, Duration)>) -> bool {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(life.arguments()).stdout(Stdio::piped()).kill_on_drop(true);
         if life.fault == Some(Fault::IgnoreSyncs) {
             command.env("LD_PRELOAD", "libeatmydata.so");
         }
+        let lock = match life.point {
+            Some(Point::MidMove) => Some(DeletionLock::take(&life.ledger).await),
+            Some(Point::MidDelete) => Some(DeletionLock::take(&life.inbox).await),
+            _ => None,
+        };
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let clock = SystemClock::new();
-        let end = clock.now().mono + kill_after.map_or(Duration::MAX / 2, |(after, _)| after);
+        let victim = kill.map(|(blow, _)| blow.victim);
+        let after = kill.filter(|(blow, _)| blow.point.is_none()).map(|(_, after)| after);
+        let end = clock.now().mono + after.unwrap_or(Duration::MAX / 2);
         let mut killed = false;
-        let lock = match (life.point, &self.postgres) {
-            (Some(Point::MidMove), Some(postgres)) => Some(DeletionLock::take(postgres).await),
-            _ => None,
-        };
         loop {
-            tokio::select! {
+            let is_time = tokio::select! {
                 line = lines.next_line() => match line.unwrap() {
-                    Some(line) => drop(self.acknowledged.insert(line.parse().unwrap())),
+                    Some(line) => {
+                        self.acknowledged.insert(line.parse().unwrap());
+                        false
+                    }
                     None => break,
                 },
-                () = async { lock.as_ref().unwrap().awaited().await }, if lock.is_some() && !killed => {
-                    killed = true;
-                    child.start_kill().unwrap();
-                }
-                () = clock.sleep_until(end), if kill_after.is_some() && !killed => {
-                    killed = true;
-                    match (kill_after, &mut self.postgres) {
-                        (Some((_, Blow::Database)), Some(postgres)) => {
-                            postgres.stop_immediately();
-                            postgres.start_again();
-                            self.database_kills += 1;
-                        }
-                        _ => child.start_kill().unwrap(),
-                    }
+                () = async { lock.as_ref().unwrap().awaited().await }, if lock.is_some() && !killed => true,
+                () = clock.sleep_until(end), if after.is_some() && !killed => true,
+                () = async { self.database.as_mut().unwrap().killed().await }, if life.victim.is_some() && !killed => true,
+            };
+            if is_time {
+                killed = true;
+                match (victim, &mut self.database) {
+                    (Some(Victim::Database), Some(database)) => database.kill(),
+                    _ => child.start_kill().unwrap(),
                 }
             }
         }
         use std::os::unix::process::ExitStatusExt;
         let status = child.wait().await.unwrap();
         assert!(status.success() || status.signal() == Some(9), "the worker failed: {status}");
-        let killed = status.signal() == Some(9);
-        if let Some(disk) = self.disk.as_mut().filter(|_| killed) {
+        if status.success() {
+            return killed && victim == Some(Victim::Database);
+        }
+        if let Some(disk) = &mut self.disk {
             disk.lose_power();
         }
-        if killed {
-            database::end_leases(&life.ledger).await;
-        }
-        killed
+        database::end_leases(&life.ledger).await;
+        true
     }
 
     /// One more life that is not killed, and the verdict.
@@ -262,7 +275,7 @@ impl Court {
         let orders = self.orders();
         let (ledger, inbox) = (self.ledger(), self.inbox());
         let address = self.address.clone();
-        let life = Life { ledger, inbox, address, point: None, passes: 0, fault, orders };
+        let life = Life { ledger, inbox, address, point: None, passes: 0, victim: None, fault, orders };
         assert!(!self.run(&life, None).await, "the last life was killed");
         let journal = std::fs::read(self.folder.path().join("journal")).unwrap();
         Verdict::find(&self.ledger(), &journal, &self.acknowledged, is_row).await
@@ -270,12 +283,11 @@ impl Court {
 
     fn print(&self) {
         println!("{:>6}  killed", "kills");
-        for point in self.points() {
-            println!("{:>6}  {}", self.kills.get(&Some(point)).copied().unwrap_or(0), point.as_str());
-        }
-        println!("{:>6}  at random", self.kills.get(&None).copied().unwrap_or(0));
-        if self.postgres.is_some() {
-            println!("{:>6}  the database, at random", self.database_kills);
+        let turns: BTreeSet<_> = self.turns().into_iter().collect();
+        for blow in turns {
+            let victim = if blow.victim == Victim::Database { "the database, " } else { "" };
+            let point = blow.point.map_or("at random", Point::as_str);
+            println!("{:>6}  {victim}{point}", self.kills.get(&blow).copied().unwrap_or(0));
         }
         println!("{:>6}  not killed: the point did not come", self.survived);
     }

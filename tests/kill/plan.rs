@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::process::{Signal, getpid, kill_process};
+use rustix::process::{Pid, Signal, getpid, kill_process};
 
 macro_rules! named {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
@@ -40,7 +40,8 @@ named! {
         BeforeMove = "before the move of rows in the ledger's inbox is committed",
         MidMove = "between the copy and the deletion of rows in the ledger's inbox",
         AfterMove = "after the move of rows in the ledger's inbox is committed",
-        BeforeDelete = "before the deletion of copied inbox rows is committed",
+        BeforeDelete = "before the deletion of copied inbox rows",
+        MidDelete = "between the deletion of copied inbox rows and its commit",
         AfterDelete = "after the deletion of copied inbox rows is committed",
         BeforeBegin = "before a synchronous send is committed",
         AfterBegin = "after a synchronous send is committed",
@@ -58,8 +59,14 @@ named! {
 
 impl Point {
     /// Only a ledger in PostgreSQL has an inbox of its own.
-    pub(super) fn needs_postgres(self) -> bool {
+    pub(super) fn is_of_own_inbox(self) -> bool {
         matches!(self, Self::BeforeMove | Self::MidMove | Self::AfterMove)
+    }
+
+    /// A copier passes it.
+    pub(super) fn is_of_copier(self) -> bool {
+        let deletes = matches!(self, Self::BeforeDelete | Self::MidDelete | Self::AfterDelete);
+        deletes || matches!(self, Self::BeforeCopy | Self::AfterCopy)
     }
 }
 
@@ -81,21 +88,24 @@ named! {
     }
 }
 
-/// Kills this process when it comes to its point for the nth time.
+/// Kills a process when this one comes to its point for the nth time.
 #[derive(Debug)]
 pub(super) struct Trap {
     point: Option<Point>,
     passes: AtomicU32,
+    victim: Pid,
 }
 
 impl Trap {
-    pub(super) fn new(point: Option<Point>, passes: u32) -> Self {
-        Self { point, passes: AtomicU32::new(passes) }
+    /// Kills this process, unless there is another victim.
+    pub(super) fn new(point: Option<Point>, passes: u32, victim: Option<u32>) -> Self {
+        let victim = victim.map(|pid| Pid::from_raw(i32::try_from(pid).unwrap()).unwrap());
+        Self { point, passes: AtomicU32::new(passes), victim: victim.unwrap_or_else(getpid) }
     }
 
     pub(super) fn pass(&self, point: Point) {
         if self.point == Some(point) && self.passes.fetch_sub(1, Ordering::Relaxed) == 1 {
-            kill_process(getpid(), Signal::KILL).unwrap();
+            kill_process(self.victim, Signal::KILL).unwrap();
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Two control servers on one ledger in PostgreSQL. They are killed at random times, while clients repeat their requests until they
-//! have an answer, and an endpoint gets webhooks.
+//! Two control servers on one ledger in PostgreSQL. They and their database are killed at random times, while clients repeat their
+//! requests until they have an answer, and an endpoint gets webhooks.
 
 #[path = "servers/clients.rs"]
 mod clients;
@@ -37,7 +37,7 @@ const LIFE_MILLIS: std::ops::Range<u64> = 100..1500;
 /// How many kills are enough to find a planted fault.
 const PLANTED_RUNS: u32 = 8;
 
-/// Kills a server so many times; then plants each fault and checks that it is found.
+/// Kills a server or the database so many times; then plants each fault and checks that it is found.
 pub(super) async fn run(Sitting { runs, seed, .. }: Sitting) {
     let verdict = sit(runs, seed, None).await;
     println!("{verdict}");
@@ -72,8 +72,9 @@ async fn sit(runs: u32, seed: u64, fault: Option<ServerFault>) -> ServersVerdict
         clients.spawn(Client::new(Arc::clone(&desk), rng.fork()).run());
     }
     for run in 0..runs {
-        let blow = match rng.u8(0..5) {
+        let blow = match rng.u8(0..6) {
             0 => Blow::Both,
+            1 => Blow::Database,
             number => Blow::One(usize::from(number % 2)),
         };
         pause(Duration::from_millis(rng.u64(LIFE_MILLIS))).await;

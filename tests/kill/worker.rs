@@ -28,7 +28,7 @@ pub(super) async fn live(life: Life) {
     if let Some(fault @ (Fault::Requeue | Fault::AssumeSent)) = life.fault {
         database::falsify(&life.ledger, fault).await;
     }
-    let trap = Arc::new(Trap::new(life.point, life.passes));
+    let trap = Arc::new(Trap::new(life.point, life.passes, life.victim));
     let ledger = database::open(&life.ledger).await;
     let ledger = Arc::new(CrashLedger { ledger, trap: Arc::clone(&trap), fault: life.fault });
     let client = Client::builder(

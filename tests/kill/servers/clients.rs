@@ -168,7 +168,7 @@ impl Client {
             .body(Bytes::from(body.to_owned()))
             .unwrap();
         let address = self.desk.addresses[self.rng.usize(0..2)].clone();
-        let transport = TcpTransport { address, trap: Arc::new(Trap::new(None, 0)) };
+        let transport = TcpTransport { address, trap: Arc::new(Trap::new(None, 0, None)) };
         let response = transport.execute(HttpRequest::from_http(request)).await.ok()?;
         Some((response.status, serde_json::from_slice(&response.body).ok()?))
     }

@@ -60,11 +60,12 @@ pub(super) enum ServerFault {
     NewWebhookIds,
 }
 
-/// Which of the servers end.
+/// What ends: servers, or their database.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Blow {
     One(usize),
     Both,
+    Database,
 }
 
 pub(super) struct Servers {
@@ -79,7 +80,7 @@ pub(super) struct Servers {
     children: Vec<Child>,
     /// Under which id each works on the ledger, as soon as that is known.
     workers: [Option<String>; 2],
-    kills: [u32; 3],
+    kills: [u32; 4],
 }
 
 impl Servers {
@@ -113,7 +114,7 @@ impl Servers {
         let binary = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("wxsub");
         assert!(binary.exists(), "{} is missing: run scripts/kill-test", binary.display());
         let (sql, key) = (postgres.sql().await, key.expose_secret().to_owned());
-        let (children, workers, kills) = (Vec::new(), [None, None], [0; 3]);
+        let (children, workers, kills) = (Vec::new(), [None, None], [0; 4]);
         let mut servers =
             Self { postgres, sql, folder, binary, fault, addresses, key, children, workers, kills };
         for server in [0, 1] {
@@ -145,11 +146,19 @@ impl Servers {
         self.folder.path().join(format!("{server}.log"))
     }
 
-    /// Ends servers without a warning, and starts them again. What they left behind is soon older than its lease.
+    /// Ends servers or their database without a warning, and starts them again. What servers left behind is soon older than its
+    /// lease.
     pub(super) async fn kill(&mut self, blow: Blow) {
         let killed = match blow {
             Blow::One(server) => vec![server],
             Blow::Both => vec![0, 1],
+            Blow::Database => {
+                self.postgres.stop_immediately();
+                self.postgres.start_again();
+                self.sql = self.postgres.sql().await;
+                self.kills[3] += 1;
+                return;
+            }
         };
         for server in [0, 1] {
             self.assert_alive(server);
@@ -173,7 +182,7 @@ impl Servers {
         for server in &killed {
             self.children[*server] = self.spawn(*server);
         }
-        let place = if let Blow::One(server) = blow { server } else { 2 };
+        let place = if let [server] = killed[..] { server } else { 2 };
         self.kills[place] += 1;
     }
 
@@ -223,7 +232,10 @@ fn configuration(folder: &Path, address: &str) -> PathBuf {
 
 impl fmt::Display for Servers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [first, second, both] = self.kills;
-        write!(f, "kills: {first} of the first server, {second} of the second, {both} of both")
+        let [first, second, both, database] = self.kills;
+        write!(
+            f,
+            "kills: {first} of the first server, {second} of the second, {both} of both, {database} of the database"
+        )
     }
 }

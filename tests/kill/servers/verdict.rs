@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use wxsub_outbox::ledger::MessageQuery;
+use wxsub_outbox::state::MessageState;
 
 use super::super::database;
 use super::super::orders::appid;
@@ -38,8 +39,11 @@ impl ServersVerdict {
             arrivals.requests,
             arrivals.events.len()
         );
-        let false_answers = false_answers(answers, &Posts::by_order(journal));
-        let webhooks = judge_webhooks(servers, &arrivals).await;
+        let (messages, _) = database::check(&servers.ledger()).await;
+        let messages = messages.messages(&MessageQuery::new(appid())).await.unwrap();
+        let states = messages.iter().map(|message| (message.id.to_string(), message.state)).collect();
+        let false_answers = false_answers(answers, &Posts::by_order(journal), &states);
+        let webhooks = judge_webhooks(&states, &arrivals, servers.undelivered().await);
         Self { ledger, false_answers, webhooks, summary }
     }
 
@@ -48,7 +52,10 @@ impl ServersVerdict {
     }
 }
 
-fn false_answers(answers: &[Answered], posts: &BTreeMap<u32, Posts>) -> BTreeSet<u32> {
+/// The messages of the ledger, by their ids.
+type States = BTreeMap<String, MessageState>;
+
+fn false_answers(answers: &[Answered], posts: &BTreeMap<u32, Posts>, states: &States) -> BTreeSet<u32> {
     let mut by_key: BTreeMap<(u32, &str), Vec<&Answered>> = BTreeMap::new();
     answers.iter().for_each(|one| by_key.entry((one.order, &one.key)).or_default().push(one));
     let nothing = Posts::default();
@@ -60,7 +67,7 @@ fn false_answers(answers: &[Answered], posts: &BTreeMap<u32, Posts>) -> BTreeSet
             // The other message may have been posted.
             Answer::NoGrant => !has_rival(order) && posts.accepted + posts.refused > 0,
             Answer::MaybeSent | Answer::Queued => false,
-        });
+        }) || answers.iter().any(|one| !is_recorded(one, states));
         let messages: BTreeSet<_> = answers.iter().map(|one| &one.message).collect();
         let said: BTreeSet<_> =
             answers.iter().map(|one| one.answer).filter(|answer| *answer != Answer::MaybeSent).collect();
@@ -74,13 +81,22 @@ fn false_answers(answers: &[Answered], posts: &BTreeMap<u32, Posts>) -> BTreeSet
         .collect()
 }
 
+/// Whether the message of an answer is in the ledger, and ended as the answer says.
+fn is_recorded(answered: &Answered, states: &States) -> bool {
+    let Some(id) = &answered.message else { return answered.answer == Answer::NoGrant };
+    match answered.answer {
+        Answer::Sent => states.get(id) == Some(&MessageState::Sent),
+        Answer::Refused => states.get(id) == Some(&MessageState::Refused),
+        Answer::MaybeSent | Answer::Queued | Answer::NoGrant => states.contains_key(id),
+    }
+}
+
 /// Each event of a message has one webhook with one id, and the last one says how the message ended.
-async fn judge_webhooks(servers: &Servers, arrivals: &Arrivals) -> Vec<String> {
+fn judge_webhooks(states: &States, arrivals: &Arrivals, undelivered: i64) -> Vec<String> {
     let mut wrong = Vec::new();
     if arrivals.unverified > 0 {
         wrong.push(format!("signatures that are wrong: {}", arrivals.unverified));
     }
-    let undelivered = servers.undelivered().await;
     if undelivered > 0 {
         wrong.push(format!("not delivered: {undelivered}"));
     }
@@ -92,16 +108,11 @@ async fn judge_webhooks(servers: &Servers, arrivals: &Arrivals) -> Vec<String> {
             }
         }
     }
-    let (ledger, _) = database::check(&servers.ledger()).await;
-    for message in ledger.messages(&MessageQuery::new(appid())).await.unwrap() {
-        let events = arrivals.events.get(&message.id.to_string());
-        let last = events.and_then(|events| events.last_key_value());
+    for (message, state) in states {
+        let last = arrivals.events.get(message).and_then(|events| events.last_key_value());
         let said = last.map(|(_, event)| event.outcome.as_str());
-        if said != Some(message.state.as_str()) {
-            wrong.push(format!(
-                "message {} is {}, and its last webhook says {said:?}",
-                message.id, message.state
-            ));
+        if said != Some(state.as_str()) {
+            wrong.push(format!("message {message} is {state}, and its last webhook says {said:?}"));
         }
     }
     wrong
