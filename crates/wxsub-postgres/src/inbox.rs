@@ -89,7 +89,9 @@ fn connect_error(error: &ConnectError) -> InboxError {
     let texts = error.localized();
     let what = texts.in_language(Language::English).replacen("ledger", "database", 1);
     let chinese = texts.in_language(Language::Chinese).replacen("消息库", "数据库", 1);
-    if error.is_transient() {
+    // A statement that finds the same later is refused, too.
+    let is_read_only = matches!(error, ConnectError::ReadOnly { .. });
+    if error.is_transient() && !is_read_only {
         return InboxError::Unavailable(what);
     }
     InboxError::Refused(LocalizedText::new(what, chinese))

@@ -134,6 +134,15 @@ async fn what_an_inbox_lacks_is_named_and_a_lost_connection_is_made_again() {
         other => panic!("{other:?}"),
     }
 
+    // As a replica by mistake.
+    sql.batch_execute("ALTER ROLE few SET default_transaction_read_only = on").await.unwrap();
+    match PostgresInbox::connect(&as_few).await {
+        Err(InboxError::Refused(text)) => {
+            assert!(text.to_string().contains("the address of the primary"), "{text}");
+        }
+        other => panic!("{other:?}"),
+    }
+
     table.insert(numbered_row(1)).await;
     let mut inbox = table.inbox().await;
     assert_eq!(inbox.read(9).await.unwrap().len(), 1);

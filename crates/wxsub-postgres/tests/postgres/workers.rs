@@ -260,3 +260,26 @@ async fn a_stopped_database_loses_nothing_that_was_acknowledged() {
     }
     check(&process, &postgres.sql().await).await;
 }
+
+/// As `statement_timeout` does after 30 s.
+#[tokio::test]
+#[ignore = "needs postgresql: scripts/test runs it"]
+async fn a_cancelled_statement_changes_nothing_and_the_next_one_works() {
+    let postgres = Postgres::start();
+    let (process, sql, blocking) =
+        (Process::start(&postgres).await, postgres.sql().await, postgres.sql().await);
+    process.enqueue(process.message("o")).await.unwrap();
+    // Claims wait for their worker's row.
+    blocking.batch_execute("BEGIN; SELECT FROM wxsub_worker FOR UPDATE").await.unwrap();
+    let cancel = async {
+        let cancel = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
+            WHERE application_name = 'wxsub' AND wait_event_type = 'Lock'";
+        while sql.query_one(cancel, &[]).await.unwrap().get::<_, i64>(0) == 0 {}
+    };
+    let (claimed, ()) = tokio::join!(process.apply(process.claim(1)), cancel);
+    let Err(LedgerError::Unavailable(why)) = claimed else { panic!("{claimed:?}") };
+    assert!(why.contains("57014") && why.contains("a statement may take 30 s"), "{why}");
+    blocking.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(process.claimed(1).await.len(), 1);
+    check(&process, &sql).await;
+}
