@@ -11,16 +11,18 @@ use crate::error::{ConnectError, Failure};
 use crate::session::Session;
 use crate::{check, schema, sql, write};
 
-/// The tables that must be empty. They are locked, so that no other process writes to them meanwhile.
-const TABLES: [&str; 7] = [
-    "wxsub_grant",
-    "wxsub_nonce",
-    "wxsub_message",
-    "wxsub_event",
-    "wxsub_key",
-    "wxsub_webhook_delivery",
-    "wxsub_audit",
-];
+/// The tables that must be empty, and how many of the rows go to each.
+fn lengths(rows: &Written) -> [(&'static str, usize); 7] {
+    [
+        ("wxsub_grant", rows.grants.len()),
+        ("wxsub_nonce", rows.nonces.len()),
+        ("wxsub_message", rows.messages.len()),
+        ("wxsub_event", rows.events.len()),
+        ("wxsub_key", rows.keys.len()),
+        ("wxsub_webhook_delivery", rows.deliveries.len()),
+        ("wxsub_audit", rows.audit.len()),
+    ]
+}
 
 /// One open transaction that writes the rows of another ledger. Nothing is kept if it is dropped.
 #[derive(Debug)]
@@ -30,7 +32,7 @@ pub struct PostgresImport {
 }
 
 impl PostgresImport {
-    /// Connects to a ledger without messages, grants and keys. Its schema is made, or brought up to date.
+    /// Connects to a ledger without messages, grants, keys, webhooks and lines of the audit. Its schema is made, or brought up to date.
     ///
     /// # Errors
     /// [`ConnectError`] says why it cannot be used, and what to do: [`ConnectError::NotEmpty`] if it has rows.
@@ -45,9 +47,11 @@ impl PostgresImport {
         // Reading the other ledger can take long, for example on a slow disk.
         let begin = "SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0; BEGIN";
         session.batch(begin).await.map_err(failed)?;
-        let lock = format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", TABLES.join(", "));
+        let tables = lengths(&Written::default()).map(|(table, _)| table);
+        // No other process writes to them meanwhile.
+        let lock = format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", tables.join(", "));
         session.batch(&lock).await.map_err(failed)?;
-        for table in TABLES {
+        for table in tables {
             if count(&session, table).await.map_err(failed)? > 0 {
                 return Err(ConnectError::NotEmpty { host: connector.host.clone(), table });
             }
@@ -63,16 +67,7 @@ impl PostgresImport {
     /// # Cancel safety
     /// Drop it then: some of the rows may be written.
     pub async fn write(&mut self, rows: &Written) -> Result<(), LedgerError> {
-        let lengths = [
-            rows.grants.len(),
-            rows.nonces.len(),
-            rows.messages.len(),
-            rows.events.len(),
-            rows.keys.len(),
-            rows.deliveries.len(),
-            rows.audit.len(),
-        ];
-        for (table, length) in TABLES.into_iter().zip(lengths) {
+        for (table, length) in lengths(rows) {
             *self.written.entry(table).or_default() += length;
         }
         let apps = column(&rows.apps, |app| app.appid.as_str());

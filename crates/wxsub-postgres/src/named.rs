@@ -33,30 +33,28 @@ pub(crate) struct Named {
 
 /// A change that finds its rows by itself has a part of the transaction for itself.
 pub(crate) fn is_sweep(change: &Change) -> bool {
-    if let Change::Audited(_, change) = change {
-        return change.as_deref().is_some_and(is_sweep);
-    }
     matches!(
-        change,
-        Change::MarkGone(_)
-            | Change::Reclaim(_)
-            | Change::Expire(_)
-            | Change::ApplyPolicy(..)
-            | Change::Restore
-            | Change::Prune(..)
-            | Change::PruneBatch { .. }
-            | Change::MoveInbox { .. }
-            | Change::ClaimDeliveries { .. }
-            | Change::Redeliver { .. }
+        change.inner(),
+        Some(
+            Change::MarkGone(_)
+                | Change::Reclaim(_)
+                | Change::Expire(_)
+                | Change::ApplyPolicy(..)
+                | Change::Restore
+                | Change::Prune(..)
+                | Change::PruneBatch { .. }
+                | Change::MoveInbox { .. }
+                | Change::ClaimDeliveries { .. }
+                | Change::Redeliver { .. }
+        )
     )
 }
 
 /// Whether a change can write the endpoints that get webhooks.
 pub(crate) fn can_write_endpoints(change: &Change) -> bool {
-    match change {
-        Change::Audited(_, change) => change.as_deref().is_some_and(can_write_endpoints),
-        Change::SetEndpoints(_) | Change::Redeliver { .. } => true,
-        Change::SettleDelivery { outcome, .. } => matches!(outcome, DeliveryOutcome::Gone { .. }),
+    match change.inner() {
+        Some(Change::SetEndpoints(_) | Change::Redeliver { .. }) => true,
+        Some(Change::SettleDelivery { outcome, .. }) => matches!(outcome, DeliveryOutcome::Gone { .. }),
         _ => false,
     }
 }
@@ -64,7 +62,7 @@ pub(crate) fn can_write_endpoints(change: &Change) -> bool {
 impl Named {
     pub(crate) fn new(changes: &[Change]) -> Self {
         let mut named = Self::default();
-        changes.iter().for_each(|change| named.add(change));
+        changes.iter().filter_map(Change::inner).for_each(|change| named.add(change));
         named
     }
 
@@ -109,14 +107,13 @@ impl Named {
                 self.messages.extend([decision.message, decision.child]);
                 self.decided.insert(decision.message);
             }
-            Change::Audited(_, Some(change)) => self.add(change),
             Change::Pause { appid, .. } | Change::Resume(appid) => {
                 self.apps.insert(appid.clone());
             }
             Change::SettleDelivery { id, .. } => {
                 self.deliveries.insert(id.clone());
             }
-            Change::Audited(_, None)
+            Change::Audited(..)
             | Change::SetEndpoints(_)
             | Change::ClaimDeliveries { .. }
             | Change::Redeliver { .. }

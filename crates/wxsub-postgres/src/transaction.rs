@@ -221,10 +221,7 @@ impl<'a> Part<'a> {
     async fn load_sweep(&mut self, sweep: &Change) -> Result<(), Failure> {
         let (session, now) = (self.session, self.now);
         let rows = &mut self.rows;
-        let sweep: &Change = match sweep {
-            Change::Audited(_, Some(audited)) => audited,
-            sweep => sweep,
-        };
+        let Some(sweep) = sweep.inner() else { return Ok(()) };
         match sweep {
             Change::MarkGone(gone) => self.choose_live_workers(*gone).await,
             Change::Reclaim(limit) => {

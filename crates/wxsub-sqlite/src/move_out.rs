@@ -12,7 +12,7 @@ use crate::lock::WriterLock;
 use crate::writer::{OpenFile, Purpose};
 use crate::{columns, sql, tables};
 
-/// How many grants or messages one batch has.
+/// How many grants, messages, webhooks or lines of the audit one batch has.
 const BATCH: u32 = 1_000;
 
 /// A ledger whose rows are read to be written to another one. It holds the lock of the file.

@@ -144,6 +144,17 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The change without its line in the audit. `None` for a line alone.
+    #[must_use]
+    pub fn inner(&self) -> Option<&Self> {
+        match self {
+            Self::Audited(_, change) => change.as_deref(),
+            change => Some(change),
+        }
+    }
+}
+
 /// Which workers are gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "every ledger must decide each of them")]
