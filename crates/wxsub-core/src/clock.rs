@@ -73,7 +73,6 @@ impl UnixMillis {
     }
 }
 
-/// The time this much later, or the latest one.
 /// A time before 1970 is 1970.
 impl From<SystemTime> for UnixMillis {
     fn from(time: SystemTime) -> Self {
@@ -81,6 +80,7 @@ impl From<SystemTime> for UnixMillis {
     }
 }
 
+/// The time this much later, or the latest one.
 impl Add<Duration> for UnixMillis {
     type Output = Self;
 

@@ -62,6 +62,10 @@ where
 /// An HTTP request. Its URL and body contain secrets, so `Debug` shows method, host and path only.
 pub struct HttpRequest(http::Request<Bytes>);
 
+/// How long a transport waits for a body that the request [ignores](HttpRequest::ignore_response_body). After a complete body the
+/// connection is used again.
+pub const IGNORED_BODY_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Marks a request that [ignores](HttpRequest::ignore_response_body) the body of its response.
 #[derive(Clone)]
 struct IgnoresResponseBody;
@@ -104,7 +108,7 @@ impl HttpRequest {
     }
 
     /// Says that only status and headers of the response count. Then a transport returns the response, with an empty body,
-    /// also if the body is incomplete, too large or of unknown length.
+    /// also if the body is incomplete, too large or of unknown length, or does not end within [`IGNORED_BODY_TIMEOUT`].
     #[must_use]
     pub fn ignore_response_body(mut self) -> Self {
         self.0.extensions_mut().insert(IgnoresResponseBody);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::Uri;
 use http::uri::Scheme;
-use hyper::rt::Timer;
+use hyper::rt::{Sleep, Timer};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::{GaiAddrs, GaiResolver, Name};
 use hyper_util::client::legacy::connect::proxy::Tunnel;
@@ -45,7 +45,7 @@ impl Connector {
 
     /// Opens a connection to the host of `uri`.
     pub(crate) async fn connect(&self, uri: &Uri) -> Result<Stream, TransportError> {
-        timeout(self.timeout, pin!(self.connect_stream(uri)))
+        before(&mut deadline_in(self.timeout), pin!(self.connect_stream(uri)))
             .await
             .unwrap_or_else(|| Err(self.timeout_error()))
     }
@@ -185,11 +185,21 @@ impl Service<Name> for Resolver {
     }
 }
 
-/// The output of `work`, or `None` if it takes longer than `limit`.
+/// A time, on hyper's timer for tokio.
+pub(crate) type Deadline = Pin<Box<dyn Sleep>>;
+
+/// The deadline this much later.
+pub(crate) fn deadline_in(limit: Duration) -> Deadline {
+    TokioTimer::new().sleep(limit)
+}
+
+/// The output of `work`, or `None` if the deadline comes first.
 ///
-/// Uses hyper's timer for tokio. `work` is borrowed, because moving a future into another doubles its size.
-pub(crate) async fn timeout<T>(limit: Duration, mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-    let mut deadline = TokioTimer::new().sleep(limit);
+/// `work` is borrowed, because moving a future into another doubles its size.
+pub(crate) async fn before<T>(
+    deadline: &mut Deadline,
+    mut work: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
     poll_fn(|context| match work.as_mut().poll(context) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => deadline.as_mut().poll(context).map(|()| None),

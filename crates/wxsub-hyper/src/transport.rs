@@ -13,14 +13,14 @@ use hyper::body::{Body, Incoming};
 use tokio_rustls::rustls::ClientConfig;
 use wxsub_core::proto::codec::RawResponse;
 use wxsub_core::transport::{
-    HttpRequest, LimitedBody, Transport, TransportError, TransportErrorKind, TransportLimits, date_of,
-    retry_after_of,
+    HttpRequest, IGNORED_BODY_TIMEOUT, LimitedBody, Transport, TransportError, TransportErrorKind,
+    TransportLimits, date_of, retry_after_of,
 };
 use wxsub_tls::{BuildError, FromSettings, TransportBuilder};
 
-use crate::connect::{Connector, timeout};
+use crate::connect::{Connector, before, deadline_in};
 use crate::error::body_error;
-use crate::pool::{ConnectionPool, PoolKey, SendFailure};
+use crate::pool::{Connection, ConnectionPool, PoolKey, SendFailure};
 use crate::proxy::Proxy;
 
 /// Builds a [`HyperTransport`].
@@ -75,32 +75,17 @@ impl HyperTransport {
         (key, request)
     }
 
-    /// Sends the request and reads the response. `request` is borrowed, which keeps the future small.
+    /// Sends the request and returns the head of the response with its connection. `request` is borrowed, which keeps the
+    /// future small.
     async fn send_request(
         &self,
         key: &PoolKey,
         request: &mut Request<Full<Bytes>>,
-        ignores_body: bool,
-    ) -> Result<RawResponse<Bytes>, TransportError> {
+    ) -> Result<(Response<Incoming>, Box<Connection>), TransportError> {
         loop {
             let mut connection = self.pool.checkout(key).await?;
             match connection.send(take(request)).await {
-                Ok(mut response) => {
-                    let body = match self.read_body(&mut response).await {
-                        // The rest of the body is on this connection, so it is not used again.
-                        Err(_) if ignores_body => Bytes::new(),
-                        body => {
-                            let body = body?;
-                            self.pool.checkin(connection);
-                            body
-                        }
-                    };
-                    let (date, retry_after) =
-                        (date_of(response.headers()), retry_after_of(response.headers()));
-                    return Ok(RawResponse::new(response.status().as_u16(), body)
-                        .with_date(date)
-                        .with_retry_after(retry_after));
-                }
+                Ok(response) => return Ok((response, connection)),
                 Err(error) => match connection.send_failure(error) {
                     SendFailure::NotSent(unsent) => *request = *unsent,
                     SendFailure::Failed(error) => return Err(error),
@@ -119,6 +104,11 @@ impl HyperTransport {
             }
         }
         Ok(body.finish())
+    }
+
+    fn timeout_error(&self) -> TransportError {
+        let detail = format!("no complete response within {:?}", self.limits.request_timeout);
+        TransportError::maybe_sent(TransportErrorKind::Timeout, detail)
     }
 }
 
@@ -156,14 +146,29 @@ impl Transport for HyperTransport {
         let ignores_body = request.ignores_response_body();
         let (key, mut request) = self.prepare_request(request);
         Box::pin(async move {
-            let sending = pin!(self.send_request(&key, &mut request, ignores_body));
-            match timeout(self.limits.request_timeout, sending).await {
-                Some(result) => result,
-                None => {
-                    let detail = format!("no complete response within {:?}", self.limits.request_timeout);
-                    Err(TransportError::maybe_sent(TransportErrorKind::Timeout, detail))
-                }
+            let mut deadline = deadline_in(self.limits.request_timeout);
+            let (mut response, connection) = {
+                let sending = pin!(self.send_request(&key, &mut request));
+                before(&mut deadline, sending).await.unwrap_or_else(|| Err(self.timeout_error()))?
+            };
+            if ignores_body {
+                deadline = deadline_in(IGNORED_BODY_TIMEOUT);
             }
+            let body = {
+                let reading = pin!(self.read_body(&mut response));
+                before(&mut deadline, reading).await.unwrap_or_else(|| Err(self.timeout_error()))
+            };
+            // After an error, the rest of the body is on the connection, so it is not used again.
+            if body.is_ok() {
+                self.pool.checkin(connection);
+            }
+            let body = match body {
+                Err(_) if ignores_body => Bytes::new(),
+                body => body?,
+            };
+            let (date, retry_after) = (date_of(response.headers()), retry_after_of(response.headers()));
+            let response = RawResponse::new(response.status().as_u16(), body);
+            Ok(response.with_date(date).with_retry_after(retry_after))
         })
     }
 }

@@ -6,10 +6,11 @@ use std::pin::Pin;
 use bytes::Bytes;
 use reqwest::{Client, Proxy, Request, Response, Url, redirect, retry};
 use rustls::ClientConfig;
+use wxsub_core::clock::{Clock, SystemClock, timeout_at};
 use wxsub_core::proto::codec::RawResponse;
 use wxsub_core::transport::{
-    HttpRequest, LimitedBody, Transport, TransportError, TransportErrorKind, TransportLimits, date_of,
-    retry_after_of,
+    HttpRequest, IGNORED_BODY_TIMEOUT, LimitedBody, Transport, TransportError, TransportErrorKind,
+    TransportLimits, date_of, retry_after_of,
 };
 use wxsub_tls::{BuildError, FromSettings, TransportBuilder};
 
@@ -82,6 +83,14 @@ impl ReqwestTransport {
         Ok(body.finish())
     }
 
+    /// Reads the body, so that the connection is used again. After the timeout the connection is closed.
+    async fn read_ignored_body(&self, response: Response) -> Bytes {
+        let clock = SystemClock::new();
+        let deadline = clock.now().mono + IGNORED_BODY_TIMEOUT;
+        let body = timeout_at(&clock, deadline, self.read_body(response)).await;
+        body.and_then(Result::ok).unwrap_or_default()
+    }
+
     fn map_error<T>(&self, result: reqwest::Result<T>) -> Result<T, TransportError> {
         result.map_err(|error| transport_error(error, self.target))
     }
@@ -135,9 +144,9 @@ impl Transport for ReqwestTransport {
             let response = self.map_error(self.client.execute(request).await)?;
             let status = response.status().as_u16();
             let (date, retry_after) = (date_of(response.headers()), retry_after_of(response.headers()));
-            let body = match self.read_body(response).await {
-                Err(_) if ignores_body => Bytes::new(),
-                body => body?,
+            let body = match ignores_body {
+                true => self.read_ignored_body(response).await,
+                false => self.read_body(response).await?,
             };
             Ok(RawResponse::new(status, body).with_date(date).with_retry_after(retry_after))
         })

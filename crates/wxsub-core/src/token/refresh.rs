@@ -194,7 +194,7 @@ impl RefreshState {
                 .as_ref()
                 .map(|problem| StoreProblem { error: problem.error.clone(), since: problem.since.wall }),
             invalidates_previous: self.behavior.invalidates_previous,
-            is_polled: self.behavior.poll_interval.is_some(),
+            is_polled: self.behavior.poll_interval.is_some() && !self.behavior.invalidates_previous,
         }
     }
 

@@ -49,7 +49,7 @@ pub struct UpstreamBehavior {
     /// Average interval of fetches that the quota of the upstream allows.
     pub fetch_interval: Duration,
     /// How often a valid token is fetched again, because the upstream may replace it before its expiry. `None` if it
-    /// does not.
+    /// does not. Without effect if a fetch invalidates the previous token: then only fetches replace it.
     pub poll_interval: Option<Duration>,
 }
 

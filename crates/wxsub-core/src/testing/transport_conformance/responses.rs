@@ -123,17 +123,25 @@ pub async fn http_1_0_response_with_length_is_read(factory: Factory<'_>) {
     }
 }
 
-/// Status and headers are returned, also if the body has no length, is too short or too large.
+/// Status and headers are returned, also if the body has no length, is too short or too large, or never ends.
 pub async fn a_body_that_is_ignored_may_be_incomplete(factory: Factory<'_>) {
-    let transport = factory(TransportLimits::default().body_bytes(10));
-    for response in [
+    let hour = Duration::from_secs(3600);
+    let transport = factory(TransportLimits::default().body_bytes(10).request_timeout(hour));
+    let closed = [
         "HTTP/1.0 202 Ok\r\nretry-after: 7\r\n\r\nstored",
         "HTTP/1.1 202 Ok\r\nretry-after: 7\r\n\r\n",
         "HTTP/1.1 202 Ok\r\nretry-after: 7\r\nconnection: close\r\n\r\nstored",
         "HTTP/1.1 202 Ok\r\nretry-after: 7\r\ncontent-length: 6\r\n\r\nsto",
         "HTTP/1.1 202 Ok\r\nretry-after: 7\r\ncontent-length: 11\r\n\r\n12345678901",
-    ] {
-        let server = FaultyServer::start([vec![ScriptStep::Read, ScriptStep::write(response)]]).await;
+    ]
+    .map(|response| vec![ScriptStep::Read, ScriptStep::write(response)]);
+    let stalled = [
+        "HTTP/1.1 202 Ok\r\nretry-after: 7\r\ncontent-length: 6\r\n\r\nsto",
+        "HTTP/1.1 202 Ok\r\nretry-after: 7\r\ntransfer-encoding: chunked\r\n\r\n3\r\nsto\r\n",
+    ]
+    .map(|response| vec![ScriptStep::Read, ScriptStep::write(response), ScriptStep::Hang]);
+    for script in closed.into_iter().chain(stalled) {
+        let server = FaultyServer::start([script]).await;
         let request = post(&server.base_url(""), "{}").ignore_response_body();
         let response = succeeds(&*transport, request).await;
         assert_eq!((response.status, response.retry_after), (202, Some(Duration::from_secs(7))));
