@@ -26,7 +26,7 @@
 //! | [`endpoint`] | Weixin's server API, one file per endpoint: requests and responses |
 //! | [`codec`] | requests, responses, and how a response is decoded |
 //! | [`errcode`] | the error codes: what they mean and what to do |
-//! | [`redact`] | URLs without their secrets |
+//! | [`redact`] | text from outside on one line |
 
 pub mod api_error;
 pub mod codec;
