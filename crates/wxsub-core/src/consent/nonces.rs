@@ -80,7 +80,7 @@ pub struct InMemoryNonceStore {
 }
 
 impl InMemoryNonceStore {
-    /// Maximum number of remembered nonces. Beyond it the store refuses new nonces, so that no second use passes.
+    /// Maximum number of remembered nonces. Beyond it a new nonce is an error, so that no second use passes.
     pub const MAX_ENTRIES: usize = 1_000_000;
 
     /// Creates an empty store on the system clock.
@@ -103,8 +103,14 @@ impl NonceStore for InMemoryNonceStore {
             used.until.retain(|_, expires| *expires > now);
             used.purge_at = (used.until.len() * 2).clamp(1024, Self::MAX_ENTRIES);
         }
-        let has_room = used.until.len() < Self::MAX_ENTRIES;
-        Ok(has_room && nonce.expires > now && used.until.insert(nonce.bytes, nonce.expires).is_none())
+        if nonce.expires <= now || used.until.contains_key(&nonce.bytes) {
+            return Ok(false);
+        }
+        if used.until.len() >= Self::MAX_ENTRIES {
+            return Err(NonceStoreError::new(format!("it holds {} nonces, its limit", Self::MAX_ENTRIES)));
+        }
+        used.until.insert(nonce.bytes, nonce.expires);
+        Ok(true)
     }
 }
 
@@ -167,7 +173,9 @@ mod tests {
             .map(|number| (number.to_be_bytes(), UnixMillis::new(START + 9)));
         nonces.used.lock().unwrap().until.extend(all_but_one);
         assert!(first_use(&nonces, &nonce(0, 9)));
-        assert!(!first_use(&nonces, &nonce(2_000_000, 9)) && !first_use(&nonces, &nonce(0, 9)));
+        let refused = nonces.insert_if_new(&nonce(2_000_000, 9)).now_or_never().unwrap().unwrap_err();
+        assert!(refused.to_string().contains("it holds 1000000 nonces, its limit"), "{refused}");
+        assert!(!first_use(&nonces, &nonce(0, 9)));
     }
 
     #[test]
