@@ -318,8 +318,10 @@ fn report_without_token_gets_attempt_or_failure() {
     assert!(matches!(actions.first(), Some(Action::ResolveReport(ReportOutcome::Pending { .. }))));
     let request = fetch(actions);
     driver.finish(&request, FetchOutcome::Failed(TokenErrorKind::RejectedTokenReissued));
+    driver.advance(seconds(4));
     let actions = driver.report_old();
-    assert!(matches!(&*actions, [Action::ResolveReport(ReportOutcome::Rejected(_))]), "{actions:?}");
+    let [Action::ResolveReport(ReportOutcome::Rejected(error))] = &*actions else { panic!("{actions:?}") };
+    assert_eq!(error.retry_after(), Some(driver.due_in()));
     driver.advance(driver.due_in());
     fetch(driver.handle(Event::Timer));
     let actions = driver.report_old();

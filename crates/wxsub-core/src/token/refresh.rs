@@ -501,8 +501,11 @@ impl RefreshState {
                 }
             }
             None if self.attempt.is_some() => self.resolve_as_pending(generation),
-            None => match self.failures.published.clone() {
-                Some(failure) => self.resolve_report(ReportOutcome::Rejected(failure)),
+            None => match &self.failures.published {
+                Some(failure) => {
+                    let failure = failure.with_remaining_delay(self.next_attempt_at, now);
+                    self.resolve_report(ReportOutcome::Rejected(failure));
+                }
                 None => {
                     self.resolve_as_pending(generation);
                     self.next_attempt_at.get_or_insert(now);
