@@ -1,6 +1,6 @@
 //! Weixin's API: the endpoints, one file each, and the checks that they share.
 
-mod checks;
+mod call;
 mod domain_ip;
 mod quota;
 mod stable_token;
@@ -10,6 +10,7 @@ mod token;
 use serde_json::{Map, Value};
 use wxsub_proto::{AppId, ErrCode, endpoint};
 
+use self::call::Call;
 use crate::api_error::ApiError;
 use crate::event_log::Trace;
 use crate::exchange::Response;
@@ -17,7 +18,7 @@ use crate::request::{Query, Request};
 use crate::state::{Effect, SandboxState};
 
 /// Decides about one API request. Returns the response body, or the error, and adds the effects of the request.
-type Endpoint = fn(&SandboxState, &Request<'_>, &mut Trace, &mut Vec<Effect>) -> Result<Value, ApiError>;
+type Endpoint = fn(&mut Call<'_>) -> Result<Value, ApiError>;
 
 /// The endpoints: path, name in the journal, function.
 const ENDPOINTS: [(&str, &str, Endpoint); 5] = [
@@ -64,7 +65,7 @@ pub(crate) fn decide(
     }
     let endpoint = ENDPOINTS.iter().find(|(path, ..)| *path == request.path);
     let result = match endpoint {
-        Some((_, _, decide)) => decide(state, request, trace, effects),
+        Some((_, _, decide)) => decide(&mut Call { state, request, trace: &mut *trace, effects }),
         None => Err(ErrCode::INVALID_URL.into()),
     };
     trace.errcode = Some(result.as_ref().map_or_else(|error| error.code, |_| ErrCode::OK));

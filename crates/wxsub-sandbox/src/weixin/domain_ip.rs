@@ -2,18 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::checks::authenticate;
+use super::call::Call;
 use crate::api_error::ApiError;
-use crate::event_log::Trace;
-use crate::request::Request;
-use crate::state::{Effect, SandboxState};
 
-pub(super) fn decide(
-    state: &SandboxState,
-    request: &Request<'_>,
-    trace: &mut Trace,
-    _: &mut Vec<Effect>,
-) -> Result<Value, ApiError> {
-    authenticate(state, request, trace)?;
+pub(super) fn decide(call: &mut Call<'_>) -> Result<Value, ApiError> {
+    call.authenticate()?;
     Ok(json!({"ip_list": ["127.0.0.1"]}))
 }

@@ -4,30 +4,22 @@ use serde_json::{Value, json};
 use wxsub_proto::ErrCode;
 use wxsub_proto::endpoint::{subscribe, token};
 
-use super::checks::{authenticate, non_empty_body, require_post};
+use super::call::Call;
 use crate::api_error::ApiError;
-use crate::event_log::Trace;
-use crate::request::Request;
-use crate::state::{Effect, SandboxState};
 
 /// `cgi_path not found`, from Weixin's page about this endpoint.
 const PATH_NOT_FOUND: ErrCode = ErrCode::new(76021);
 
-pub(super) fn decide(
-    state: &SandboxState,
-    request: &Request<'_>,
-    trace: &mut Trace,
-    _: &mut Vec<Effect>,
-) -> Result<Value, ApiError> {
-    require_post(request)?;
-    let (_, app) = authenticate(state, request, trace)?;
-    let body: Value = serde_json::from_slice(non_empty_body(request)?).map_err(|_| ErrCode::DATA_FORMAT)?;
+pub(super) fn decide(call: &mut Call<'_>) -> Result<Value, ApiError> {
+    call.require_post()?;
+    let (_, app) = call.authenticate()?;
+    let body: Value = serde_json::from_slice(call.body()?).map_err(|_| ErrCode::DATA_FORMAT)?;
     let (path, daily_limit) = match body.get("cgi_path").and_then(Value::as_str) {
         Some(subscribe::PATH) => (subscribe::PATH, app.settings.send_quota),
         Some(token::PATH) => (token::PATH, app.settings.token_quota),
         _ => return Err(PATH_NOT_FOUND.into()),
     };
-    let used = app.used_today(path, request.now).min(daily_limit);
+    let used = app.used_today(path, call.request.now).min(daily_limit);
     let quota = json!({"daily_limit": daily_limit, "used": used, "remain": daily_limit - used});
     Ok(json!({"errcode": 0, "errmsg": "ok", "quota": quota}))
 }

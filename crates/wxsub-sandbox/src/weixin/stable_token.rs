@@ -4,29 +4,21 @@ use serde_json::{Map, Value, json};
 use wxsub_proto::ErrCode;
 use wxsub_proto::endpoint::stable_token::PATH;
 
-use super::checks::{Credentials, check_quota, non_empty_body, require_post};
+use super::call::{Call, Credentials};
 use crate::api_error::ApiError;
 use crate::app::CallLimits;
-use crate::event_log::Trace;
-use crate::request::Request;
-use crate::state::{Effect, SandboxState};
+use crate::state::Effect;
 
 const MAX_CALLS_PER_MINUTE: u64 = 10_000;
 const MAX_CALLS_PER_DAY: u64 = 500_000;
 
-pub(super) fn decide(
-    state: &SandboxState,
-    request: &Request<'_>,
-    trace: &mut Trace,
-    effects: &mut Vec<Effect>,
-) -> Result<Value, ApiError> {
-    require_post(request)?;
-    let body: Map<String, Value> =
-        serde_json::from_slice(non_empty_body(request)?).map_err(|_| ErrCode::DATA_FORMAT)?;
+pub(super) fn decide(call: &mut Call<'_>) -> Result<Value, ApiError> {
+    call.require_post()?;
+    let body: Map<String, Value> = serde_json::from_slice(call.body()?).map_err(|_| ErrCode::DATA_FORMAT)?;
     let text = |name| body.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let credentials =
         Credentials { appid: text("appid"), grant_type: text("grant_type"), secret: text("secret") };
-    let (appid, app) = credentials.authenticate(&state.apps, request.client_ip)?;
+    let (appid, app) = call.authenticate_with(&credentials)?;
     let force = match body.get("force_refresh") {
         None | Some(Value::Null) => false,
         Some(Value::Bool(force)) => *force,
@@ -34,12 +26,12 @@ pub(super) fn decide(
     };
     let per_minute = app.settings.minute_limit.or(Some(MAX_CALLS_PER_MINUTE));
     let limits = CallLimits { per_minute, per_day: MAX_CALLS_PER_DAY };
-    check_quota(appid, app, PATH, request.now, limits, effects)?;
-    let (token, issued) = app.stable_token(&state.token_generator, request.now, force)?;
-    trace.token = Some(token.number);
-    let response = json!({"access_token": token.text, "expires_in": token.expires_in(request.now)});
+    call.check_quota(appid, app, PATH, limits)?;
+    let (token, issued) = app.stable_token(&call.state.token_generator, call.request.now, force)?;
+    call.trace.token = Some(token.number);
+    let response = json!({"access_token": token.text, "expires_in": token.expires_in(call.request.now)});
     if let Some(kind) = issued {
-        effects.push(Effect::IssueToken { appid: appid.clone(), token, kind });
+        call.effects.push(Effect::IssueToken { appid: appid.clone(), token, kind });
     }
     Ok(response)
 }

@@ -6,12 +6,10 @@ use serde_json::{Map, Value, json};
 use wxsub_proto::endpoint::subscribe::PATH;
 use wxsub_proto::{Color, ErrCode, Grant, HttpUrl, OpenId, Scene, TemplateId};
 
-use super::checks::{authenticate, check_quota, non_empty_body, require_post};
+use super::call::Call;
 use crate::api_error::ApiError;
 use crate::app::{App, CallLimits};
-use crate::event_log::Trace;
-use crate::request::Request;
-use crate::state::{Effect, SandboxState};
+use crate::state::Effect;
 
 const MAX_TITLE_CHARS: usize = 15;
 const MAX_CONTENT_CHARS: usize = 200;
@@ -20,25 +18,20 @@ const INVALID_SCENE: ErrCode = ErrCode::new(40129);
 const INVALID_PAGEPATH: ErrCode = ErrCode::new(40165);
 const INVALID_MINI_PROGRAM: ErrCode = ErrCode::new(40166);
 
-pub(super) fn decide(
-    state: &SandboxState,
-    request: &Request<'_>,
-    trace: &mut Trace,
-    effects: &mut Vec<Effect>,
-) -> Result<Value, ApiError> {
-    require_post(request)?;
-    let (appid, app) = authenticate(state, request, trace)?;
+pub(super) fn decide(call: &mut Call<'_>) -> Result<Value, ApiError> {
+    call.require_post()?;
+    let (appid, app) = call.authenticate()?;
     let limits = CallLimits { per_minute: app.settings.minute_limit, per_day: app.settings.send_quota };
-    check_quota(appid, app, PATH, request.now, limits, effects)?;
-    let message = SubscribeBody::parse(non_empty_body(request)?, app)?;
+    call.check_quota(appid, app, PATH, limits)?;
+    let message = SubscribeBody::parse(call.body()?, app)?;
     let grant = Grant::assume_verified(message.touser, message.template_id, message.scene)
         .map_err(|_| ErrCode::USER_REFUSED)?;
     let grant = (appid.clone(), grant);
     // The grant is checked last, after everything else.
-    if !state.grants.contains(&grant) {
+    if !call.state.grants.contains(&grant) {
         return Err(ErrCode::USER_REFUSED.into());
     }
-    effects.push(Effect::DeliverMessage { grant, body: message.body });
+    call.effects.push(Effect::DeliverMessage { grant, body: message.body });
     Ok(json!({"errcode": 0, "errmsg": "ok"}))
 }
 

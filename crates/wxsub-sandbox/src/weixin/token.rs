@@ -4,12 +4,11 @@ use serde_json::{Value, json};
 use wxsub_proto::ErrCode;
 use wxsub_proto::endpoint::token::PATH;
 
-use super::checks::{Credentials, check_quota};
+use super::call::{Call, Credentials};
 use crate::api_error::ApiError;
 use crate::app::{CallLimits, Token, TokenKind};
-use crate::event_log::Trace;
-use crate::request::{Query, Request};
-use crate::state::{Effect, SandboxState};
+use crate::request::Query;
+use crate::state::Effect;
 
 /// `require GET method`, from Weixin's global list of error codes.
 const REQUIRE_GET: ErrCode = ErrCode::new(43001);
@@ -18,30 +17,25 @@ const REQUIRE_GET: ErrCode = ErrCode::new(43001);
 const DAILY_QUOTA_MESSAGE: &str = "reach max api daily quota limit, could get access_token by getStableAccessToken, more \
                                 details at https://mmbizurl.cn/s/JtxxFh33r";
 
-pub(super) fn decide(
-    state: &SandboxState,
-    request: &Request<'_>,
-    trace: &mut Trace,
-    effects: &mut Vec<Effect>,
-) -> Result<Value, ApiError> {
-    if request.method != "GET" {
+pub(super) fn decide(call: &mut Call<'_>) -> Result<Value, ApiError> {
+    if call.request.method != "GET" {
         return Err(REQUIRE_GET.into());
     }
-    let query = Query::parse(request.query);
+    let query = Query::parse(call.request.query);
     let credentials = Credentials {
         appid: query.get("appid"),
         grant_type: query.get("grant_type"),
         secret: query.get("secret"),
     };
-    let (appid, app) = credentials.authenticate(&state.apps, request.client_ip)?;
+    let (appid, app) = call.authenticate_with(&credentials)?;
     let limits = CallLimits { per_minute: app.settings.minute_limit, per_day: app.settings.token_quota };
-    check_quota(appid, app, PATH, request.now, limits, effects).map_err(|code| match code {
+    call.check_quota(appid, app, PATH, limits).map_err(|code| match code {
         ErrCode::DAILY_QUOTA => ApiError::new(code, DAILY_QUOTA_MESSAGE),
         code => code.into(),
     })?;
-    let token = Token::new(&state.token_generator, request.now, &app.settings);
-    trace.token = Some(token.number);
-    let response = json!({"access_token": token.text, "expires_in": token.expires_in(request.now)});
-    effects.push(Effect::IssueToken { appid: appid.clone(), token, kind: TokenKind::Classic });
+    let token = Token::new(&call.state.token_generator, call.request.now, &app.settings);
+    call.trace.token = Some(token.number);
+    let response = json!({"access_token": token.text, "expires_in": token.expires_in(call.request.now)});
+    call.effects.push(Effect::IssueToken { appid: appid.clone(), token, kind: TokenKind::Classic });
     Ok(response)
 }
