@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
+use wxsub_core::clock::millis;
 use wxsub_core::store::{StoreError, StoreErrorKind};
 
 /// A span in which requests meet one kind of fault.
@@ -111,7 +112,7 @@ impl StoreFaultWindow {
 
     /// Draws a window that begins before `end`.
     pub(super) fn draw(rng: &mut Rng, end: Duration) -> Self {
-        let from = Duration::from_millis(rng.u64(0..as_millis(end)));
+        let from = Duration::from_millis(rng.u64(0..millis(end)));
         let length = if rng.u8(0..3) == 0 { rng.u64(60_000..1_200_000) } else { rng.u64(100..120_000) };
         let to = end.min(from + Duration::from_millis(length));
         let fault = match rng.u8(0..8) {
@@ -123,8 +124,4 @@ impl StoreFaultWindow {
         };
         Self { from, to, fault }
     }
-}
-
-fn as_millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap()
 }

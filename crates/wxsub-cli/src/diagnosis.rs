@@ -111,11 +111,11 @@ impl Diagnosis {
 
     fn of_store(problem: &StoreProblem) -> Self {
         let StoreProblem { kind, text, remedy, .. } = problem;
-        let known = StoreErrorKind::ALL.into_iter().find(|known| known.as_str() == kind);
+        let known = StoreErrorKind::ALL.iter().find(|known| known.as_str() == kind);
         let (cause, to_do) = match known {
             Some(kind) => {
                 // The text is made of the kind, the cause and the advice.
-                let cause = text.strip_prefix(&format!("{kind}: ")).unwrap_or(text);
+                let cause = text.strip_prefix(&format!("{}: ", kind.localized())).unwrap_or(text);
                 let cause = cause.strip_suffix(&format!("; {}", kind.advice())).unwrap_or(cause);
                 let (kind, advice) = (shown(&kind.localized()), shown(&kind.advice()));
                 (localized!("{kind}: {cause}", "{kind}：{cause}"), advice.to_owned())

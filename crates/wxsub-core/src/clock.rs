@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use auto_impl::auto_impl;
 
 /// Maximum difference between correct wall clocks. A recorded time further in the future comes from a wrong clock.
-pub(crate) const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
+pub const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// A time on a monotonic clock: nanoseconds since the origin of that clock.
 ///
@@ -89,7 +89,8 @@ impl Add<Duration> for UnixMillis {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+/// Returns a duration in whole milliseconds, or the largest number.
+pub fn millis(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1000).saturating_add(duration.subsec_millis().into())
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::str::FromStr;
 use std::time::Duration;
 
-use wxsub_core::clock::UnixMillis;
+use wxsub_core::clock::{MAX_CLOCK_SKEW, UnixMillis};
 use wxsub_core::proto::endpoint::token::MAX_LIFETIME;
 use wxsub_core::proto::{AccessToken, AppId};
 use wxsub_core::store::{StoreError, StoreErrorKind, StoredToken, TokenRecord, UpstreamId};
@@ -14,9 +14,6 @@ use crate::encryption::{EncryptionKeys, OpenError};
 
 /// Clocks that differ by at most this much count as equal.
 const CLOCK_SKEW_TOLERANCE: Duration = Duration::from_secs(2);
-
-/// Maximum difference between correct clocks, as in the token cache.
-const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// The fields of the hash, and the Redis time at which they were read.
 pub(crate) struct RecordFields {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use wxsub_core::clock::{Clock, MonotonicInstant, UnixMillis};
+use wxsub_core::clock::{Clock, MonotonicInstant, UnixMillis, millis};
 use wxsub_core::proto::AppId;
 use wxsub_core::store::{
     CasOutcome, ChangeLog, ChangeWatcher, LeaseOutcome, LoggedChanges, MAX_LEASE, StoreChange, StoreError,
@@ -202,8 +202,4 @@ impl TokenStore for RedisStore {
             format!("cannot count the forced refresh: peers changed the record {MAX_CAS_ATTEMPTS} times");
         Err(StoreError::new(StoreErrorKind::Failed, detail))
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

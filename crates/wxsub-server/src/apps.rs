@@ -106,7 +106,9 @@ impl ReportError {
 pub(crate) fn public_reason(error: &TokenError) -> String {
     match error.kind() {
         TokenErrorKind::Transport(error) => format!("no usable access token: {}", error.kind()),
-        TokenErrorKind::StoreUnavailable(error) => format!("no usable access token: {}", error.kind()),
+        TokenErrorKind::StoreUnavailable(error) => {
+            format!("no usable access token: {}", error.kind().localized())
+        }
         _ => error.to_string(),
     }
 }

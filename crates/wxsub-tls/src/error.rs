@@ -1,7 +1,7 @@
 use std::error::Error;
-use std::io;
 
 use rustls::CertificateError;
+use wxsub_core::transport::chain;
 
 /// What kind of TLS error occurred.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,22 +45,9 @@ pub enum CertificateErrorKind {
     Invalid(String),
 }
 
-/// Finds the TLS error in the source chain of `error` and classifies it. `None` if the chain contains no TLS error.
-///
-/// An [`io::Error`] does not return its inner error as its source. This function therefore also follows
-/// [`io::Error::get_ref`].
+/// Finds the TLS error among the causes of `error` and classifies it. `None` if there is none.
 pub fn classify_tls_error(error: &(dyn Error + 'static)) -> Option<TlsErrorKind> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(error) = error.downcast_ref::<rustls::Error>() {
-            return Some(classify_rustls_error(error));
-        }
-        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
-    }
-    None
+    chain(error).find_map(|error| error.downcast_ref()).map(classify_rustls_error)
 }
 
 fn classify_rustls_error(error: &rustls::Error) -> TlsErrorKind {
@@ -89,6 +76,8 @@ fn classify_certificate_error(error: &CertificateError) -> CertificateErrorKind 
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use wxsub_proto::{Language, LocalizedText, Remedy};
+use wxsub_proto::{Language, LocalizedText, Remedy, named_enum};
 
 /// The store failed, or it is unknown whether the operation took effect. It never contains a token or a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,90 +39,50 @@ impl StoreError {
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}; {}", self.kind, self.detail, self.kind.advice())
+        write!(f, "{}: {}; {}", self.kind.localized(), self.detail, self.kind.advice())
     }
 }
 
 impl std::error::Error for StoreError {}
 
-/// What is wrong with a store. `Display` is one clause for people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum StoreErrorKind {
-    /// There is no connection, or no response in time.
-    Unreachable,
-    /// The name of its host cannot be resolved.
-    UnknownHost,
-    /// Its certificate is not trusted, or TLS fails in another way.
-    Certificate,
-    /// It refuses the user or the password.
-    WrongCredentials,
-    /// The user may not use a command or a key.
-    MissingRight,
-    /// It refuses writes, because it is a replica.
-    ReadOnly,
-    /// It refuses writes, because its memory is full.
-    OutOfMemory,
-    /// It is one node of a cluster, which is not supported.
-    Cluster,
-    /// The record was encrypted with a key that this process does not have.
-    EncryptionKey,
-    /// The record cannot be read. The next lease holder replaces it.
-    BrokenRecord,
-    /// A newer version wrote the record. It is never changed.
-    NewerLayout,
-    /// The record belongs to another upstream: another base URL.
-    OtherUpstream,
-    /// The token in the record is from the other token endpoint. It is used until the next refresh.
-    OtherEndpoint,
-    /// One peer has held the lease for longer than an attempt takes.
-    LeaseHeld,
-    /// The store failed in another way.
-    Failed,
+named_enum! {
+    /// What is wrong with a store.
+    #[non_exhaustive]
+    pub enum StoreErrorKind {
+        /// There is no connection, or no response in time.
+        Unreachable = "unreachable",
+        /// The name of its host cannot be resolved.
+        UnknownHost = "unknown_host",
+        /// Its certificate is not trusted, or TLS fails in another way.
+        Certificate = "certificate",
+        /// It refuses the user or the password.
+        WrongCredentials = "wrong_credentials",
+        /// The user may not use a command or a key.
+        MissingRight = "missing_right",
+        /// It refuses writes, because it is a replica.
+        ReadOnly = "read_only",
+        /// It refuses writes, because its memory is full.
+        OutOfMemory = "out_of_memory",
+        /// It is one node of a cluster, which is not supported.
+        Cluster = "cluster",
+        /// The record was encrypted with a key that this process does not have.
+        EncryptionKey = "encryption_key",
+        /// The record cannot be read. The next lease holder replaces it.
+        BrokenRecord = "broken_record",
+        /// A newer version wrote the record. It is never changed.
+        NewerLayout = "newer_layout",
+        /// The record belongs to another upstream: another base URL.
+        OtherUpstream = "other_upstream",
+        /// The token in the record is from the other token endpoint. It is used until the next refresh.
+        OtherEndpoint = "other_endpoint",
+        /// One peer has held the lease for longer than an attempt takes.
+        LeaseHeld = "lease_held",
+        /// The store failed in another way.
+        Failed = "failed",
+    }
 }
 
 impl StoreErrorKind {
-    /// All kinds.
-    pub const ALL: [Self; 15] = [
-        Self::Unreachable,
-        Self::UnknownHost,
-        Self::Certificate,
-        Self::WrongCredentials,
-        Self::MissingRight,
-        Self::ReadOnly,
-        Self::OutOfMemory,
-        Self::Cluster,
-        Self::EncryptionKey,
-        Self::BrokenRecord,
-        Self::NewerLayout,
-        Self::OtherUpstream,
-        Self::OtherEndpoint,
-        Self::LeaseHeld,
-        Self::Failed,
-    ];
-
-    /// The `snake_case` name in JSON and metrics.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unreachable => "unreachable",
-            Self::UnknownHost => "unknown_host",
-            Self::Certificate => "certificate",
-            Self::WrongCredentials => "wrong_credentials",
-            Self::MissingRight => "missing_right",
-            Self::ReadOnly => "read_only",
-            Self::OutOfMemory => "out_of_memory",
-            Self::Cluster => "cluster",
-            Self::EncryptionKey => "encryption_key",
-            Self::BrokenRecord => "broken_record",
-            Self::NewerLayout => "newer_layout",
-            Self::OtherUpstream => "other_upstream",
-            Self::OtherEndpoint => "other_endpoint",
-            Self::LeaseHeld => "lease_held",
-            Self::Failed => "failed",
-        }
-    }
-
     /// Returns what to do about it. [`Remedy::FixConfig`] if time will not help.
     #[must_use]
     pub const fn remedy(self) -> Remedy {
@@ -232,12 +192,6 @@ impl StoreErrorKind {
     }
 }
 
-impl fmt::Display for StoreErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.localized().fmt(f)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -248,7 +202,7 @@ mod tests {
     fn each_kind_has_its_own_name_and_words() {
         let all = StoreErrorKind::ALL;
         let names: HashSet<_> = all.iter().map(|kind| kind.as_str()).collect();
-        let words: HashSet<_> = all.iter().map(ToString::to_string).collect();
+        let words: HashSet<_> = all.iter().map(|kind| kind.localized()).collect();
         let advice: HashSet<_> = all.iter().map(|kind| kind.advice()).collect();
         assert_eq!([names.len(), words.len(), advice.len()], [all.len(); 3]);
     }
