@@ -1,7 +1,5 @@
 //! Requests and responses about consents, grants and the outbox. Messages and grants are views of `wxsub-outbox`.
 
-use std::borrow::Cow;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wxsub_proto::{HttpUrl, OpenId, Reserved, Scene, TemplateId};
@@ -9,7 +7,7 @@ use wxsub_proto::{HttpUrl, OpenId, Reserved, Scene, TemplateId};
 use crate::Problem;
 
 /// A consent to ask a user for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[expect(clippy::exhaustive_structs, reason = "a client gives all of it")]
@@ -54,7 +52,7 @@ impl IssuedConsent {
 }
 
 /// A consent to record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
 #[expect(clippy::exhaustive_enums, reason = "a client gives one or the other")]
@@ -81,30 +79,27 @@ pub enum NewGrant {
 }
 
 /// A decision about a message that may have been sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[expect(clippy::exhaustive_structs, reason = "a client gives all of it")]
 pub struct DecisionRequest<'a> {
     /// `assume_sent`, `give_up` or `send_again`.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
-    pub decision: Cow<'a, str>,
+    pub decision: &'a str,
     /// Why, for the history.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
-    pub note: Cow<'a, str>,
+    pub note: &'a str,
 }
 
 /// Why an app is paused.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[expect(clippy::exhaustive_structs, reason = "a client gives all of it")]
 pub struct PauseRequest<'a> {
     /// Why, for the operators.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
-    pub note: Cow<'a, str>,
+    pub note: &'a str,
 }
 
 /// The result of one line of a batch. `M` is the view of a message.

@@ -254,7 +254,7 @@ impl ControlServer {
         seen: u32,
     ) -> Result<DecidedView, ControlServerError> {
         let path = fill(path::DECISION, appid, Some(&id.to_string()));
-        let body = json(&DecisionRequest { decision: decision.as_str().into(), note: note.into() })?;
+        let body = json(&DecisionRequest { decision: decision.as_str(), note })?;
         let version = HeaderValue::try_from(format!("\"{seen}\"")).ok().map(|version| (IF_MATCH, version));
         let headers: Vec<_> = version.into_iter().collect();
         parse(&self.call(http::Method::POST, &path, body, &headers).await?)
@@ -268,7 +268,7 @@ impl ControlServer {
     /// # Cancel safety
     /// The app may or may not have been paused.
     pub async fn pause(&self, appid: &AppId, note: &str) -> Result<AppView, ControlServerError> {
-        let body = json(&PauseRequest { note: note.into() })?;
+        let body = json(&PauseRequest { note })?;
         parse(&self.call(http::Method::POST, &fill(path::PAUSE, appid, None), body, &[]).await?)
     }
 

@@ -5,12 +5,62 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use crate::{LocalizedText, ValidationError};
+
+/// Parses one JSON object in which no name stands twice, at any depth.
+///
+/// # Errors
+/// [`ValidationError`] of `body` names the likely cause.
+pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, ValidationError> {
+    parse_object_without_duplicates(bytes)
+        .map_err(|error| ValidationError::invalid_format("body", expected_form(bytes, &error)))
+}
+
 /// Parses one JSON object. Anything else, trailing text and a duplicate name are errors.
 pub(crate) fn parse_object_without_duplicates(bytes: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let object = reader.deserialize_map(ObjectVisitor)?;
     reader.end()?;
     Ok(object)
+}
+
+/// The likely cause why bytes are not one JSON object.
+pub(crate) fn expected_form(bytes: &[u8], error: &serde_json::Error) -> LocalizedText {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return LocalizedText::new(
+            "UTF-8 text; save it as UTF-8, not as GBK or UTF-16",
+            "是 UTF-8 文本；请保存为 UTF-8，而不是 GBK 或 UTF-16",
+        );
+    };
+    let text = text.trim();
+    if text.starts_with('[') {
+        return LocalizedText::new(
+            "one JSON object, not a list; send each object by itself",
+            "是一个 JSON 对象，而不是数组；请逐个发送对象",
+        );
+    }
+    if error.is_eof() {
+        return LocalizedText::new(
+            "one whole JSON object; this one ends too early",
+            "是一个完整的 JSON 对象；这个对象不完整",
+        );
+    }
+    if error.to_string().starts_with("trailing comma") {
+        return LocalizedText::new(
+            "JSON without a comma before } or ]; remove it",
+            "是 } 或 ] 之前没有逗号的 JSON；请删除该逗号",
+        );
+    }
+    match text.strip_suffix(',').map(str::as_bytes).map(parse_object_without_duplicates) {
+        Some(Ok(_)) => LocalizedText::new(
+            "one JSON object without a comma behind it; remove the comma",
+            "是一个 JSON 对象，后面不带逗号；请删除该逗号",
+        ),
+        _ => LocalizedText::new(
+            "one JSON object in which no name stands twice",
+            "是一个没有重名成员的 JSON 对象",
+        ),
+    }
 }
 
 /// The error of a duplicate name.

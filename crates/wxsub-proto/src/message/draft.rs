@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{Color, Content, Message, MiniProgram, PagePath, Title};
-use crate::codec::parse_object_without_duplicates;
+use crate::codec::expected_form;
 use crate::validation::ErrorCollector;
 use crate::{
     AppId, Grant, HttpUrl, LocalizedText, OpenId, Scene, TemplateId, ValidationError, ValidationErrorKind,
@@ -250,45 +250,6 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// The likely cause why bytes are not one JSON object.
-fn expected_form(bytes: &[u8], error: &serde_json::Error) -> LocalizedText {
-    let Ok(text) = std::str::from_utf8(bytes) else {
-        return LocalizedText::new(
-            "UTF-8 text; save it as UTF-8, not as GBK or UTF-16",
-            "是 UTF-8 文本；请保存为 UTF-8，而不是 GBK 或 UTF-16",
-        );
-    };
-    let text = text.trim();
-    if text.starts_with('[') {
-        return LocalizedText::new(
-            "one JSON object, not a list; write one object a line",
-            "是一个 JSON 对象，而不是数组；请每行写一个对象",
-        );
-    }
-    if error.is_eof() {
-        return LocalizedText::new(
-            "one whole JSON object; this one ends too early",
-            "是一个完整的 JSON 对象；这个对象不完整",
-        );
-    }
-    if error.to_string().starts_with("trailing comma") {
-        return LocalizedText::new(
-            "JSON without a comma before } or ]; remove it",
-            "是 } 或 ] 之前没有逗号的 JSON；请删除该逗号",
-        );
-    }
-    match text.strip_suffix(',').map(str::as_bytes).map(parse_object_without_duplicates) {
-        Some(Ok(_)) => LocalizedText::new(
-            "one JSON object without a comma behind it; remove the comma",
-            "是一个 JSON 对象，后面不带逗号；请删除该逗号",
-        ),
-        _ => LocalizedText::new(
-            "one JSON object in which no name stands twice",
-            "是一个没有重名成员的 JSON 对象",
-        ),
-    }
-}
-
 /// The number of unknown names of one object that are reported.
 const MAX_UNKNOWN_FIELDS: usize = 8;
 
@@ -469,7 +430,7 @@ mod tests {
     #[test]
     fn wrong_form_of_json_is_explained() {
         for (text, said) in [
-            ("[]", "message: must be one JSON object, not a list; write one object a line"),
+            ("[]", "message: must be one JSON object, not a list; send each object by itself"),
             (
                 r#"{"title":"a","title":"b"}"#,
                 "message: must be one JSON object in which no name stands twice",

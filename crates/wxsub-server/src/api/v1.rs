@@ -8,6 +8,7 @@ pub(super) mod decision;
 pub(super) mod grants;
 mod ledger;
 mod lines;
+mod members;
 pub(super) mod messages;
 pub(super) mod outbox;
 mod queue;
@@ -26,6 +27,7 @@ use wxsub_api::{ApiKey, PROBLEM_JSON, Problem, ProblemExtensions, ProblemKind, S
 use wxsub_core::token::TokenError;
 use wxsub_proto::{ApiError, AppId};
 
+use self::members::Members;
 use super::policy::{authorize_for_app, scope_names, usable_apps};
 use super::request::{BodyError, RequestContext, json_response};
 use crate::apps::{ManagedApp, ServerState, public_reason};
@@ -241,6 +243,15 @@ impl FromRequestParts<Arc<ServerState>> for AuthorizedClient {
         parts: &mut Parts,
         state: &Arc<ServerState>,
     ) -> Result<Self, ProblemResponse> {
+        let authorized = Self::authorize(parts, state).await?;
+        // A parameter that is ignored would make the caller believe that it works.
+        Members::of_query(parts).finish(Some(authorized))
+    }
+}
+
+impl AuthorizedClient {
+    /// The client of a request whose query the handler reads.
+    async fn authorize(parts: &mut Parts, state: &Arc<ServerState>) -> Result<Self, ProblemResponse> {
         let Ok(context) = RequestContext::from_request_parts(parts, state).await;
         // A text that cannot be decoded names no app.
         let path = RawPathParams::from_request_parts(parts, state).await.ok();

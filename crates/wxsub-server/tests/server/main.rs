@@ -26,6 +26,8 @@ mod idempotency;
 #[cfg(test)]
 mod inboxes;
 #[cfg(test)]
+mod invalid_requests;
+#[cfg(test)]
 mod ledger;
 #[cfg(test)]
 mod ledger_outcomes;

@@ -26,7 +26,7 @@ const METHODS: [&str; 5] = ["DELETE", "GET", "PATCH", "POST", "PUT"];
 /// A method and a path.
 pub(crate) type Route = (String, String);
 
-async fn setup(audit: &str) -> Setup {
+pub(crate) async fn setup(audit: &str) -> Setup {
     let clients = client('a', "\"*\"", &format!("{ALL}, {OUTBOX_SCOPES}, \"admin\""));
     let webhooks = endpoint("shop.example", "");
     let ledger = format!("[ledger]\nurl = \"sqlite:/unused\"\n[consent]\nkey_file = {:?}\n", consent_key());

@@ -6,6 +6,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use wxsub_api::{AppList, Problem};
 
+use super::members::Members;
 use super::{ProblemResponse, bearer};
 use crate::api::policy::authorize;
 use crate::api::request::{Json, RequestContext};
@@ -31,6 +32,7 @@ impl FromRequestParts<Arc<ServerState>> for Operator {
         let client = authorize(&context, bearer(&parts.headers), Action::List)
             .map_err(|denial| ProblemResponse::denied(denial, Action::List))?;
         context.admit().await?;
+        Members::of_query(parts).finish(Some(()))?;
         Ok(Self { context, client })
     }
 }
@@ -45,6 +47,7 @@ impl FromRequestParts<Arc<ServerState>> for Operator {
         (status = 200, body = AppList, description = "The problems of the server and the health of each app, without secrets"),
         (status = 401, body = Problem, description = "No or unknown key"),
         (status = 403, body = Problem, description = "The key lacks the scope"),
+        (status = 422, body = Problem, description = "Invalid: see problems"),
     )
 )]
 pub(in crate::api) async fn list(Operator { context, client }: Operator) -> Json<AppList> {

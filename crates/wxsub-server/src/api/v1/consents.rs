@@ -2,32 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use axum::response::Response;
 use wxsub_api::{IssuedConsent, NewConsent, Problem, ProblemKind};
 use wxsub_core::ConsentVerifier;
 use wxsub_core::rfc3339;
-use wxsub_proto::ValidationError;
+use wxsub_proto::{HttpUrl, ValidationError};
 
 use super::ProblemResponse;
-use super::ledger::{OutboxClient, invalid_field, parse_json};
-use crate::api::request::{RequestContext, json_response};
-use crate::apps::ServerState;
-
-/// The body of a request. An axum extractor.
-#[derive(Debug)]
-pub(in crate::api) struct JsonBody(pub(super) Bytes);
-
-impl FromRequest<Arc<ServerState>> for JsonBody {
-    type Rejection = ProblemResponse;
-
-    async fn from_request(request: Request, state: &Arc<ServerState>) -> Result<Self, ProblemResponse> {
-        let (_, body) = RequestContext::read_body(request, state).await;
-        Ok(Self(body?))
-    }
-}
+use super::ledger::OutboxClient;
+use super::members::{Members, invalid_field, scene, session, text};
+use crate::api::request::json_response;
 
 impl OutboxClient {
     /// Signs and verifies with the keys of the configuration.
@@ -45,8 +30,6 @@ impl OutboxClient {
         })
     }
 }
-
-const FORM: &str = r#"{"scene":1000,"template_id":"…","session":"…"}"#;
 
 #[utoipa::path(
     post,
@@ -68,12 +51,14 @@ const FORM: &str = r#"{"scene":1000,"template_id":"…","session":"…"}"#;
 )]
 pub(in crate::api) async fn issue(
     client: OutboxClient,
-    JsonBody(body): JsonBody,
+    mut members: Members,
 ) -> Result<Response, ProblemResponse> {
-    let NewConsent { scene, template_id, session, redirect_url } = parse_json(&body, FORM)?;
-    if session.is_empty() {
-        return Err(invalid_field("session", "is empty; send what identifies the user's browser or login"));
-    }
+    let scene = members.required("scene", scene);
+    let template_id = members.required("template_id", text);
+    let session = members.required("session", session);
+    let redirect_url: Option<HttpUrl> = members.optional("redirect_url", text);
+    let asked = scene.zip(template_id).zip(session);
+    let ((scene, template_id), session) = members.finish(asked)?;
     let verifier = client.verifier()?;
     let expires_at = verifier.expires_at();
     let request = verifier

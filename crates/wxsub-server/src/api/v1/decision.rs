@@ -3,17 +3,19 @@
 use axum::http::header::IF_MATCH;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use serde_json::Value;
 use wxsub_api::schema::{OutboxAppView, OutboxMessageView};
 use wxsub_api::{DecisionRequest, PauseRequest, Problem, ProblemKind};
 use wxsub_outbox::OutboxError;
+use wxsub_outbox::state::Decision;
 use wxsub_outbox::view::{AppView, DecidedView, MessageView};
 
 use super::ProblemResponse;
-use super::consents::JsonBody;
-use super::ledger::{MessagePath, OutboxClient, invalid_field, parse_json};
+use super::ledger::{MessagePath, OutboxClient};
+use super::members::{Members, RawBody, one_of};
 use super::outbox::set_version;
 use crate::api::request::{Json, json_response};
-use crate::apps;
+use crate::apps::check_note;
 
 #[utoipa::path(
     post,
@@ -40,15 +42,13 @@ pub(in crate::api) async fn decide(
     client: OutboxClient,
     MessagePath(id): MessagePath,
     headers: HeaderMap,
-    JsonBody(body): JsonBody,
+    mut members: Members,
 ) -> Result<Response, ProblemResponse> {
     let seen = seen_version(&headers)?;
-    let form = r#"{"decision":"assume_sent","note":"…"}"#;
-    let DecisionRequest { decision, note } = parse_json(&body, form)?;
-    let decision = decision
-        .parse()
-        .map_err(|_| invalid_field("decision", "must be assume_sent, give_up or send_again"))?;
-    check_note(&note)?;
+    let decision: Option<Decision> =
+        members.required("decision", one_of("must be assume_sent, give_up or send_again"));
+    let note = members.optional("note", note).unwrap_or_default();
+    let decision = members.finish(decision)?;
     let (message, child) = client
         .work(async {
             client.message(id).await?;
@@ -82,8 +82,10 @@ fn seen_version(headers: &HeaderMap) -> Result<Option<u32>, ProblemResponse> {
     }
 }
 
-fn check_note(note: &str) -> Result<(), ProblemResponse> {
-    apps::check_note(note).map_err(|rule| invalid_field("note", rule.to_string()))
+/// Reads a note of an operator.
+fn note(value: &Value) -> Result<String, String> {
+    let note = value.as_str().ok_or("must be text")?;
+    check_note(note).map(|()| note.to_owned()).map_err(|rule| rule.to_string())
 }
 
 #[utoipa::path(
@@ -100,18 +102,17 @@ fn check_note(note: &str) -> Result<(), ProblemResponse> {
         (status = 401, body = Problem, description = "No or unknown key"),
         (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
         (status = 404, body = Problem, description = "No such app or id, or no ledger"),
+        (status = 422, body = Problem, description = "Invalid: see problems"),
         (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
     )
 )]
 pub(in crate::api) async fn pause(
     client: OutboxClient,
-    JsonBody(body): JsonBody,
+    RawBody(body): RawBody,
 ) -> Result<Json<AppView>, ProblemResponse> {
-    let PauseRequest { note } = match body.is_empty() {
-        true => PauseRequest::default(),
-        false => parse_json(&body, r#"{"note":"…"}, or nothing"#)?,
-    };
-    check_note(&note)?;
+    let mut members = if body.is_empty() { Members::default() } else { Members::of_body(&body)? };
+    let note = members.optional("note", note).unwrap_or_default();
+    members.finish(Some(()))?;
     let paused = async {
         client.outbox.pause(&client.client.name, &note).await?;
         app_view(&client).await
@@ -131,6 +132,7 @@ pub(in crate::api) async fn pause(
         (status = 401, body = Problem, description = "No or unknown key"),
         (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
         (status = 404, body = Problem, description = "No such app or id, or no ledger"),
+        (status = 422, body = Problem, description = "Invalid: see problems"),
         (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
     )
 )]

@@ -1,10 +1,7 @@
 //! The grants of an app: record a consent, list those of a user, void one.
 
-use axum::extract::Query;
-use axum::extract::rejection::QueryRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
 use serde_json::Value;
 use wxsub_api::schema::{GrantsView, RecordedConsentView};
 use wxsub_api::{NewGrant, Problem, ProblemKind};
@@ -13,14 +10,12 @@ use wxsub_outbox::OutboxError;
 use wxsub_outbox::grant::{Consent, Subject, nonce_of_name};
 use wxsub_outbox::idempotency::IdempotencyKey;
 use wxsub_outbox::view::{ConsentOutcome, ConsentView, GrantList};
-use wxsub_proto::{ConsentCallback, Grant, OpenId};
+use wxsub_proto::{ConsentCallback, Grant, OpenId, TemplateId, ValidationError};
 
 use super::ProblemResponse;
-use super::consents::JsonBody;
-use super::ledger::{GrantPath, OutboxClient, RequestKey, invalid_field, parse_json};
+use super::ledger::{GrantPath, ListClient, OutboxClient, RequestKey};
+use super::members::{Members, invalid_field, scene, session, text};
 use crate::api::request::{Json, json_response};
-
-const FORM: &str = r#"{"callback":"…","session":"…"} or {"openid":"…","template_id":"…","scene":1000}"#;
 
 #[utoipa::path(
     post,
@@ -44,16 +39,14 @@ const FORM: &str = r#"{"callback":"…","session":"…"} or {"openid":"…","tem
 pub(in crate::api) async fn record(
     client: OutboxClient,
     RequestKey(key): RequestKey,
-    JsonBody(body): JsonBody,
+    members: Members,
 ) -> Result<Response, ProblemResponse> {
-    let consent = match parse_json(&body, FORM)? {
-        NewGrant::Callback { callback, session } => {
+    let consent = match read_consent(members)? {
+        PostedConsent::Callback(callback, session) => {
             let verified = verify(&client, &callback, &session)?;
             client.work(client.outbox.record_consent(&verified)).await?
         }
-        NewGrant::Verified { openid, template_id, scene } => {
-            let grant = Grant::assume_verified(openid, template_id, scene)
-                .map_err(|invalid| ProblemResponse::new(ProblemKind::Invalid, invalid.to_string()))?;
+        PostedConsent::Verified(grant) => {
             let key = key.ok_or_else(|| {
                 let detail = "a grant by openid needs an Idempotency-Key, so that it is recorded once; send the header";
                 ProblemResponse::new(ProblemKind::KeyRequired, detail)
@@ -68,20 +61,49 @@ pub(in crate::api) async fn record(
     Ok(json_response(status, "application/json", &view))
 }
 
-/// The callback in a text, or in an object as the mobile SDK gives it.
+/// A consent to record: a callback and its session, or a grant that the client has verified.
+enum PostedConsent {
+    Callback(ConsentCallback, String),
+    Verified(Grant),
+}
+
+fn read_consent(mut members: Members) -> Result<PostedConsent, ProblemResponse> {
+    if ["openid", "template_id", "scene"].iter().any(|name| members.has(name)) && !members.has("callback") {
+        let openid: Option<OpenId> = members.required("openid", text);
+        let template_id: Option<TemplateId> = members.required("template_id", text);
+        let scene = members.required("scene", scene);
+        let grant = openid.zip(template_id).zip(scene);
+        let grant = grant.and_then(|((openid, template_id), scene)| {
+            Grant::assume_verified(openid, template_id, scene).ok()
+        });
+        return members.finish(grant.map(PostedConsent::Verified));
+    }
+    if !members.has("callback") && !members.has("session") {
+        let rule = "is missing; send callback and session, or openid, template_id and scene";
+        return Err(invalid_field("callback", rule));
+    }
+    let callback = members.required("callback", callback);
+    let session = members.required("session", session);
+    let consent = callback.zip(session);
+    members.finish(consent.map(|(callback, session)| PostedConsent::Callback(callback, session)))
+}
+
+/// Reads the callback in a text, or in an object as the mobile SDK gives it.
+fn callback(value: &Value) -> Result<ConsentCallback, String> {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    text.parse().map_err(|invalid: ValidationError| invalid.to_string())
+}
+
 fn verify(
     client: &OutboxClient,
-    callback: &Value,
+    callback: &ConsentCallback,
     session: &str,
 ) -> Result<VerifiedConsent, ProblemResponse> {
-    let text = callback.as_str().map_or_else(|| callback.to_string(), str::to_owned);
-    let callback: ConsentCallback =
-        text.parse().map_err(|problem| invalid_field("callback", format!("{problem}")))?;
     let rejected = |kind, detail| {
         client.context.audit(|entry| entry.outcome = ProblemKind::as_str(kind));
         ProblemResponse::new(kind, detail)
     };
-    client.verifier()?.verify(&callback, session).map_err(|error| match error.reason() {
+    client.verifier()?.verify(callback, session).map_err(|error| match error.reason() {
         RejectReason::Expired => rejected(
             ProblemKind::ConsentExpired,
             "the callback is genuine, and its request has expired; ask the user again",
@@ -118,13 +140,6 @@ async fn record_verified(
     Err(ProblemResponse::new(ProblemKind::KeyReused, detail))
 }
 
-/// The query of a list of grants.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(in crate::api) struct GrantQuery {
-    openid: OpenId,
-}
-
 #[utoipa::path(
     get,
     path = "/v1/apps/{appid}/grants",
@@ -142,11 +157,10 @@ pub(in crate::api) struct GrantQuery {
     )
 )]
 pub(in crate::api) async fn list(
-    client: OutboxClient,
-    query: Result<Query<GrantQuery>, QueryRejection>,
+    ListClient { client, mut query }: ListClient,
 ) -> Result<Json<GrantList>, ProblemResponse> {
-    let Query(GrantQuery { openid }) =
-        query.map_err(|rejection| invalid_field("openid", rejection.body_text()))?;
+    let openid: Option<OpenId> = query.required("openid", text);
+    let openid = query.finish(openid)?;
     let grants = client.work(async { Ok(client.outbox.ledger().grants(client.app.appid(), &openid).await?) });
     Ok(Json(GrantList::new(&grants.await?)))
 }
@@ -163,6 +177,7 @@ pub(in crate::api) async fn list(
         (status = 401, body = Problem, description = "No or unknown key"),
         (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
         (status = 404, body = Problem, description = "No such app or id, or no ledger"),
+        (status = 422, body = Problem, description = "Invalid: see problems"),
         (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
     )
 )]

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
-use serde::de::DeserializeOwned;
-use wxsub_api::{FieldError, ProblemExtensions, ProblemKind, SendResult, SendStatus};
+use wxsub_api::{ProblemExtensions, ProblemKind};
 use wxsub_core::clock::UnixMillis;
 use wxsub_outbox::id::{GrantId, MessageId};
 use wxsub_outbox::idempotency::IdempotencyKey;
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::{LedgerError, Outbox, OutboxError};
 
+use super::members::{Members, invalid_field};
 use super::{AuthorizedClient, ProblemResponse};
 use crate::api::request::RequestContext;
 use crate::apps::{ManagedApp, OutboxFailure, RequestPermit, ServerState};
@@ -31,6 +31,13 @@ pub(in crate::api) struct OutboxClient {
     pub(super) client: Arc<ApiClient>,
     pub(super) app: Arc<ManagedApp>,
     pub(super) outbox: Outbox,
+}
+
+/// The client of a list, and the query that selects from it. An axum extractor.
+#[derive(Debug)]
+pub(in crate::api) struct ListClient {
+    pub(super) client: OutboxClient,
+    pub(super) query: Members,
 }
 
 /// The id of a message in the path. An axum extractor.
@@ -52,15 +59,19 @@ impl FromRequestParts<Arc<ServerState>> for OutboxClient {
         parts: &mut Parts,
         state: &Arc<ServerState>,
     ) -> Result<Self, ProblemResponse> {
-        let AuthorizedClient { context, client, app } =
-            AuthorizedClient::from_request_parts(parts, state).await?;
-        match outbox_of(&context, &client, &app) {
-            Some(outbox) => Ok(Self { context, client, app, outbox }),
-            None => {
-                context.audit(|entry| entry.outcome = "no_ledger");
-                Err(no_ledger())
-            }
-        }
+        Self::new(AuthorizedClient::from_request_parts(parts, state).await?)
+    }
+}
+
+impl FromRequestParts<Arc<ServerState>> for ListClient {
+    type Rejection = ProblemResponse;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &Arc<ServerState>,
+    ) -> Result<Self, ProblemResponse> {
+        let client = OutboxClient::new(AuthorizedClient::authorize(parts, state).await?)?;
+        Ok(Self { client, query: Members::of_query(parts) })
     }
 }
 
@@ -91,6 +102,17 @@ pub(super) async fn work_on_ledger<T>(
 }
 
 impl OutboxClient {
+    fn new(authorized: AuthorizedClient) -> Result<Self, ProblemResponse> {
+        let AuthorizedClient { context, client, app } = authorized;
+        match outbox_of(&context, &client, &app) {
+            Some(outbox) => Ok(Self { context, client, app, outbox }),
+            None => {
+                context.audit(|entry| entry.outcome = "no_ledger");
+                Err(no_ledger())
+            }
+        }
+    }
+
     /// The time for the views.
     pub(super) fn now(&self) -> UnixMillis {
         self.context.state().clock().now().wall
@@ -202,25 +224,6 @@ fn unquoted(value: &str) -> Option<String> {
         }
     }
     Some(text)
-}
-
-/// The problem of one invalid field.
-pub(super) fn invalid_field(field: &'static str, rule: impl Into<String>) -> ProblemResponse {
-    let mut result = SendResult::new(SendStatus::Invalid);
-    result.problems = vec![FieldError::new(field, rule)];
-    let detail = "the request is invalid: see problems; correct the fields";
-    ProblemResponse::new(ProblemKind::Invalid, detail).with_result(result)
-}
-
-/// Parses a JSON body.
-pub(super) fn parse_json<T: DeserializeOwned>(body: &[u8], form: &str) -> Result<T, ProblemResponse> {
-    serde_json::from_slice(body).map_err(|error| {
-        let kind = match error.classify() {
-            serde_json::error::Category::Data => ProblemKind::Invalid,
-            _ => ProblemKind::NotJson,
-        };
-        ProblemResponse::new(kind, format!("{error}; send {form}"))
-    })
 }
 
 impl From<OutboxError> for ProblemResponse {

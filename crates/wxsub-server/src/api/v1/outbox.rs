@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{FromRequest, Query, Request};
+use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_TYPE, ETAG};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
+use serde_json::Value;
 use wxsub_api::Problem;
 use wxsub_api::schema::{OutboxMessageView, OutboxPageView, SendMessageRequest};
 use wxsub_outbox::id::MessageId;
@@ -18,9 +17,9 @@ use wxsub_outbox::view::{MessageList, MessageView};
 use wxsub_proto::OpenId;
 
 use super::ProblemResponse;
-use super::consents::JsonBody;
-use super::ledger::{MessagePath, OutboxClient, RequestKey, invalid_field};
+use super::ledger::{ListClient, MessagePath, OutboxClient, RequestKey};
 use super::lines::{self, MAX_LINES_BYTES};
+use super::members::{RawBody, one_of, text};
 use super::queue::{parse_message, record, view, with_key};
 use crate::api::request::{Json, RequestContext, json_response};
 use crate::apps::ServerState;
@@ -32,8 +31,8 @@ const MAX_PAGE: usize = 1_000;
 /// One message, or lines of messages. An axum extractor.
 #[derive(Debug)]
 pub(in crate::api) enum PostedMessages {
-    One(JsonBody),
-    Lines(JsonBody),
+    One(RawBody),
+    Lines(RawBody),
 }
 
 impl FromRequest<Arc<ServerState>> for PostedMessages {
@@ -44,9 +43,9 @@ impl FromRequest<Arc<ServerState>> for PostedMessages {
         let media_type = media_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
         if media_type.eq_ignore_ascii_case(lines::MEDIA_TYPE) {
             let (_, body) = RequestContext::read_body_up_to(request, state, MAX_LINES_BYTES).await;
-            return Ok(Self::Lines(JsonBody(body?)));
+            return Ok(Self::Lines(RawBody(body?)));
         }
-        JsonBody::from_request(request, state).await.map(Self::One)
+        RawBody::from_request(request, state).await.map(Self::One)
     }
 }
 
@@ -77,8 +76,8 @@ pub(in crate::api) async fn enqueue(
     posted: PostedMessages,
 ) -> Result<Response, ProblemResponse> {
     let body = match posted {
-        PostedMessages::One(JsonBody(body)) => body,
-        PostedMessages::Lines(JsonBody(body)) => return lines::enqueue(&client, key, &body).await,
+        PostedMessages::One(RawBody(body)) => body,
+        PostedMessages::Lines(RawBody(body)) => return lines::enqueue(&client, key, &body).await,
     };
     let (message, _) = parse_message(&body, false)?;
     let message = with_key(message, key);
@@ -91,16 +90,6 @@ pub(in crate::api) async fn enqueue(
         super::messages::mark_replayed(&mut response);
     }
     Ok(response)
-}
-
-/// The query of a list of messages.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(in crate::api) struct ListQuery {
-    state: Option<MessageState>,
-    openid: Option<OpenId>,
-    after: Option<MessageId>,
-    limit: Option<usize>,
 }
 
 #[utoipa::path(
@@ -120,15 +109,14 @@ pub(in crate::api) struct ListQuery {
     )
 )]
 pub(in crate::api) async fn list(
-    client: OutboxClient,
-    query: Result<Query<ListQuery>, QueryRejection>,
+    ListClient { client, mut query }: ListClient,
 ) -> Result<Json<MessageList>, ProblemResponse> {
-    let Query(ListQuery { state, openid, after, limit }) =
-        query.map_err(|rejection| invalid_field("query", rejection.body_text()))?;
-    let limit = limit.unwrap_or(DEFAULT_PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(invalid_field("limit", format!("must be a whole number from 1 to {MAX_PAGE}")));
-    }
+    let state: Option<MessageState> = query.optional("state", state);
+    let openid: Option<OpenId> = query.optional("openid", text);
+    let after: Option<MessageId> =
+        query.optional("after", one_of("must be the id of a message; use the next of a page"));
+    let limit = query.optional("limit", limit).unwrap_or(DEFAULT_PAGE);
+    query.finish(Some(()))?;
     let all = MessageQuery::new(client.app.appid().clone());
     let query = MessageQuery { state, openid, after, limit, ..all };
     let read = client.work(async {
@@ -151,6 +139,7 @@ pub(in crate::api) async fn list(
         (status = 401, body = Problem, description = "No or unknown key"),
         (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
         (status = 404, body = Problem, description = "No such app or id, or no ledger"),
+        (status = 422, body = Problem, description = "Invalid: see problems"),
         (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
     )
 )]
@@ -170,6 +159,20 @@ pub(in crate::api) async fn show(
     let mut response = json_response(StatusCode::OK, "application/json", &view);
     set_version(&mut response, &message);
     Ok(response)
+}
+
+/// Reads the state of a message.
+fn state(value: &Value) -> Result<MessageState, String> {
+    let names: Vec<_> = MessageState::ALL.iter().map(|state| state.as_str()).collect();
+    let state = value.as_str().and_then(|text| text.parse().ok());
+    state.ok_or_else(|| format!("must be one of {}", names.join(", ")))
+}
+
+/// Reads how many messages a page has.
+fn limit(value: &Value) -> Result<usize, String> {
+    let limit = value.as_str().and_then(|text| text.parse().ok());
+    let limit = limit.filter(|limit| (1..=MAX_PAGE).contains(limit));
+    limit.ok_or_else(|| format!("must be a whole number from 1 to {MAX_PAGE}"))
 }
 
 /// Sets the `ETag` of a message.
@@ -192,6 +195,7 @@ pub(super) fn set_version(response: &mut Response, message: &StoredMessage) {
         (status = 401, body = Problem, description = "No or unknown key"),
         (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
         (status = 404, body = Problem, description = "No such app or id, or no ledger"),
+        (status = 422, body = Problem, description = "Invalid: see problems"),
         (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
     )
 )]

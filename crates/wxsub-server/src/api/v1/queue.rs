@@ -14,6 +14,7 @@ use wxsub_proto::message::MessageDraft;
 
 use super::ProblemResponse;
 use super::ledger::OutboxClient;
+use super::members::{Members, one_of};
 use super::messages::INVALID_MESSAGE;
 use crate::apps::current;
 
@@ -53,31 +54,17 @@ pub(super) fn parse_message(
         ProblemResponse::new(ProblemKind::NotJson, problems.to_string())
             .with_result(SendResult::invalid(&MessageDraft::default(), &problems))
     })?;
-    let mut problems = Vec::new();
-    let mut member = |name| draft.remove(name).filter(|value| !value.is_null());
-    let (send_at, expires_at) = (member("send_at"), member("expires_at"));
-    let (priority, key) = (member("priority"), if is_line { member("idempotency_key") } else { None });
-    let send_at = time("send_at", send_at, &mut problems);
-    let expires_at = time("expires_at", expires_at, &mut problems);
+    let names = ["send_at", "expires_at", "priority", "idempotency_key"];
+    let names = names.iter().take(if is_line { 4 } else { 3 });
+    let mut own: Members = names.filter_map(|name| Some(((*name).to_owned(), draft.remove(name)?))).collect();
+    let send_at = own.optional("send_at", time);
+    let expires_at = own.optional("expires_at", time);
     if expires_at.is_some_and(|end| send_at.is_some_and(|begin| end <= begin)) {
-        problems.push(FieldError::new("expires_at", "must be later than send_at; no attempt could begin"));
+        own.refuse("expires_at", "must be later than send_at; no attempt could begin");
     }
-    let priority = match priority.as_ref().map(|text| text.as_str().and_then(|text| text.parse().ok())) {
-        None => Priority::Normal,
-        Some(Some(priority)) => priority,
-        Some(None) => {
-            problems.push(FieldError::new("priority", "must be high, normal or low"));
-            Priority::Normal
-        }
-    };
-    let key = key.and_then(|key| {
-        let key = key.as_str().and_then(|text| IdempotencyKey::new(text).ok());
-        if key.is_none() {
-            let rule = "must have 1 to 255 visible ASCII characters; choose another key";
-            problems.push(FieldError::new("idempotency_key", rule));
-        }
-        key
-    });
+    let priority = own.optional("priority", one_of("must be high, normal or low")).unwrap_or(Priority::Normal);
+    let key = own.optional("idempotency_key", key);
+    let problems = own.into_problems();
     let body = match draft.validate() {
         Ok(body) if problems.is_empty() => body,
         validated => {
@@ -94,10 +81,14 @@ pub(super) fn parse_message(
     Ok((expires_at.into_iter().fold(message, OutboxMessage::expires_at), key))
 }
 
-fn time(name: &'static str, value: Option<Value>, problems: &mut Vec<FieldError>) -> Option<UnixMillis> {
-    let parsed = value?.as_str().and_then(|text| rfc3339::parse(text).ok());
-    if parsed.is_none() {
-        problems.push(FieldError::new(name, "must be a time like 2027-01-31T12:00:00+08:00"));
-    }
-    parsed
+/// Reads a time.
+fn time(value: &Value) -> Result<UnixMillis, String> {
+    let time = value.as_str().and_then(|text| rfc3339::parse(text).ok());
+    time.ok_or_else(|| "must be a time like 2027-01-31T12:00:00+08:00".to_owned())
+}
+
+/// Reads the idempotency key of a line.
+fn key(value: &Value) -> Result<IdempotencyKey, String> {
+    let key = value.as_str().and_then(|text| IdempotencyKey::new(text).ok());
+    key.ok_or_else(|| "must have 1 to 255 visible ASCII characters; choose another key".to_owned())
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{FromRequest, Request};
-use serde::{Deserialize, Serialize, Serializer};
-use serde_json::Value;
+use serde::{Serialize, Serializer};
 use wxsub_api::{Problem, ProblemKind, ReportRequest, TokenResponse};
 use wxsub_proto::{AccessToken, ApiError};
 
+use super::members::{Members, text};
 use super::{AuthorizedClient, ProblemResponse};
 use crate::api::request::{Json, RequestContext};
 use crate::apps::{ManagedApp, ReportError, ServedToken, ServerState, TokenDigest};
@@ -39,19 +39,9 @@ impl FromRequest<Arc<ServerState>> for ReportedToken {
     type Rejection = ProblemResponse;
 
     async fn from_request(request: Request, state: &Arc<ServerState>) -> Result<Self, ProblemResponse> {
-        let (_, body) = RequestContext::read_body(request, state).await;
-        let value: Value = serde_json::from_slice(&body?).map_err(|_| {
-            ProblemResponse::new(ProblemKind::NotJson, "the body is not JSON; send {\"access_token\":\"…\"}")
-        })?;
-        let is_text = value.get("access_token").is_some_and(Value::is_string);
-        match ReportRequest::deserialize(value) {
-            Ok(report) => Ok(Self(report.access_token.into_owned())),
-            Err(invalid) if is_text => Err(ProblemResponse::new(ProblemKind::Invalid, invalid.to_string())),
-            Err(_) => Err(ProblemResponse::new(
-                ProblemKind::Invalid,
-                "access_token: is missing or is not text; send {\"access_token\":\"…\"}",
-            )),
-        }
+        let mut members = Members::from_request(request, state).await?;
+        let token = members.required("access_token", text);
+        members.finish(token).map(Self)
     }
 }
 
@@ -67,6 +57,7 @@ impl FromRequest<Arc<ServerState>> for ReportedToken {
         (status = 401, body = Problem, description = "No or unknown key"),
         (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
         (status = 404, body = Problem, description = "No such app; only keys for all apps get this status"),
+        (status = 422, body = Problem, description = "Invalid: see problems"),
         (status = 429, body = Problem, description = "Too many requests of the client at once; see Retry-After"),
         (status = 503, body = Problem, description = "No usable token; see Retry-After")
     )

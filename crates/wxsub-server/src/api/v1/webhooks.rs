@@ -101,6 +101,7 @@ fn failed(delivery: StoredDelivery) -> FailedWebhook {
         (status = 401, body = Problem, description = "No or unknown key"),
         (status = 403, body = Problem, description = "The key lacks the scope"),
         (status = 404, body = Problem, description = "No ledger"),
+        (status = 422, body = Problem, description = "Invalid: see problems"),
         (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
     )
 )]
@@ -134,6 +135,7 @@ pub(in crate::api) async fn list(operator: WebhookOperator) -> Result<Json<Webho
         (status = 401, body = Problem, description = "No or unknown key"),
         (status = 403, body = Problem, description = "The key lacks the scope"),
         (status = 404, body = Problem, description = "No such endpoint, or no ledger"),
+        (status = 422, body = Problem, description = "Invalid: see problems"),
         (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
     )
 )]
