@@ -29,6 +29,9 @@ pub struct Readiness {
     /// Whether messages can be recorded. Absent without a ledger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ledger: Option<LedgerHealth>,
+    /// The endpoints that get no webhooks because they responded with 410. They do not change the status.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disabled_webhooks: Vec<String>,
 }
 
 /// Whether the ledger of the server can be written.

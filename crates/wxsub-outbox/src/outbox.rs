@@ -414,6 +414,18 @@ impl Outbox {
         self.act(AuditAction::Resume, String::new(), "", change).await?;
         Ok(())
     }
+
+    /// Lifts the pause of the app for want of a token: call it when its credentials have changed. The next message tries at once.
+    ///
+    /// # Errors
+    /// [`OutboxError::Ledger`] if the ledger fails.
+    ///
+    /// # Cancel safety
+    /// The pause may or may not have been lifted.
+    pub async fn lift_token_pause(&self) -> Result<(), OutboxError> {
+        self.inner.writer.submit(Change::LiftTokenPause(self.app()?.appid.clone())).await?;
+        Ok(())
+    }
 }
 
 /// A ledger that gives another result than the one that belongs to the change.

@@ -107,7 +107,7 @@ impl Named {
                 self.messages.extend([decision.message, decision.child]);
                 self.decided.insert(decision.message);
             }
-            Change::Pause { appid, .. } | Change::Resume(appid) => {
+            Change::Pause { appid, .. } | Change::Resume(appid) | Change::LiftTokenPause(appid) => {
                 self.apps.insert(appid.clone());
             }
             Change::SettleDelivery { id, .. } => {

@@ -139,7 +139,12 @@ impl ManagedApp {
             }
             TokenOrigin::Service(service) => {
                 let transport = services.transport.as_ref().unwrap_or(&service.transport);
-                let upstream = TokenService::new(config.appid.clone(), service, Arc::clone(transport));
+                let upstream = TokenService::new(
+                    config.appid.clone(),
+                    service,
+                    Arc::clone(transport),
+                    Arc::clone(&clock),
+                );
                 TokenCache::from_upstream(upstream)
                     .clock(clock)
                     .attempt_limit(limit)

@@ -60,6 +60,7 @@ pub fn apply(tables: &mut dyn Tables, change: Change, now: UnixMillis) -> Result
             app.pauses.operator = Some(OperatorPause { by, note, since: now });
         }),
         Change::Resume(appid) => changing.update_app(&appid, |app| app.pauses = Pauses::default()),
+        Change::LiftTokenPause(appid) => changing.update_app(&appid, |app| app.pauses.token = None),
         Change::Audited(entry, change) => {
             let applied = match change {
                 Some(change) => apply(changing.tables, *change, now)?,

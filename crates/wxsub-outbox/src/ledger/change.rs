@@ -101,6 +101,8 @@ pub enum Change {
     },
     /// Lifts every pause of an app. Gives [`Applied::Done`].
     Resume(AppId),
+    /// Lifts the pause of an app for want of a token. Gives [`Applied::Done`].
+    LiftTokenPause(AppId),
     /// Applies the change of an operator, if there is one, and appends a line to the audit. Gives the result of that change;
     /// without one, [`Applied::Done`].
     Audited(Box<AuditEntry>, Option<Box<Change>>),

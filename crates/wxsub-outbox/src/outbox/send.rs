@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tracing::field::display;
+use tracing::{Instrument, Span};
 use wxsub_core::clock::{ClockReading, timeout_at};
 use wxsub_proto::Message;
 
@@ -72,7 +74,8 @@ impl Outbox {
         let (inner, deadline) = (Arc::clone(&self.inner), now + POST_WINDOW);
         let (reply, replied) = oneshot::channel();
         let sending = Sending { inner, session: Arc::clone(&session), app, worker, claim, deadline };
-        session.spawn(sending.run(new, reply));
+        // Its log lines have the span of the caller.
+        session.spawn(sending.run(new, reply).instrument(Span::current()));
         // Its worker has ended.
         replied.await.unwrap_or(Err(OutboxError::NotSettled(id)))
     }
@@ -116,6 +119,7 @@ impl Sending {
                 return;
             }
         };
+        Span::current().record("message_id", display(begun.id));
         let Self { inner, session, app, deadline, .. } = self;
         let posting = Posting { inner, session, app, message: *begun, deadline };
         let settlement = posting.post().await;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinSet, yield_now};
+use tracing::Instrument;
 
 use super::posting::Posting;
 use super::session::{POST_WINDOW, WorkerSession};
@@ -143,7 +144,9 @@ impl AppWorker {
 /// The slot is free when the settlement waits for its commit: it comes before the next claim there. A gate gets the outcome
 /// first.
 async fn post_and_settle(posting: Posting, mut slot: Option<OwnedSemaphorePermit>, slots: Arc<Slots>) {
-    let settlement = posting.post().await;
+    // The client logs a failed send; the span adds the message.
+    let span = tracing::warn_span!("send", message_id = %posting.message.id);
+    let settlement = posting.post().instrument(span).await;
     let mut settling = pin!(posting.settle(settlement));
     if settling.as_mut().now_or_never().is_none() {
         if !posting.app.has_gate() {

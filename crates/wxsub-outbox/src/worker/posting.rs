@@ -67,7 +67,7 @@ impl Posting {
         let applied = loop {
             match inner.writer.submit(change.clone()).await {
                 Ok(applied) => break applied,
-                Err(error) => tracing::warn!(%error, message = %message.id, "settle failed"),
+                Err(error) => tracing::warn!(%error, message_id = %message.id, "settle failed"),
             }
             inner.clock.sleep_until(inner.clock.now().mono + SETTLE_RETRY_INTERVAL).await;
         };

@@ -47,7 +47,9 @@ fn current_readiness(state: &ServerState) -> (bool, Bytes) {
         _ if apps.is_empty() && ledger != Some(LedgerHealth::Down) => ReadinessStatus::Ready,
         _ => ReadinessStatus::Degraded,
     };
-    let text = serde_json::to_vec(&Readiness { status, apps, ledger }).unwrap_or_default();
+    let readiness =
+        Readiness { status, apps, ledger, disabled_webhooks: state.metrics().disabled_endpoints() };
+    let text = serde_json::to_vec(&readiness).unwrap_or_default();
     (status.is_ready(), text.into())
 }
 

@@ -8,6 +8,7 @@ mod outcome;
 
 use std::sync::Arc;
 
+use tracing::field::Empty;
 use tracing::{Instrument, warn, warn_span};
 use wxsub_api::{SendResult, SendStatus};
 use wxsub_core::clock::MonotonicInstant;
@@ -55,8 +56,9 @@ impl SendJob {
             audit.client = self.client.clone();
             audit.appid = Some(self.app.appid().clone());
         }
-        // The library logs a failed send; the span adds the client.
-        let span = warn_span!("send", client = self.client.as_ref().map(|client| client.name.as_str()));
+        // The library logs a failed send; the span adds the client, and with a ledger the message.
+        let client = self.client.as_ref().map(|client| client.name.as_str());
+        let span = warn_span!("send", client, message_id = Empty);
         if self.outbox.is_none() && !self.has_token_in_time().await {
             span.in_scope(|| {
                 let (appid, remedy) = (self.app.appid().as_str(), Remedy::RetryLater.as_str());
@@ -143,8 +145,10 @@ impl SendJob {
             if result.outcome == SendStatus::MaybeSent {
                 self.state.record_maybe_sent();
             }
-            // A rejected token fetch is counted once, when it happens, not for each message that waits for it.
-            if let (SendStatus::Refused, Some(errcode)) = (result.outcome, result.errcode) {
+            // A rejected token fetch is counted once, when it happens, not for each message that waits for it. With a ledger, the
+            // outcomes of its messages are counted when they are final.
+            if let (SendStatus::Refused, Some(errcode), None) = (result.outcome, result.errcode, &self.outbox)
+            {
                 metrics.record_refusal(self.app.appid(), errcode);
             }
         }

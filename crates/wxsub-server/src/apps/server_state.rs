@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use axum::body::Bytes;
 use futures_util::FutureExt;
-use tokio::sync::{Semaphore, watch};
-use tokio::task::{JoinSet, yield_now};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tracing::warn;
 use wxsub_api::AppStatus;
 use wxsub_core::clock::{Clock, MonotonicInstant, UnixMillis, timeout_at};
 use wxsub_core::token::TokenSource;
+use wxsub_outbox::Outbox;
 use wxsub_outbox::state::MessageState;
 use wxsub_proto::AppId;
 
@@ -79,8 +80,6 @@ pub(crate) struct ServerState {
     connections: Arc<Connections>,
     handshakes: AddressPaces,
     keyless_requests: AddressPaces,
-    /// The right to write a piece of a large response.
-    pieces: Semaphore,
     limit_log: LimitLog,
     /// The limit of open files, if it is known.
     open_files: Option<usize>,
@@ -143,7 +142,6 @@ impl ServerState {
             connections: Arc::default(),
             handshakes: AddressPaces::default(),
             keyless_requests: AddressPaces::default(),
-            pieces: Semaphore::new(1),
             limit_log: LimitLog::new(),
             open_files,
             draining: watch::Sender::new(false),
@@ -189,7 +187,14 @@ impl ServerState {
             workers.send_webhooks(outbox, &self.services, &after.webhooks);
         }
         drop(workers);
-        self.snapshot.store(after);
+        self.snapshot.store(Arc::clone(&after));
+        let Some(outbox) = &after.outbox else { return };
+        for (appid, app) in &after.apps {
+            let is_changed = before.apps.get(appid).is_some_and(|running| !Arc::ptr_eq(running, app));
+            if let (true, Ok(outbox)) = (is_changed, outbox.outbox().for_app(appid)) {
+                tokio::spawn(lift_token_pause(outbox, appid.clone()));
+            }
+        }
     }
 
     /// Runs the worker of the outbox, if there is a ledger.
@@ -229,14 +234,7 @@ impl ServerState {
             }
         };
         timeout_at(&**self.clock(), before, reading).await;
-        let mut endpoints = Vec::new();
-        if !snapshot.webhooks.is_empty()
-            && let Some(Ok(statuses)) =
-                timeout_at(&**self.clock(), before, outbox.outbox().ledger().webhook_endpoints()).await
-        {
-            endpoints = statuses;
-        }
-        Some(OutboxStatus { is_ledger_up: outbox.is_up(), apps, endpoints, now: self.clock().now().wall })
+        Some(OutboxStatus { is_ledger_up: outbox.is_up(), apps, now: self.clock().now().wall })
     }
 
     /// How many messages a worker may be posting, as far as the ledger tells before this time.
@@ -249,6 +247,10 @@ impl ServerState {
 
     /// Starts a token fetch for every app that has no token.
     pub(crate) fn prefetch_tokens(&self) {
+        // Its token caches are closed. A fetch would end with the process, and leave the token in doubt.
+        if self.is_draining() {
+            return;
+        }
         for app in self.snapshot().apps.values() {
             // The first poll requests a token, and no caller need wait for it. Status, log and metrics show a failure, and
             // the token cache retries.
@@ -359,17 +361,6 @@ impl ServerState {
         &self.keyless_requests
     }
 
-    /// Waits for the right to write a piece of a large response. Between two pieces, the other tasks of the server run.
-    ///
-    /// # Cancel safety
-    /// The next one gets the right.
-    pub(crate) async fn turn_of_piece(&self) {
-        // An error would mean that the semaphore is closed, which it never is.
-        let turn = self.pieces.acquire().await;
-        yield_now().await;
-        drop(turn);
-    }
-
     /// The number of connections that the server accepts: that of the configuration, or fewer if files are scarce.
     pub(crate) fn max_connections(&self) -> usize {
         let snapshot = self.snapshot.load();
@@ -446,6 +437,13 @@ impl ServerState {
             };
             LimitUse { limit, used, max }
         })
+    }
+}
+
+/// A changed app may get a token at last, so its messages need not wait for the end of their pause.
+async fn lift_token_pause(outbox: Outbox, appid: AppId) {
+    if let Err(error) = outbox.lift_token_pause().await {
+        warn!(%error, appid = appid.as_str(), "lifting the pause for want of a token failed; it ends within a minute");
     }
 }
 

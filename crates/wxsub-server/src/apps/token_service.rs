@@ -10,6 +10,7 @@ use axum::body::Bytes;
 use axum::http::{HeaderValue, Method, Request, Uri, header};
 use serde_json::{Map, Value};
 use wxsub_api::ReportRequest;
+use wxsub_core::clock::{Clock, timeout_at};
 use wxsub_core::proto::codec::RawResponse;
 use wxsub_core::proto::endpoint::token::TokenResponse;
 use wxsub_core::token::{FetchedToken, TokenErrorKind, TokenUpstream, UpstreamBehavior, UpstreamRequest};
@@ -22,11 +23,15 @@ use crate::config::TokenServiceConfig;
 /// five minutes.
 const POLL_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How long a report may take.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A token service, which keeps the token of an app for all its clients.
 pub(super) struct TokenService {
     appid: AppId,
     config: Arc<TokenServiceConfig>,
     transport: Arc<dyn Transport>,
+    clock: Arc<dyn Clock>,
 }
 
 impl fmt::Debug for TokenService {
@@ -49,7 +54,7 @@ impl TokenUpstream for TokenService {
     /// token again.
     async fn fetch(&self, request: UpstreamRequest<'_>) -> Result<FetchedToken, TokenErrorKind> {
         let failed_report = match (&self.config.report_url, request.rejected) {
-            (Some(url), Some(rejected)) => self.report(url, rejected).await.err(),
+            (Some(url), Some(rejected)) => self.report_in_time(url, rejected).await.err(),
             _ => None,
         };
         let response = self.call(&self.config.url, "token_url", None).await?;
@@ -63,8 +68,21 @@ impl TokenUpstream for TokenService {
 }
 
 impl TokenService {
-    pub(super) fn new(appid: AppId, config: &Arc<TokenServiceConfig>, transport: Arc<dyn Transport>) -> Self {
-        Self { appid, config: Arc::clone(config), transport }
+    pub(super) fn new(
+        appid: AppId,
+        config: &Arc<TokenServiceConfig>,
+        transport: Arc<dyn Transport>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { appid, config: Arc::clone(config), transport, clock }
+    }
+
+    /// Leaves time for the request of a token.
+    async fn report_in_time(&self, url: &Uri, rejected: &AccessToken) -> Result<(), TokenErrorKind> {
+        let deadline = self.clock.now().mono + REPORT_TIMEOUT;
+        let reported = timeout_at(&*self.clock, deadline, self.report(url, rejected)).await;
+        let text = format!("report_url did not respond within {} s; retry later", REPORT_TIMEOUT.as_secs());
+        reported.unwrap_or_else(|| Err(failure(&text, Remedy::RetryLater)))
     }
 
     async fn report(&self, url: &Uri, rejected: &AccessToken) -> Result<(), TokenErrorKind> {

@@ -12,10 +12,10 @@ use tracing::{error, warn};
 use wxsub_core::clock::{Clock, timeout_at};
 use wxsub_core::proto::codec::RawResponse;
 use wxsub_core::transport::{HttpRequest, Transport, TransportError};
-use wxsub_outbox::Outbox;
 use wxsub_outbox::webhook::{
     DELIVERY_LEASE, DeliveryOutcome, EndpointStatus, StoredDelivery, StoredEndpoint,
 };
+use wxsub_outbox::{Outbox, OutboxError};
 
 use crate::config::WebhookConfig;
 use crate::state::metrics::Metrics;
@@ -91,12 +91,12 @@ impl WebhookSender {
         let stored: Vec<StoredEndpoint> =
             self.endpoints.iter().map(|endpoint| endpoint.config.endpoint.clone()).collect();
         stored.iter().for_each(|endpoint| metrics.initialize_webhook(&endpoint.name));
-        self.warn_of_removed_endpoints(&stored).await;
-        while let Err(error) = outbox.set_endpoints(stored.clone()).await {
+        while let Err(error) = self.replace_endpoints(&stored).await {
             warn!(%error, "writing the endpoints of webhooks to the ledger failed");
             clock.sleep_until(clock.now().mono + LEDGER_RETRY_INTERVAL).await;
         }
         if self.endpoints.is_empty() {
+            metrics.record_endpoints(&[]);
             return;
         }
         let by_name: HashMap<_, _> =
@@ -105,6 +105,7 @@ impl WebhookSender {
             while attempts.try_join_next().is_some() {}
             match outbox.ledger().webhook_endpoints().await {
                 Ok(statuses) => {
+                    metrics.record_endpoints(&statuses);
                     let due = statuses.iter().filter(|one| one.is_due && one.endpoint.disabled_at.is_none());
                     for endpoint in due.filter_map(|one| by_name.get(one.endpoint.name.as_str())) {
                         self.claim(endpoint, attempts).await;
@@ -119,9 +120,13 @@ impl WebhookSender {
         }
     }
 
-    /// Nothing is delivered to an endpoint that is not configured, and after its retention the webhook is deleted.
-    async fn warn_of_removed_endpoints(&self, configured: &[StoredEndpoint]) {
-        let Ok(known) = self.services.outbox.ledger().webhook_endpoints().await else { return };
+    /// Writes the configured endpoints to the ledger, in place of those that it has.
+    ///
+    /// Warns of those that are removed while webhooks wait for them. Nothing is delivered to an endpoint that is not configured, and
+    /// after its retention the webhook is deleted.
+    async fn replace_endpoints(&self, configured: &[StoredEndpoint]) -> Result<(), OutboxError> {
+        let known = self.services.outbox.ledger().webhook_endpoints().await?;
+        self.services.outbox.set_endpoints(configured.to_vec()).await?;
         let is_removed = |known: &&EndpointStatus| {
             configured.iter().all(|endpoint| endpoint.name != known.endpoint.name)
                 && known.pending + known.dead > 0
@@ -134,6 +139,7 @@ impl WebhookSender {
                 "an endpoint of waiting webhooks is not configured any more; configure an endpoint with this name"
             );
         }
+        Ok(())
     }
 
     /// Claims as many deliveries as there are permits.

@@ -23,8 +23,8 @@ pub(super) fn read(section: &mut TableReader<'_>, key: &str) -> Option<Target> {
         section.problem(
             key,
             LocalizedText::new(
-                "must be a URL like https://shop.example/hooks/wxsub",
-                "必须是形如 https://shop.example/hooks/wxsub 的 URL",
+                "must be a URL with a host: https://…, or http://… for an address of this machine",
+                "必须是带主机名的 URL：https://…；本机地址可以用 http://…",
             ),
         );
         return None;

@@ -29,7 +29,7 @@ use wxsub_core::clock::timeout_at;
 
 use crate::api::LateResponse;
 use crate::apps::{MAX_KEYLESS_REQUESTS, ServerState};
-use crate::state::connections::OpenConnection;
+use crate::state::connections::{OpenConnection, OpenRequest};
 use crate::state::limit::Limit;
 use crate::state::pace::TooMany;
 
@@ -107,7 +107,7 @@ async fn serve_http<I>(
 {
     let closing = AtomicBool::new(false);
     let service = service_fn(|mut request: Request<Incoming>| {
-        open.begin_request();
+        let open_request = open.begin_request();
         let is_valid = has_valid_host(&request);
         request.extensions_mut().insert(ConnectInfo(peer));
         let response = is_valid.then(|| router.clone().call(request.map(Body::new)));
@@ -120,14 +120,13 @@ async fn serve_http<I>(
             let late = response.extensions_mut().remove::<LateResponse>();
             let wait = late.map_or(Duration::ZERO, |late| pause_before(state, peer.ip(), late, &response));
             if !wait.is_zero() {
-                open.begin_pause();
+                open_request.begin_pause();
                 pause(state, wait).await;
             }
-            open.end_request();
             if closing.load(Ordering::Relaxed) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Infallible>(in_pieces(state, response))
+            Ok::<_, Infallible>(in_pieces(open_request, response))
         }
     });
     let limits = state.snapshot().limits;
@@ -177,23 +176,24 @@ fn pause_before(state: &ServerState, address: IpAddr, late: LateResponse, respon
     wait.unwrap_or(MAX_PAUSE)
 }
 
-/// Lets a large response be written in pieces. All such responses take turns, and the requests that are there come first.
-fn in_pieces(state: &Arc<ServerState>, response: Response) -> Response {
+/// Lets a large response be written in pieces, and ends the request with the last one. All such responses of a listener take turns,
+/// and the requests that are there come first.
+fn in_pieces(request: OpenRequest, response: Response) -> Response {
     let Some(length) = response.body().size_hint().exact() else { return response };
     if length <= MAX_PIECE_BYTES as u64 {
         return response;
     }
     let (mut parts, body) = response.into_parts();
     parts.headers.insert(CONTENT_LENGTH, length.into());
-    let begin = (Arc::clone(state), body.into_data_stream(), Bytes::new());
-    let pieces = stream::try_unfold(begin, |(state, mut body, mut rest)| async move {
+    let begin = (request, body.into_data_stream(), Bytes::new());
+    let pieces = stream::try_unfold(begin, |(request, mut body, mut rest)| async move {
         if rest.is_empty() {
             let Some(more) = body.try_next().await? else { return Ok(None) };
             rest = more;
         }
-        state.turn_of_piece().await;
+        request.turn_of_piece().await;
         let piece = rest.split_to(rest.len().min(MAX_PIECE_BYTES));
-        Ok::<_, axum::Error>(Some((piece, (state, body, rest))))
+        Ok::<_, axum::Error>(Some((piece, (request, body, rest))))
     });
     Response::from_parts(parts, Body::from_stream(pieces))
 }
@@ -223,4 +223,32 @@ fn invalid_host() -> Response {
     let headers = [(CONNECTION, "close"), (CONTENT_TYPE, "text/plain; charset=utf-8")];
     let text = "the request has no Host header, more than one, or an invalid one; send one with the name of this server\n";
     (StatusCode::BAD_REQUEST, headers, text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::state::connections::Connections;
+
+    /// A connection on which a response is being written does not make room for another one.
+    #[tokio::test]
+    async fn request_ends_with_the_last_piece_of_its_response() {
+        let connections = Arc::<Connections>::default();
+        let (open, _) = connections.open(IpAddr::from([10, 0, 0, 1]), None).unwrap();
+        let small = in_pieces(open.begin_request(), Response::new(Body::from("x")));
+        assert!(!open.is_busy());
+        drop(small);
+        let text = "x".repeat(MAX_PIECE_BYTES * 2 + 1);
+        let mut large = in_pieces(open.begin_request(), Response::new(Body::from(text.clone())));
+        let mut read = Vec::new();
+        while let Some(frame) = large.body_mut().frame().await {
+            assert!(open.is_busy());
+            read.extend_from_slice(frame.unwrap().data_ref().unwrap());
+        }
+        assert_eq!((read.len(), open.is_busy()), (text.len(), false));
+        drop(in_pieces(open.begin_request(), Response::new(Body::from(text))));
+        assert!(!open.is_busy());
+    }
 }

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::yield_now;
 
-/// All open connections of the server, by the address of the client.
-#[derive(Debug, Default)]
+/// All open connections of a listener, by the address of the client.
+#[derive(Debug)]
 pub(crate) struct Connections {
     /// Without those that are closing to make room.
     by_address: Mutex<HashMap<IpAddr, Vec<Arc<Activity>>>>,
@@ -17,6 +18,15 @@ pub(crate) struct Connections {
     count: watch::Sender<usize>,
     /// Increases with each connection that begins to wait for its client.
     sequence: AtomicU64,
+    /// The right to write a piece of a large response.
+    pieces: Semaphore,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        let (by_address, count, sequence) = Default::default();
+        Self { by_address, count, sequence, pieces: Semaphore::new(1) }
+    }
 }
 
 /// What a connection does.
@@ -36,6 +46,13 @@ const BUSY: u64 = u64::MAX;
 pub(crate) struct OpenConnection {
     connections: Arc<Connections>,
     address: IpAddr,
+    activity: Arc<Activity>,
+}
+
+/// A request under way on a connection. Dropping it ends the request: the connection waits for its client then.
+#[derive(Debug)]
+pub(crate) struct OpenRequest {
+    connections: Arc<Connections>,
     activity: Arc<Activity>,
 }
 
@@ -135,19 +152,10 @@ impl OpenConnection {
         self.address
     }
 
-    /// A request begins. Until its response, the connection does not wait for its client.
-    pub(crate) fn begin_request(&self) {
+    /// A request begins. Until its end, the connection does not wait for its client.
+    pub(crate) fn begin_request(&self) -> OpenRequest {
         self.activity.rank.store(BUSY, Ordering::Relaxed);
-    }
-
-    /// The response is ready.
-    pub(crate) fn end_request(&self) {
-        self.activity.rank.store(USED | self.connections.next(), Ordering::Relaxed);
-    }
-
-    /// The response is ready, and has to wait. Meanwhile the connection is closed before those that had a request.
-    pub(crate) fn begin_pause(&self) {
-        self.activity.rank.store(self.connections.next(), Ordering::Relaxed);
+        OpenRequest { connections: Arc::clone(&self.connections), activity: Arc::clone(&self.activity) }
     }
 
     /// Whether a request is under way.
@@ -166,6 +174,30 @@ impl OpenConnection {
     /// Nothing is lost.
     pub(crate) async fn must_close(&self) {
         self.activity.close.notified().await;
+    }
+}
+
+impl OpenRequest {
+    /// The response is ready, and has to wait. Meanwhile the connection is closed before those that had a request.
+    pub(crate) fn begin_pause(&self) {
+        self.activity.rank.store(self.connections.next(), Ordering::Relaxed);
+    }
+
+    /// Waits for the right to write a piece of a large response. Between two pieces, the other tasks of the server run.
+    ///
+    /// # Cancel safety
+    /// The next one gets the right.
+    pub(crate) async fn turn_of_piece(&self) {
+        // An error would mean that the semaphore is closed, which it never is.
+        let turn = self.connections.pieces.acquire().await;
+        yield_now().await;
+        drop(turn);
+    }
+}
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        self.activity.rank.store(USED | self.connections.next(), Ordering::Relaxed);
     }
 }
 
@@ -197,15 +229,14 @@ mod tests {
         let open = |text: &str| connections.open(address(text), Some(3));
         let (used, busy, silent) =
             (open("10.0.0.1").unwrap().0, open("10.0.0.1").unwrap().0, open("10.0.0.1").unwrap().0);
-        used.begin_request();
-        used.end_request();
-        busy.begin_request();
+        drop(used.begin_request());
+        let _busy = busy.begin_request();
         let (next, closed) = open("::ffff:10.0.0.1").unwrap();
         assert!(closed && silent.is_closing() && !used.is_closing());
-        next.begin_request();
+        let _next = next.begin_request();
         let (last, closed) = open("10.0.0.1").unwrap();
         assert!(closed && used.is_closing());
-        last.begin_request();
+        let _last = last.begin_request();
         assert_eq!(open("10.0.0.1").unwrap_err(), Refused);
         let (_other, closed) = open("10.0.0.2").unwrap();
         assert!(!closed);
@@ -221,11 +252,10 @@ mod tests {
         let open = || connections.open(address("10.0.0.1"), None).unwrap().0;
         let (used, paused) = (open(), open());
         for connection in [&used, &paused] {
-            connection.begin_request();
-            connection.end_request();
+            drop(connection.begin_request());
         }
-        paused.begin_request();
-        paused.begin_pause();
+        let request = paused.begin_request();
+        request.begin_pause();
         assert!(connections.close_longest_waiting() && paused.is_closing() && !used.is_closing());
     }
 
@@ -243,7 +273,7 @@ mod tests {
         let connections = Arc::<Connections>::default();
         let open = |text: &str| connections.open(address(text), None).unwrap().0;
         let (first, second) = (open("10.0.0.1"), open("10.0.0.2"));
-        first.begin_request();
+        let _request = first.begin_request();
         assert!(connections.close_longest_waiting() && second.is_closing());
         assert!(!connections.close_longest_waiting());
     }

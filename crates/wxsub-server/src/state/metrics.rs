@@ -5,7 +5,7 @@
 mod apps;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
@@ -18,7 +18,7 @@ use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_core::token::{TokenErrorKind, TokenEvent, TokenOrigin};
 use wxsub_outbox::CommitEvent;
 use wxsub_outbox::message::StoredMessage;
-use wxsub_outbox::state::{Mode, Reason};
+use wxsub_outbox::state::{MessageState, Mode, Reason};
 use wxsub_outbox::webhook::EndpointStatus;
 use wxsub_proto::{AppId, ErrCode};
 
@@ -128,6 +128,8 @@ pub(crate) struct Metrics {
     webhook_pending: Family<EndpointLabels, Gauge>,
     webhook_dead: Family<EndpointLabels, Gauge>,
     webhook_disabled: Family<EndpointLabels, Gauge>,
+    /// For the readiness.
+    disabled_endpoints: Mutex<Vec<String>>,
 }
 
 fn seconds(at: UnixMillis) -> i64 {
@@ -171,6 +173,7 @@ impl Metrics {
             webhook_pending: Family::default(),
             webhook_dead: Family::default(),
             webhook_disabled: Family::default(),
+            disabled_endpoints: Mutex::default(),
         };
         metrics.register_token_metrics();
         metrics.register_request_metrics();
@@ -324,11 +327,15 @@ impl Metrics {
 
     /// Counts a message of the outbox that became final.
     pub(crate) fn record_settled(&self, message: &StoredMessage) {
+        // It was counted before its decision.
+        if message.decision.is_some() {
+            return;
+        }
         let labels = OutcomeLabels { appid: message.appid.to_string(), outcome: message.state.as_str() };
         self.settled.get_or_create(&labels).inc();
-        // A policy decides messages that were counted before.
-        if message.decision.is_none() {
-            self.hourly.count_send(message.state.as_str());
+        self.hourly.count_send(message.state.as_str());
+        if let (MessageState::Refused, Some(errcode)) = (message.state, message.detail.errcode) {
+            self.record_refusal(&message.appid, errcode);
         }
         if message.reason == Some(Reason::WorkerLost) {
             self.reclaimed.inc();
@@ -350,7 +357,11 @@ impl Metrics {
         self.hourly.count(|hour| hour.inbox_rejected += rows);
     }
 
-    fn set_endpoints(&self, endpoints: &[EndpointStatus]) {
+    /// Records what the ledger has of the endpoints.
+    pub(crate) fn record_endpoints(&self, endpoints: &[EndpointStatus]) {
+        let disabled = endpoints.iter().filter(|known| known.endpoint.disabled_at.is_some());
+        *self.disabled_endpoints.lock().unwrap_or_else(PoisonError::into_inner) =
+            disabled.map(|known| known.endpoint.name.clone()).collect();
         self.webhook_pending.clear();
         self.webhook_dead.clear();
         self.webhook_disabled.clear();
@@ -361,6 +372,11 @@ impl Metrics {
             self.webhook_dead.get_or_create(&labels).set(to_i64(*dead));
             self.webhook_disabled.get_or_create(&labels).set(endpoint.disabled_at.is_some().into());
         }
+    }
+
+    /// The names of the endpoints that get no webhooks because they responded with 410.
+    pub(crate) fn disabled_endpoints(&self) -> Vec<String> {
+        self.disabled_endpoints.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Creates the counters of an endpoint at 0, so that `increase()` sees the first event.
@@ -412,7 +428,7 @@ impl Metrics {
 
     /// Creates the counters of the outbox of an app at 0, so that `increase()` sees the first event.
     fn initialize_outbox(&self, appid: &AppId) {
-        for outcome in ["maybe_sent", "not_sent"] {
+        for outcome in ["maybe_sent", "not_sent", "refused"] {
             let labels = OutcomeLabels { appid: appid.to_string(), outcome };
             self.settled.get_or_create(&labels).inc_by(0);
         }
@@ -429,7 +445,6 @@ impl Metrics {
     ) -> Result<String, fmt::Error> {
         if let Some(outbox) = &outbox {
             self.ledger_up.get_or_create(&[]).set(outbox.is_ledger_up.into());
-            self.set_endpoints(&outbox.endpoints);
             gauges.iter().for_each(|app| self.initialize_outbox(&app.appid));
         }
         let to_i64 = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);

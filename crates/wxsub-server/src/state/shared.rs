@@ -27,7 +27,7 @@ pub(crate) struct Shared<T> {
 
 #[derive(Debug, Default)]
 struct Latest<T> {
-    /// Kept while requests wait for it, because it can be large.
+    /// Kept only if requests wait for it, because it can be large. If all of them give up, it stays until the next request.
     value: Option<T>,
     /// The number of its computation.
     number: u64,

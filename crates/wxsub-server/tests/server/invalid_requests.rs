@@ -20,11 +20,14 @@ const MESSAGE_ID: &str = "01010101-0101-0101-0101-010101010101";
 fn posted() -> [Posted; 8] {
     let message: Value = serde_json::from_str(&message("o", 1)).unwrap();
     let mut queued = message.clone();
-    for (name, value) in [("send_at", "2030-01-01T00:00:00Z"), ("expires_at", "2031-01-01T00:00:00Z"), ("priority", "high")] {
+    for (name, value) in
+        [("send_at", "2030-01-01T00:00:00Z"), ("expires_at", "2031-01-01T00:00:00Z"), ("priority", "high")]
+    {
         queued[name] = json!(value);
     }
     let callback = "openid=o&template_id=T&scene=1&action=confirm&reserved=x";
-    let asked = json!({"scene": 1, "template_id": "T", "session": "s", "redirect_url": "https://shop.example/back"});
+    let asked =
+        json!({"scene": 1, "template_id": "T", "session": "s", "redirect_url": "https://shop.example/back"});
     let decision = "outbox/01010101-0101-0101-0101-010101010101/decision";
     [
         Posted { path: "access_token/report", body: json!({"access_token": "t"}), optional: &[] },
@@ -32,7 +35,11 @@ fn posted() -> [Posted; 8] {
         Posted { path: "outbox", body: queued, optional: &["send_at", "expires_at", "priority"] },
         Posted { path: "consents", body: asked, optional: &["redirect_url"] },
         Posted { path: "grants", body: json!({"callback": callback, "session": "s"}), optional: &[] },
-        Posted { path: "grants", body: json!({"openid": "o", "template_id": "T", "scene": 1}), optional: &[] },
+        Posted {
+            path: "grants",
+            body: json!({"openid": "o", "template_id": "T", "scene": 1}),
+            optional: &[],
+        },
         Posted { path: decision, body: json!({"decision": "give_up", "note": "n"}), optional: &["note"] },
         Posted { path: "outbox/pause", body: json!({"note": "n"}), optional: &["note"] },
     ]
@@ -59,8 +66,12 @@ fn fields(response: &TestResponse, status: u16, kind: &str, place: &str) -> BTre
         assert!(!response.text.contains(words), "{place}: {response:?}");
     }
     let json = response.json();
-    let problems = json["problems"].as_array().unwrap_or_else(|| panic!("{place}: no problems: {response:?}"));
-    assert!(problems.iter().all(|problem| problem["rule"].as_str().is_some_and(|rule| rule.len() > 8)), "{response:?}");
+    let problems =
+        json["problems"].as_array().unwrap_or_else(|| panic!("{place}: no problems: {response:?}"));
+    assert!(
+        problems.iter().all(|problem| problem["rule"].as_str().is_some_and(|rule| rule.len() > 8)),
+        "{response:?}"
+    );
     problems.iter().map(|problem| problem["field"].as_str().unwrap().to_owned()).collect()
 }
 
@@ -142,7 +153,8 @@ async fn each_route_refuses_an_unknown_parameter() {
     let setup = routes::setup("\"off\"").await;
     let document = routes::document(&setup).await;
     for ((method, path), operation) in routes::operations(&document) {
-        let path = path.replace("{appid}", "wx1").replace("{id}", MESSAGE_ID).replace("{name}", "shop.example");
+        let path =
+            path.replace("{appid}", "wx1").replace("{id}", MESSAGE_ID).replace("{name}", "shop.example");
         let needed = if path.ends_with("/grants") && method == "GET" { "&openid=o" } else { "" };
         let target = format!("{path}?unnamed=1{needed}");
         let response = setup.ask(&method, &target, Some(&key('a')), "").await;

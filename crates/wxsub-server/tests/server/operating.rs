@@ -125,6 +125,33 @@ async fn metrics_tell_apis_and_unknown_codes_apart() {
     }
 }
 
+/// Each message counts once: when its outcome is known, and not again when it is decided.
+#[tokio::test]
+async fn outcomes_of_the_outbox_are_counted_once() {
+    let (setup, _ledger) =
+        Setup::with_ledger(&format!("maybe_sent = \"give_up\"\n{}", ledger_config())).await;
+    let queued = enqueue(&setup, &[], message("oUser", 1)).await;
+    let path = format!("/v1/apps/wx1/outbox/{}", queued.json()["id"].as_str().unwrap());
+    setup.until_state(&path, "refused").await;
+    assert_eq!(setup.send(message("oUser", 1)).await.status, 422);
+    setup.sandbox.add_fault(SEND, 1, Fault::ResetAfterApply);
+    let key = key('a');
+    let lost = setup.ask("POST", "/v1/apps/wx2/messages", Some(&key), message("oUser", 1));
+    assert_eq!(setup.meanwhile(lost).await.status, 504);
+    setup.pass(200).await;
+    let decided = setup.get("/v1/apps/wx2/outbox?state=maybe_sent", &key).await;
+    assert_eq!(decided.json()["messages"][0]["decision"], "give_up", "{decided:?}");
+    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
+    for line in [
+        "wxsub_refusals_total{appid=\"wx1\",errcode=\"43101\"} 2",
+        "wxsub_outbox_settled_total{appid=\"wx1\",outcome=\"refused\"} 2",
+        "wxsub_outbox_settled_total{appid=\"wx2\",outcome=\"refused\"} 0",
+        "wxsub_outbox_settled_total{appid=\"wx2\",outcome=\"maybe_sent\"} 1",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+}
+
 /// After a lost response the token is in doubt, and the failure is shown until it is over.
 #[tokio::test]
 async fn failing_and_in_doubt_app_is_shown() {

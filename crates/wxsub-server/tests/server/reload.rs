@@ -3,6 +3,7 @@
 use wxsub_core::proto::ErrCode;
 use wxsub_sandbox::Fault;
 
+use super::outbox::{enqueue, ledger_config};
 use super::setup::{ALL, APPS, SECRET, SEND, Setup, TOKEN, client, config, key, message, usual};
 
 #[tokio::test]
@@ -48,6 +49,23 @@ async fn changed_secret_and_limits_apply_at_once() {
     let report = setup.report(&token).await;
     assert_eq!((report.status, report.kind().as_str()), (503, "no_token"), "{report:?}");
     assert_eq!(setup.send("x".repeat(1025)).await.status, 413);
+}
+
+#[tokio::test]
+async fn corrected_secret_sends_queued_messages_at_once() {
+    let read = |secret: &'static str| {
+        let text = format!("audit = \"off\"\n{APPS}{}", ledger_config());
+        wxsub_server::Config::read(&text, move |_| Some(secret.to_owned())).unwrap().0
+    };
+    let (setup, _ledger) = Setup::with_ledger_and(read("another-secret")).await;
+    setup.allow("oUser", 1);
+    enqueue(&setup, &[], message("oUser", 1)).await;
+    setup.pass(40).await;
+    let waiting = setup.read("outbox?state=queued").await.json()["messages"][0]["waiting_for"].clone();
+    assert_eq!((waiting.as_str(), setup.received("oUser")), (Some("token"), 0));
+    setup.server.reload(&read(SECRET)).unwrap();
+    setup.pass(0).await;
+    assert_eq!(setup.received("oUser"), 1);
 }
 
 /// A reload causes no attempt of an unchanged app, however often it happens.

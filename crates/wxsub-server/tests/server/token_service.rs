@@ -24,6 +24,9 @@ const HEADER_SECRET: &str = "PLANTED-service-secret";
 /// How the service responds to one request.
 type Canned = (u16, String);
 
+/// The service does not respond.
+const HANG: u16 = 0;
+
 /// A token service. `GET /token` responds with its token, `POST /report` replaces it.
 struct Service {
     port: u16,
@@ -115,6 +118,9 @@ async fn respond(State(service): State<Arc<Service>>, request: Request) -> Respo
         (200, json!({"access_token": *service.token.lock().unwrap(), "expires_in": 7200}).to_string())
     });
     service.requests.send_modify(|requests| requests.push((target, body)));
+    if status == HANG {
+        std::future::pending::<()>().await;
+    }
     // Only a redirect has a meaning for it.
     (StatusCode::from_u16(status).unwrap(), [("location", "/elsewhere")], response).into_response()
 }
@@ -271,6 +277,28 @@ async fn failed_report_matters_only_if_the_token_is_the_same() {
     setup.allow("oUser", 1);
     assert_eq!(setup.send(message("oUser", 1)).await.status, 200);
     assert_eq!(setup.token().await.access_token(), new);
+}
+
+/// A token is requested although the service does not respond to the report.
+#[tokio::test]
+async fn hanging_report_leaves_time_for_the_token() {
+    let service = Service::start().await;
+    let setup = service.setup(&service.report_url()).await;
+    setup.token().await;
+    setup.invalidate_tokens();
+    let (new, before) = (service.rotate(), service.seen().len());
+    service.can([(HANG, String::new())]);
+    setup.allow("oUser", 1);
+    let report_hangs = async {
+        service.arrived(before + 1).await;
+        setup.pass(5).await;
+    };
+    let (sent, ()) = futures_util::future::join(setup.send(message("oUser", 1)), report_hangs).await;
+    assert_eq!(sent.status, 200, "{sent:?}");
+    assert_eq!(
+        (setup.token().await.access_token(), &service.seen()[before..]),
+        (new, &[REPORT.to_owned(), GET.to_owned()][..])
+    );
 }
 
 #[tokio::test]

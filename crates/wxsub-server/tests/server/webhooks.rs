@@ -238,6 +238,8 @@ async fn an_endpoint_that_is_gone_is_disabled_until_an_operator_enables_it() {
     setup.pass(60).await;
     assert_eq!(setup.receivers.at("shop.example").len(), 1);
     assert!(setup.has_metric("wxsub_webhook_disabled{endpoint=\"shop.example\"} 1").await);
+    let ready = setup.ask("GET", "/readyz", None, "").await;
+    assert_eq!((ready.status, &ready.json()["disabled_webhooks"]), (200, &json!(["shop.example"])));
     assert!(setup.webhooks().await["endpoints"][0]["disabled_at"].is_string());
     // A reload of the same configuration does not enable it.
     setup.server.reload(&config(&text(&[endpoint("shop.example", "")]))).unwrap();

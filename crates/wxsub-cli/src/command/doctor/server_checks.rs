@@ -7,6 +7,7 @@ use wxsub_client::{ControlServer, ControlServerError};
 use wxsub_core::clock::{Clock, SystemClock, timeout_at};
 use wxsub_core::transport::{TransportError, TransportErrorKind};
 use wxsub_proto::codec::{RawResponse, Request};
+use wxsub_proto::redact::sanitize_line;
 use wxsub_proto::{AppId, Operation, Remedy};
 
 use super::network::Network;
@@ -57,7 +58,19 @@ pub(super) async fn connect(context: &ServerContext) -> Finding<RawResponse<impl
 /// Checks that the response is from a control server.
 pub(super) fn check_server<B: AsRef<[u8]>>(response: &RawResponse<B>) -> Finding<()> {
     match serde_json::from_slice::<Readiness>(response.body.as_ref()) {
-        Ok(_) => Finding::Ok((), localized!("the response is from a control server", "响应来自中控服务器")),
+        Ok(readiness) if readiness.disabled_webhooks.is_empty() => {
+            Finding::Ok((), localized!("the response is from a control server", "响应来自中控服务器"))
+        }
+        Ok(readiness) => {
+            let names = sanitize_line(readiness.disabled_webhooks.join(", ").chars());
+            Finding::Ok(
+                (),
+                localized!(
+                    "the response is from a control server; disabled endpoints of webhooks: {names}; see `wxsub webhook list`",
+                    "响应来自中控服务器；已停用的 webhook endpoint：{names}；请查看 `wxsub webhook list`"
+                ),
+            )
+        }
         Err(_) => {
             let status = response.status;
             Finding::Failed(Diagnosis::new(

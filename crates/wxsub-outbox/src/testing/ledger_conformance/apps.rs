@@ -90,12 +90,16 @@ pub(super) async fn a_probe_lifts_the_daily_pause(fixture: &Fixture) {
 }
 
 pub(super) async fn want_of_a_token_pauses_and_counts_no_failure(fixture: &Fixture) {
-    for why in [NotAccepted::NoToken, NotAccepted::StaleToken] {
+    let appid = || fixture.appid.clone();
+    for (why, lift) in [
+        (NotAccepted::NoToken, Change::Resume(appid())),
+        (NotAccepted::StaleToken, Change::LiftTokenPause(appid())),
+    ] {
         let settled = fixture.meet(why).await;
         assert_eq!((settled.state, settled.failures), (MessageState::Queued, 0));
         assert_eq!(fixture.waiting_for().await, Some(WaitingFor::Token));
         assert!(fixture.claim(fixture.worker).await.is_empty());
-        fixture.apply(Change::Resume(fixture.appid.clone())).await;
+        fixture.apply(lift).await;
         for claimed in fixture.claim(fixture.worker).await {
             fixture.settle(&claimed, Settlement::Sent).await.unwrap();
         }

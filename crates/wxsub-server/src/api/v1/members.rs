@@ -192,7 +192,9 @@ pub(super) fn one_of<T: FromStr>(rule: &'static str) -> impl FnOnce(&Value) -> R
 pub(super) fn scene(value: &Value) -> Result<Scene, String> {
     match value {
         Value::String(_) => text(value),
-        _ => Scene::try_from(value.as_u64().unwrap_or(u64::MAX)).map_err(|invalid| invalid.rule().to_string()),
+        _ => {
+            Scene::try_from(value.as_u64().unwrap_or(u64::MAX)).map_err(|invalid| invalid.rule().to_string())
+        }
     }
 }
 

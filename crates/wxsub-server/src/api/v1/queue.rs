@@ -62,7 +62,8 @@ pub(super) fn parse_message(
     if expires_at.is_some_and(|end| send_at.is_some_and(|begin| end <= begin)) {
         own.refuse("expires_at", "must be later than send_at; no attempt could begin");
     }
-    let priority = own.optional("priority", one_of("must be high, normal or low")).unwrap_or(Priority::Normal);
+    let priority =
+        own.optional("priority", one_of("must be high, normal or low")).unwrap_or(Priority::Normal);
     let key = own.optional("idempotency_key", key);
     let problems = own.into_problems();
     let body = match draft.validate() {

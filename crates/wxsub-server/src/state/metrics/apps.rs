@@ -17,7 +17,6 @@ use wxsub_core::clock::UnixMillis;
 use wxsub_core::store::StoreErrorKind;
 use wxsub_outbox::app::{Pauses, StoredApp};
 use wxsub_outbox::state::{MessageState, WaitingFor};
-use wxsub_outbox::webhook::EndpointStatus;
 use wxsub_proto::AppId;
 
 /// What is counted for each app.
@@ -99,7 +98,6 @@ pub(crate) struct OutboxStatus {
     pub(crate) is_ledger_up: bool,
     /// Each with the time at which its first queued message is due.
     pub(crate) apps: Vec<(AppId, StoredApp, Option<UnixMillis>)>,
-    pub(crate) endpoints: Vec<EndpointStatus>,
     pub(crate) now: UnixMillis,
 }
 
