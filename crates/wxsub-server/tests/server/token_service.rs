@@ -400,7 +400,7 @@ fn each_problem_of_a_token_service_names_its_key() {
     };
     let header = |content: &str| format!("{url}token_url_header_file = {}", file("header", content));
     for (lines, expected) in [
-        ("token_url = \"tokens.example\"".to_owned(), "apps[0].token_url: must be a URL like"),
+        ("token_url = \"tokens.example\"".to_owned(), "apps[0].token_url: must be a URL with a host"),
         ("token_url = \"http://tokens.example/\"".to_owned(), "apps[0].token_url: uses http://"),
         ("token_url = \"https://u:PLANTED@tokens.example/\"".to_owned(), "apps[0].token_url: must be"),
         (format!("{url}secret_env = \"S\""), "apps[0].secret_env: is set together with token_url"),

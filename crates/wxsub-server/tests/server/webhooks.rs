@@ -440,7 +440,7 @@ fn a_wrong_endpoint_is_refused_with_its_line() {
     for (text, expected) in [
         (with("url = \"http://shop.example/x\""), "webhooks[0].url"),
         (with("url = \"ftp://shop.example/x\""), "webhooks[0].url"),
-        (with("url = \"/hooks\""), "must be a URL like"),
+        (with("url = \"/hooks\""), "must be a URL with a host"),
         (with("url = \"https://user:PLANTED@shop.example/x\""), "webhooks[0].url"),
         (with(""), "webhooks[0].url: is missing"),
         (with("url = \"https://a.example/x\"\nname = \"a b\""), "webhooks[0].name: must be 1 to 64"),
