@@ -8,6 +8,7 @@ mod repo_lints {
     mod documents;
     mod files;
     mod manifests;
+    mod named_code;
     mod tree;
     mod words;
 }

@@ -166,7 +166,7 @@ struct CountingLedger {
 
 #[async_trait]
 impl CommitLayer for CountingLedger {
-    fn ledger(&self) -> &dyn Ledger {
+    async fn ledger(&self) -> &dyn Ledger {
         &self.ledger
     }
 

@@ -60,11 +60,11 @@ pub(crate) fn print(arguments: &Arguments, folder: &Folder) {
     let seconds = arguments.amount(3, 1);
     let rounds: Vec<_> = (0..arguments.amount(11, 5))
         .map(|_| Round {
-            plain: plain.load("messages", Some(&message), seconds),
+            plain: plain.post("messages", &message, seconds),
             sqlite: sent(&ledgers[0], &message, seconds),
             postgres: sent(&ledgers[1], &message, seconds),
             notifying: notified(&notifying, &message, seconds),
-            single: [0, 1].map(|ledger| ledgers[ledger].load("outbox", Some(&queued), seconds)),
+            single: [0, 1].map(|ledger| ledgers[ledger].post("outbox", &queued, seconds)),
             lines: [0, 1].map(|ledger| enqueued_lines(&ledgers[ledger], &lines, seconds)),
         })
         .collect();
@@ -75,7 +75,7 @@ pub(crate) fn print(arguments: &Arguments, folder: &Folder) {
 fn sent(server: &Served, message: &str, seconds: u64) -> Sent {
     let commits = || server.metric("wxsub_ledger_commit_seconds_count", "") as f64;
     let before = commits();
-    let loaded = server.load("messages", Some(message), seconds);
+    let loaded = server.post("messages", message, seconds);
     let messages = loaded.rate * seconds as f64;
     Sent { loaded, sharing: 2.0 * messages / (commits() - before) }
 }
@@ -83,9 +83,10 @@ fn sent(server: &Served, message: &str, seconds: u64) -> Sent {
 /// The same, until the endpoint has all webhooks. Their cost is in the CPU time.
 fn notified(server: &Served, message: &str, seconds: u64) -> Loaded {
     let process = server.process.id();
+    let sent = || server.metric("wxsub_sends_total", "outcome=\"sent\"");
     let before = proc_fs::cpu(&process);
-    let loaded = server.load("messages", Some(message), seconds);
-    while server.metric("wxsub_webhook_pending", "") > 0 {
+    let loaded = server.post("messages", message, seconds);
+    while server.metric("wxsub_webhook_attempts_total", "result=\"delivered\"") < sent() {
         sleep(Duration::from_millis(100));
     }
     let cpu = (proc_fs::cpu(&process) - before).as_nanos() as f64;
@@ -95,7 +96,7 @@ fn notified(server: &Served, message: &str, seconds: u64) -> Loaded {
 fn enqueued_lines(server: &Served, lines: &str, seconds: u64) -> Loaded {
     let enqueued = || server.metric("wxsub_outbox_enqueued_total", "");
     let before = enqueued();
-    let loaded = server.load_as("outbox", lines, "application/x-ndjson", seconds);
+    let loaded = server.load("outbox", Some(lines), "application/x-ndjson", seconds);
     // A line can be refused in a response with status 200.
     let rate = (enqueued() - before) as f64 / seconds as f64;
     Loaded { rate, cpu: loaded.cpu * loaded.rate / rate, ..loaded }

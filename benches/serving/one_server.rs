@@ -195,9 +195,9 @@ pub(crate) fn print_sending(arguments: &Arguments, folder: &Folder) {
                 seconds,
             };
             [
-                plain.load("messages", Some(&message), seconds),
+                plain.post("messages", &message, seconds),
                 passed_on.on(&hops),
-                audited.load("messages", Some(&message), seconds),
+                audited.post("messages", &message, seconds),
             ]
         })
         .collect();

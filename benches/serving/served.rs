@@ -88,19 +88,18 @@ impl Served {
 
     /// Reads the token of the first app over 64 connections.
     pub(crate) fn read(&self, seconds: u64) -> Loaded {
-        self.load("access_token", None, seconds)
+        self.load("access_token", None, JSON, seconds)
     }
 
-    /// Sends this message, or reads, over 64 connections.
-    pub(crate) fn load(&self, what: &str, body: Option<&str>, seconds: u64) -> Loaded {
-        let url = format!("{}{}", self.base, Self::path(0, what));
-        Load { url, key: self.key.expose_secret(), body, content_type: JSON, seconds }.on(&self.process)
+    /// Posts this JSON over 64 connections.
+    pub(crate) fn post(&self, what: &str, body: &str, seconds: u64) -> Loaded {
+        self.load(what, Some(body), JSON, seconds)
     }
 
-    /// The same with a body that is no JSON.
-    pub(crate) fn load_as(&self, what: &str, body: &str, content_type: &str, seconds: u64) -> Loaded {
+    /// Posts this body, or reads, over 64 connections.
+    pub(crate) fn load(&self, what: &str, body: Option<&str>, content_type: &str, seconds: u64) -> Loaded {
         let url = format!("{}{}", self.base, Self::path(0, what));
-        Load { url, key: self.key.expose_secret(), body: Some(body), content_type, seconds }.on(&self.process)
+        Load { url, key: self.key.expose_secret(), body, content_type, seconds }.on(&self.process)
     }
 
     /// The response to a read.

@@ -34,7 +34,7 @@ fn points(change: &Change) -> Option<(Point, Point)> {
 
 #[async_trait]
 impl CommitLayer for CrashLedger {
-    fn ledger(&self) -> &dyn Ledger {
+    async fn ledger(&self) -> &dyn Ledger {
         &*self.ledger
     }
 

@@ -111,7 +111,7 @@ type Committed = Result<Vec<Result<Applied, LedgerError>>, LedgerError>;
 
 #[async_trait]
 impl CommitLayer for LedgerLink {
-    fn ledger(&self) -> &dyn Ledger {
+    async fn ledger(&self) -> &dyn Ledger {
         &*self.ledger
     }
 

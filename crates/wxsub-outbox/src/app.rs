@@ -128,8 +128,9 @@ impl Pauses {
     pub(crate) fn claimed(&mut self, message: MessageId, now: UnixMillis) {
         if let Some(quota) = &mut self.daily_quota {
             quota.probe = Some(message);
-            // It may get no response at all.
-            quota.next_probe_at = now + PROBE_INTERVAL;
+            // It may get no response at all. The limit starts anew at midnight all the same.
+            let next = now + PROBE_INTERVAL;
+            quota.next_probe_at = if now < quota.until { next.min(quota.until) } else { next };
         }
     }
 

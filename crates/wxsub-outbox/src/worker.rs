@@ -39,7 +39,7 @@ impl Outbox {
     /// waits up to 60 s for the attempts under way. While the ledger fails, it goes on trying. Several processes may run on one
     /// ledger, if the ledger allows it.
     ///
-    /// From this call on, [`send`](Self::send) waits for the first heartbeat of this worker.
+    /// From this call on, [`send`](Self::send) waits up to 5 s for the first heartbeat of this worker.
     ///
     /// # Errors
     /// [`OutboxError::NoRandomBytes`] if no id can be made for the worker.

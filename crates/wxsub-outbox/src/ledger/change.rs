@@ -422,7 +422,7 @@ pub enum NotRecorded {
     Grant(#[from] NotAdmitted),
     /// Its key stands for another content.
     #[error(
-        "idempotency_key: it stands for another message ({0}), with another text or time; repeat that request as it was, or choose another key"
+        "idempotency_key: it stands for the message {0}, and this request asks for something else; repeat that request as it was, or choose another key"
     )]
     KeyReused(MessageId),
     /// A synchronous send while its app waits.
@@ -441,7 +441,7 @@ impl NotRecorded {
             Self::Grant(error) => error.localized().in_language(Language::Chinese),
             Self::KeyReused(message) => {
                 format!(
-                    "idempotency_key：已用于另一条消息（{message}），文字或时间不同；请原样重复那个请求，或换一个幂等键"
+                    "idempotency_key：已用于消息 {message}，而本次请求的内容与当时不同；请原样重复当时的请求，或换一个幂等键"
                 )
             }
             Self::Paused => "app：已暂停；请放入队列发送，或恢复该应用".to_owned(),

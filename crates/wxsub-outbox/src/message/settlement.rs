@@ -91,6 +91,16 @@ impl Detail {
         Self { stage: Some(Stage::Claim), errmsg: Some(why.to_owned()), ..Self::default() }
     }
 
+    /// Of an attempt for which no token came in time.
+    pub(crate) fn no_token() -> Self {
+        Self {
+            stage: Some(Stage::Token),
+            errmsg: Some("no access token came within 30 s of its claim".to_owned()),
+            remedy: Some(Remedy::RetryLater),
+            ..Self::default()
+        }
+    }
+
     /// Of an attempt about which nothing more is known than this text.
     #[must_use]
     pub fn unknown(why: &str) -> Self {

@@ -18,6 +18,9 @@ use crate::message::StoredMessage;
 use crate::state::{MessageState, Priority};
 use crate::worker::{POST_WINDOW, Posting, WorkerSession};
 
+/// How long a caller waits for the first heartbeat of the worker.
+const START_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How long a caller waits for the ledger after the attempt.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -60,9 +63,11 @@ impl Outbox {
         let new = self.synchronous(&app, message, key)?;
         let id = new.id;
         let session = self.session().ok_or(OutboxError::NotRunning)?;
-        session.started().await;
+        let clock = &*self.inner.clock;
+        // Without a heartbeat, the claim below is refused.
+        timeout_at(clock, clock.now().mono + START_TIMEOUT, session.started()).await;
         // Before the claim, so that a slow commit makes the window shorter, never longer.
-        let now = self.inner.clock.now();
+        let now = clock.now();
         if app.take_permits(1, now.mono) == 0 {
             let next = app.next_permit_at().unwrap_or_default();
             return Err(OutboxError::RateLimited(next.duration_since(now.mono)));

@@ -15,8 +15,11 @@ use crate::webhook::{EndpointStatus, StoredDelivery};
 /// What happens to the commits of another ledger. It is a [`Ledger`], whose reads are those of the other one.
 #[async_trait]
 pub trait CommitLayer: Send + Sync + std::fmt::Debug {
-    /// The other ledger.
-    fn ledger(&self) -> &dyn Ledger;
+    /// The other ledger. Each read waits for this.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    async fn ledger(&self) -> &dyn Ledger;
 
     /// As [`Ledger::commit`], with what is tested in between.
     ///
@@ -38,55 +41,55 @@ impl<L: CommitLayer> Ledger for L {
     }
 
     async fn message(&self, id: MessageId) -> Result<Option<StoredMessage>, LedgerError> {
-        self.ledger().message(id).await
+        self.ledger().await.message(id).await
     }
 
     async fn history(&self, id: MessageId) -> Result<Vec<StoredEvent>, LedgerError> {
-        self.ledger().history(id).await
+        self.ledger().await.history(id).await
     }
 
     async fn messages(&self, query: &MessageQuery) -> Result<Vec<StoredMessage>, LedgerError> {
-        self.ledger().messages(query).await
+        self.ledger().await.messages(query).await
     }
 
     async fn grants(&self, appid: &AppId, openid: &OpenId) -> Result<Vec<StoredGrant>, LedgerError> {
-        self.ledger().grants(appid, openid).await
+        self.ledger().await.grants(appid, openid).await
     }
 
     async fn app(&self, appid: &AppId) -> Result<StoredApp, LedgerError> {
-        self.ledger().app(appid).await
+        self.ledger().await.app(appid).await
     }
 
     async fn claimable_apps(&self) -> Result<Vec<AppId>, LedgerError> {
-        self.ledger().claimable_apps().await
+        self.ledger().await.claimable_apps().await
     }
 
     async fn notified(&self) {
-        self.ledger().notified().await;
+        self.ledger().await.notified().await;
     }
 
     async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError> {
-        self.ledger().undecided_apps().await
+        self.ledger().await.undecided_apps().await
     }
 
     async fn first_due_at(&self, appid: &AppId) -> Result<Option<UnixMillis>, LedgerError> {
-        self.ledger().first_due_at(appid).await
+        self.ledger().await.first_due_at(appid).await
     }
 
     async fn inbox_backlog(&self, apps: &[AppId]) -> Result<Option<InboxBacklog>, LedgerError> {
-        self.ledger().inbox_backlog(apps).await
+        self.ledger().await.inbox_backlog(apps).await
     }
 
     async fn workers(&self) -> Result<Vec<StoredWorker>, LedgerError> {
-        self.ledger().workers().await
+        self.ledger().await.workers().await
     }
 
     async fn audit(&self, before: Option<u64>, limit: usize) -> Result<Vec<StoredAudit>, LedgerError> {
-        self.ledger().audit(before, limit).await
+        self.ledger().await.audit(before, limit).await
     }
 
     async fn webhook_endpoints(&self) -> Result<Vec<EndpointStatus>, LedgerError> {
-        self.ledger().webhook_endpoints().await
+        self.ledger().await.webhook_endpoints().await
     }
 
     async fn failed_deliveries(
@@ -94,6 +97,6 @@ impl<L: CommitLayer> Ledger for L {
         endpoint: &str,
         limit: usize,
     ) -> Result<Vec<StoredDelivery>, LedgerError> {
-        self.ledger().failed_deliveries(endpoint, limit).await
+        self.ledger().await.failed_deliveries(endpoint, limit).await
     }
 }

@@ -64,8 +64,8 @@ pub async fn run(make: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Ledger>) {
         inboxes: the_id_of_a_row_is_known_for_a_year, another_content_under_the_id_of_a_row_is_refused,
             a_row_that_its_grant_does_not_allow_is_not_sent, a_row_that_breaks_a_rule_is_recorded_once;
         apps: an_operator_pauses_and_resumes, the_limit_per_minute_pauses_for_a_minute,
-            the_limit_per_day_pauses_until_midnight_in_beijing, a_probe_lifts_the_daily_pause,
-            want_of_a_token_pauses_and_counts_no_failure, apps_that_can_claim_are_named, the_first_due_message_is_found,
+            the_limit_per_day_pauses_until_midnight_in_beijing,
+            a_probe_without_an_end_does_not_hold_up_the_one_at_midnight, a_probe_lifts_the_daily_pause, want_of_a_token_pauses_and_counts_no_failure, apps_that_can_claim_are_named, the_first_due_message_is_found,
             apps_that_have_something_to_decide_are_named, apps_do_not_disturb_each_other,
             a_synchronous_send_waits_for_nothing;
         retention: messages_are_kept_by_their_state, rows_are_deleted_in_small_batches,

@@ -9,7 +9,7 @@ use wxsub_core::clock::{ClockReading, timeout_at};
 
 use super::session::WorkerSession;
 use crate::ledger::{Applied, Change};
-use crate::message::{Detail, Settlement, StoredMessage};
+use crate::message::{Detail, NotAccepted, Settlement, StoredMessage};
 use crate::outbox::{App, Inner};
 
 /// The pauses between attempts to settle, while the ledger fails.
@@ -34,23 +34,38 @@ impl Posting {
     }
 
     async fn try_post(&self) -> Settlement {
-        // With a token at hand, the POST follows at once. Without one, the token's own error is the outcome.
-        let tokens = self.app.client.token_source();
-        if tokens.current().get().is_none() {
-            let _ = timeout_at(&*self.inner.clock, self.deadline.mono, tokens.token()).await;
-        }
         let Some(body) = &self.message.body else {
             return Settlement::NotSent(Detail::not_posted("the ledger has no body for it"));
         };
-        if self.deadline.is_past(self.inner.clock.now()) {
-            return Settlement::NotSent(Detail::not_posted("more than 30 s had passed since its claim"));
+        if let Err(not_posted) = self.may_post() {
+            return not_posted;
         }
-        if !self.message.worker.is_some_and(|worker| self.session.may_post(worker)) {
-            return Settlement::NotSent(Detail::not_posted("the worker's heartbeat had failed"));
+        // With a token at hand, the POST follows at once. Without one, the token's own error is the outcome.
+        let tokens = self.app.client.token_source();
+        if tokens.current().get().is_none() {
+            let waited = timeout_at(&*self.inner.clock, self.deadline.mono, tokens.token()).await;
+            if waited.is_none() {
+                return Settlement::NotAccepted(NotAccepted::NoToken, Detail::no_token());
+            }
+            if let Err(not_posted) = self.may_post() {
+                return not_posted;
+            }
         }
         // Also the replay after a stale token begins within the window.
         let window_over = self.inner.clock.sleep_until(self.deadline.mono);
         Settlement::of_result(&self.app.client.send_until(body, window_over).await)
+    }
+
+    /// Whether a POST may begin now.
+    fn may_post(&self) -> Result<(), Settlement> {
+        let not_posted = |why| Err(Settlement::NotSent(Detail::not_posted(why)));
+        if self.deadline.is_past(self.inner.clock.now()) {
+            return not_posted("more than 30 s had passed since its claim");
+        }
+        if !self.message.worker.is_some_and(|worker| self.session.may_post(worker)) {
+            return not_posted("the worker's heartbeat had failed");
+        }
+        Ok(())
     }
 
     /// Tries until the ledger has taken it: an outcome that is known must not get lost. Gives the message if the

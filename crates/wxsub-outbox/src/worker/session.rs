@@ -272,19 +272,12 @@ impl WorkerSession {
         }
         // The next heartbeat waits for this.
         let deadline = clock.now().mono + POLICY_READ_TIMEOUT;
-        let undecided = match timeout_at(&**clock, deadline, ledger.undecided_apps()).await {
-            Some(Ok(undecided)) => undecided,
-            Some(Err(error)) => {
-                tracing::warn!(%error, "reading the apps with undecided messages failed");
-                return Vec::new();
-            }
-            None => {
-                tracing::warn!(
-                    "reading the apps with undecided messages took too long; the next heartbeat tries again"
-                );
-                return Vec::new();
-            }
-        };
+        let read = timeout_at(&**clock, deadline, ledger.undecided_apps()).await;
+        let read = read.unwrap_or_else(|| Err(LedgerError::Unavailable("no response in time".to_owned())));
+        let undecided = read.unwrap_or_else(|error| {
+            tracing::warn!(%error, "reading the apps with undecided messages failed");
+            Vec::new()
+        });
         let policy = |appid: AppId| {
             let decision = apps.get(&appid)?.maybe_sent.decision()?;
             Some(Change::ApplyPolicy(appid, decision, SWEEP_LIMIT))

@@ -1,6 +1,7 @@
 //! An outbox over a transport that follows a script and a ledger that fails on demand.
 
 use std::future::pending;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,9 +32,10 @@ pub(super) enum Fault {
 
 type Plan = Box<dyn FnMut(&Change) -> Option<Fault> + Send>;
 
-/// A ledger in memory whose commits fail on demand.
+/// A ledger in memory whose commits fail, and whose reads hang, on demand.
 pub(super) struct FaultyLedger {
     ledger: MemoryLedger,
+    pub(super) reads_hang: AtomicBool,
     clock: Arc<ManualClock>,
     plan: Mutex<Plan>,
 }
@@ -46,7 +48,10 @@ impl std::fmt::Debug for FaultyLedger {
 
 #[async_trait]
 impl CommitLayer for FaultyLedger {
-    fn ledger(&self) -> &dyn Ledger {
+    async fn ledger(&self) -> &dyn Ledger {
+        if self.reads_hang.load(Ordering::Relaxed) {
+            pending::<()>().await;
+        }
         &self.ledger
     }
 
@@ -93,7 +98,12 @@ impl Harness {
     pub(super) fn with_app(app: App, clock: Arc<ManualClock>, weixin: Arc<MockTransport>) -> Self {
         let memory = MemoryLedger::with_clock(clock.clone());
         let plan = Mutex::new(Box::new(|_: &Change| None) as Plan);
-        let ledger = Arc::new(FaultyLedger { ledger: memory, clock: Arc::clone(&clock), plan });
+        let ledger = Arc::new(FaultyLedger {
+            ledger: memory,
+            reads_hang: AtomicBool::new(false),
+            clock: Arc::clone(&clock),
+            plan,
+        });
         let outbox = Outbox::with_ledger(ledger.clone())
             .app(app)
             .clock(clock.clone())

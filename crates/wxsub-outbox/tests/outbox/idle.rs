@@ -39,7 +39,7 @@ struct Counts {
 #[async_trait]
 impl CommitLayer for CountingLedger {
     /// Every read comes through here.
-    fn ledger(&self) -> &dyn Ledger {
+    async fn ledger(&self) -> &dyn Ledger {
         self.reads.fetch_add(1, Ordering::Relaxed);
         &self.ledger
     }

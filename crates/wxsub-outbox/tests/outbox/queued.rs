@@ -1,21 +1,25 @@
 //! Messages that wait in the queue for a worker.
 
+use std::future::pending;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use async_trait::async_trait;
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
 use wxsub_core::Client;
 use wxsub_core::clock::{Clock, MonotonicInstant};
+use wxsub_core::proto::Remedy;
 use wxsub_core::quota::next_daily_reset;
 use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
+use wxsub_core::token::{CachedToken, CurrentToken, Evidence, Generation, TokenError, TokenSource};
 use wxsub_core::transport::HttpRequest;
 use wxsub_outbox::idempotency::IdempotencyKey;
 use wxsub_outbox::ledger::{Change, Gone};
 use wxsub_outbox::message::StoredMessage;
-use wxsub_outbox::state::{EventKind, MessageState, Reason, WaitingFor};
-use wxsub_outbox::{App, Gate, Ledger, OutboxError, OutboxMessage};
+use wxsub_outbox::state::{EventKind, MessageState, Reason, Stage, WaitingFor};
+use wxsub_outbox::{App, Gate, Ledger, MaybeSentPolicy, OutboxError, OutboxMessage};
 
 use super::harness::{Fault, Harness, MINUTE, SECOND, SEND, TOKEN, client, message, ok};
 
@@ -137,6 +141,25 @@ async fn nothing_is_posted_while_the_heartbeat_fails() {
     harness.plan(|_| None);
     harness.clock.advance_and_run(10 * SECOND).await;
     assert_eq!((harness.weixin.count(SEND), harness.get(id).await.state), (1, MessageState::Sent));
+}
+
+#[tokio::test]
+async fn the_heart_beats_while_the_reads_of_the_ledger_hang() {
+    let (clock, weixin) = (Arc::new(ManualClock::new()), Arc::new(MockTransport::new()));
+    let app = App::new("wx1".parse().unwrap(), client(&clock, &weixin)).maybe_sent(MaybeSentPolicy::GiveUp);
+    let harness = Harness::with_app(app, clock, weixin);
+    let _worker = harness.run();
+    harness.clock.advance_and_run(SECOND).await;
+    harness.ledger.reads_hang.store(true, Ordering::Relaxed);
+    let beats = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&beats);
+    harness.plan(move |change| {
+        counted.fetch_add(usize::from(matches!(change, Change::Heartbeat(_))), Ordering::Relaxed);
+        None
+    });
+    harness.clock.advance_and_run(MINUTE).await;
+    // A beat waits 2 s for a read, and the next one comes 5 s later.
+    assert!((8..=9).contains(&beats.load(Ordering::Relaxed)), "{beats:?}");
 }
 
 #[tokio::test]
@@ -263,6 +286,40 @@ async fn want_of_a_token_counts_no_failure() {
     harness.weixin.respond_always(TOKEN, MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
     harness.clock.advance_and_run(15 * MINUTE).await;
     assert_eq!(harness.weixin.count(SEND), 2);
+}
+
+/// A source that waits for a token without end.
+#[derive(Debug)]
+struct NoToken(Arc<ManualClock>);
+
+#[async_trait]
+impl TokenSource for NoToken {
+    fn current(&self) -> CurrentToken {
+        CurrentToken::new(None, self.0.now())
+    }
+
+    async fn token(&self) -> Result<Arc<CachedToken>, TokenError> {
+        pending().await
+    }
+
+    async fn refresh(&self, _: Generation, _: Evidence) -> Result<Arc<CachedToken>, TokenError> {
+        pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_does_not_come_in_time_counts_no_failure() {
+    let (clock, weixin) = (Arc::new(ManualClock::new()), Arc::new(MockTransport::new()));
+    let client = Client::with_token_source(NoToken(clock.clone()), weixin.clone()).clock(clock.clone());
+    let harness = Harness::with_client(client.build(), clock, weixin);
+    let id = harness.enqueue("o").await;
+    let _worker = harness.run();
+    harness.clock.advance_and_run(MINUTE / 2).await;
+    let message = harness.get(id).await;
+    let seen = (message.state, message.failures, message.detail.stage, message.detail.remedy);
+    assert_eq!(seen, (MessageState::Queued, 0, Some(Stage::Token), Some(Remedy::RetryLater)));
+    let app = harness.ledger.app(&"wx1".parse().unwrap()).await.unwrap();
+    assert_eq!(app.waiting_for(&message, harness.clock.now().wall), Some(WaitingFor::Token));
 }
 
 #[tokio::test]

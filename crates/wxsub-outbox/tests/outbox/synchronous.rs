@@ -96,6 +96,18 @@ async fn nothing_is_sent_while_no_worker_runs() {
 }
 
 #[tokio::test]
+async fn a_send_waits_5_s_for_a_worker_that_cannot_register() {
+    let harness = Harness::new();
+    harness.plan(|change| matches!(change, Change::Register(_)).then_some(Fault::Slow(MINUTE)));
+    harness.run();
+    harness.clock.advance_and_run(SECOND).await;
+    let sending = harness.send(None);
+    harness.clock.advance_and_run(5 * SECOND).await;
+    assert!(sending.is_finished());
+    assert_eq!(sending.await.unwrap(), Err(OutboxError::NotRunning));
+}
+
+#[tokio::test]
 async fn the_same_key_sends_once() {
     let harness = Harness::running().await;
     harness.weixin.respond_once(SEND, MockResponse::Hang);

@@ -71,6 +71,17 @@ pub(super) async fn the_limit_per_day_pauses_until_midnight_in_beijing(fixture: 
     assert_eq!(fixture.claim(fixture.worker).await.len(), 1);
 }
 
+pub(super) async fn a_probe_without_an_end_does_not_hold_up_the_one_at_midnight(fixture: &Fixture) {
+    let midnight = next_daily_reset(fixture.now());
+    fixture.clock.advance(midnight.since(fixture.now()) - 90 * MINUTE);
+    fixture.apply(Change::Heartbeat(fixture.worker)).await;
+    fixture.meet(NotAccepted::DailyQuota).await;
+    for (minutes, expected) in [(60, 1), (29, 0), (1, 1), (59, 0), (1, 1)] {
+        fixture.pass(minutes * MINUTE).await;
+        assert_eq!(fixture.claim(fixture.worker).await.len(), expected, "at {:?}", fixture.now());
+    }
+}
+
 pub(super) async fn a_probe_lifts_the_daily_pause(fixture: &Fixture) {
     fixture.meet(NotAccepted::DailyQuota).await;
     fixture.pass(HOUR).await;
