@@ -14,9 +14,9 @@ pub struct Arguments {
     /// Whether to measure less, for a first impression.
     pub quick: bool,
     /// The number of rounds, if it is not the usual one.
-    pub rounds: Option<usize>,
+    rounds: Option<usize>,
     /// Only chapters with this in their name.
-    pub only: String,
+    only: String,
 }
 
 impl Arguments {
@@ -37,6 +37,16 @@ impl Arguments {
             }
         }
         read
+    }
+
+    /// The number of rounds: this, or less with `--quick`, or what `--rounds` says.
+    pub fn rounds(&self, full: usize, quick: usize) -> usize {
+        self.rounds.unwrap_or(self.amount(full, quick))
+    }
+
+    /// Whether the chapter of this name is measured.
+    pub fn has_chapter(&self, name: &str) -> bool {
+        name.contains(&self.only)
     }
 
     /// This amount, or less with `--quick`.

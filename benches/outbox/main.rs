@@ -54,7 +54,7 @@ fn runtime() -> Runtime {
 }
 
 fn rounds(arguments: &Arguments) -> usize {
-    arguments.rounds.unwrap_or(arguments.amount(5, 2))
+    arguments.rounds(5, 2)
 }
 
 type Chapter = (&'static str, fn(&Arguments));
@@ -70,7 +70,7 @@ fn print_all(arguments: &Arguments) {
     ];
     Row::head();
     for (name, print) in chapters {
-        if name.contains(&arguments.only) {
+        if arguments.has_chapter(name) {
             print(arguments);
         }
     }

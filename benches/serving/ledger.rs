@@ -58,7 +58,7 @@ pub(crate) fn print(arguments: &Arguments, folder: &Folder) {
     let line = |number| queued.replacen('{', &format!("{{\"idempotency_key\":\"{{request}}-{number}\","), 1);
     let lines = (0..LINES).map(line).collect::<Vec<_>>().join("\n");
     let seconds = arguments.amount(3, 1);
-    let rounds: Vec<_> = (0..arguments.amount(11, 5))
+    let rounds: Vec<_> = (0..arguments.rounds(11, 5))
         .map(|_| Round {
             plain: plain.post("messages", &message, seconds),
             sqlite: sent(&ledgers[0], &message, seconds),

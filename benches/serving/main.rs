@@ -79,7 +79,7 @@ fn print_all(arguments: &Arguments) {
 fn print(chapters: &[Chapter], arguments: &Arguments, folder: &Folder) {
     Row::head();
     for (name, print) in chapters {
-        if name.contains(&arguments.only) {
+        if arguments.has_chapter(name) {
             print(arguments, folder);
         }
     }

@@ -40,7 +40,7 @@ pub(crate) fn print_reading(arguments: &Arguments, folder: &Folder) {
     let redis = start("redis", &weixin.base, SHARED_APPS, "audit = \"off\"", shared);
     let bare = process::in_role(&["bare", &plain.token(0).body]);
     same_answer(&plain, &bare);
-    let rounds: Vec<Reading> = (0..arguments.amount(11, 5))
+    let rounds: Vec<Reading> = (0..arguments.rounds(11, 5))
         .map(|_| {
             let seconds = arguments.amount(3, 1);
             Reading {
@@ -128,7 +128,7 @@ struct Refreshing {
 /// Reads while all apps are refreshed.
 pub(crate) fn print_refreshing(arguments: &Arguments, folder: &Folder) {
     let rounds: Vec<Refreshing> =
-        (0..arguments.amount(7, 1)).map(|number| refresh_all(arguments, folder, number)).collect();
+        (0..arguments.rounds(7, 1)).map(|number| refresh_all(arguments, folder, number)).collect();
     let all = |value: fn(&Refreshing) -> f64| -> Vec<f64> { rounds.iter().map(value).collect() };
     let memory = |what, value: fn(&Refreshing) -> f64| {
         Row::alone(what, Unit::MiB, &all(value)).worst(Goal::AtMost(40.0 * 1024.0)).print();
@@ -185,7 +185,7 @@ pub(crate) fn print_sending(arguments: &Arguments, folder: &Folder) {
     let hops = process::in_role(&["forwarder", &constant]);
     let message = String::from_utf8(subject::message().to_json()).unwrap();
     let seconds = arguments.amount(3, 1);
-    let rounds: Vec<[Loaded; 3]> = (0..arguments.amount(11, 5))
+    let rounds: Vec<[Loaded; 3]> = (0..arguments.rounds(11, 5))
         .map(|_| {
             let passed_on = Load {
                 url: hops.said.clone(),

@@ -14,7 +14,7 @@ use crate::process::{Measured, Server};
 type Chapter = (&'static str, fn(&Arguments, &Server));
 
 fn rounds(arguments: &Arguments) -> usize {
-    arguments.rounds.unwrap_or(arguments.amount(7, 5))
+    arguments.rounds(7, 5)
 }
 
 /// Measures everything and prints it.
@@ -29,7 +29,7 @@ pub(crate) fn print_all(arguments: &Arguments) {
         ("asking", print_asking),
     ];
     for (name, print) in chapters {
-        if name.contains(&arguments.only) {
+        if arguments.has_chapter(name) {
             print(arguments, &server);
         }
     }
