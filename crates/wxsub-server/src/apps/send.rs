@@ -79,8 +79,8 @@ impl SendJob {
                 self.record(outcome).await
             }
         };
-        // The task ends early only if the runtime shuts down.
-        let sent = tokio::spawn(task.instrument(span)).await;
+        // The task ends early only if the runtime shuts down. It is large, and the runtime would move it several times.
+        let sent = tokio::spawn(Box::pin(task.instrument(span))).await;
         Ok(sent.unwrap_or_else(|_| SendResult::given_up(&message).into()))
     }
 

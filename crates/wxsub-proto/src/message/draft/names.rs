@@ -34,10 +34,8 @@ pub(super) fn index(object: &str, name: &str) -> Option<usize> {
 
 /// The index of a known field, for example `data.content.value`.
 pub(super) fn index_of_field(field: &str) -> Option<usize> {
-    members().position(|(object, name)| match object {
-        "message" => name == field,
-        _ => field.strip_suffix(name).and_then(|start| start.strip_suffix('.')) == Some(object),
-    })
+    let (object, name) = field.rsplit_once('.').unwrap_or(("message", field));
+    index(object, name)
 }
 
 /// The object that a known member must be, if it is one.
