@@ -228,11 +228,11 @@ fn advise(appid: &AppId, refusal: &ApiError, operation: Operation, secret: Secre
         }
         (Operation::FetchToken, ErrCode::INVALID_APPID, SecretPlace::Variable(_)) => localized!(
             "correct {APPID} or --appid: {appid} is unknown to Weixin",
-            "请修改 {APPID} 或 --appid：微信不认识 {appid}"
+            "请修改 {APPID} 或 --appid：微信没有 AppID {appid}"
         ),
         (Operation::FetchToken, ErrCode::INVALID_APPID, SecretPlace::Server) => localized!(
             "correct the appid in the configuration of the server: {appid} is unknown to Weixin",
-            "请修改中控服务器配置中的 appid：微信不认识 {appid}"
+            "请修改中控服务器配置中的 appid：微信没有 AppID {appid}"
         ),
         (_, ErrCode::SECRET_FROZEN, _) => localized!(
             "unfreeze the AppSecret in Weixin's console, then wait ten minutes",

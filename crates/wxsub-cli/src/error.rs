@@ -7,7 +7,8 @@ use std::str::FromStr;
 use wxsub_api::{SendResult, SendStage, SendStatus};
 use wxsub_proto::{ValidationError, ValidationErrorKind};
 
-use crate::{console, language};
+use crate::console;
+use crate::language::{self, localized};
 
 /// Error of a command: messages of one line each, and the exit status.
 #[derive(Debug)]
@@ -90,7 +91,7 @@ pub(crate) struct UsageErrors(Vec<String>);
 impl UsageErrors {
     /// Adds a problem of a flag or variable.
     pub(crate) fn add(&mut self, name: &str, problem: impl Display) {
-        self.0.push(format!("{name}: {problem}"));
+        self.0.push(localized!("{name}: {problem}", "{name}：{problem}"));
     }
 
     /// Returns the value, or adds its error as a problem.

@@ -69,7 +69,7 @@ pub(crate) fn plots(frame: &Frame<'_>, day: &DayView) -> Markup {
     html! {
         h2 { (frame.text("Last 24 hours", "最近 24 小时")) }
         p.quiet {
-            (frame.text("Counted by this server, in memory, since its start: ", "由本服务器在内存中统计，自启动起："))
+            (frame.text("Counted by this server, in memory, since its start: ", "由本服务器在内存中统计，重启后清零；启动于："))
             (relative(day.since, frame.now, frame.language))
         }
         div.grid {
@@ -97,7 +97,7 @@ fn plot(frame: &Frame<'_>, id: &str, title: &str, hours: &[HourView], series: &[
                     @if index % HOURS_PER_LABEL == 0 { text x=(index * HOUR_WIDTH) y="112" { (clock_time(hour.begins_at)) } }
                 }
                 line x1="0" x2=(width) y1=(BASE_LINE) y2=(BASE_LINE) {}
-                text x="0" y="11" { (frame.text("most in an hour: ", "每小时最多：")) (highest) }
+                text x="0" y="11" { (frame.text("most in an hour: ", "单小时最高：")) (highest) }
             }
             p { (totals) }
             @if highest > 0 { details { summary { (frame.text("Numbers", "数据")) } (table(frame, hours, series)) } }

@@ -88,7 +88,7 @@ fn card(frame: &Frame<'_>, undecided: &UndecidedView) -> Markup {
                 Some(at) => {
                     p.note { (frame.text(
                         "It cannot be decided yet: a worker that was stopped may still post it. Possible ",
-                        "现在还不能裁定：被暂停的 worker 可能仍会发出。可裁定时间：",
+                        "现在还不能裁定：被挂起的 worker 可能仍会发出。可裁定时间：",
                     )) (relative(at, frame.now, frame.language)) }
                 }
                 None => { @if frame.is_operator() { (choices(frame, undecided)) } @else { (consequences(frame, undecided)) } }
@@ -114,7 +114,7 @@ fn evidence(frame: &Frame<'_>, message: &MessageView) -> Markup {
     };
     html! {
         (answer)
-        @if let Some(stage) = message.stage { " " (frame.text("Step: ", "步骤：")) (frame.stage(stage)) "." }
+        @if let Some(stage) = message.stage { (frame.text(" Step: ", "步骤：")) (frame.stage(stage)) (frame.text(".", "。")) }
         @if let Some(errmsg) = &message.errmsg { " " (bdi(errmsg)) }
     }
 }
@@ -143,7 +143,7 @@ fn consequence(frame: &Frame<'_>, decision: Decision, undecided: &UndecidedView)
         ),
         (Decision::SendAgain, false) => frame.text(
             "A new message is queued, as the first one without a stored grant. The user may get it twice. If the first one arrived, Weixin may refuse the second with 43101.",
-            "排队发送一条新消息，与原消息一样没有已存储的授权。用户可能收到两条；如果第一条已送达，微信可能会以 43101 拒绝第二条。",
+            "排队发送一条新消息，与原消息一样没有登记的授权。用户可能收到两条；如果第一条已送达，微信可能会以 43101 拒绝第二条。",
         ),
     }
 }

@@ -73,7 +73,7 @@ impl Frame<'_> {
             GrantState::Attempting => self.text("its message is being sent", "消息发送中"),
             GrantState::Used => self.text("used", "已使用"),
             GrantState::InDoubt => self.text("in doubt", "存疑"),
-            GrantState::Void => self.text("void", "已失效"),
+            GrantState::Void => self.text("void", "已作废"),
         }
     }
 

@@ -100,10 +100,10 @@ fn details(frame: &Frame<'_>, message: &MessageView) -> Markup {
         @if let Some(scene) = message.scene { dt { (frame.text("Scene", "场景值")) } dd { (scene) } }
         dt { (frame.text("Recorded", "登记时间")) } dd { (at(message.created_at)) }
         dt { (frame.text("Send at", "发送时间")) } dd { (at(message.send_at)) }
-        dt { (frame.text("Expires", "过期时间")) } dd { (at(message.expires_at)) }
+        dt { (frame.text("Expires", "截止时间")) } dd { (at(message.expires_at)) }
         dt { (frame.text("Attempts", "尝试次数")) } dd { (message.attempt) }
         @if let Some(stage) = message.stage {
-            dt { (frame.text("Ended at the step", "结束于")) } dd { (frame.stage(stage)) }
+            dt { (frame.text("Ended at the step", "结束时的步骤")) } dd { (frame.stage(stage)) }
         }
         @if let Some(rid) = &message.rid { dt { "rid" } dd { code { (bdi(rid)) } } }
         @if let Some(key) = &message.idempotency_key {
@@ -114,7 +114,7 @@ fn details(frame: &Frame<'_>, message: &MessageView) -> Markup {
             dd { code { (decision) } @if let Some(by) = &message.decided_by { " · " (bdi(by)) } }
         }
         @if let Some(parent) = message.parent_id {
-            dt { (frame.text("In place of", "替代")) }
+            dt { (frame.text("In place of", "替代的消息")) }
             dd { a.id href=(frame.link(&format!("/outbox/{parent}"))) { (parent) } }
         }
     }

@@ -146,14 +146,14 @@ fn app_problem(frame: &Frame<'_>, app: &AppOverview) -> Markup {
                 h2 { code { (status.appid.as_str()) } " " (health(frame, status)) }
                 @if let Some(error) = &status.error { (token_error(frame, error)) }
                 @if let Some(store) = &status.store {
-                    p { strong { (frame.text("Token store: ", "token 存储：")) } (bdi(&store.text)) }
+                    p { strong { (frame.text("Token store: ", "access_token 存储：")) } (bdi(&store.text)) }
                     p.do { (frame.text("Do: ", "处理：")) (store.remedy.advice().in_language(frame.language)) }
                     (since(frame, &store.since))
                 }
                 @if status.in_doubt {
                     p { (frame.text(
                         "The token is in doubt: the response to a fetch was lost, so Weixin may have invalidated it. The server tries again.",
-                        "access_token 存疑：上次获取的响应丢失，微信可能已使旧 token 失效。服务器会自动重试。",
+                        "access_token 存疑：上次获取的响应丢失，微信可能已使旧的 access_token 失效。服务器会自动重试。",
                     )) }
                 }
                 @if status.state_file_broken {
@@ -217,7 +217,7 @@ fn pause_problem(frame: &Frame<'_>, app: &AppOverview) -> Markup {
                 h2 { code { (app.status.appid.as_str()) } " · " (frame.waiting_for(waiting_for)) }
                 @if let Some(by) = &outbox.paused_by {
                     p { (frame.text("Paused by ", "暂停者：")) (bdi(by))
-                        @if let Some(note) = &outbox.note { ": " (bdi(note)) } }
+                        @if let Some(note) = &outbox.note { (frame.text(": ", "：")) (bdi(note)) } }
                 }
             }
         }
@@ -305,7 +305,7 @@ fn app_table(frame: &Frame<'_>, apps: &[&AppOverview], has_ledger: bool) -> Mark
                             td data-label=(queued_name) {
                                 (count(app, MessageState::Queued))
                                 @if let Some(at) = app.first_due_at {
-                                    " · " (frame.text("first due ", "最早到期：")) (relative(at, frame.now, frame.language))
+                                    " · " (frame.text("first due ", "最早应发送：")) (relative(at, frame.now, frame.language))
                                 }
                             }
                             td data-label=(undecided_name) {
@@ -334,7 +334,7 @@ fn token(frame: &Frame<'_>, app: &AppOverview) -> Markup {
         @match (age, app.status.expires_in) {
             (Some(age), Some(expires_in)) => {
                 (frame.text("age ", "已用 ")) (duration(age, frame.language))
-                ", " (frame.text("valid for ", "剩余 ")) (duration(expires_in, frame.language))
+                (frame.text(", valid for ", "，剩余 ")) (duration(expires_in, frame.language))
             }
             _ => { span.bad { (frame.text("none", "没有")) } }
         }

@@ -55,9 +55,9 @@ pub(crate) fn relative(at: UnixMillis, now: UnixMillis, language: Language) -> M
 pub(crate) fn duration(seconds: u64, language: Language) -> String {
     const UNITS: [(u64, &str, &str); 4] =
         [(86_400, "d", "天"), (3600, "h", "小时"), (60, "min", "分钟"), (1, "s", "秒")];
-    let name = |english: &str, chinese: &str| match language {
-        Language::Chinese => chinese.to_owned(),
-        _ => format!(" {english}"),
+    let name = |english, chinese| match language {
+        Language::Chinese => chinese,
+        _ => english,
     };
     let mut rest = seconds;
     let mut parts = Vec::new();
@@ -65,7 +65,7 @@ pub(crate) fn duration(seconds: u64, language: Language) -> String {
         let count = rest / size;
         rest %= size;
         if count > 0 {
-            parts.push(format!("{count}{}", name(english, chinese)));
+            parts.push(format!("{count} {}", name(english, chinese)));
             if count >= 10 || parts.len() == 2 {
                 break;
             }
@@ -74,7 +74,7 @@ pub(crate) fn duration(seconds: u64, language: Language) -> String {
         }
     }
     match parts.is_empty() {
-        true => format!("0{}", name("s", "秒")),
+        true => format!("0 {}", name("s", "秒")),
         false => parts.join(" "),
     }
 }
@@ -102,14 +102,14 @@ mod tests {
     #[test]
     fn durations_have_one_or_two_units() {
         for (seconds, english, chinese) in [
-            (0, "0 s", "0秒"),
-            (59, "59 s", "59秒"),
-            (60, "1 min", "1分钟"),
-            (90, "1 min 30 s", "1分钟 30秒"),
-            (600, "10 min", "10分钟"),
-            (3_660, "1 h 1 min", "1小时 1分钟"),
-            (3_601, "1 h", "1小时"),
-            (90_000, "1 d 1 h", "1天 1小时"),
+            (0, "0 s", "0 秒"),
+            (59, "59 s", "59 秒"),
+            (60, "1 min", "1 分钟"),
+            (90, "1 min 30 s", "1 分钟 30 秒"),
+            (600, "10 min", "10 分钟"),
+            (3_660, "1 h 1 min", "1 小时 1 分钟"),
+            (3_601, "1 h", "1 小时"),
+            (90_000, "1 d 1 h", "1 天 1 小时"),
         ] {
             assert_eq!(duration(seconds, Language::English), english);
             assert_eq!(duration(seconds, Language::Chinese), chinese);

@@ -113,7 +113,7 @@ impl InboxError {
     #[must_use]
     pub fn localized(&self) -> LocalizedText<String> {
         let chinese = match self {
-            Self::Unavailable(why) => format!("inbox 不可用：{why}；记录仍保留在表中，稍后会复制"),
+            Self::Unavailable(why) => format!("inbox 不可用：{why}；行仍保留在表中，稍后会复制"),
             Self::Refused(why) => format!("inbox：{}", why.in_language(Language::Chinese)),
             Self::Ledger(error) => return error.localized(),
         };

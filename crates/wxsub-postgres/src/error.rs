@@ -193,7 +193,7 @@ impl ConnectError {
                 format!("{host} 上的消息库：{what}；请创建该数据库，或更正 URL 中的数据库名")
             }
             Self::ReadOnly { host } => format!(
-                "{host} 上的消息库：服务器只读（可能是副本）；请填写主库地址，或列出所有服务器并在 URL 中加上 \
+                "{host} 上的消息库：服务器只读（可能是从库）；请填写主库地址，或列出所有服务器并在 URL 中加上 \
                  target_session_attrs=read-write"
             ),
             Self::TransactionPooler { host } => format!(
@@ -213,7 +213,7 @@ impl ConnectError {
                 format!("{host} 上的消息库：表结构的第 {version} 步被改过；请使用创建这些表的程序")
             }
             Self::MissingRight { host, what } => {
-                format!("{host} 上的消息库：角色缺少权限：{what}；请按 docs/zh-CN/postgres.md 授权")
+                format!("{host} 上的消息库：角色缺少权限：{what}；请按 docs/zh-CN/postgres.md 授予权限")
             }
             Self::NotEmpty { host, table } => {
                 format!("{host} 上的消息库：{table} 中已有数据；请迁移到没有数据的 schema")

@@ -42,7 +42,7 @@ impl ValidationError {
     /// The error in every language.
     pub fn localized(&self) -> LocalizedText<String> {
         let (field, rule) = (self.field, self.rule.localized());
-        localized_text!("{field}: {rule}", "{field}: {rule}"; rule)
+        localized_text!("{field}: {rule}", "{field}：{rule}"; rule)
     }
 
     /// The same error under the field name of an enclosing value (a content is `data.content.value` in a message).

@@ -263,7 +263,8 @@ pub(super) fn print_secret(secret: &str, out: Option<&Path>) -> Result<ExitStatu
             }
             _ => error.to_string(),
         };
-        CliError::new(ExitStatus::Usage, format_args!("--out: {}: {why}", path.display()))
+        let path = path.display();
+        CliError::new(ExitStatus::Usage, localized!("--out: {path}: {why}", "--out：{path}：{why}"))
     })?;
     let path = path.display();
     console::note(localized!("written to {path}", "已写入 {path}"));
@@ -273,7 +274,8 @@ pub(super) fn print_secret(secret: &str, out: Option<&Path>) -> Result<ExitStatu
 /// Reads the signing key of a flag.
 pub(super) fn read_signing_key(flag: &str, path: &Path) -> Result<SigningKey, CliError> {
     SigningKey::from_file(path).map_err(|error| {
-        CliError::new(ExitStatus::Usage, format_args!("{flag}: {}", shown(&error.localized())))
+        let error = shown(&error.localized());
+        CliError::new(ExitStatus::Usage, localized!("{flag}: {error}", "{flag}：{error}"))
     })
 }
 

@@ -208,7 +208,7 @@ impl Restore {
                     "nothing was restored: give --from BACKUP; or --snapshot, if {shown} came back with a snapshot of the \
                      disk. A ledger in use would lose what is not final: queued messages: {messages}, open grants: {grants}",
                     "没有恢复：请加上 --from BACKUP；如果 {shown} 来自磁盘快照，请加上 --snapshot。正在使用的消息库会丢失\
-                     没有最终状态的内容：排队中的消息 {messages} 条，未使用的授权 {grants} 个"
+                     没有最终状态的内容：排队中的消息 {messages} 条，可用的授权 {grants} 个"
                 );
                 return Err(CliError::new(ExitStatus::Usage, text));
             }

@@ -75,7 +75,7 @@ impl RunSandbox {
         let address = self.listen;
         let line = localized!(
             "--listen: {address} cannot be used: {error}; choose another port, or 0",
-            "--listen: {address} 无法使用：{error}；请换一个端口，或用 0"
+            "--listen：{address} 无法使用：{error}；请换一个端口，或用 0"
         );
         CliError::new(ExitStatus::Usage, line)
     }

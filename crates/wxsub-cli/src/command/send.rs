@@ -120,7 +120,7 @@ pub(crate) struct Send {
 /// Printed at the first stop signal.
 pub(super) const FINISHING: LocalizedText = LocalizedText::new(
     "finishing messages in flight; Ctrl-C again stops at once with unknown outcomes",
-    "正在处理完已发出的消息；再按一次 Ctrl-C 会立即停止，这些消息的结果将未知",
+    "正在等待已发出的消息得到结果；再按一次 Ctrl-C 会立即停止，这些消息的结果将无法得知",
 );
 
 impl Send {

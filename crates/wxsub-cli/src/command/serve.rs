@@ -118,7 +118,7 @@ async fn serve(
 ) -> Result<ExitStatus, CliError> {
     let interrupt = Interrupt::listen(Some(LocalizedText::new(
         "finishing requests in progress; repeat the signal to stop at once",
-        "正在处理完剩余请求；再次发送信号会立即停止",
+        "正在等待剩余请求处理完毕；再次发送信号会立即停止",
     )))?;
     let listener = bind("listen", config.listen())?;
     let address = listener.local_addr().map_err(CliError::unexpected)?;
@@ -208,7 +208,7 @@ fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, CliError> {
     listen(address).map_err(|error| {
         CliError::unexpected(localized!(
             "{key}: {address} cannot be used: {error}; choose another port, or 0",
-            "{key}: {address} 无法使用：{error}；请换一个端口，或用 0"
+            "{key}：{address} 无法使用：{error}；请换一个端口，或用 0"
         ))
     })
 }

@@ -244,7 +244,7 @@ fn invalid_response(error: &DecodeError) -> CliError {
 fn maybe_replaced(cause: impl std::fmt::Display) -> CliError {
     let line = localized!(
         "{cause}; a new token may have been issued; check the current token before you repeat this",
-        "{cause}；微信可能已下发新的 access_token；重试之前请先检查当前的 access_token"
+        "{cause}；微信可能已签发新的 access_token；重试之前请先检查当前的 access_token"
     );
     CliError::new(ExitStatus::MaybeSent, line)
 }

@@ -80,26 +80,28 @@ impl Verify {
                 localized!("webhook rejected: {cause}", "webhook 被拒绝：{cause}"),
             )
         })?;
-        console::note(localized!("the webhook is genuine", "webhook 验证通过"));
+        console::note(localized!("the webhook is genuine", "webhook 校验通过"));
         Ok(ExitStatus::Success)
     }
 }
 
 fn read_secret(flag: &str, path: &Path) -> Result<WebhookSecret, CliError> {
+    let wrong =
+        |text: String| CliError::new(ExitStatus::Usage, localized!("{flag}: {text}", "{flag}：{text}"));
     if path.to_string_lossy().starts_with("whsec_") {
         let text = localized!(
             "is the secret itself, which other users can see; write it to a file, and name that file",
             "填写的是密钥本身，其他用户可以看到；请把密钥写入文件，这里填写文件路径"
         );
-        return Err(CliError::new(ExitStatus::Usage, format_args!("{flag}: {text}")));
+        return Err(wrong(text));
     }
     let shown_path = path.display();
     let file = SecretFile::read(path).map_err(|error| {
-        let text = localized!("{shown_path} cannot be read: {error}", "{shown_path} 无法读取：{error}");
-        CliError::new(ExitStatus::Usage, format_args!("{flag}: {text}"))
+        wrong(localized!("{shown_path} cannot be read: {error}", "{shown_path} 无法读取：{error}"))
     })?;
     file.text.parse().map_err(|error: wxsub_core::webhook::InvalidWebhookSecret| {
-        CliError::new(ExitStatus::Usage, format_args!("{flag}: {shown_path}: {}", shown(&error.localized())))
+        let error = shown(&error.localized());
+        wrong(localized!("{shown_path}: {error}", "{shown_path}：{error}"))
     })
 }
 

@@ -39,7 +39,7 @@ fn errors_say_in_chinese_what_to_do() {
     let zh = |[first, second, third]: [&'static str; 3]| ["--lang", "zh", first, second, third];
     let bad = file("language_bad.toml", "listen = 1\nzzz = 1\n");
     for (ended, exit, said) in [
-        (call(["--lang", "zh", "token", "show"], &[]).run(), 2, "WXSUB_SECRET: 没有设置；请设为 AppSecret"),
+        (call(["--lang", "zh", "token", "show"], &[]).run(), 2, "WXSUB_SECRET：没有设置；请设为 AppSecret"),
         (call(["--lang", "zh", "token", "show"], &direct).run(), 4, "无法连接；请检查网络、防火墙和地址"),
         (call(["--lang", "zh", "token", "show"], &wrong_secret).run(), 3, "处理建议：请"),
         (call(SEND, &direct).run(), 4, "消息没有发出"),
@@ -51,19 +51,19 @@ fn errors_say_in_chinese_what_to_do() {
             "处理建议：请检查 WXSUB_KEY；",
         ),
         (call(["--lang", "zh", "status"], &through(UNUSED_BASE, &admin)).run(), 4, "无法连接中控服务器"),
-        (call(zh(["send", "--file", "/nowhere"]), &direct).run(), 2, "--file: /nowhere 无法读取："),
+        (call(zh(["send", "--file", "/nowhere"]), &direct).run(), 2, "--file：/nowhere 无法读取："),
         (call(zh(["consent", "verify", "x=1"]), &[]).run(), 2, "回调被拒绝："),
         (call(zh(["check", "/nowhere", "--json"]), &[]).run(), 2, "/nowhere 无法读取："),
-        (call(zh(["serve", "--config", "/nowhere"]), &[]).run(), 2, "/nowhere: 无法读取："),
+        (call(zh(["serve", "--config", "/nowhere"]), &[]).run(), 2, "/nowhere：无法读取："),
         (
             wxsub(["--lang", "zh", "serve", "--check", "--config", &bad]).run(),
             2,
-            "listen: 必须是带引号的文本",
+            "listen：必须是带引号的文本",
         ),
         (
             wxsub(["--lang", "zh", "serve", "--check", "--config", &bad]).run(),
             2,
-            ":2: zzz: 是未知的配置项；请删除",
+            ":2：zzz：是未知的配置项；请删除",
         ),
     ] {
         assert_eq!((ended.code, ended.out.as_str()), (exit, ""), "{said}: {ended:?}");

@@ -42,7 +42,7 @@ impl KeyFileError {
                 format!("{} 无法读取：{source}；请检查路径和权限", path.display())
             }
             Self::InvalidLength { path } => format!(
-                "{}: 必须是 {} 到 {} 字节；请用 `wxsub consent key` 生成",
+                "{}：必须是 {} 到 {} 字节；请用 `wxsub consent key` 生成",
                 path.display(),
                 SigningKey::MIN,
                 SigningKey::MAX

@@ -73,7 +73,7 @@ impl TokenErrorKind {
     pub fn localized(&self) -> LocalizedText<String> {
         let english = self.to_string();
         let chinese = match self {
-            Self::Refused(api_error) => format!("微信拒绝下发 access_token：{api_error}"),
+            Self::Refused(api_error) => format!("微信拒绝签发 access_token：{api_error}"),
             Self::Transport(error) => return error.localized(),
             Self::Unreadable(error) => {
                 let error = error.localized();

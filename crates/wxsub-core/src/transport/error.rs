@@ -113,7 +113,7 @@ impl TransportError {
         let (kind, detail) = (self.kind.chinese(), &self.detail);
         let stage = match self.stage {
             RequestState::NotSent => "没有发出任何数据",
-            RequestState::MaybeSent => "请求可能已送达",
+            RequestState::MaybeSent => "请求可能已发出",
         };
         LocalizedText::new(self.to_string(), format!("{kind}（{detail}；{stage}）"))
     }

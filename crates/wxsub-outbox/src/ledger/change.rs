@@ -445,7 +445,7 @@ impl NotRecorded {
                 )
             }
             Self::Paused => "app：已暂停；请放入队列发送，或恢复该应用".to_owned(),
-            Self::WorkerGone => "worker：已失效或没有登记；请先运行发件箱再发送".to_owned(),
+            Self::WorkerGone => "worker：已失联或没有登记；请先运行发件箱再发送".to_owned(),
         };
         LocalizedText::new(self.to_string(), chinese)
     }

@@ -20,10 +20,10 @@ impl LedgerError {
     #[must_use]
     pub fn localized(&self) -> LocalizedText<String> {
         let chinese = match self {
-            Self::Unavailable(why) => format!("消息库不可用：{why}；没有记录任何内容，请稍后重试"),
+            Self::Unavailable(why) => format!("消息库不可用：{why}；没有写入任何内容，请稍后重试"),
             Self::Unknown(why) => format!("消息库：未收到提交的结果（{why}）；请用同一个幂等键重新提交"),
             Self::Inconsistent(why) => {
-                format!("消息库：有记录会违反规则：{why}；请运行 `wxsub ledger check`")
+                format!("消息库：有数据不符合规则：{why}；请运行 `wxsub ledger check`")
             }
         };
         LocalizedText::new(self.to_string(), chinese)

@@ -60,13 +60,13 @@ impl OutboxError {
             Self::KeyRequired => {
                 "idempotency_key：未填写，而该应用要求填写；请给每条消息一个幂等键".to_owned()
             }
-            Self::NotRecorded(why) => format!("消息没有记录：{}", chinese(why.localized())),
+            Self::NotRecorded(why) => format!("消息没有登记：{}", chinese(why.localized())),
             Self::NotRunning => "没有发送：发件箱没有运行，或无法访问消息库；请先运行，或稍后重试".to_owned(),
             Self::RateLimited(wait) => {
                 format!("没有发送：已达到该应用的频率上限；请在 {} 毫秒后重试", wait.as_millis())
             }
             Self::NotSettled(id) => {
-                format!("消息 {id} 可能已送达：结果还没有写入消息库；请等待，不要重发")
+                format!("消息 {id} 可能已发出：结果还没有写入消息库；请等待，不要重发")
             }
             Self::NoSuchMessage(id) => format!("message：没有 id 为 {id} 的消息；请在消息列表中查找"),
             Self::NotCancelled(why) => format!("消息没有取消：{}", chinese(why.localized())),

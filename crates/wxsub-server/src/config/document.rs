@@ -93,7 +93,7 @@ impl Diagnostic {
         let (place, text) = (self.place.localized(), self.without_line());
         match self.place {
             Place { file: None, line: None, .. } => text,
-            _ => localized_text!("{place}: {text}", "{place}: {text}"; place, text),
+            _ => localized_text!("{place}: {text}", "{place}：{text}"; place, text),
         }
     }
 
@@ -101,7 +101,11 @@ impl Diagnostic {
     #[must_use]
     pub fn without_line(&self) -> LocalizedText<String> {
         let Self { place: Place { path, .. }, text } = self;
-        if path.is_empty() { text.clone() } else { localized_text!("{path}: {text}", "{path}: {text}"; text) }
+        if path.is_empty() {
+            text.clone()
+        } else {
+            localized_text!("{path}: {text}", "{path}：{text}"; text)
+        }
     }
 }
 

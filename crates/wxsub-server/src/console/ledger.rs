@@ -48,7 +48,7 @@ impl FromRequest<Arc<Console>> for OperatorForm {
         let SessionForm { session, fields } = SessionForm::from_request(request, console).await?;
         if !session.is_operator() {
             let text =
-                LocalizedText::new("You may only read; ask an operator", "您只有查看权限；请联系操作员");
+                LocalizedText::new("You may only read; ask an operator", "当前用户只能查看；请联系操作员");
             return Err(session.visit.notice(StatusCode::FORBIDDEN, text));
         }
         Ok(Self { session: LedgerSession::of(session)?, fields })

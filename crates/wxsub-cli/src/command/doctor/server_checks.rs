@@ -93,7 +93,7 @@ pub(super) fn check_server<B: AsRef<[u8]>>(response: &RawResponse<B>) -> Finding
 pub(super) async fn check_key(context: &ServerContext) -> Finding<AppAccess> {
     match context.server.apps().await {
         Ok(list) => {
-            let detail = localized!("the server knows the key", "中控服务器认识该密钥");
+            let detail = localized!("the server knows the key", "中控服务器接受该密钥");
             Finding::Ok(AppAccess::Status(list.apps), detail)
         }
         Err(error) => match problem_kind(&error) {
@@ -101,7 +101,7 @@ pub(super) async fn check_key(context: &ServerContext) -> Finding<AppAccess> {
                 AppAccess::Token,
                 localized!(
                     "the server knows the key, which lacks the scope admin",
-                    "中控服务器认识该密钥；它没有 admin 这个 scope"
+                    "中控服务器接受该密钥；它没有 admin 这个 scope"
                 ),
             ),
             _ => Finding::Failed(Diagnosis::of_server_error(&error, ExitStatus::NotSent)),
@@ -135,7 +135,9 @@ fn check_status(app: &AppStatus) -> Finding<()> {
     let appid = &app.appid;
     match Diagnosis::of_app(app).into_iter().next() {
         Some(problem) => {
-            Finding::Failed(Diagnosis { cause: format!("{appid}: {}", problem.cause), ..problem })
+            let cause = &problem.cause;
+            let cause = localized!("{appid}: {cause}", "{appid}：{cause}");
+            Finding::Failed(Diagnosis { cause, ..problem })
         }
         None => match app.expires_in {
             Some(seconds) => Finding::Ok((), has_token(appid, seconds)),

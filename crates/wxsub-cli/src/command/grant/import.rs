@@ -90,7 +90,7 @@ impl Import {
                     let number = line.number;
                     problems.push(localized!(
                         "line {number}: {error}; nothing was recorded",
-                        "第 {number} 行：{error}；没有记录任何授权"
+                        "第 {number} 行：{error}；没有登记任何授权"
                     ));
                 }
             }

@@ -180,7 +180,7 @@ fn explain(reason: RejectReason) -> LocalizedText<String> {
         RejectReason::UnknownKey => (
             "its request was signed with another key; give that key with --signing-key-file, or during a rotation with \
              --previous-key-file",
-            "授权请求是用另一个密钥签名的；请用 --signing-key-file 指定该密钥，更换密钥期间用 --previous-key-file 指定",
+            "授权请求是用另一个密钥签名的；请用 --signing-key-file 指定该密钥，轮换期间用 --previous-key-file 指定",
         ),
         RejectReason::WrongMac => (
             "its request was for another session, app, template or scene, or it is forged; check --session and the AppID",

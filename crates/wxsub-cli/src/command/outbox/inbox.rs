@@ -137,14 +137,14 @@ impl InboxReporter {
             let (id, others) = (id.escape_debug(), now.rejected - reported.rejected - 1);
             console::warning(localized!(
                 "inbox: row {id} stays in the table, and {others} others: {error}",
-                "inbox：记录 {id} 及另外 {others} 条仍留在表中：{error}"
+                "inbox：行 {id} 及另外 {others} 行仍留在表中：{error}"
             ));
         }
         let foreign = now.foreign_rows;
         if foreign > reported.foreign_rows {
             console::warning(localized!(
                 "inbox: rows of other apps: {foreign}; they wait until a worker serves their app",
-                "inbox：属于其他应用的记录：{foreign} 条；要等到有 worker 处理这些应用时才会发送"
+                "inbox：属于其他应用的行：{foreign}；要等到有 worker 处理这些应用时才会发送"
             ));
         }
         match (&now.error, &reported.error) {

@@ -167,7 +167,7 @@ fn describe_response(result: &SendResult, status: u16) -> String {
         ),
         (SendStatus::NotSent, _) if result.stage == Some(SendStage::Grant) => localized!(
             "no grant allows the message: another message has it, or there is none; nothing was sent",
-            "没有授权允许发送该消息：授权被另一条消息占用，或没有授权；消息没有发出"
+            "没有可用的授权：授权被另一条消息占用，或没有授权；消息没有发出"
         ),
         (SendStatus::NotSent, _) => localized!(
             "the message was certainly not sent; it is safe to try again",
