@@ -26,8 +26,8 @@ pub fn apply(tables: &mut dyn Tables, change: Change, now: UnixMillis) -> Result
     let mut changing = Changing { tables, now };
     match change {
         Change::Register(id) => {
-            changing.tables.put_worker(StoredWorker { id, beat_at: now, gone_at: None })?;
-            Ok(Applied::Done)
+            let worker = StoredWorker { id, beat_at: now, gone_at: None };
+            changing.tables.put_worker(worker).map(|()| Applied::Done)
         }
         Change::Heartbeat(worker) => changing.beat(worker).map(Applied::Beat),
         Change::MarkGone(gone) => changing.mark_gone(gone).map(Applied::Marked),
