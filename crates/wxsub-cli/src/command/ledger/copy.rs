@@ -58,7 +58,7 @@ impl Copy {
         on_blocking_thread(move || source.close()).await?;
         console::note(localized!(
             "messages moved, with grants, keys, history, webhooks and audit: {messages}; {path} is marked as moved",
-            "已迁移消息 {messages} 条，以及授权、幂等键、历史记录、webhook 和审计记录；{path} 已标记为已迁移"
+            "已迁移消息 {messages} 条，以及授权、幂等键、历史记录、webhook 和操作记录；{path} 已标记为已迁移"
         ));
         Ok(ExitStatus::Success)
     }
