@@ -69,6 +69,21 @@ impl DirectConfig {
         })
     }
 
+    /// The same for a command whose worker sends to Weixin. Variables of a control server are an error.
+    pub(crate) fn read_for_worker(appid_flag: Option<&str>, usage: &mut UsageErrors) -> Option<Self> {
+        if environment::uses_control_server() {
+            usage.add(
+                "--outbox",
+                localized!(
+                    "sends to Weixin itself; unset WXSUB_SERVER and WXSUB_KEY",
+                    "直接向微信发送；请取消设置 WXSUB_SERVER 和 WXSUB_KEY"
+                ),
+            );
+            return None;
+        }
+        Self::read(appid_flag, usage)
+    }
+
     /// A client with this timeout of one message. Warns if its token invalidates others.
     pub(crate) fn client(self, timeout: Duration) -> Result<Client, CliError> {
         self.warn_before_fetch();
@@ -209,7 +224,9 @@ pub(crate) struct ServerAccess {
 impl ServerAccess {
     /// Reads the settings from the environment.
     pub(crate) fn read(usage: &mut UsageErrors) -> Option<Self> {
-        environment::reject_secret(usage);
+        if environment::uses_control_server() {
+            environment::reject_secret(usage);
+        }
         let key = environment::key(usage);
         if environment::value(SERVER, usage).is_none() {
             usage.add(

@@ -123,6 +123,9 @@ impl Command {
             // It reports each message, and why the ledger fails.
             Self::Send(_) => "warn,wxsub_core::client=off,wxsub_outbox=off",
             Self::Outbox(_) => "warn,wxsub_core::client=off",
+            // They report why the only call failed.
+            Self::Token(_) => "warn,wxsub_core::token=off",
+            Self::Grant(_) => "warn,wxsub_core::consent=off,wxsub_core::consent::signing_key=warn",
             _ => "warn",
         }
     }

@@ -163,7 +163,8 @@ impl Diagnosis {
 /// What to do about a failed call of a control server.
 fn advise_about_server(error: &ControlServerError) -> String {
     match error {
-        ControlServerError::InvalidResponse { .. } => localized!(
+        ControlServerError::InvalidResponse { .. }
+        | ControlServerError::Problem { problem: None, status: 404, .. } => localized!(
             "check that {SERVER} is the base URL of a control server",
             "请检查 {SERVER} 是否为中控服务器的地址"
         ),
@@ -185,8 +186,8 @@ fn advise_about_server(error: &ControlServerError) -> String {
                 "请在中控服务器配置中为该客户端添加相应的 scope 和应用，然后重新加载配置"
             ),
             ProblemKind::NotFound => localized!(
-                "check the AppID, and {SERVER}; a proxy in front of the server must forward /v1/",
-                "请检查 AppID 和 {SERVER}；中控服务器前面的代理必须转发 /v1/"
+                "check the AppID and what the command names; {SERVER} must be the base URL of the server",
+                "请检查 AppID 和命令中的名称；{SERVER} 必须是中控服务器的地址"
             ),
             _ => advice(error.remedy()).to_owned(),
         },

@@ -10,7 +10,7 @@ use wxsub_proto::message::MessageDraft;
 use wxsub_proto::{LocalizedText, ValidationError, ValidationErrorKind};
 
 use crate::error::{CliError, ExitStatus};
-use crate::language::localized;
+use crate::language::{localized, shown};
 
 /// An open input.
 pub(crate) struct Input {
@@ -69,11 +69,19 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    /// The text, without the byte order mark that concatenated files have in the middle.
+    ///
+    /// # Errors
+    ///
+    /// If the line is too long.
+    pub(crate) fn json(&self) -> Result<&[u8], ValidationError> {
+        let text = self.text.as_deref().ok_or_else(|| ValidationError::new("message", LINE_TOO_LONG))?;
+        Ok(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text))
+    }
+
     /// Parses the message without validation.
     pub(crate) fn draft(&self) -> Result<MessageDraft<'_>, ValidationError> {
-        let text = self.text.as_deref().ok_or_else(|| ValidationError::new("message", LINE_TOO_LONG))?;
-        // Concatenated files have byte order marks in the middle.
-        MessageDraft::from_json(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text))
+        MessageDraft::from_json(self.json()?)
     }
 }
 
@@ -129,7 +137,7 @@ impl<R: BufRead> LineReader<R> {
             None => Ok(line),
             Some(problem) => {
                 self.failed = true;
-                Err(io::Error::new(io::ErrorKind::InvalidData, problem))
+                Err(io::Error::new(io::ErrorKind::InvalidData, shown(&problem)))
             }
         }
     }
@@ -183,19 +191,17 @@ impl<R: BufRead> Iterator for LineReader<R> {
 ///
 /// Returns `None` if the first line is a JSON object, or if the cause is not certain. `ahead` returns the text after the first
 /// line. It is called only if the first line is not enough.
-fn format_problem<'a>(first_line: &[u8], ahead: impl FnOnce() -> &'a [u8]) -> Option<&'static str> {
+fn format_problem<'a>(first_line: &[u8], ahead: impl FnOnce() -> &'a [u8]) -> Option<LocalizedText> {
     if first_line.starts_with(b"\xff\xfe") || first_line.starts_with(b"\xfe\xff") || is_half_nul(first_line) {
-        return Some("it is UTF-16 text; save it as UTF-8");
+        return Some(UTF_16);
     }
-    let Ok(line) = std::str::from_utf8(first_line) else {
-        return Some("it is not UTF-8 text, most likely GBK; save it as UTF-8");
-    };
+    let Ok(line) = std::str::from_utf8(first_line) else { return Some(NOT_UTF_8) };
     let line = line.trim();
     if serde_json::from_str::<Map<String, Value>>(line).is_ok() {
         return None;
     }
     if line.strip_suffix(',').is_some_and(|line| serde_json::from_str::<Map<String, Value>>(line).is_ok()) {
-        return Some("its lines end with a comma; remove the commas");
+        return Some(COMMAS);
     }
     if line.strip_prefix('[').is_some_and(|items| items.trim_start().starts_with('{')) {
         return Some(ARRAY);
@@ -209,11 +215,25 @@ fn format_problem<'a>(first_line: &[u8], ahead: impl FnOnce() -> &'a [u8]) -> Op
     }
     let text = [first_line, ahead].join(&b'\n');
     let first = Deserializer::from_slice(&text).into_iter::<Map<String, Value>>().next();
-    matches!(first, Some(Ok(_)))
-        .then_some("its messages span several lines; write each on one line, for example with jq -c .")
+    matches!(first, Some(Ok(_))).then_some(SEVERAL_LINES)
 }
 
-const ARRAY: &str = "it is a JSON array; write one message per line, for example with jq -c '.[]'";
+const UTF_16: LocalizedText =
+    LocalizedText::new("it is UTF-16 text; save it as UTF-8", "这是 UTF-16 文本；请另存为 UTF-8");
+const NOT_UTF_8: LocalizedText = LocalizedText::new(
+    "it is not UTF-8 text, most likely GBK; save it as UTF-8",
+    "这不是 UTF-8 文本，很可能是 GBK；请另存为 UTF-8",
+);
+const COMMAS: LocalizedText =
+    LocalizedText::new("its lines end with a comma; remove the commas", "行尾有逗号；请删除这些逗号");
+const ARRAY: LocalizedText = LocalizedText::new(
+    "it is a JSON array; write one object per line, for example with jq -c '.[]'",
+    "这是 JSON 数组；请每行写一个对象，例如用 jq -c '.[]'",
+);
+const SEVERAL_LINES: LocalizedText = LocalizedText::new(
+    "its objects span several lines; write each on one line, for example with jq -c .",
+    "其中的对象跨多行；请把每个对象写在一行内，例如用 jq -c .",
+);
 
 /// Whether the text begins like ASCII in UTF-16. JSON has no NUL byte.
 fn is_half_nul(text: &[u8]) -> bool {
@@ -222,6 +242,8 @@ fn is_half_nul(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use wxsub_proto::Language;
+
     use super::*;
 
     fn lines(text: &str) -> Vec<(u64, Option<String>)> {
@@ -278,7 +300,7 @@ mod tests {
         assert!(lines.next().is_none());
     }
 
-    fn problem_of(file: &[u8]) -> Option<&'static str> {
+    fn problem_of(file: &[u8]) -> Option<LocalizedText> {
         let end = file.iter().position(|byte| *byte == b'\n').unwrap_or(file.len());
         let (line, rest) = file.split_at(end);
         format_problem(line, || rest.get(1..).unwrap_or_default())
@@ -302,7 +324,7 @@ mod tests {
             (b"{\n  \"a\": {\n    \"b\": 1\n  }\n}\n{\n  \"a\": 2\n}\n".to_vec(), "span several lines"),
             (b"{\n  \"a\": 1\n},\n{\n  \"a\": 2\n}\n".to_vec(), "span several lines"),
         ] {
-            let found = problem_of(&file);
+            let found = problem_of(&file).map(|found| found.in_language(Language::English));
             assert!(found.is_some_and(|found| found.contains(expected)), "{expected}: {found:?}");
         }
     }

@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::Args;
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
 use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::GrantId;
@@ -20,22 +20,12 @@ use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::{localized, shown};
 use crate::{console, environment};
 
-/// The ledger and the app of a worker.
-#[derive(Debug, Args)]
-pub(crate) struct LedgerFlags {
-    /// The ledger: a SQLite file, or postgres://USER@HOST/DATABASE
-    #[arg(long, value_name = "LEDGER")]
-    pub(crate) outbox: PathBuf,
-    /// AppID [default: WXSUB_APPID]
-    #[arg(long, value_name = "APPID")]
-    pub(crate) appid: Option<String>,
-}
-
-impl LedgerFlags {
-    /// Opens the ledger to write: a file for this process alone.
-    pub(crate) async fn write(&self) -> Result<OpenLedger, CliError> {
-        open_existing(&self.outbox).await
-    }
+/// Parses a flag that names a ledger. `sqlite:FILE`, as in the configuration of a server, is the same as the file.
+pub(crate) fn ledger_place() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().map(|place| match place.to_str().and_then(|text| text.strip_prefix("sqlite:")) {
+        Some(file) => PathBuf::from(file),
+        None => place,
+    })
 }
 
 /// A ledger of either kind.
@@ -97,17 +87,10 @@ pub(crate) fn postgres_url(ledger: &Path) -> Option<&str> {
     ledger.to_str().filter(is_url)
 }
 
-/// Whether the URL of a database has a password. Other users of the machine can see the arguments of a process.
-pub(crate) fn has_password(url: &str) -> bool {
-    url.split_once("://").is_some_and(|(_, rest)| {
-        let authority = rest.split(['/', '?']).next().unwrap_or_default();
-        authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')) || rest.contains("password=")
-    })
-}
-
 /// How a command connects.
 pub(crate) fn postgres_options(url: &str) -> Result<PostgresOptions, CliError> {
-    if has_password(url) {
+    let options = PostgresOptions::new(url);
+    if options.has_password() {
         let text = localized!(
             "the URL of the ledger has a password, which other users can see; put the password into a file, and name the file \
              in {LEDGER_PASSWORD_FILE}",
@@ -115,7 +98,6 @@ pub(crate) fn postgres_options(url: &str) -> Result<PostgresOptions, CliError> {
         );
         return Err(CliError::new(ExitStatus::Usage, text));
     }
-    let options = PostgresOptions::new(url);
     Ok(match environment::value_lossy(LEDGER_PASSWORD_FILE) {
         Some(path) => options.password_file(path),
         None => options,
@@ -154,13 +136,13 @@ pub(crate) async fn open_or_create(path: &Path) -> Result<OpenLedger, CliError> 
     if let Some(url) = postgres_url(path) {
         return connect(url, true).await;
     }
-    let options = options()?;
-    if !path.exists() {
+    let is_new = !path.exists();
+    let ledger = SqliteLedger::open(path, options()?).await.map_err(|error| open_error(&error))?;
+    if is_new {
         let path = path.display();
         console::note(localized!("new ledger: {path}", "新建消息库：{path}"));
     }
-    let ledger = SqliteLedger::open(path, options).await;
-    ledger.map(OpenLedger::Sqlite).map_err(|error| open_error(&error))
+    Ok(OpenLedger::Sqlite(ledger))
 }
 
 /// Opens a ledger to write: a file for this process alone.

@@ -16,7 +16,7 @@ pub(crate) fn is_json() -> bool {
 ///
 /// # Errors
 ///
-/// If the value of `WXSUB_LOG_FORMAT` is invalid.
+/// If the value of `RUST_LOG` or `WXSUB_LOG_FORMAT` is invalid.
 pub(crate) fn start(default_directives: &str) -> Result<(), CliError> {
     let mut usage = UsageErrors::default();
     if !matches!(
@@ -25,8 +25,12 @@ pub(crate) fn start(default_directives: &str) -> Result<(), CliError> {
     ) {
         usage.add(environment::LOG_FORMAT, localized!("must be text or json", "必须是 text 或 json"));
     }
-    let directives = environment::value_lossy(environment::RUST_LOG);
-    let filter = EnvFilter::builder().parse_lossy(directives.as_deref().unwrap_or(default_directives));
+    let directives = environment::value(environment::RUST_LOG, &mut usage);
+    let directives = directives.as_deref().unwrap_or(default_directives);
+    let filter = EnvFilter::builder().parse(directives).unwrap_or_else(|error| {
+        usage.add(environment::RUST_LOG, localized!("is no log filter: {error}", "不是日志过滤器：{error}"));
+        EnvFilter::default()
+    });
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| StderrWriter)

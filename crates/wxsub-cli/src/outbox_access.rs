@@ -14,8 +14,19 @@ use wxsub_proto::{AppId, OpenId};
 use crate::backend::ServerConfig;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::{localized, shown};
-use crate::ledger_file::{OpenLedger, ledger_error, now, open_existing, open_to_read};
+use crate::ledger_file::{OpenLedger, ledger_error, ledger_place, now, open_existing, open_to_read};
 use crate::{backend, environment};
+
+/// Parses one of the names of an enum. The help and the error list them.
+macro_rules! parse_name {
+    ($name:ty) => {
+        clap::builder::TypedValueParser::try_map(
+            clap::builder::PossibleValuesParser::new(<$name>::ALL.iter().map(|value| value.as_str())),
+            |name| name.parse::<$name>(),
+        )
+    };
+}
+pub(crate) use parse_name;
 
 /// Maximum number of messages of one read.
 pub(crate) const PAGE_SIZE: usize = 500;
@@ -24,7 +35,7 @@ pub(crate) const PAGE_SIZE: usize = 500;
 #[derive(Debug, Args)]
 pub(crate) struct OutboxFlags {
     /// The ledger: a SQLite file, or postgres://USER@HOST/DATABASE [default: that of the control server WXSUB_SERVER]
-    #[arg(long, value_name = "LEDGER")]
+    #[arg(long, value_name = "LEDGER", value_parser = ledger_place())]
     outbox: Option<PathBuf>,
     /// AppID [default: WXSUB_APPID]
     #[arg(long, value_name = "APPID")]

@@ -78,8 +78,10 @@ const STATEMENTS: usize = 96;
 /// The path of a ledger without links, so that it has one lock under all its names. Its folder must exist.
 pub(crate) fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
     let missing = |error| OpenError::file(path, "its folder cannot be read", error);
-    if let Ok(resolved) = path.canonicalize() {
-        return Ok(resolved);
+    match path.canonicalize() {
+        Ok(resolved) if resolved.is_dir() => return Err(OpenError::NotSqlite { path: resolved }),
+        Ok(resolved) => return Ok(resolved),
+        Err(_) => {}
     }
     let name = path.file_name().ok_or_else(|| missing(ErrorKind::InvalidInput.into()))?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

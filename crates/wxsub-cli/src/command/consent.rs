@@ -70,7 +70,7 @@ pub(crate) struct Url {
     #[arg(long, value_name = "S", requires = "signing_key_file", value_parser = NonEmptyStringValueParser::new())]
     session: Option<String>,
     /// File with the signing key; `consent key` makes one
-    #[arg(long, value_name = "FILE", requires = "session")]
+    #[arg(long, value_name = "FILE", requires = "session", conflicts_with = "reserved")]
     signing_key_file: Option<PathBuf>,
     /// Print the values for the mobile SDK as JSON
     #[arg(long)]

@@ -20,7 +20,7 @@ use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::localized;
 use crate::ledger_file::{commit, ledger_error, unexpected};
-use crate::outbox_access::{OutboxAccess, OutboxFlags, needs_ledger, outbox_server_error};
+use crate::outbox_access::{OutboxAccess, OutboxFlags, needs_ledger, outbox_server_error, parse_name};
 use crate::output::Output;
 
 /// Record, list and void the consents of a ledger, or of the control server of WXSUB_SERVER and WXSUB_KEY.
@@ -58,14 +58,15 @@ struct List {
     /// OpenID of the user
     #[arg(long, value_name = "OPENID", allow_hyphen_values = true, required_unless_present = "state")]
     to: Option<String>,
-    /// Grants in this state: open, reserved, attempting, used, in_doubt or void
-    #[arg(long, value_name = "STATE", conflicts_with = "to")]
+    /// Grants in this state
+    #[arg(long, value_name = "STATE", conflicts_with = "to", value_parser = parse_name!(GrantState))]
     state: Option<GrantState>,
     /// Only grants after this one
-    #[arg(long, value_name = "ID", requires = "state")]
+    #[arg(long, value_name = "ID", requires = "state", conflicts_with = "to")]
     after: Option<GrantId>,
     /// At most this many grants [default: all]
-    #[arg(long, value_name = "N", requires = "state", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", requires = "state", conflicts_with = "to")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
     /// Print one JSON object
     #[arg(long)]

@@ -2,7 +2,6 @@
 
 mod copy;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -18,8 +17,8 @@ use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::localized;
 use crate::ledger_file::{
-    commit, connect_error, ledger_error, open_error, open_existing, options, postgres_options, postgres_url,
-    unexpected,
+    commit, connect_error, ledger_error, ledger_place, open_error, open_existing, options, postgres_options,
+    postgres_url, unexpected,
 };
 use crate::output::Output;
 use crate::shell::quote;
@@ -57,43 +56,10 @@ impl Ledger {
 
 /// Which ledger.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
 struct Target {
     /// The ledger: a SQLite file, or postgres://USER@HOST/DATABASE
-    #[arg(long, value_name = "LEDGER")]
-    outbox: Option<PathBuf>,
-    /// The ledger as a URL: sqlite:PATH, or postgres://USER@HOST/DATABASE
-    #[arg(long, value_name = "URL")]
-    url: Option<String>,
-}
-
-impl Target {
-    /// The file, or the URL of a database.
-    fn path(&self) -> Result<PathBuf, CliError> {
-        if let Some(path) = &self.outbox {
-            return Ok(path.clone());
-        }
-        let url = self.url.as_deref().map(|url| PathBuf::from(url.strip_prefix("sqlite:").unwrap_or(url)));
-        let is_sqlite = self.url.as_deref().is_some_and(|url| url.starts_with("sqlite:"));
-        let named =
-            |path: &PathBuf| postgres_url(path).is_some() || is_sqlite && !path.as_os_str().is_empty();
-        let wrong = || {
-            localized!(
-                "--url: must be sqlite: and the path of the file, or postgres://USER@HOST/DATABASE",
-                "--url：必须是 sqlite: 加文件路径，或 postgres://USER@HOST/DATABASE"
-            )
-        };
-        url.filter(named).ok_or_else(|| CliError::new(ExitStatus::Usage, wrong()))
-    }
-
-    /// The file. `instead` says what to do with a database.
-    fn file(&self, instead: impl fmt::Display) -> Result<PathBuf, CliError> {
-        let path = self.path()?;
-        match postgres_url(&path) {
-            None => Ok(path),
-            Some(_) => Err(CliError::new(ExitStatus::Usage, instead)),
-        }
-    }
+    #[arg(long, visible_alias = "url", value_name = "LEDGER", value_parser = ledger_place())]
+    outbox: PathBuf,
 }
 
 /// Look for damage, rows that refer to nothing, and wrong counts. Changes nothing.
@@ -105,8 +71,8 @@ struct Check {
 
 impl Check {
     async fn run(self) -> Result<ExitStatus, CliError> {
-        let path = self.target.path()?;
-        let problems = match postgres_url(&path) {
+        let path = &self.target.outbox;
+        let problems = match postgres_url(path) {
             Some(url) => {
                 PostgresLedger::check(postgres_options(url)?).await.map_err(|error| connect_error(&error))?
             }
@@ -136,7 +102,7 @@ struct Migrate {
 
 impl Migrate {
     async fn run(self) -> Result<ExitStatus, CliError> {
-        open_existing(&self.target.path()?).await?;
+        open_existing(&self.target.outbox).await?;
         console::note("the schema is up to date");
         Ok(ExitStatus::Success)
     }
@@ -156,12 +122,16 @@ struct Backup {
 
 impl Backup {
     async fn run(self) -> Result<ExitStatus, CliError> {
-        let file = self.target.file(localized!(
-            "back up a database with its own tools: pg_dump, or a base backup with the write-ahead log; after a restore run \
-             `wxsub ledger restore --snapshot`",
-            "请使用数据库自己的工具备份：pg_dump，或基础备份加 WAL；恢复后请运行 `wxsub ledger restore --snapshot`"
-        ))?;
-        SqliteLedger::backup(file, &self.to).await.map_err(|error| open_error(&error))?;
+        let ledger = &self.target.outbox;
+        if postgres_url(ledger).is_some() {
+            let text = localized!(
+                "back up a database with its own tools: pg_dump, or a base backup with the write-ahead log; after a restore run \
+                 `wxsub ledger restore --snapshot`",
+                "请使用数据库自己的工具备份：pg_dump，或基础备份加 WAL；恢复后请运行 `wxsub ledger restore --snapshot`"
+            );
+            return Err(CliError::new(ExitStatus::Usage, text));
+        }
+        SqliteLedger::backup(ledger, &self.to).await.map_err(|error| open_error(&error))?;
         console::note(format_args!("backup written to {}", self.to.display()));
         Ok(ExitStatus::Success)
     }
@@ -185,24 +155,24 @@ struct Restore {
 
 impl Restore {
     async fn run(self) -> Result<ExitStatus, CliError> {
-        let path = self.target.path()?;
-        let shown = quote(&path);
+        let path = &self.target.outbox;
+        let shown = quote(path);
         let failed = |error| open_error(&error);
         let report = match &self.from {
-            _ if postgres_url(&path).is_some() => self.restore_database(&path).await?,
+            _ if postgres_url(path).is_some() => self.restore_database(path).await?,
             Some(backup) => {
                 let (report, replaced) =
-                    SqliteLedger::restore_backup(backup, &path, options()?).await.map_err(failed)?;
+                    SqliteLedger::restore_backup(backup, path, options()?).await.map_err(failed)?;
                 if let Some(replaced) = replaced {
                     console::note(format_args!("the ledger before it is now {}", replaced.display()));
                 }
                 report
             }
             None if self.snapshot => {
-                SqliteLedger::restore_snapshot(&path, options()?).await.map_err(failed)?
+                SqliteLedger::restore_snapshot(path, options()?).await.map_err(failed)?
             }
             None => {
-                let lost = SqliteLedger::unfinished(&path).await.map_err(failed)?;
+                let lost = SqliteLedger::unfinished(path).await.map_err(failed)?;
                 let (messages, grants) = (lost.messages, lost.grants);
                 let text = localized!(
                     "nothing was restored: give --from BACKUP; or --snapshot, if {shown} came back with a snapshot of the \
@@ -287,14 +257,14 @@ const MAX_BATCHES: usize = 20;
 
 impl Prune {
     async fn run(self) -> Result<ExitStatus, CliError> {
-        let path = self.target.path()?;
+        let path = &self.target.outbox;
         let Some(batch) = &self.batch else {
-            return prune(&*open_existing(&path).await?).await;
+            return prune(&*open_existing(path).await?).await;
         };
         let mut usage = UsageErrors::default();
         let appid = backend::appid(self.appid.as_deref(), &mut usage);
         let appid = usage.finish(appid)?;
-        let ledger = open_existing(&path).await?;
+        let ledger = open_existing(path).await?;
         match commit(&*ledger, Change::PruneBatch { appid: appid.clone(), client: batch_client(batch) })
             .await?
         {

@@ -40,6 +40,7 @@ use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::input::Input;
 use crate::interrupt::Interrupt;
 use crate::language::{localized, shown};
+use crate::ledger_file::{ledger_place, open_or_create};
 use crate::output::Output;
 use crate::shell::quote;
 
@@ -98,11 +99,12 @@ pub(crate) struct Send {
     #[arg(long, value_name = "S", default_value_t = DEFAULT_TIMEOUT, value_parser = value_parser!(u64).range(1..=3600))]
     timeout: u64,
     /// Record every line in this ledger first, so that the same command goes on after a crash and sends no line twice
-    #[arg(long, value_name = "LEDGER", help_heading = "Durable batch", conflicts_with_all = ["lines", "from_line"])]
-    #[arg(requires = "file", conflicts_with_all = MessageFlags::ALL)]
+    #[arg(long, value_name = "LEDGER", help_heading = "Durable batch", value_parser = ledger_place())]
+    #[arg(requires = "file", conflicts_with_all = ["lines", "from_line"], conflicts_with_all = MessageFlags::ALL)]
     outbox: Option<PathBuf>,
     /// Name of the batch in the ledger [default: the absolute path of the file]
     #[arg(long, value_name = "NAME", help_heading = "Durable batch", requires = "outbox")]
+    #[arg(conflicts_with_all = ["lines", "from_line"], conflicts_with_all = MessageFlags::ALL)]
     batch: Option<String>,
     /// AppID [default: WXSUB_APPID]
     #[arg(long, value_name = "APPID")]
@@ -173,14 +175,7 @@ impl Send {
 
     async fn send_durable(&self, path: &Path, ledger: &Path) -> Result<ExitStatus, CliError> {
         let mut usage = UsageErrors::default();
-        let app = match Backend::read(self.appid.as_deref(), &mut usage) {
-            Some(Backend::Direct(app)) => Some(app),
-            Some(Backend::ControlServer(_)) => {
-                usage.add("--outbox", "sends to Weixin itself; unset WXSUB_SERVER and WXSUB_KEY");
-                None
-            }
-            None => None,
-        };
+        let app = DirectConfig::read_for_worker(self.appid.as_deref(), &mut usage);
         let input = Input::open(path).map_err(|error| usage.add("--file", error)).ok();
         let name = batch_name(self.batch.as_deref(), path, &mut usage);
         let (app, (input, name)) = usage.finish(app.zip(input.zip(name)))?;
@@ -195,7 +190,7 @@ impl Send {
         if let Some(rate) = self.rate {
             app = rate.limit(app);
         }
-        let opened = crate::ledger_file::open_or_create(ledger).await?;
+        let opened = open_or_create(ledger).await?;
         let outbox = Outbox::with_ledger(opened.into_shared()).app(app).build();
         let batch = DurableBatch { name: &name, appid: &appid, outbox: &outbox, gate: &gate, ledger };
         let end = batch.run(path, input, &interrupt, ResultWriter::new(stdout())).await;

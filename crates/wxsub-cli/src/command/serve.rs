@@ -48,19 +48,20 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE", required_unless_present = "sandbox", conflicts_with = "sandbox")]
     config: Option<PathBuf>,
     /// Check the configuration, try what a start would try, and exit
-    #[arg(long, requires = "config")]
+    #[arg(long, requires = "config", conflicts_with = "sandbox")]
     check: bool,
     /// Run with a built-in sandbox, an app, a key and a ledger in a temporary folder; print curl commands to try, and webhooks
     #[arg(long)]
     sandbox: bool,
     /// URL of your application that gets the webhooks too, with --sandbox; https, or http to this machine
-    #[arg(long, value_name = "URL", requires = "sandbox")]
+    #[arg(long, value_name = "URL", requires = "sandbox", conflicts_with = "config")]
     webhook: Option<String>,
     /// Address to listen on with --sandbox; port 0 takes any free port
-    #[arg(long, value_name = "ADDR", requires = "sandbox", default_value = "127.0.0.1:8460")]
+    #[arg(long, value_name = "ADDR", requires = "sandbox", conflicts_with = "config")]
+    #[arg(default_value = "127.0.0.1:8460")]
     listen: SocketAddr,
     /// Host name that the sandbox serves besides loopback names and IP addresses; repeatable
-    #[arg(long, value_name = "NAME", requires = "sandbox")]
+    #[arg(long, value_name = "NAME", requires = "sandbox", conflicts_with = "config")]
     allow_host: Vec<String>,
 }
 

@@ -13,6 +13,7 @@ mod disk;
 mod doctor;
 mod durable;
 mod explain;
+mod flags;
 #[path = "../../../../tests/free_port.rs"]
 mod free_port;
 mod hostile;

@@ -17,8 +17,8 @@ use wxsub_proto::{AppId, OpenId, Scene, TemplateId};
 use crate::backend::ServerConfig;
 use crate::console;
 use crate::error::{CliError, ExitStatus};
-use crate::input::{Input, LineReader, unreadable};
-use crate::language::localized;
+use crate::input::{Input, Line, LineReader, unreadable};
+use crate::language::{localized, shown};
 use crate::ledger_file::{ledger_error, now, open_or_create, unexpected};
 use crate::outbox_access::{OutboxFlags, OutboxPlace, outbox_server_error};
 
@@ -39,7 +39,7 @@ pub(super) struct Import {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "one JSON object")]
 struct ImportedConsent {
     #[serde(default)]
     id: Option<Value>,
@@ -52,6 +52,20 @@ struct ImportedConsent {
 }
 
 impl ImportedConsent {
+    /// Reads a line. The error says what is wrong with it.
+    fn read(line: &Line) -> Result<Self, String> {
+        let json = line.json().map_err(|error| shown(&error.rule().localized()))?;
+        if !json.trim_ascii_start().starts_with(b"{") {
+            return Err(localized!("must be one JSON object", "必须是一个 JSON 对象"));
+        }
+        serde_json::from_slice(json).map_err(|error| {
+            // The position is one within the line.
+            let (text, column) = (error.to_string(), error.column());
+            let text = text.strip_suffix(&format!(" at line 1 column {column}")).unwrap_or(&text);
+            localized!("{text}, at byte {column} of the line", "{text}（该行第 {column} 字节处）")
+        })
+    }
+
     /// What identifies the consent.
     fn name(&self) -> String {
         match &self.id {
@@ -84,7 +98,7 @@ impl Import {
         let (mut consents, mut problems) = (Vec::new(), Vec::new());
         for line in LineReader::new(BufReader::new(Input::open(&self.file)?.bytes)) {
             let line = line.map_err(|error| unreadable(&self.file, &error))?;
-            match serde_json::from_slice(line.text.as_deref().unwrap_or_default()) {
+            match ImportedConsent::read(&line) {
                 Ok(consent) => consents.push(consent),
                 Err(error) => {
                     let number = line.number;

@@ -45,22 +45,25 @@ pub(super) struct Record {
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
     /// Callback to verify: a URL, a query string, JSON or key:value lines
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["to", "template", "scene", "key"])]
-    #[arg(requires = "session")]
+    #[arg(long, value_name = "TEXT", requires = "session", conflicts_with_all = SUBJECT)]
     callback: Option<String>,
     /// Session of the user for which the consent was requested
-    #[arg(long, value_name = "S", requires = "callback", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "S", requires = "callback", conflicts_with_all = SUBJECT)]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     session: Option<String>,
     /// File with the signing key of the request
-    #[arg(long, value_name = "FILE", requires = "callback")]
+    #[arg(long, value_name = "FILE", requires = "callback", conflicts_with_all = SUBJECT)]
     signing_key_file: Option<PathBuf>,
     /// File with another signing key to accept, during a rotation: first the next key, then the previous one
-    #[arg(long, value_name = "FILE", requires = "callback")]
+    #[arg(long, value_name = "FILE", requires = "callback", conflicts_with_all = SUBJECT)]
     previous_key_file: Option<PathBuf>,
     /// Print the result as one JSON object
     #[arg(long)]
     json: bool,
 }
+
+/// The flags of a consent that the caller has verified.
+const SUBJECT: [&str; 4] = ["to", "template", "scene", "key"];
 
 impl Record {
     pub(super) async fn run(self) -> Result<ExitStatus, CliError> {

@@ -19,7 +19,7 @@ use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::localized;
 use crate::ledger_file::{OpenLedger, commit, ledger_error, not_recorded, now, open_or_create, unexpected};
-use crate::outbox_access::{OutboxFlags, OutboxPlace, exit_of, needs_ledger, outbox_server_error};
+use crate::outbox_access::{OutboxFlags, OutboxPlace, exit_of, needs_ledger, outbox_server_error, parse_name};
 use crate::output::Output;
 
 /// Record a message in the queue, and print its id. `outbox run` or the control server sends it.
@@ -33,8 +33,8 @@ pub(super) struct Add {
     /// No attempt begins from then on [default: 7 days after --send-at]
     #[arg(long, value_name = "TIME", value_parser = rfc3339::parse)]
     expires_at: Option<UnixMillis>,
-    /// high, normal or low
-    #[arg(long, value_name = "P", default_value = "normal")]
+    /// Which of the due messages goes first
+    #[arg(long, value_name = "P", default_value = "normal", value_parser = parse_name!(Priority))]
     priority: Priority,
     /// Idempotency key: the same command again records nothing
     #[arg(long, value_name = "KEY")]

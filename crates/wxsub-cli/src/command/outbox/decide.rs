@@ -6,6 +6,7 @@ use clap::Args;
 use wxsub_core::rfc3339;
 use wxsub_outbox::id::{IdGenerator, MessageId};
 use wxsub_outbox::ledger::{Applied, Change, MessageQuery, NewDecision, NotDecided};
+use wxsub_outbox::message::NotDecidable;
 use wxsub_outbox::state::{Decision, EventKind, GrantState, Reason};
 use wxsub_outbox::view::{GrantView, MessageView};
 
@@ -14,7 +15,7 @@ use crate::console;
 use crate::error::{CliError, ExitStatus};
 use crate::language::{localized, shown};
 use crate::ledger_file::{commit, now, operator, unexpected};
-use crate::outbox_access::{OutboxAccess, OutboxFlags, PAGE_SIZE, outbox_server_error};
+use crate::outbox_access::{OutboxAccess, OutboxFlags, PAGE_SIZE, outbox_server_error, parse_name};
 
 /// Decide a message that may have been sent.
 ///
@@ -29,8 +30,8 @@ pub(super) struct Decide {
     /// Decide all messages of the app that a restored backup left undecided
     #[arg(long)]
     restored: bool,
-    /// assume_sent, give_up or send_again
-    #[arg(long, value_name = "D")]
+    /// What to decide
+    #[arg(long, value_name = "D", value_parser = parse_name!(Decision))]
     decision: Option<Decision>,
     /// Reason, for the history
     #[arg(long, value_name = "TEXT", default_value = "")]
@@ -52,7 +53,12 @@ impl Decide {
                 console::note("no undecided message is from a restored backup");
                 return Ok(ExitStatus::Success);
             }
-            [message] => explain(message, &access).await?,
+            [message] => {
+                explain(message, &access).await?;
+                if !message.is_undecided() {
+                    return Err(not_decided(message, &not_decidable(message).into()));
+                }
+            }
             messages => explain_restored(messages),
         }
         let Some(decision) = self.choose()? else {
@@ -111,9 +117,13 @@ impl Decide {
         if typed.is_empty() {
             return Ok(None);
         }
-        let typed: Decision = typed
-            .parse()
-            .map_err(|error| CliError::new(ExitStatus::Usage, format_args!("decision: {error}")))?;
+        let typed: Decision = typed.parse().map_err(|_| {
+            let text = localized!(
+                "decision: must be assume_sent, give_up or send_again",
+                "裁定：必须是 assume_sent、give_up 或 send_again"
+            );
+            CliError::new(ExitStatus::Usage, text)
+        })?;
         Ok(Some(typed).filter(|typed| self.decision.is_none_or(|given| given == *typed)))
     }
 
@@ -143,19 +153,26 @@ impl Decide {
         };
         match commit(&**ledger, Change::Decide(Box::new(new))).await? {
             Applied::Decided(Ok((_, child))) => Ok(child.map(|child| child.id)),
-            Applied::Decided(Err(why)) => {
-                let exit = match why {
-                    NotDecided::NotFound => ExitStatus::Usage,
-                    _ => ExitStatus::Refused,
-                };
-                let (id, why) = (message.id, shown(&why.localized()));
-                let text =
-                    localized!("message {id}: it was not decided: {why}", "消息 {id}：没有裁定：{why}");
-                Err(CliError::new(exit, text))
-            }
+            Applied::Decided(Err(why)) => Err(not_decided(message, &why)),
             other => Err(unexpected(&other)),
         }
     }
+}
+
+fn not_decidable(message: &MessageView) -> NotDecidable {
+    match message.decision {
+        Some(_) => NotDecidable::Decided,
+        None => NotDecidable::NotUndecided,
+    }
+}
+
+fn not_decided(message: &MessageView, why: &NotDecided) -> CliError {
+    let exit = match why {
+        NotDecided::NotFound => ExitStatus::Usage,
+        _ => ExitStatus::Refused,
+    };
+    let (id, why) = (message.id, shown(&why.localized()));
+    CliError::new(exit, localized!("message {id}: it was not decided: {why}", "消息 {id}：没有裁定：{why}"))
 }
 
 /// Prints the evidence, and the consequence of each choice.

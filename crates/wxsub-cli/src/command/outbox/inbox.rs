@@ -11,7 +11,7 @@ use wxsub_postgres::{PostgresInbox, PostgresOptions};
 
 use crate::error::{CliError, ExitStatus};
 use crate::language::{localized, shown};
-use crate::ledger_file::{has_password, postgres_url};
+use crate::ledger_file::postgres_url;
 use crate::{console, environment};
 
 /// The file with the password of the database.
@@ -28,7 +28,8 @@ impl InboxOptions {
     pub(super) fn read(url: &str) -> Result<Self, CliError> {
         let password_file = environment::value_lossy(PASSWORD_FILE);
         if postgres_url(url.as_ref()).is_some() {
-            if has_password(url) {
+            let options = PostgresOptions::new(url);
+            if options.has_password() {
                 let text = localized!(
                     "--inbox: the URL has a password, which other users can see; put the password into a file, and name the \
                      file in {PASSWORD_FILE}",
@@ -36,7 +37,6 @@ impl InboxOptions {
                 );
                 return Err(CliError::new(ExitStatus::Usage, text));
             }
-            let options = PostgresOptions::new(url);
             return Ok(Self::Postgres(match password_file {
                 Some(path) => options.password_file(path),
                 None => options,

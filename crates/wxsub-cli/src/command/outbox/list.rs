@@ -12,7 +12,7 @@ use wxsub_proto::{AppId, OpenId};
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::ledger_file::{ledger_error, now};
-use crate::outbox_access::{OutboxAccess, OutboxFlags, PAGE_SIZE};
+use crate::outbox_access::{OutboxAccess, OutboxFlags, PAGE_SIZE, parse_name};
 use crate::output::Output;
 
 /// List the messages of an app, oldest first.
@@ -20,8 +20,8 @@ use crate::output::Output;
 pub(super) struct List {
     #[command(flatten)]
     outbox: OutboxFlags,
-    /// Only messages in this state: queued, attempting, sent, refused, maybe_sent, not_sent or cancelled
-    #[arg(long, value_name = "STATE")]
+    /// Only messages in this state
+    #[arg(long, value_name = "STATE", value_parser = parse_name!(MessageState))]
     state: Option<MessageState>,
     /// Only maybe_sent messages without a decision
     #[arg(long)]

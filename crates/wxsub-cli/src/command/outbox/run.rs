@@ -1,6 +1,7 @@
 //! `wxsub outbox run`: the worker of a ledger.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, value_parser};
@@ -14,12 +15,12 @@ use wxsub_proto::{AppId, OpenId};
 
 use super::super::send::{FINISHING, Rate};
 use super::inbox::{InboxOptions, InboxReporter, RunningInbox, report};
-use crate::backend::{Backend, DirectConfig};
+use crate::backend::DirectConfig;
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::interrupt::Interrupt;
 use crate::language::{localized, shown};
-use crate::ledger_file::{LedgerFlags, ledger_error, now, open_or_create, outbox_error};
+use crate::ledger_file::{ledger_error, ledger_place, now, open_existing, open_or_create, outbox_error};
 use crate::output::Output;
 
 /// How often an idle worker looks whether the queue is empty.
@@ -30,8 +31,12 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// Prints each message that becomes final. A message that may have been sent is never sent again by itself.
 #[derive(Debug, Args)]
 pub(super) struct Run {
-    #[command(flatten)]
-    ledger: LedgerFlags,
+    /// The ledger: a SQLite file, or postgres://USER@HOST/DATABASE
+    #[arg(long, value_name = "LEDGER", value_parser = ledger_place())]
+    outbox: PathBuf,
+    /// AppID [default: WXSUB_APPID]
+    #[arg(long, value_name = "APPID")]
+    appid: Option<String>,
     /// End when no message is queued any more; one that is due later is waited for
     #[arg(long)]
     until_empty: bool,
@@ -58,7 +63,9 @@ pub(super) struct Run {
 impl Run {
     pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
         let inbox = self.inbox.as_deref().map(InboxOptions::read).transpose()?;
-        let config = self.config()?;
+        let mut usage = UsageErrors::default();
+        let config = DirectConfig::read_for_worker(self.appid.as_deref(), &mut usage);
+        let config = usage.finish(config)?;
         let appid = config.appid.clone();
         let client = config.client(Duration::from_secs(self.timeout))?;
         let interrupt = Interrupt::listen_with_hangup(Some(FINISHING))?;
@@ -69,8 +76,8 @@ impl Run {
         }
         // The first rows may come before anything else was recorded.
         let ledger = match &inbox {
-            Some(_) => open_or_create(&self.ledger.outbox).await?,
-            None => self.ledger.write().await?,
+            Some(_) => open_or_create(&self.outbox).await?,
+            None => open_existing(&self.outbox).await?,
         };
         let outbox = Outbox::with_ledger(ledger.into_shared()).app(app).build();
         let mut inbox = match inbox {
@@ -80,25 +87,6 @@ impl Run {
         let exit = self.work(&outbox, &appid, &interrupt, &mut inbox).await?;
         interrupt.noted().await;
         Ok(exit)
-    }
-
-    fn config(&self) -> Result<DirectConfig, CliError> {
-        let mut usage = UsageErrors::default();
-        let config = match Backend::read(self.ledger.appid.as_deref(), &mut usage) {
-            Some(Backend::Direct(config)) => Some(config),
-            Some(Backend::ControlServer(_)) => {
-                usage.add(
-                    "--outbox",
-                    localized!(
-                        "sends to Weixin itself; unset WXSUB_SERVER and WXSUB_KEY",
-                        "直接向微信发送；请取消设置 WXSUB_SERVER 和 WXSUB_KEY"
-                    ),
-                );
-                None
-            }
-            None => None,
-        };
-        usage.finish(config)
     }
 
     async fn work(

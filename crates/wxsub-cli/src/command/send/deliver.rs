@@ -11,6 +11,8 @@ use wxsub_server::failed_send;
 
 use super::flow::{Block, Signal};
 use crate::describe::{describe_refusal, describe_send_error};
+use crate::diagnosis::Diagnosis;
+use crate::error::ExitStatus;
 use crate::interrupt::Interrupt;
 use crate::language::{advice, localized, shown};
 
@@ -131,7 +133,7 @@ fn describe(error: &ControlServerSendError) -> String {
                 "{cause}；消息可能已发出，确认之前不要重发"
             )
         }
-        ControlServerError::Problem { status, .. } => describe_response(error.result(), *status),
+        ControlServerError::Problem { status, .. } => describe_response(error, *status),
         ControlServerError::InvalidResponse { status } => localized!(
             "invalid response from the control server (status {status}); the message may have been sent, do not \
              blindly repeat it",
@@ -143,7 +145,8 @@ fn describe(error: &ControlServerSendError) -> String {
 }
 
 /// Describes the response of the control server.
-fn describe_response(result: &SendResult, status: u16) -> String {
+fn describe_response(error: &ControlServerSendError, status: u16) -> String {
+    let result = error.result();
     if let Some((refusal, stage)) = result.api_error() {
         return match stage {
             Some(Operation::FetchToken) => {
@@ -153,33 +156,29 @@ fn describe_response(result: &SendResult, status: u16) -> String {
             Some(Operation::Send) | None => describe_refusal(&refusal, Operation::Send),
         };
     }
-    let advice = result.remedy.map(advice);
-    let advice =
-        advice.map(|advice| localized!("; what to do: {advice}", "；处理建议：{advice}")).unwrap_or_default();
-    let meaning = match (result.outcome, status) {
-        (SendStatus::NotSent, 401) => localized!(
-            "the client key (WXSUB_KEY) is unknown; nothing was sent",
-            "客户端密钥（WXSUB_KEY）无效；消息没有发出"
-        ),
-        (SendStatus::NotSent, 403) => localized!(
-            "the client key has no permission to send for this app; nothing was sent",
-            "该客户端密钥无权为此应用发送消息；消息没有发出"
-        ),
-        (SendStatus::NotSent, _) if result.stage == Some(SendStage::Grant) => localized!(
+    let meaning = match result.outcome {
+        SendStatus::NotSent if result.stage == Some(SendStage::Grant) => localized!(
             "no grant allows the message: another message has it, or there is none; nothing was sent",
             "没有可用的授权：授权被另一条消息占用，或没有授权；消息没有发出"
         ),
-        (SendStatus::NotSent, _) => localized!(
-            "the message was certainly not sent; it is safe to try again",
-            "消息确定没有发出；可以放心重试"
-        ),
-        (SendStatus::Invalid, _) => localized!("the message is invalid", "消息无效"),
-        (SendStatus::Refused, _) => localized!("Weixin refused the message", "微信拒绝了该消息"),
-        (SendStatus::MaybeSent | SendStatus::Sent, _) => localized!(
+        SendStatus::NotSent => {
+            let Diagnosis { cause, to_do, .. } =
+                Diagnosis::of_server_error(error.error(), ExitStatus::NotSent);
+            return localized!(
+                "{cause}; the message was certainly not sent, and it is safe to try again; what to do: {to_do}",
+                "{cause}；消息确定没有发出，可以放心重试；处理建议：{to_do}"
+            );
+        }
+        SendStatus::Invalid => localized!("the message is invalid", "消息无效"),
+        SendStatus::Refused => localized!("Weixin refused the message", "微信拒绝了该消息"),
+        SendStatus::MaybeSent | SendStatus::Sent => localized!(
             "the message may have been sent; do not blindly repeat it",
             "消息可能已发出，确认之前不要重发"
         ),
     };
+    let advice = result.remedy.map(advice);
+    let advice =
+        advice.map(|advice| localized!("; what to do: {advice}", "；处理建议：{advice}")).unwrap_or_default();
     localized!(
         "the control server responded with {status}: {meaning}{advice}",
         "中控服务器返回状态码 {status}：{meaning}{advice}"
