@@ -23,7 +23,7 @@ pub struct AppList {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ServerProblem {
-    /// The kind: `audit`, `reload`, `certificate`, `client_key` or `open_files`. Later versions may add kinds.
+    /// The kind: `ledger`, `audit`, `reload`, `certificate`, `client_key` or `open_files`. Later versions may add kinds.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub kind: Cow<'static, str>,
     /// The cause and what to do, for people.
@@ -67,6 +67,24 @@ pub struct AppStatus {
     /// Why fetching fails.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<AppError>,
+    /// Whether its queued messages go on. Absent without a ledger, and if the ledger does not respond.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outbox: Option<AppOutbox>,
+}
+
+/// What an operator needs to know of the messages of an app.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AppOutbox {
+    /// Messages that may have been sent and wait for a decision.
+    pub undecided: u64,
+    /// What its due messages wait for: `paused` by an operator, `rate`, `quota` or `token`. Absent if they go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub waiting_for: Option<Cow<'static, str>>,
+    /// How long the oldest due message has waited, in seconds. Absent if none is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_due_s: Option<u64>,
 }
 
 /// What is wrong with the token store.

@@ -33,7 +33,7 @@ mod token;
 mod webhooks;
 
 pub use api_key::ApiKey;
-pub use apps::{AppError, AppList, AppStatus, ServerProblem, StoreProblem};
+pub use apps::{AppError, AppList, AppOutbox, AppStatus, ServerProblem, StoreProblem};
 pub use health::{AppHealth, LedgerHealth, Readiness, ReadinessStatus, UnhealthyApp};
 pub use outbox::{DecisionRequest, IssuedConsent, LineResult, NewConsent, NewGrant, PauseRequest};
 pub use problem::{PROBLEM_JSON, Problem, ProblemExtensions, ProblemKind};

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::net::IpAddr;
 
-use wxsub_api::{AppError, AppStatus, ProblemKind, StoreProblem};
+use wxsub_api::{AppError, AppOutbox, AppStatus, ProblemKind, StoreProblem, WebhookEndpoint};
 use wxsub_client::ControlServerError;
 use wxsub_core::store::StoreErrorKind;
 use wxsub_proto::{ApiError, AppId, ErrCode, Operation, Remedy, TraceId};
@@ -23,6 +23,9 @@ pub(crate) struct Diagnosis {
     pub(crate) rid: Option<TraceId>,
     pub(crate) ip: Option<IpAddr>,
 }
+
+/// How long a due message may wait, in seconds, as in the alert `WxsubOutboxLag`.
+const MAX_OUTBOX_LAG_S: u64 = 300;
 
 /// Where the AppSecret of a refused call is.
 #[derive(Debug, Clone, Copy)]
@@ -106,7 +109,91 @@ impl Diagnosis {
             ));
         }
         problems.extend(app.store.as_ref().map(Self::of_store));
+        problems.extend(app.outbox.iter().flat_map(|outbox| Self::of_outbox(&app.appid, outbox)));
         problems
+    }
+
+    fn of_outbox(appid: &AppId, outbox: &AppOutbox) -> Vec<Self> {
+        let AppOutbox { undecided, waiting_for, oldest_due_s } = outbox;
+        let waited = oldest_due_s.map(|seconds| {
+            localized!(
+                "; the oldest due message has waited for {seconds} s",
+                "；最早到期的消息已等待 {seconds} 秒"
+            )
+        });
+        let (waited, is_late) =
+            (waited.unwrap_or_default(), oldest_due_s.is_some_and(|seconds| seconds >= MAX_OUTBOX_LAG_S));
+        let waiting = match waiting_for.as_deref() {
+            Some("paused") => Some((
+                Remedy::FixConfig,
+                localized!(
+                    "an operator has paused the app, and its messages wait{waited}",
+                    "运维人员已暂停该应用，消息在排队{waited}"
+                ),
+                localized!(
+                    "run `wxsub outbox resume --appid {appid}` when they may go on",
+                    "可以继续发送时，请运行 `wxsub outbox resume --appid {appid}`"
+                ),
+            )),
+            Some("quota") => Some((
+                Remedy::SlowDown,
+                localized!("the daily quota is used up (45009){waited}", "当日额度已用完（45009）{waited}"),
+                quota_advice(),
+            )),
+            _ if is_late => Some((
+                Remedy::Investigate,
+                localized!("queued messages are late{waited}", "排队的消息发送过慢{waited}"),
+                localized!(
+                    "first solve the other problems of the app; then raise rate_per_s or concurrency of the app, or start a server",
+                    "请先解决该应用的其他问题；否则请调高该应用的 rate_per_s 或 concurrency，或增加一台服务器"
+                ),
+            )),
+            _ => None,
+        };
+        let undecided = (*undecided > 0).then(|| {
+            (
+                Remedy::Investigate,
+                localized!(
+                    "messages may have been sent and wait for a decision: {undecided}",
+                    "可能已发出、等待裁定的消息：{undecided} 条"
+                ),
+                localized!(
+                    "run `wxsub outbox list --appid {appid} --undecided`, then `wxsub outbox decide ID` for each",
+                    "请运行 `wxsub outbox list --appid {appid} --undecided`，再逐条运行 `wxsub outbox decide ID`"
+                ),
+            )
+        });
+        let problems = waiting.into_iter().chain(undecided);
+        problems.map(|(remedy, cause, to_do)| Self::new(ExitStatus::NotSent, remedy, cause, to_do)).collect()
+    }
+
+    /// The problem of an endpoint of webhooks that is disabled or has dead letters.
+    pub(crate) fn of_endpoint(endpoint: &WebhookEndpoint) -> Option<Self> {
+        let WebhookEndpoint { name, disabled_at, pending, dead, .. } = endpoint;
+        let (cause, to_do) = match disabled_at {
+            Some(at) => (
+                localized!(
+                    "disabled since {at}: it responded with 410; {pending} webhooks wait, and none is lost",
+                    "自 {at} 起停用：它返回了 410；{pending} 个 webhook 在等待，不会丢失"
+                ),
+                localized!(
+                    "ask its owner, then run `wxsub webhook redeliver {name}`",
+                    "请与接收方确认后运行 `wxsub webhook redeliver {name}`"
+                ),
+            ),
+            None if *dead > 0 => (
+                localized!(
+                    "{dead} webhooks were not delivered in three days and are dead letters",
+                    "{dead} 个 webhook 三天内没有投递成功，成为死信"
+                ),
+                localized!(
+                    "`wxsub webhook list` says why; mend it, then run `wxsub webhook redeliver {name}`",
+                    "原因见 `wxsub webhook list`；修复后运行 `wxsub webhook redeliver {name}`"
+                ),
+            ),
+            None => return None,
+        };
+        Some(Self::new(ExitStatus::NotSent, Remedy::FixConfig, cause, to_do))
     }
 
     fn of_store(problem: &StoreProblem) -> Self {

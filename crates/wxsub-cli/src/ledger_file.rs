@@ -22,9 +22,11 @@ use crate::{console, environment};
 
 /// Parses a flag that names a ledger. `sqlite:FILE`, as in the configuration of a server, is the same as the file.
 pub(crate) fn ledger_place() -> impl TypedValueParser<Value = PathBuf> {
-    PathBufValueParser::new().map(|place| match place.to_str().and_then(|text| text.strip_prefix("sqlite:")) {
-        Some(file) => PathBuf::from(file),
-        None => place,
+    PathBufValueParser::new().map(|place| {
+        match place.to_str().and_then(|text| text.strip_prefix("sqlite:")) {
+            Some(file) => PathBuf::from(file),
+            None => place,
+        }
     })
 }
 

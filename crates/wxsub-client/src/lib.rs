@@ -57,9 +57,9 @@ pub use control_server::ControlServer;
 pub use error::{ControlServerError, ControlServerSendError};
 pub use outbox::{MessageFilter, OutboxLine, Schedule};
 pub use wxsub_api::{
-    ApiKey, AppError, AppHealth, AppList, AppStatus, FailedWebhook, FieldError, IssuedConsent, LineResult,
-    NewConsent, NewGrant, Problem, ProblemKind, SendResult, SendStatus, ServerProblem, WebhookEndpoint,
-    WebhookList,
+    ApiKey, AppError, AppHealth, AppList, AppOutbox, AppStatus, FailedWebhook, FieldError, IssuedConsent,
+    LineResult, NewConsent, NewGrant, Problem, ProblemKind, SendResult, SendStatus, ServerProblem,
+    WebhookEndpoint, WebhookList,
 };
 pub use wxsub_outbox::webhook::{WebhookData, WebhookPayload};
 pub use wxsub_outbox::{id, idempotency, state, view};

@@ -264,6 +264,7 @@ impl ManagedApp {
                 since: rfc3339::format(problem.since),
             }),
             error,
+            outbox: None,
         }
     }
 

@@ -26,8 +26,9 @@ use crate::language::localized;
 /// 4 if Weixin was not reached. It never sends a message. It fetches its token from stable_token, even if WXSUB_TOKEN_ENDPOINT is
 /// token, so the tokens of other processes stay valid.
 ///
-/// With WXSUB_SERVER it checks the control server, the client key and the state of the app there. The key needs the scope admin
-/// or token:read. Without an AppID it checks all apps of the key, which needs the scope admin.
+/// With WXSUB_SERVER it checks the control server, its ledger, the client key, and the token and the messages of the app there. The
+/// key needs the scope admin or token:read. Without an AppID it checks all apps of the key, which needs the scope admin, as the
+/// check of the webhooks does.
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
     /// Fetch from /cgi-bin/token if WXSUB_TOKEN_ENDPOINT is token, which invalidates the token that other processes use
@@ -79,10 +80,14 @@ impl Doctor {
         let context = report.require(Check::Configuration, self.server_context())?;
         report.require_unless_skipped(Check::Dns, context.network.resolve_hosts().await)?;
         let response = report.require(Check::Connection, server_checks::connect(&context).await)?;
-        report.require(Check::Server, server_checks::check_server(&response))?;
+        let readiness = report.require(Check::Server, server_checks::check_server(&response))?;
+        report.optional(Check::Ledger, server_checks::check_ledger(&readiness));
         let access = report.require(Check::Key, server_checks::check_key(&context).await)?;
         for finding in server_checks::check_apps(&context, access).await {
             report.optional(Check::App, finding);
+        }
+        for finding in server_checks::check_webhooks(&context).await {
+            report.optional(Check::Webhooks, finding);
         }
         Ok(())
     }

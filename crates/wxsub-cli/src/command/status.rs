@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 use wxsub_api::{AppHealth, AppStatus, ServerProblem, WebhookEndpoint};
-use wxsub_client::{ControlServer, ControlServerError};
+use wxsub_client::ControlServerError;
 use wxsub_proto::redact::sanitize_line;
 use wxsub_proto::{LocalizedText, Remedy};
 
@@ -17,7 +17,9 @@ use crate::output::Output;
 
 /// Show what is wrong with a control server, with each of its apps and its webhooks, since when, and what to do.
 ///
-/// The problems of the server itself come first: its audit, its configuration, its certificate and its client keys. It needs WXSUB_SERVER, and a client key with the scope admin. It needs no AppSecret.
+/// The problems of the server itself come first: its ledger, its audit, its configuration, its certificate and its client keys.
+/// An app has the problems of its token, and of its messages: a pause, a late queue, and messages that wait for a decision. It needs
+/// WXSUB_SERVER, and a client key with the scope admin. It needs no AppSecret.
 ///
 /// status exits with 0 if nothing needs action, with 3 if Weixin refuses the token calls of an app, and with 4 for another
 /// problem of an app, of the server or of an endpoint of webhooks. The largest code counts.
@@ -87,12 +89,25 @@ impl Status {
                 print(app, &problems, &mut output);
             }
         }
-        for endpoint in &troubled_endpoints(&server).await? {
-            exit = exit.max(ExitStatus::NotSent);
+        let endpoints = match server.webhooks().await {
+            Ok(list) => list.endpoints,
+            // A server without a ledger has none.
+            Err(ControlServerError::Problem { status: 404, .. }) => Vec::new(),
+            // The rest of the status is known all the same.
+            Err(error) => {
+                exit = exit.max(server_error(&error, ExitStatus::NotSent).report());
+                Vec::new()
+            }
+        };
+        for endpoint in &endpoints {
+            let Some(problem) = Diagnosis::of_endpoint(endpoint) else { continue };
+            exit = exit.max(problem.exit);
             if self.json {
                 output.json(&WebhookLine { webhook: endpoint });
             } else {
-                print_endpoint(endpoint, &mut output);
+                let name = sanitize_line(endpoint.name.chars());
+                output.line(localized!("webhooks: {name}", "webhook 接收端：{name}"));
+                print_problem(&problem, &mut output);
             }
         }
         if !self.json {
@@ -113,41 +128,13 @@ impl Status {
     }
 }
 
-/// The endpoints that are disabled, or that have dead letters. A server without a ledger has none.
-async fn troubled_endpoints(server: &ControlServer) -> Result<Vec<WebhookEndpoint>, CliError> {
-    let endpoints = match server.webhooks().await {
-        Ok(list) => list.endpoints,
-        Err(ControlServerError::Problem { status: 404, .. }) => return Ok(Vec::new()),
-        Err(error) => return Err(server_error(&error, ExitStatus::NotSent)),
-    };
-    let is_troubled = |endpoint: &WebhookEndpoint| endpoint.disabled_at.is_some() || endpoint.dead > 0;
-    Ok(endpoints.into_iter().filter(is_troubled).collect())
-}
-
-/// Prints an endpoint of webhooks that needs action.
-fn print_endpoint(endpoint: &WebhookEndpoint, output: &mut Output) {
-    let WebhookEndpoint { name, disabled_at, pending, dead, .. } = endpoint;
-    let name = sanitize_line(name.chars());
-    output.line(localized!("webhooks: {name}", "webhook 接收端：{name}"));
-    output.line(match disabled_at {
-        Some(at) => localized!(
-            "  disabled since {at}: it responded with 410. {pending} wait, and none is lost; ask its owner, then run `wxsub webhook redeliver {name}`",
-            "  自 {at} 起停用：它返回了 410。{pending} 个 webhook 在等待，不会丢失；请与接收方确认后运行 `wxsub webhook redeliver {name}`"
-        ),
-        None => localized!(
-            "  {dead} were not delivered in three days and are dead letters; `wxsub webhook list` says why. Mend it, then run `wxsub webhook redeliver {name}`",
-            "  {dead} 个 webhook 三天内没有投递成功，成为死信；原因见 `wxsub webhook list`。修复后运行 `wxsub webhook redeliver {name}`"
-        ),
-    });
-}
-
 /// Prints a problem of the server: its kind, and one line with the cause and what to do.
 fn print_server_problem(problem: &ServerProblem, output: &mut Output) {
     let ServerProblem { kind, text, text_zh, .. } = problem;
     let kind = sanitize_line(kind.chars());
     let text = shown(&LocalizedText::new(text, text_zh));
     output.line(localized!("server: {kind}", "中控服务器：{kind}"));
-    output.line(format_args!("  {}", sanitize_line(text.chars())));
+    print_fact(text, output);
 }
 
 /// Prints an app: one line with its state, and one for each fact about its problems.
@@ -164,25 +151,41 @@ fn print(app: &AppStatus, problems: &[Diagnosis], output: &mut Output) {
         None => localized!("no access_token", "没有 access_token"),
     };
     output.line(format_args!("{} {state}, {}, {token}", app.appid, app.token_endpoint));
-    let mut fact = |text: String| output.line(format_args!("  {}", sanitize_line(text.chars())));
     if app.state_file_broken {
         let appid = &app.appid;
-        fact(localized!(
-            "the state file could not be read at start and was renamed to {appid}.broken",
-            "启动时无法读取状态文件，已改名为 {appid}.broken"
-        ));
+        print_fact(
+            &localized!(
+                "the state file could not be read at start and was renamed to {appid}.broken",
+                "启动时无法读取状态文件，已改名为 {appid}.broken"
+            ),
+            output,
+        );
     }
     if let Some(since) = app.error.as_ref().and_then(|error| error.since.as_ref()) {
-        fact(localized!("failing since: {since}", "开始失败的时间：{since}"));
+        print_fact(&localized!("failing since: {since}", "开始失败的时间：{since}"), output);
     }
     if let Some(since) = app.store.as_ref().map(|store| &store.since) {
-        fact(localized!("token store failing since: {since}", "access_token 存储开始出错的时间：{since}"));
+        print_fact(
+            &localized!("token store failing since: {since}", "access_token 存储开始出错的时间：{since}"),
+            output,
+        );
     }
-    for Diagnosis { cause, to_do, rid, .. } in problems {
-        fact(localized!("cause: {cause}", "原因：{cause}"));
-        fact(localized!("what to do: {to_do}", "处理建议：{to_do}"));
-        if let Some(rid) = rid {
-            fact(localized!("trace id for Weixin's support: {rid}", "rid（联系微信客服时提供）：{rid}"));
-        }
+    problems.iter().for_each(|problem| print_problem(problem, output));
+}
+
+/// Prints the cause of a problem, and what to do.
+fn print_problem(problem: &Diagnosis, output: &mut Output) {
+    let Diagnosis { cause, to_do, rid, .. } = problem;
+    print_fact(&localized!("cause: {cause}", "原因：{cause}"), output);
+    print_fact(&localized!("what to do: {to_do}", "处理建议：{to_do}"), output);
+    if let Some(rid) = rid {
+        print_fact(
+            &localized!("trace id for Weixin's support: {rid}", "rid（联系微信客服时提供）：{rid}"),
+            output,
+        );
     }
+}
+
+fn print_fact(text: &str, output: &mut Output) {
+    output.line(format_args!("  {}", sanitize_line(text.chars())));
 }

@@ -104,8 +104,8 @@ fn what_is_wrong_with_a_whole_file_is_named_once() {
         (utf16("").into_iter().flat_map(u16::to_le_bytes).collect(), "it is UTF-16 text; save it as UTF-8"),
         (b"{\"title\":\"\xc4\xe3\xba\xc3\"}".to_vec(), "it is not UTF-8 text, most likely GBK"),
         (gbk, "it is not UTF-8 text, most likely GBK; save it as UTF-8"),
-        (format!("[{good},{good}]").into_bytes(), "it is a JSON array; write one message per line"),
-        (format!("[\n{good},\n{good}\n]\n").into_bytes(), "it is a JSON array; write one message per line"),
+        (format!("[{good},{good}]").into_bytes(), "it is a JSON array; write one object per line"),
+        (format!("[\n{good},\n{good}\n]\n").into_bytes(), "it is a JSON array; write one object per line"),
         (format!("{pretty}\n{pretty}\n").into_bytes(), "its messages span several lines"),
         (format!("{good},\n{good}\n").into_bytes(), "its lines end with a comma"),
     ] {

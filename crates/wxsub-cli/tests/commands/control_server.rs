@@ -83,7 +83,13 @@ fn outcomes_through_a_server_are_exact() {
         (ended.code, &result["outcome"], &result["remedy"]),
         (4, &json!("not_sent"), &json!("fix_config"))
     );
-    assert!(ended.err.contains("is unknown") && !ended.err.contains(&key), "{}", ended.err);
+    assert!(
+        ended.err.contains("no known key")
+            && ended.err.contains("check WXSUB_KEY")
+            && !ended.err.contains(&key),
+        "{}",
+        ended.err
+    );
     let ended = call(&server.base, &other, ["token", "show"]).run();
     assert_eq!(ended.code, 0, "{ended:?}");
 }

@@ -59,7 +59,9 @@ fn ledger_is_a_file_or_a_url() {
     let (path, record) = (path.to_str().unwrap(), format!("grant record {consent} --outbox"));
     let made = run(&format!("{record} sqlite:{path}"));
     assert!(made.code == 0 && made.err.starts_with(&format!("new ledger: {path}\n")), "{made:?}");
-    for name in [format!("--outbox {path}"), format!("--outbox sqlite:{path}"), format!("--url sqlite:{path}")] {
+    for name in
+        [format!("--outbox {path}"), format!("--outbox sqlite:{path}"), format!("--url sqlite:{path}")]
+    {
         assert_eq!(run(&format!("ledger check {name}")).err, "no problems\n", "{name}");
     }
     // A folder is no ledger, and an error makes none.

@@ -44,7 +44,11 @@ fn errors_say_in_chinese_what_to_do() {
         (call(["--lang", "zh", "token", "show"], &wrong_secret).run(), 3, "处理建议：请"),
         (call(SEND, &direct).run(), 4, "消息没有发出"),
         (call(SEND, &through(UNUSED_BASE, &admin)).run(), 4, "无法连接中控服务器"),
-        (call(SEND, &through(base, &unknown_key)).run(), 4, "客户端密钥（WXSUB_KEY）无效"),
+        (
+            call(SEND, &through(base, &unknown_key)).run(),
+            4,
+            "消息确定没有发出，可以放心重试；处理建议：请检查 WXSUB_KEY",
+        ),
         (
             call(["--lang", "zh", "token", "show"], &through(base, &unknown_key)).run(),
             4,

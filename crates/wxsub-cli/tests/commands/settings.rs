@@ -159,6 +159,7 @@ fn log_is_text_or_json() {
         .env("WXSUB_LOG_FORMAT", "xml")
         .run()
         .assert_wrong(&["WXSUB_LOG_FORMAT: must be text or json"]);
+    wxsub(["check", "-"]).env("RUST_LOG", "][").run().assert_wrong(&["RUST_LOG: is no log filter: "]);
 }
 
 /// The lines of the command itself too: errors of the command line, of the configuration and of a reload, and notes.

@@ -4,13 +4,15 @@ use serde_json::{Value, json};
 use wxsub_proto::ErrCode;
 use wxsub_sandbox::Fault;
 
+use super::durable::Setup;
 #[cfg(unix)]
 use super::interrupt::signal;
 use super::served::{ALL, Served, client, config};
-use super::weixin::{APPID, CLASSIC_TOKEN, UNUSED_BASE, Weixin};
+use super::weixin::{APPID, CLASSIC_TOKEN, SEND, TEMPLATE, UNUSED_BASE, Weixin};
 use super::wxsub::{Ended, Wxsub, wxsub};
 
-const CHECKS: [&str; 6] = ["configuration", "dns", "connection", "server", "key", "app"];
+const CHECKS: [&str; 8] =
+    ["configuration", "dns", "connection", "server", "ledger", "key", "app", "webhooks"];
 
 /// A call with only a server and a key.
 fn call<const N: usize>(base: &str, key: &str, arguments: [&str; N]) -> Wxsub {
@@ -100,6 +102,54 @@ fn problems_of_the_server_come_first_in_both_languages() {
     std::fs::remove_file(path).unwrap();
 }
 
+/// Both name what the messages of an app wait for, and the messages that nobody has decided.
+#[test]
+fn waiting_and_undecided_messages_need_action() {
+    let (weixin, setup) = (Weixin::start(), Setup::new());
+    let (key, lines) = client("ops", &format!("{ALL}, \"outbox:write\", \"outbox:read\", \"outbox:decide\""));
+    let ledger = format!("[ledger]\nurl = \"sqlite:{}\"\n", setup.path("served.db"));
+    let server = Served::start(&config("status_outbox.toml", &weixin.base, &(lines + &ledger)));
+    let message = |words: [&str; 2]| {
+        let message =
+            ["--to", "oUser", "--template", TEMPLATE, "--scene", "7", "--title", "t", "--content", "c"];
+        call(&server.base, &key, words).args(message).run()
+    };
+    weixin.fault(SEND, Fault::ResetAfterApply);
+    assert_eq!(message(["send", "--json"]).code, 5);
+    assert_eq!(call(&server.base, &key, ["outbox", "pause"]).run().code, 0);
+    assert_eq!(message(["outbox", "add"]).code, 0);
+    let status = call(&server.base, &key, ["status"]).run();
+    assert_eq!((status.code, status.err.as_str()), (4, "apps that need action: 1 of 1\n"), "{status:?}");
+    for said in [
+        "  cause: an operator has paused the app, and its messages wait; the oldest due message has waited for ",
+        "  what to do: run `wxsub outbox resume --appid wx0123456789abcdef` when they may go on\n",
+        "  cause: messages may have been sent and wait for a decision: 1\n",
+        "  what to do: run `wxsub outbox list --appid wx0123456789abcdef --undecided`, then `wxsub outbox decide ID`",
+    ] {
+        assert!(status.out.contains(said), "{said:?} is not in {}", status.out);
+    }
+    let (found, ended) = doctor(|| call(&server.base, &key, ["doctor"]));
+    assert_eq!((found.as_str(), ended.code), ("oooooofs", 4), "{ended:?}");
+    assert!(ended.out.contains("ok      ledger        the ledger takes messages\n"), "{ended:?}");
+    let json = &call(&server.base, &key, ["status", "--json"]).run().json()[0];
+    assert_eq!((&json["outbox"]["waiting_for"], &json["outbox"]["undecided"]), (&json!("paused"), &json!(1)));
+}
+
+/// The status is complete, and says first that the ledger is down.
+#[test]
+fn ledger_that_is_down_needs_action() {
+    let weixin = Weixin::start();
+    let (key, lines) = client("ops", ALL);
+    let ledger = "[ledger]\nurl = \"postgres://wxsub@127.0.0.1:1/shop\"\n";
+    let server = Served::start(&config("status_ledger.toml", &weixin.base, &(lines + ledger)));
+    server.token(&key);
+    let status = call(&server.base, &key, ["status"]).run();
+    assert!(status.out.starts_with("server: ledger\n  the last commit to the ledger failed"), "{status:?}");
+    assert!(status.code == 4 && status.err.contains("apps that need action: 0 of 1\n"), "{status:?}");
+    let (found, ended) = doctor(|| call(&server.base, &key, ["doctor"]));
+    assert_eq!((found.as_str(), ended.code), ("oooofoof", 4), "{ended:?}");
+}
+
 #[test]
 fn wrong_secret_is_corrected_on_the_server() {
     let weixin = Weixin::start();
@@ -122,6 +172,15 @@ fn status_says_what_the_key_lacks() {
     assert!(ended.code == 4 && ended.err.contains("responded with 401"), "{ended:?}");
     let ended = call(UNUSED_BASE, &key, ["status"]).run();
     assert!(ended.code == 4 && ended.err.contains("it is safe to try again"), "{ended:?}");
+    // The address of Weixin instead of the server's.
+    let ended = call(&weixin.base, &key, ["status"]).run();
+    assert!(
+        ended.code == 4 && ended.err.contains("what to do: check that WXSUB_SERVER is the base URL"),
+        "{ended:?}"
+    );
+    // Without a server, the AppSecret is not in its way.
+    let ended = wxsub(["status"]).env("WXSUB_SECRET", "s").run();
+    assert_eq!(ended.err.lines().count(), 2, "{ended:?}");
     wxsub(["status"]).run().assert_wrong(&["WXSUB_SERVER: is not set", "WXSUB_KEY: is not set"]);
 }
 
@@ -140,10 +199,10 @@ fn doctor(call: impl Fn() -> Wxsub) -> (String, Ended) {
 fn doctor_checks_the_server_key_and_app() {
     let weixin = Weixin::start();
     for (name, scopes, outcomes) in [
-        ("doctor_admin.toml", "\"admin\"", "oooooo"),
-        ("doctor_read.toml", "\"token:read\"", "oooooo"),
+        ("doctor_admin.toml", "\"admin\"", "oooosoos"),
+        ("doctor_read.toml", "\"token:read\"", "oooosoos"),
         // A key that can only send cannot see the state.
-        ("doctor_send.toml", "\"message:send\"", "ooooos"),
+        ("doctor_send.toml", "\"message:send\"", "oooososs"),
     ] {
         let (server, key) = served(name, &weixin, scopes);
         let (found, ended) = doctor(|| call(&server.base, &key, ["doctor"]));
@@ -156,23 +215,23 @@ fn doctor_finds_what_is_wrong_with_server_key_or_app() {
     let weixin = Weixin::start();
     let (server, key) = served("doctor_wrong.toml", &weixin, "\"admin\"");
     let (found, ended) = doctor(|| call(UNUSED_BASE, &key, ["doctor"]));
-    assert_eq!((found.as_str(), ended.code), ("oofsss", 4), "{ended:?}");
+    assert_eq!((found.as_str(), ended.code), ("oofsssss", 4), "{ended:?}");
     // The address of Weixin instead of the server's.
     let (found, ended) = doctor(|| call(&weixin.base, &key, ["doctor"]));
-    assert_eq!((found.as_str(), ended.code), ("ooofss", 4), "{ended:?}");
+    assert_eq!((found.as_str(), ended.code), ("ooofssss", 4), "{ended:?}");
     assert!(ended.out.contains("the response is not from a control server"), "{ended:?}");
     let unknown = "x".repeat(43);
     let (found, ended) = doctor(|| call(&server.base, &unknown, ["doctor"]));
-    assert_eq!((found.as_str(), ended.code), ("oooofs", 4), "{ended:?}");
+    assert_eq!((found.as_str(), ended.code), ("oooosfss", 4), "{ended:?}");
     assert!(ended.out.contains("what to do: check WXSUB_KEY"), "{ended:?}");
     let (found, ended) = doctor(|| call(&server.base, &key, ["doctor", "--appid", "wx9"]));
-    assert_eq!((found.as_str(), ended.code), ("ooooof", 4), "{ended:?}");
+    assert_eq!((found.as_str(), ended.code), ("oooosofs", 4), "{ended:?}");
     assert!(
         ended.out.contains(&format!("the key may use: {APPID}; what to do: correct the AppID")),
         "{ended:?}"
     );
     let (found, ended) = doctor(|| call(&server.base, &key, ["doctor", "--fetch"]));
-    assert_eq!((found.as_str(), ended.code), ("fsssss", 2), "{ended:?}");
+    assert_eq!((found.as_str(), ended.code), ("fsssssss", 2), "{ended:?}");
 }
 
 #[test]
@@ -181,7 +240,7 @@ fn doctor_without_an_appid_checks_all_apps_of_the_key() {
     let (server, key) = served("doctor_all.toml", &weixin, "\"admin\"");
     let all = |key: &str| wxsub(["doctor"]).env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", key);
     let (found, ended) = doctor(|| all(&key));
-    assert_eq!((found.as_str(), ended.code), ("oooooo", 0), "{ended:?}");
+    assert_eq!((found.as_str(), ended.code), ("oooosoos", 0), "{ended:?}");
     assert!(
         ended.out.contains("all apps, control server at ")
             && ended.out.contains(&format!("{APPID} has an access_token"))
@@ -190,7 +249,7 @@ fn doctor_without_an_appid_checks_all_apps_of_the_key() {
     let (server, key) = served("doctor_list.toml", &weixin, "\"token:read\"");
     let all = |key: &str| wxsub(["doctor"]).env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", key);
     let (found, ended) = doctor(|| all(&key));
-    assert_eq!((found.as_str(), ended.code), ("ooooos", 0), "{ended:?}");
+    assert_eq!((found.as_str(), ended.code), ("oooososs", 0), "{ended:?}");
     assert!(ended.out.contains("name one with --appid"), "{ended:?}");
     let (_, ended) = doctor(|| call(&server.base, &key, ["doctor", "--appid", "wx9"]));
     assert!(ended.out.contains(&format!("this key may use {APPID}")), "{ended:?}");
@@ -203,7 +262,7 @@ fn doctor_says_what_weixin_refused_the_server() {
         block_address(&weixin);
         let (server, key) = served("doctor_refused.toml", &weixin, scopes);
         let (found, ended) = doctor(|| call(&server.base, &key, ["doctor"]));
-        assert_eq!((found.as_str(), ended.code), ("ooooof", 3), "{ended:?}");
+        assert_eq!((found.as_str(), ended.code), ("oooosofs", 3), "{ended:?}");
         assert!(ended.out.contains("what to do: add 127.0.0.1 to the app's IP allow-list"), "{ended:?}");
         let chinese = call(&server.base, &key, ["doctor"]).env("LANG", "zh_CN").run();
         assert!(chinese.out.contains("处理建议：请在微信后台把 127.0.0.1 加入"), "{chinese:?}");

@@ -132,9 +132,11 @@ fn a_killed_server_delivers_after_its_restart() {
     while !call(&server, &["list"]).out.contains("disabled since") {}
     let status = wxsub(["status"]).env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", &key).run();
     assert_eq!(status.code, 4, "{status:?}");
-    assert!(status.out.contains("webhooks: shop\n  disabled since 20"), "{status:?}");
+    assert!(status.out.contains("webhooks: shop\n  cause: disabled since 20"), "{status:?}");
     let doctor = wxsub(["doctor"]).env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", &key).run();
+    assert_eq!(doctor.code, 4, "{doctor:?}");
     assert!(doctor.out.contains("disabled endpoints of webhooks: shop;"), "{doctor:?}");
+    assert!(doctor.out.contains("failed  webhooks      shop: disabled since 20"), "{doctor:?}");
     send(&server, "oSecond");
     assert_eq!(server.stop("KILL"), None);
     let server = Served::start(&path);

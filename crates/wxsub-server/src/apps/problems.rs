@@ -14,6 +14,11 @@ use super::server_state::FewFiles;
 use crate::config::{ApiClient, ClientKey};
 
 impl ServerState {
+    /// The problem of a ledger that takes no writes. The console has a section of its own for it.
+    pub(crate) fn ledger_problem(&self) -> Option<ServerProblem> {
+        (self.is_ledger_up() == Some(false)).then(|| problem("ledger", &ledger_warning()))
+    }
+
     /// The problems of the server, the most urgent first. Each says what to do.
     pub(crate) fn problems(&self) -> Vec<ServerProblem> {
         let (snapshot, now) = (self.snapshot(), self.clock().now().wall);
@@ -37,6 +42,15 @@ fn problem(kind: &'static str, text: &LocalizedText<String>) -> ServerProblem {
         text_zh: text.in_language(Language::Chinese),
         remedy: Remedy::FixConfig,
     }
+}
+
+fn ledger_warning() -> LocalizedText<String> {
+    localized_text!(
+        "the last commit to the ledger failed, so messages are not accepted; look for the cause in the log of the server: \
+         a full disk, a lost connection or a wrong password. The server goes on by itself when it is removed",
+        "消息库最近一次提交失败，因此目前不接收消息；请在服务器日志中查看原因：磁盘已满、连接断开或密码错误。\
+         原因消除后，服务器会自动恢复"
+    )
 }
 
 fn reload_warning(at: &str) -> LocalizedText<String> {

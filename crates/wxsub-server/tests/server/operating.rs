@@ -9,6 +9,7 @@ use wxsub_sandbox::Fault;
 
 use super::outbox::{enqueue, ledger_config};
 use super::setup::{ALL, APPS, SECRET, SEND, Setup, TOKEN, client, config_with_audit, key, message, usual};
+use super::test_ledger;
 use super::webhooks::endpoint;
 
 const ALERTS: &str = include_str!("../../../../docs/operating/alerts.yml");
@@ -363,4 +364,41 @@ fn example_of_the_configuration_is_valid() {
     let (_, warnings) =
         wxsub_server::Config::read(&text, |name| (name == "S").then(|| SECRET.to_owned())).unwrap();
     assert!(warnings.is_empty() && text != EXAMPLE, "{warnings:?}");
+}
+
+/// What the queue of an app waits for, since when, and how many messages have no decision. A ledger that is down is a problem.
+#[tokio::test]
+async fn apps_are_listed_with_what_their_messages_wait_for() {
+    let (setup, ledger) = Setup::with_ledger(&ledger_config()).await;
+    let listed = async || setup.meanwhile(setup.get("/v1/apps", &key('a'))).await.json();
+    let post = |app: &str, what: &str, body: String| {
+        let path = format!("/v1/apps/{app}/{what}");
+        let setup = &setup;
+        async move { setup.meanwhile(setup.ask("POST", &path, Some(&key('a')), body)).await.status }
+    };
+    assert_eq!(listed().await["apps"][0]["outbox"], json!({"undecided": 0}));
+    assert_eq!(post("wx1", "outbox/pause", String::new()).await, 200);
+    assert_eq!(post("wx1", "outbox", message("oUser", 1)).await, 202);
+    let later = message("oLater", 1).replacen('{', r#"{"send_at":"2030-01-01T00:00:00Z","#, 1);
+    assert_eq!(post("wx2", "outbox", later).await, 202);
+    setup.sandbox.add_fault(SEND, 1, Fault::ResetAfterApply);
+    assert_eq!(post("wx2", "messages", message("oUser", 1)).await, 504);
+    setup.pass(40).await;
+    let apps = listed().await["apps"].clone();
+    let paused = &apps[0]["outbox"];
+    assert_eq!((&paused["waiting_for"], &paused["undecided"]), (&json!("paused"), &json!(0)));
+    assert!((40..50).contains(&paused["oldest_due_s"].as_u64().unwrap()), "{paused}");
+    assert_eq!(apps[1]["outbox"], json!({"undecided": 1}));
+
+    ledger.fail(test_ledger::Fault::Away);
+    assert_eq!(post("wx2", "outbox", message("oUser", 1)).await, 503);
+    let problem = listed().await["problems"][0].clone();
+    assert_eq!(problem["kind"], "ledger");
+    assert!(
+        problem["text"].as_str().unwrap().starts_with("the last commit to the ledger failed"),
+        "{problem}"
+    );
+    ledger.fail(test_ledger::Fault::None);
+    setup.pass(5).await;
+    assert!(listed().await.get("problems").is_none());
 }

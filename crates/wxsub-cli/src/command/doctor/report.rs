@@ -36,17 +36,29 @@ named_enum! {
         Token = "token",
         /// The daily quota is not used up.
         Quota = "quota",
+        /// The control server takes messages.
+        Ledger = "ledger",
         /// The control server knows the key.
         Key = "key",
-        /// The control server has a token for the app.
+        /// The control server has a token for the app, and its messages go on.
         App = "app",
+        /// Applications get their webhooks.
+        Webhooks = "webhooks",
     }
 }
 
 impl Check {
     /// The checks of a control server, in order.
-    pub(super) const SERVER: [Self; 6] =
-        [Self::Configuration, Self::Dns, Self::Connection, Self::Server, Self::Key, Self::App];
+    pub(super) const SERVER: [Self; 8] = [
+        Self::Configuration,
+        Self::Dns,
+        Self::Connection,
+        Self::Server,
+        Self::Ledger,
+        Self::Key,
+        Self::App,
+        Self::Webhooks,
+    ];
 
     /// The checks of Weixin, in order.
     pub(super) const WEIXIN: [Self; 9] = [

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wxsub_api::{AppStatus, ProblemKind, Readiness, path};
+use wxsub_api::{AppStatus, LedgerHealth, ProblemKind, Readiness, path};
 use wxsub_client::{ControlServer, ControlServerError};
 use wxsub_core::clock::{Clock, SystemClock, timeout_at};
 use wxsub_core::transport::{TransportError, TransportErrorKind};
@@ -56,20 +56,19 @@ pub(super) async fn connect(context: &ServerContext) -> Finding<RawResponse<impl
 }
 
 /// Checks that the response is from a control server.
-pub(super) fn check_server<B: AsRef<[u8]>>(response: &RawResponse<B>) -> Finding<()> {
+pub(super) fn check_server<B: AsRef<[u8]>>(response: &RawResponse<B>) -> Finding<Readiness> {
     match serde_json::from_slice::<Readiness>(response.body.as_ref()) {
         Ok(readiness) if readiness.disabled_webhooks.is_empty() => {
-            Finding::Ok((), localized!("the response is from a control server", "响应来自中控服务器"))
+            let detail = localized!("the response is from a control server", "响应来自中控服务器");
+            Finding::Ok(readiness, detail)
         }
         Ok(readiness) => {
             let names = sanitize_line(readiness.disabled_webhooks.join(", ").chars());
-            Finding::Ok(
-                (),
-                localized!(
-                    "the response is from a control server; disabled endpoints of webhooks: {names}; see `wxsub webhook list`",
-                    "响应来自中控服务器；已停用的 webhook endpoint：{names}；请查看 `wxsub webhook list`"
-                ),
-            )
+            let detail = localized!(
+                "the response is from a control server; disabled endpoints of webhooks: {names}; see `wxsub webhook list`",
+                "响应来自中控服务器；已停用的 webhook endpoint：{names}；请查看 `wxsub webhook list`"
+            );
+            Finding::Ok(readiness, detail)
         }
         Err(_) => {
             let status = response.status;
@@ -85,6 +84,66 @@ pub(super) fn check_server<B: AsRef<[u8]>>(response: &RawResponse<B>) -> Finding
                     "请检查 {SERVER}；中控服务器前面的代理必须转发 /readyz 和 /v1/"
                 ),
             ))
+        }
+    }
+}
+
+/// Checks that messages can be recorded.
+pub(super) fn check_ledger(readiness: &Readiness) -> Finding<()> {
+    match readiness.ledger {
+        None => Finding::Skipped(no_ledger()),
+        Some(LedgerHealth::Down) => Finding::Failed(Diagnosis::new(
+            ExitStatus::NotSent,
+            Remedy::Investigate,
+            localized!(
+                "the last commit to the ledger failed, so messages are not accepted",
+                "消息库最近一次提交失败，因此目前不接收消息"
+            ),
+            localized!(
+                "look for the cause in the log of the server: a full disk, a lost connection or a wrong password",
+                "请在服务器日志中查看原因：磁盘已满、连接断开或密码错误"
+            ),
+        )),
+        Some(_) => Finding::Ok((), localized!("the ledger takes messages", "消息库可以写入")),
+    }
+}
+
+fn no_ledger() -> String {
+    localized!("the server has no ledger", "中控服务器没有消息库")
+}
+
+/// Checks that the endpoints get their webhooks.
+pub(super) async fn check_webhooks(context: &ServerContext) -> Vec<Finding<()>> {
+    let endpoints = match context.server.webhooks().await {
+        Ok(list) => list.endpoints,
+        Err(error) => {
+            return vec![match problem_kind(&error) {
+                Some(ProblemKind::NoLedger) => Finding::Skipped(no_ledger()),
+                Some(ProblemKind::Forbidden) => Finding::Skipped(localized!(
+                    "the scope admin shows the webhooks",
+                    "有 admin 这个 scope 才能查看 webhook"
+                )),
+                _ => Finding::Failed(Diagnosis::of_server_error(&error, ExitStatus::NotSent)),
+            }];
+        }
+    };
+    let failed: Vec<_> = endpoints
+        .iter()
+        .filter_map(|endpoint| {
+            let problem = Diagnosis::of_endpoint(endpoint)?;
+            Some(Finding::Failed(Diagnosis {
+                cause: format!("{}: {}", endpoint.name, problem.cause),
+                ..problem
+            }))
+        })
+        .collect();
+    match (failed.is_empty(), endpoints.len()) {
+        (false, _) => failed,
+        (true, 0) => {
+            vec![Finding::Skipped(localized!("the server has no endpoint", "中控服务器没有配置接收端"))]
+        }
+        (true, count) => {
+            vec![Finding::Ok((), localized!("endpoints that get them: {count}", "正常的接收端：{count} 个"))]
         }
     }
 }

@@ -19,7 +19,9 @@ use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::localized;
 use crate::ledger_file::{OpenLedger, commit, ledger_error, not_recorded, now, open_or_create, unexpected};
-use crate::outbox_access::{OutboxFlags, OutboxPlace, exit_of, needs_ledger, outbox_server_error, parse_name};
+use crate::outbox_access::{
+    OutboxFlags, OutboxPlace, exit_of, needs_ledger, outbox_server_error, parse_name,
+};
 use crate::output::Output;
 
 /// Record a message in the queue, and print its id. `outbox run` or the control server sends it.

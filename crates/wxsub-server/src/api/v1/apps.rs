@@ -1,10 +1,15 @@
 //! `GET /v1/apps`: the problems of the server and the health of each app, for operators.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use wxsub_api::{AppList, Problem};
+use wxsub_api::{AppList, AppOutbox, AppStatus, Problem};
+use wxsub_core::clock::UnixMillis;
+use wxsub_outbox::app::StoredApp;
+use wxsub_proto::AppId;
 
 use super::members::Members;
 use super::{ProblemResponse, bearer};
@@ -13,6 +18,10 @@ use crate::api::request::{Json, RequestContext};
 use crate::apps::ServerState;
 use crate::config::ApiClient;
 use crate::state::audit::Action;
+use crate::state::metrics::OutboxStatus;
+
+/// How long the list waits for the ledger. What it does not tell by then is left out.
+const LEDGER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A client with the scope `admin`. An axum extractor.
 #[derive(Debug)]
@@ -53,6 +62,24 @@ impl FromRequestParts<Arc<ServerState>> for Operator {
 pub(in crate::api) async fn list(Operator { context, client }: Operator) -> Json<AppList> {
     context.audit(|entry| entry.outcome = "ok");
     let state = context.state();
+    let mut outboxes = outboxes(state).await;
     let apps = state.app_statuses(context.snapshot()).filter(|app| client.can_access(&app.appid));
-    Json(AppList { problems: state.problems(), apps: apps.collect() })
+    let apps = apps.map(|app| AppStatus { outbox: outboxes.remove(&app.appid), ..app });
+    let problems = state.ledger_problem().into_iter().chain(state.problems());
+    Json(AppList { problems: problems.collect(), apps: apps.collect() })
+}
+
+/// The outbox of each app, as far as the ledger responds in time.
+async fn outboxes(state: &ServerState) -> HashMap<AppId, AppOutbox> {
+    let before = state.clock().now().mono + LEDGER_TIMEOUT;
+    let Some(OutboxStatus { apps, now, .. }) = state.outbox_status(before).await else {
+        return HashMap::new();
+    };
+    let outbox = |(appid, app, first_due_at): (AppId, StoredApp, Option<UnixMillis>)| {
+        let waiting_for = app.pauses.waiting_for(now).map(|waiting_for| waiting_for.as_str().into());
+        let first_due_at = first_due_at.filter(|due_at| *due_at <= now);
+        let oldest_due_s = first_due_at.map(|due_at| now.since(due_at).as_secs());
+        (appid, AppOutbox { undecided: app.undecided, waiting_for, oldest_due_s })
+    };
+    apps.into_iter().map(outbox).collect()
 }
