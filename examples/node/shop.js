@@ -77,8 +77,8 @@ async function hook(request) {
 }
 
 async function handle(request, response) {
-  const url = new URL(request.url, `http://127.0.0.1:${PORT}`)
   try {
+    const url = new URL(request.url, `http://127.0.0.1:${PORT}`)
     if (request.method === 'GET' && url.pathname === '/') return await ask(response)
     if (request.method === 'GET' && url.pathname === '/back') return response.end(await back(url, request))
     if (request.method === 'POST' && url.pathname === '/hooks') return response.end(await hook(request))

@@ -86,9 +86,9 @@ try {
         'GET /' => ask(),
         'GET /back' => print(back()),
         'POST /hooks' => print(hook()),
-        default => throw new RuntimeException('no such page'),
+        default => throw new RuntimeException('no such page', 404),
     };
 } catch (RuntimeException $refused) {
-    http_response_code(400);
+    http_response_code($refused->getCode() ?: 400);
     echo $refused->getMessage();
 }

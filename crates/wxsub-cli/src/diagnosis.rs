@@ -115,7 +115,7 @@ impl Diagnosis {
 
     fn of_outbox(appid: &AppId, outbox: &AppOutbox) -> Vec<Self> {
         let AppOutbox { undecided, waiting_for, oldest_due_s } = outbox;
-        let waited = oldest_due_s.map(|seconds| {
+        let waited = oldest_due_s.filter(|seconds| *seconds > 0).map(|seconds| {
             localized!(
                 "; the oldest due message has waited for {seconds} s",
                 "；最早到期的消息已等待 {seconds} 秒"

@@ -5,9 +5,13 @@ use std::future::pending;
 use std::time::Duration;
 
 use clap::Args;
+use http_body_util::{BodyExt, Limited};
+use hyper::client::conn::http1;
+use hyper::header::{CONTENT_TYPE, HOST, LOCATION};
+use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use wxsub_core::clock::{Clock, SystemClock, timeout_at};
 use wxsub_core::consent::{SigningKey, VerifiedConsent};
@@ -177,15 +181,16 @@ impl Setup {
 
     /// The user opens the URL and taps Allow. Weixin redirects the user to the callback URL.
     async fn allow(&self, url: &str) -> StepResult<ConsentCallback> {
-        let page = get(url).await?;
-        let openid =
-            page.body.split("name=\"openid\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
-        let (200, Some(openid), true) = (page.status, openid, page.body.contains(">Allow<")) else {
-            return Err(format!("the page does not ask for consent; its status is {}", page.status).into());
+        let page = browse(url, None).await?;
+        let openid = page.body().split("name=\"openid\" value=\"").nth(1);
+        let openid = openid.and_then(|rest| rest.split('"').next());
+        let (StatusCode::OK, Some(openid), true) = (page.status(), openid, page.body().contains(">Allow<"))
+        else {
+            return Err(format!("the page does not ask for consent; its status is {}", page.status()).into());
         };
-        let response = post(url, &format!("openid={openid}&action=confirm")).await?;
-        let callback = response.location.ok_or("the user was not redirected")?;
-        if response.status != 302 || !callback.starts_with(self.redirect_url.as_str()) {
+        let response = browse(url, Some(format!("openid={openid}&action=confirm"))).await?;
+        let callback = response.headers().get(LOCATION).ok_or("the user was not redirected")?.to_str()?;
+        if response.status() != StatusCode::FOUND || !callback.starts_with(self.redirect_url.as_str()) {
             return Err("the user was redirected to another URL".into());
         }
         let callback: ConsentCallback = callback.parse()?;
@@ -406,71 +411,22 @@ impl Reporter {
     }
 }
 
-/// A response.
-struct Page {
-    /// The HTTP status.
-    status: u16,
-    /// The `Location` header, if any.
-    location: Option<String>,
-    /// The body.
-    body: String,
-}
+/// Maximum length of a response, in bytes.
+const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 
-/// Maximum length of a response, in bytes. The rest is not read.
-const MAX_RESPONSE_BYTES: u64 = 1024 * 1024;
-
-/// Opens a URL.
-async fn get(url: &str) -> Result<Page, Box<dyn Error>> {
-    exchange("GET", url, "").await
-}
-
-/// Submits a form.
-async fn post(url: &str, form: &str) -> Result<Page, Box<dyn Error>> {
-    exchange("POST", url, form).await
-}
-
-async fn exchange(method: &str, url: &str, form: &str) -> Result<Page, Box<dyn Error>> {
-    let url = url.split('#').next().unwrap_or_default();
-    let rest = url.strip_prefix("http://").ok_or("the browser of the demo supports only http://")?;
-    let (host, target) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let request = format!(
-        "{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
-         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
-        form.len()
-    );
-    let mut response = Vec::new();
-    let exchange = async {
-        let mut stream = TcpStream::connect(host).await?;
-        stream.write_all(request.as_bytes()).await?;
-        stream.take(MAX_RESPONSE_BYTES).read_to_end(&mut response).await
-    };
-    exchange.await.map_err(|error| format!("cannot open the page: {error}"))?;
-    parse_page(&String::from_utf8_lossy(&response)).ok_or_else(|| "the response is not HTTP".into())
-}
-
-fn parse_page(response: &str) -> Option<Page> {
-    let (head, body) = response.split_once("\r\n\r\n")?;
-    let mut lines = head.lines();
-    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
-    let location = lines
-        .filter_map(|line| line.split_once(':'))
-        .find(|(name, _)| name.eq_ignore_ascii_case("location"))
-        .map(|(_, value)| value.trim().to_owned());
-    Some(Page { status, location, body: body.to_owned() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn status_location_and_body_are_found() {
-        let page =
-            parse_page("HTTP/1.1 302 Found\r\nX: y\r\nlocation: https://a.example/?x=1:2\r\n\r\nmoved")
-                .unwrap();
-        assert_eq!((page.status, page.body.as_str()), (302, "moved"));
-        assert_eq!(page.location.as_deref(), Some("https://a.example/?x=1:2"));
-        assert!(parse_page("HTTP/1.1 200 OK\r\n\r\n").unwrap().location.is_none());
-        assert!(parse_page("garbage").is_none() && parse_page("HTTP/1.1 ok\r\n\r\n").is_none());
-    }
+/// Makes a request as a browser does: a `GET`, or a `POST` of a form.
+async fn browse(url: &str, form: Option<String>) -> Result<Response<String>, Box<dyn Error>> {
+    let url: Uri = url.split('#').next().unwrap_or_default().parse()?;
+    let host = url.authority().ok_or("the URL has no host")?.as_str();
+    let (mut sender, connection) = http1::handshake(TokioIo::new(TcpStream::connect(host).await?)).await?;
+    tokio::spawn(connection);
+    let request = Request::builder()
+        .method(if form.is_some() { Method::POST } else { Method::GET })
+        .uri(url.path_and_query().map_or("/", |target| target.as_str()))
+        .header(HOST, host)
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(form.unwrap_or_default())?;
+    let (head, body) = sender.send_request(request).await?.into_parts();
+    let body = Limited::new(body, MAX_RESPONSE_BYTES).collect().await?.to_bytes();
+    Ok(Response::from_parts(head, String::from_utf8_lossy(&body).into_owned()))
 }

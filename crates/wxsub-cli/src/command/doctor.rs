@@ -6,6 +6,7 @@ mod report;
 mod server_checks;
 
 use clap::Args;
+use wxsub_api::LedgerHealth;
 use wxsub_core::token::TokenEndpoint;
 use wxsub_proto::Remedy;
 
@@ -86,8 +87,11 @@ impl Doctor {
         for finding in server_checks::check_apps(&context, access).await {
             report.optional(Check::App, finding);
         }
-        for finding in server_checks::check_webhooks(&context).await {
-            report.optional(Check::Webhooks, finding);
+        // The ledger has them.
+        if readiness.ledger != Some(LedgerHealth::Down) {
+            for finding in server_checks::check_webhooks(&context).await {
+                report.optional(Check::Webhooks, finding);
+            }
         }
         Ok(())
     }

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use clap::Args;
 use serde::Serialize;
-use wxsub_proto::{ApiError, ErrCode, Language, Operation, Remedy, TraceId};
+use wxsub_proto::{ApiError, ErrCode, LocalizedText, Operation, Remedy, TraceId};
 use wxsub_server::MAYBE_SENT;
 
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::input::Input;
-use crate::language::{self, localized};
+use crate::language::{advice, localized, shown};
 use crate::output::Output;
 
 /// Explain an error code: its meaning on a token call and on a send, and the remedy.
@@ -33,13 +33,12 @@ impl Explain {
     /// Runs the command.
     pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
         let refusal = self.refusal()?;
-        let language = language::current();
-        let explanation = Explanation::new(&refusal, language);
+        let explanation = Explanation::new(&refusal);
         let mut output = Output::new();
         if self.json {
             output.json(&explanation);
         } else {
-            explanation.print(Labels::of(language), &mut output);
+            explanation.print(&mut output);
         }
         Ok(output.end(ExitStatus::Success))
     }
@@ -87,17 +86,23 @@ struct CallAdvice {
     advice: &'static str,
 }
 
+impl CallAdvice {
+    fn to_do(&self) -> String {
+        let advice = self.advice;
+        localized!("  what to do: {advice}", "  处理建议：{advice}")
+    }
+}
+
 impl<'a> Explanation<'a> {
-    /// Explains the error in this language.
-    fn new(refusal: &'a ApiError, language: Language) -> Self {
+    /// Explains the error.
+    fn new(refusal: &'a ApiError) -> Self {
         let errcode = refusal.errcode();
         if errcode == MAYBE_SENT {
-            return Self::maybe_sent(language);
+            return Self::maybe_sent();
         }
         let advice_for = |operation: Operation| {
             let remedy = errcode.remedy(operation);
-            let meaning = errcode.meaning(operation).in_language(language);
-            CallAdvice { meaning, remedy, advice: remedy.advice().in_language(language) }
+            CallAdvice { meaning: shown(&errcode.meaning(operation)), remedy, advice: advice(remedy) }
         };
         Self {
             errcode,
@@ -112,18 +117,17 @@ impl<'a> Explanation<'a> {
     }
 
     /// Explains the errcode of the control server, which is not in Weixin's table.
-    fn maybe_sent(language: Language) -> Self {
-        let (meaning, text) = match language {
-            Language::Chinese => (
-                "中控服务器自定义的错误码：消息可能已发出",
-                "先确认用户是否收到，确认之前不要重发；可以查看中控服务器的审计日志",
-            ),
-            _ => (
-                "the control server's own code: the message may have been sent",
-                "do not send it again before you know whether it arrived; the server's audit log has more",
-            ),
-        };
-        let advice = CallAdvice { meaning, remedy: Remedy::Investigate, advice: text };
+    fn maybe_sent() -> Self {
+        let meaning = LocalizedText::new(
+            "the control server's own code: the message may have been sent",
+            "中控服务器自定义的错误码：消息可能已发出",
+        );
+        let text = LocalizedText::new(
+            "do not send it again before you know whether it arrived; the server's audit log has more",
+            "先确认用户是否收到，确认之前不要重发；可以查看中控服务器的审计日志",
+        );
+        let advice =
+            CallAdvice { meaning: shown(&meaning), remedy: Remedy::Investigate, advice: shown(&text) };
         Self {
             errcode: MAYBE_SENT,
             known: true,
@@ -137,74 +141,30 @@ impl<'a> Explanation<'a> {
     }
 
     /// Prints the explanation as text.
-    fn print(&self, labels: &Labels, output: &mut Output) {
-        output.line(format_args!("{} {}", self.errcode, self.name.unwrap_or(labels.unknown)));
+    fn print(&self, output: &mut Output) {
+        let mut line = |text: String| output.line(text);
+        let name = self.name.map_or_else(|| localized!("unknown", "未收录"), str::to_owned);
+        line(format!("{} {name}", self.errcode));
+        let (token_call, send) = (self.token_call.meaning, self.send.meaning);
         if self.token_call == self.send {
-            output.line(self.send.meaning);
-            output.line(format_args!("  {}{}", labels.to_do, self.send.advice));
+            line(send.to_owned());
         } else {
-            for (operation, advice) in Operation::ALL.iter().copied().zip([self.token_call, self.send]) {
-                output.line(format_args!("{}{}", labels.operation(operation), advice.meaning));
-                output.line(format_args!("  {}{}", labels.to_do, advice.advice));
-            }
+            line(localized!("on a token call: {token_call}", "获取 access_token 时：{token_call}"));
+            line(self.token_call.to_do());
+            line(localized!("on a send: {send}", "发送消息时：{send}"));
         }
+        line(self.send.to_do());
         if let Some(address) = self.ip {
-            output.line(format_args!("{}{address}", labels.address));
+            line(localized!("IP address: {address}", "IP 地址：{address}"));
         }
         if let Some(trace_id) = self.rid {
-            output.line(format_args!("{}{trace_id}", labels.trace_id));
+            line(localized!(
+                "trace id for Weixin's support: {trace_id}",
+                "rid（联系微信客服时提供）：{trace_id}"
+            ));
         }
         if let Some(link) = self.link {
-            output.line(format_args!("{}{link}", labels.more));
-        }
-    }
-}
-
-/// The labels in one language.
-struct Labels {
-    token_call: &'static str,
-    send: &'static str,
-    to_do: &'static str,
-    address: &'static str,
-    trace_id: &'static str,
-    more: &'static str,
-    unknown: &'static str,
-}
-
-const ENGLISH: Labels = Labels {
-    token_call: "on a token call: ",
-    send: "on a send: ",
-    to_do: "what to do: ",
-    address: "IP address: ",
-    trace_id: "trace id for Weixin's support: ",
-    more: "documentation: ",
-    unknown: "unknown",
-};
-
-const CHINESE: Labels = Labels {
-    token_call: "获取 access_token 时：",
-    send: "发送消息时：",
-    to_do: "处理建议：",
-    address: "IP 地址：",
-    trace_id: "rid（联系微信客服时提供）：",
-    more: "官方文档：",
-    unknown: "未收录",
-};
-
-impl Labels {
-    /// The labels in this language. Other languages get English.
-    fn of(language: Language) -> &'static Self {
-        match language {
-            Language::Chinese => &CHINESE,
-            _ => &ENGLISH,
-        }
-    }
-
-    /// The label of an operation.
-    fn operation(&self, operation: Operation) -> &'static str {
-        match operation {
-            Operation::FetchToken => self.token_call,
-            Operation::Send => self.send,
+            line(localized!("documentation: {link}", "官方文档：{link}"));
         }
     }
 }

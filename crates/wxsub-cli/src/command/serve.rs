@@ -356,6 +356,14 @@ impl SandboxSetup {
         webhook: Option<&str>,
         allow_host: &[String],
     ) -> Result<Self, CliError> {
+        // Quoted, it is a string of TOML.
+        if webhook.is_some_and(|url| !url.bytes().all(|byte| byte.is_ascii_graphic())) {
+            let rule = localized!(
+                "must have visible ASCII characters only, as in https://shop.example/hooks/wxsub",
+                "只能有可见的 ASCII 字符，例如 https://shop.example/hooks/wxsub"
+            );
+            return Err(CliError::usage(vec![format!("--webhook: {rule}")]));
+        }
         let key = generate_api_key().map_err(CliError::unexpected)?;
         let sandbox_url = Self::start_sandbox(allow_host).await?;
         let folder = tempfile::tempdir().map_err(CliError::unexpected)?;

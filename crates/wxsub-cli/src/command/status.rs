@@ -99,9 +99,11 @@ impl Status {
                 Vec::new()
             }
         };
+        let mut troubled = 0;
         for endpoint in &endpoints {
             let Some(problem) = Diagnosis::of_endpoint(endpoint) else { continue };
             exit = exit.max(problem.exit);
+            troubled += 1;
             if self.json {
                 output.json(&WebhookLine { webhook: endpoint });
             } else {
@@ -123,6 +125,12 @@ impl Status {
                 "apps that need action: {in_need} of {all}",
                 "共 {all} 个应用，{in_need} 个需要处理"
             ));
+            if troubled > 0 {
+                console::note(localized!(
+                    "endpoints of webhooks that need action: {troubled}",
+                    "需要处理的 webhook 接收端：{troubled} 个"
+                ));
+            }
         }
         Ok(output.end(exit))
     }

@@ -106,7 +106,7 @@ fn what_is_wrong_with_a_whole_file_is_named_once() {
         (gbk, "it is not UTF-8 text, most likely GBK; save it as UTF-8"),
         (format!("[{good},{good}]").into_bytes(), "it is a JSON array; write one object per line"),
         (format!("[\n{good},\n{good}\n]\n").into_bytes(), "it is a JSON array; write one object per line"),
-        (format!("{pretty}\n{pretty}\n").into_bytes(), "its messages span several lines"),
+        (format!("{pretty}\n{pretty}\n").into_bytes(), "its objects span several lines"),
         (format!("{good},\n{good}\n").into_bytes(), "its lines end with a comma"),
     ] {
         let said = format!("error: - cannot be read: {said}");

@@ -195,6 +195,9 @@ fn each_shop_sends_a_message_and_takes_genuine_webhooks_only() {
         let (port, out) = (free_port(), folder());
         let sandbox = ServedSandbox::start(&["--webhook", &format!("http://127.0.0.1:{port}/hooks")]);
         let mut shop = Shop::start(command, port, out.path(), &sandbox);
+        assert_eq!(shop.get("/nothing", "").status, 404);
+        // A target that is no URL ends no shop.
+        shop.get("//", "");
         check_message(&mut shop);
         check_deliveries(&sandbox);
         check_webhooks(&mut shop, &sandbox.value("WXSUB_WEBHOOK_SECRET").parse().unwrap());

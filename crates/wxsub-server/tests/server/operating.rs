@@ -370,7 +370,7 @@ fn example_of_the_configuration_is_valid() {
 #[tokio::test]
 async fn apps_are_listed_with_what_their_messages_wait_for() {
     let (setup, ledger) = Setup::with_ledger(&ledger_config()).await;
-    let listed = async || setup.meanwhile(setup.get("/v1/apps", &key('a'))).await.json();
+    let listed = async || setup.get("/v1/apps", &key('a')).await.json();
     let post = |app: &str, what: &str, body: String| {
         let path = format!("/v1/apps/{app}/{what}");
         let setup = &setup;

@@ -60,8 +60,8 @@ impl List {
             if let OutboxAccess::Ledger(ledger) = &access {
                 note_app(&appid, &ledger.app(&appid).await.map_err(|error| ledger_error(&error))?);
             }
-            output.line(row(["ID", "STATE", "ATTEMPTS", "CREATED", "WHY", "USER"]));
         }
+        let mut header = Some(row(["ID", "STATE", "ATTEMPTS", "CREATED", "WHY", "USER"]));
         let mut listed = 0;
         loop {
             query.limit = (limit - listed).min(PAGE_SIZE);
@@ -70,6 +70,7 @@ impl List {
             if self.json {
                 found.extend(page);
             } else {
+                header.take().into_iter().for_each(|header| output.line(header));
                 page.iter().for_each(|message| output.line(line(message)));
             }
             if next.is_none() || listed >= limit {

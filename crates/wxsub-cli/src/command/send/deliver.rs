@@ -171,10 +171,18 @@ fn describe_response(error: &ControlServerSendError, status: u16) -> String {
         }
         SendStatus::Invalid => localized!("the message is invalid", "消息无效"),
         SendStatus::Refused => localized!("Weixin refused the message", "微信拒绝了该消息"),
-        SendStatus::MaybeSent | SendStatus::Sent => localized!(
-            "the message may have been sent; do not blindly repeat it",
-            "消息可能已发出，确认之前不要重发"
-        ),
+        SendStatus::MaybeSent | SendStatus::Sent => {
+            let decide = result.id.as_ref().map(|id| {
+                localized!(
+                    "; when you know, run `wxsub outbox decide {id}`",
+                    "；确认之后请运行 `wxsub outbox decide {id}`"
+                )
+            });
+            return localized!(
+                "the control server responded with {status}: the message may have been sent; do not blindly repeat it",
+                "中控服务器返回状态码 {status}：消息可能已发出，确认之前不要重发"
+            ) + &decide.unwrap_or_default();
+        }
     };
     let advice = result.remedy.map(advice);
     let advice =

@@ -6,7 +6,7 @@ callback=$(curl -s -d 'openid=oUser&action=confirm' -o /dev/null -w '%{redirect_
 curl -sH "$auth" -d '{"callback":"'"$callback"'","session":"visitor-1"}' "$app/grants"
 message='{"touser":"oUser",'$consent',"title":"Parcel","data":{"content":{"value":"It is here."}}}'
 curl -sH "$auth" -H 'Idempotency-Key: order-4711' -d "$message" "$app/outbox"
-curl -sH "$auth" "$app/outbox?openid=oUser"
+until curl -sH "$auth" "$app/outbox?openid=oUser" | grep '"state":"sent"'; do :; done
 curl -sH "$auth" -d "$message" "$app/messages"
 curl -sH "$auth" "$app/access_token"
 curl -sH "$auth" "$app/access_token" | curl -sH "$auth" -d @- "$app/access_token/report"
