@@ -427,6 +427,7 @@ async fn browse(url: &str, form: Option<String>) -> Result<Response<String>, Box
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
         .body(form.unwrap_or_default())?;
     let (head, body) = sender.send_request(request).await?.into_parts();
-    let body = Limited::new(body, MAX_RESPONSE_BYTES).collect().await?.to_bytes();
+    let body = Limited::new(body, MAX_RESPONSE_BYTES).collect().await;
+    let body = body.map_err(|error| -> Box<dyn Error> { error })?.to_bytes();
     Ok(Response::from_parts(head, String::from_utf8_lossy(&body).into_owned()))
 }
