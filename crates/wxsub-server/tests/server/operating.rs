@@ -369,8 +369,9 @@ fn example_of_the_configuration_is_valid() {
 /// What the queue of an app waits for, since when, and how many messages have no decision. A ledger that is down is a problem.
 #[tokio::test]
 async fn apps_are_listed_with_what_their_messages_wait_for() {
-    let (setup, ledger) = Setup::with_ledger(&ledger_config()).await;
-    let listed = async || setup.get("/v1/apps", &key('a')).await.json();
+    let config = client('c', "\"*\"", "\"admin\"") + &ledger_config();
+    let (setup, ledger) = Setup::with_ledger(&config).await;
+    let listed = async || setup.get("/v1/apps", &key('c')).await.json();
     let post = |app: &str, what: &str, body: String| {
         let path = format!("/v1/apps/{app}/{what}");
         let setup = &setup;
