@@ -87,7 +87,7 @@ struct CallAdvice {
 }
 
 impl CallAdvice {
-    fn to_do(&self) -> String {
+    fn to_do(self) -> String {
         let advice = self.advice;
         localized!("  what to do: {advice}", "  处理建议：{advice}")
     }

@@ -113,26 +113,26 @@ impl Status {
             }
         }
         if !self.json {
-            let all = list.apps.len();
-            if !list.problems.is_empty() {
-                let problems = list.problems.len();
-                console::note(localized!(
-                    "problems of the server: {problems}",
-                    "中控服务器的问题：{problems} 个"
-                ));
-            }
-            console::note(localized!(
-                "apps that need action: {in_need} of {all}",
-                "共 {all} 个应用，{in_need} 个需要处理"
-            ));
-            if troubled > 0 {
-                console::note(localized!(
-                    "endpoints of webhooks that need action: {troubled}",
-                    "需要处理的 webhook 接收端：{troubled} 个"
-                ));
-            }
+            note_summary(list.problems.len(), (in_need, list.apps.len()), troubled);
         }
         Ok(output.end(exit))
+    }
+}
+
+/// Says how many problems the server has, how many of all apps need action, and how many endpoints of webhooks.
+fn note_summary(problems: usize, (in_need, all): (usize, usize), troubled: usize) {
+    if problems > 0 {
+        console::note(localized!("problems of the server: {problems}", "中控服务器的问题：{problems} 个"));
+    }
+    console::note(localized!(
+        "apps that need action: {in_need} of {all}",
+        "共 {all} 个应用，{in_need} 个需要处理"
+    ));
+    if troubled > 0 {
+        console::note(localized!(
+            "endpoints of webhooks that need action: {troubled}",
+            "需要处理的 webhook 接收端：{troubled} 个"
+        ));
     }
 }
 

@@ -56,10 +56,10 @@ impl List {
             ..MessageQuery::new(appid.clone())
         };
         let (mut output, mut found) = (Output::new(), Vec::new());
-        if !self.json {
-            if let OutboxAccess::Ledger(ledger) = &access {
-                note_app(&appid, &ledger.app(&appid).await.map_err(|error| ledger_error(&error))?);
-            }
+        if !self.json
+            && let OutboxAccess::Ledger(ledger) = &access
+        {
+            note_app(&appid, &ledger.app(&appid).await.map_err(|error| ledger_error(&error))?);
         }
         let mut header = Some(row(["ID", "STATE", "ATTEMPTS", "CREATED", "WHY", "USER"]));
         let mut listed = 0;
