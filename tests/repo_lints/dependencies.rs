@@ -123,15 +123,13 @@ const LIBRARIES: &[(&str, &[&str])] = &[
             "uuid",
         ],
     ),
-    ("wxsub-sqlite", &["async-trait", "rusqlite", "serde", "serde_json", "sha2", "thiserror", "tokio"]),
+    ("wxsub-sqlite", &["async-trait", "rusqlite", "sha2", "thiserror", "tokio"]),
     ("wxsub-mysql", &["async-trait", "mysql_async", "thiserror"]),
     (
         "wxsub-postgres",
         &[
             "async-trait",
             "futures-util",
-            "serde",
-            "serde_json",
             "sha2",
             "thiserror",
             "tokio",

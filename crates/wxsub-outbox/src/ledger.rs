@@ -9,6 +9,7 @@
 
 mod apply;
 mod change;
+mod columns;
 mod error;
 mod memory;
 mod rows;
@@ -19,6 +20,7 @@ pub use change::{
     Applied, Change, Gone, InvalidMessage, KeyKind, NewConsent, NewDecision, NewKey, NewMessage,
     NotCancelled, NotDecided, NotRecorded, PruneReport, Recorded, Rejected, RestoreReport, RowOutcomes,
 };
+pub use columns::{Columns, FromColumns};
 pub use error::LedgerError;
 pub use memory::MemoryLedger;
 pub use rows::{Rows, Savepoint, Write, Written, WrittenApp};

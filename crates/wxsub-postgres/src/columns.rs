@@ -1,27 +1,20 @@
 //! Rows as columns, in the order of the statements: what is written, and what is read back.
 
-use std::collections::BTreeSet;
-use std::fmt;
-use std::str::FromStr;
-
-use serde::Deserialize;
-use serde::de::IntoDeserializer;
-use serde::de::value::Error as DeError;
 use tokio_postgres::Row;
-use tokio_postgres::types::{FromSqlOwned, ToSql};
+use tokio_postgres::types::{FromSql, ToSql, Type, accepts};
 use uuid::Uuid;
 use wxsub_core::clock::UnixMillis;
 use wxsub_outbox::LedgerError;
-use wxsub_outbox::app::{DailyQuotaPause, OperatorPause, Pauses, TokenPause};
-use wxsub_outbox::audit::{AuditEntry, StoredAudit};
+use wxsub_outbox::app::Pauses;
+use wxsub_outbox::audit::StoredAudit;
 use wxsub_outbox::grant::{StoredGrant, Subject};
 use wxsub_outbox::id::{GrantId, MessageId, WorkerId};
-use wxsub_outbox::idempotency::{Fingerprint, KeyScope, StoredKey};
+use wxsub_outbox::idempotency::{KeyScope, StoredKey};
 use wxsub_outbox::inbox::InboxRow;
-use wxsub_outbox::ledger::StoredWorker;
-use wxsub_outbox::message::{DecisionRecord, Detail, StoredEvent, StoredMessage};
-use wxsub_outbox::webhook::{DeliveryId, EndpointStatus, StoredDelivery, StoredEndpoint};
-use wxsub_proto::{AppId, ErrCode, Scene};
+use wxsub_outbox::ledger::{Columns, FromColumns, StoredWorker};
+use wxsub_outbox::message::{StoredEvent, StoredMessage};
+use wxsub_outbox::webhook::{DeliveryId, StoredDelivery, StoredEndpoint};
+use wxsub_proto::{AppId, ErrCode};
 
 /// One parameter of a statement.
 pub(crate) type Param<'a> = Box<dyn ToSql + Sync + Send + 'a>;
@@ -67,8 +60,9 @@ uuids!(MessageId, GrantId, WorkerId);
 
 /// The columns of new messages.
 pub(crate) fn new_messages<'a>(rows: &'a [&'a StoredMessage]) -> Vec<Param<'a>> {
-    let mut params = vec![
-        column(rows, |message| message.id.uuid()),
+    let mut params = vec![column(rows, |message| message.id.uuid())];
+    params.extend(state_columns(rows));
+    params.extend([
         column(rows, |message| message.appid.as_str()),
         column(rows, |message| message.mode.as_str()),
         column(rows, |message| message.touser.as_ref().map(|user| user.as_str())),
@@ -81,11 +75,10 @@ pub(crate) fn new_messages<'a>(rows: &'a [&'a StoredMessage]) -> Vec<Param<'a>> 
         column(rows, |message| message.idempotency_key.as_ref().map(|key| key.as_str())),
         column(rows, |message| message.grant.map(|id| id.uuid())),
         column(rows, |message| message.parent_id.map(|id| id.uuid())),
-    ];
-    params.extend(state_columns(rows));
-    params.push(column(rows, |message| {
-        message.body.as_ref().map(|body| String::from_utf8_lossy(&body.to_json()).into_owned())
-    }));
+        column(rows, |message| {
+            message.body.as_ref().map(|body| String::from_utf8_lossy(&body.to_json()).into_owned())
+        }),
+    ]);
     params
 }
 
@@ -274,308 +267,106 @@ pub(crate) fn pauses<'a>(appid: &'a AppId, pauses: &'a Pauses) -> Vec<Param<'a>>
 }
 
 /// A row whose columns are read one after the other.
-struct Columns<'a> {
+struct RowColumns<'a> {
     row: &'a Row,
     next: usize,
 }
 
-type Result<T> = std::result::Result<T, LedgerError>;
+/// Reads a row.
+pub(crate) fn read<T: FromColumns>(row: &Row) -> Result<T, LedgerError> {
+    T::from_columns(&mut RowColumns { row, next: 0 })
+}
 
-impl<'a> Columns<'a> {
-    fn new(row: &'a Row) -> Self {
-        Self { row, next: 0 }
+impl<'a> RowColumns<'a> {
+    fn get<T: FromSql<'a>>(&mut self) -> Result<Option<T>, LedgerError> {
+        let value = self.row.try_get(self.next);
+        self.next += 1;
+        value.map_err(|error| self.unreadable(error.to_string()))
+    }
+}
+
+impl Columns for RowColumns<'_> {
+    type Error = LedgerError;
+
+    fn text(&mut self) -> Result<Option<&str>, LedgerError> {
+        self.get()
     }
 
-    fn get<T: FromSqlOwned>(&mut self) -> Result<T> {
-        let value = self.row.try_get(self.next).map_err(|error| self.unreadable(error));
-        self.next += 1;
-        value
+    fn integer(&mut self) -> Result<Option<i64>, LedgerError> {
+        Ok(self.get()?.map(|Integer(integer)| integer))
     }
 
-    fn text<T>(&mut self, read: impl FnOnce(&str) -> std::result::Result<T, String>) -> Result<Option<T>> {
-        let text: Option<&str> = self.row.try_get(self.next).map_err(|error| self.unreadable(error))?;
-        let value = text.map(read).transpose().map_err(|error| self.unreadable(error));
-        self.next += 1;
-        value
+    fn bytes<const N: usize>(&mut self) -> Result<Option<[u8; N]>, LedgerError> {
+        let Some(Bytes(bytes)) = self.get()? else { return Ok(None) };
+        bytes.try_into().map(Some).map_err(|_| self.unreadable(format!("has not {N} bytes")))
+    }
+
+    fn actor(&mut self) -> Result<Option<String>, LedgerError> {
+        self.get()
     }
 
     /// Names the row by its first column, which is its id.
-    fn unreadable(&self, error: impl fmt::Display) -> LedgerError {
-        let column = self.row.columns().get(self.next).map_or("", |column| column.name());
-        let id: std::result::Result<Uuid, _> = self.row.try_get(0);
+    fn unreadable(&self, problem: String) -> LedgerError {
+        let column = self.row.columns().get(self.next.saturating_sub(1)).map_or("", |column| column.name());
+        let id: Result<Uuid, _> = self.row.try_get(0);
         let id = id.map_or_else(|_| String::new(), |id| format!(" {id}"));
-        LedgerError::Inconsistent(format!("row{id}, column {column}: {error}"))
-    }
-
-    fn missing(&self) -> LedgerError {
-        Self { row: self.row, next: self.next.saturating_sub(1) }.unreadable("is empty")
-    }
-
-    fn parse_optional<T: FromStr<Err: fmt::Display>>(&mut self) -> Result<Option<T>> {
-        self.text(|text| text.parse().map_err(|error: T::Err| error.to_string()))
-    }
-
-    fn parse<T: FromStr<Err: fmt::Display>>(&mut self) -> Result<T> {
-        self.parse_optional()?.ok_or_else(|| self.missing())
-    }
-
-    /// A name that only serde can read.
-    fn named<T: for<'de> Deserialize<'de>>(&mut self) -> Result<Option<T>> {
-        self.text(|text| T::deserialize(text.into_deserializer()).map_err(|error: DeError| error.to_string()))
-    }
-
-    fn time(&mut self) -> Result<UnixMillis> {
-        self.get().map(time)
-    }
-
-    fn optional_time(&mut self) -> Result<Option<UnixMillis>> {
-        Ok(self.get::<Option<i64>>()?.map(time))
-    }
-
-    fn number(&mut self) -> Result<u32> {
-        let number: i32 = self.get()?;
-        Ok(u32::try_from(number).unwrap_or(0))
-    }
-
-    /// Names that are separated by spaces.
-    fn words<T: FromStr<Err: fmt::Display> + Ord>(&mut self) -> Result<Option<BTreeSet<T>>> {
-        let word = |word: &str| word.parse().map_err(|error: T::Err| error.to_string());
-        self.text(|text| text.split_whitespace().map(word).collect())
-    }
-
-    fn optional_scene(&mut self) -> Result<Option<Scene>> {
-        let number: Option<i32> = self.get()?;
-        let scene = |number| u16::try_from(number).ok().and_then(|number| Scene::new(number).ok());
-        number.map(|number| scene(number).ok_or_else(|| self.missing())).transpose()
-    }
-
-    fn id<T>(&mut self, id: impl FnOnce([u8; 16]) -> T) -> Result<Option<T>> {
-        Ok(self.get::<Option<Uuid>>()?.map(|uuid| id(uuid.into_bytes())))
+        LedgerError::Inconsistent(format!("row{id}, column {column}: {problem}"))
     }
 }
 
-pub(crate) fn read_message(row: &Row) -> Result<StoredMessage> {
-    let mut columns = Columns::new(row);
-    let columns = &mut columns;
-    Ok(StoredMessage {
-        id: columns.id(MessageId::from_bytes)?.ok_or_else(|| columns.missing())?,
-        appid: columns.parse()?,
-        mode: columns.parse()?,
-        touser: columns.parse_optional()?,
-        template_id: columns.parse_optional()?,
-        scene: columns.optional_scene()?,
-        priority: columns.parse()?,
-        created_at: columns.time()?,
-        send_at: columns.time()?,
-        expires_at: columns.time()?,
-        idempotency_key: columns.parse_optional()?,
-        grant: columns.id(GrantId::from_bytes)?,
-        parent_id: columns.id(MessageId::from_bytes)?,
-        state: columns.parse()?,
-        reason: columns.parse_optional()?,
-        attempt: columns.number()?,
-        failures: columns.number()?,
-        version: columns.number()?,
-        due_at: columns.time()?,
-        attempted_at: columns.optional_time()?,
-        settled_at: columns.optional_time()?,
-        worker: columns.id(WorkerId::from_bytes)?,
-        detail: Detail {
-            stage: columns.parse_optional()?,
-            errcode: columns.get::<Option<_>>()?.map(ErrCode::new),
-            errmsg: columns.get()?,
-            rid: columns.get()?,
-            remedy: columns.named()?,
-        },
-        decision: read_decision(columns)?,
-        restored_at: columns.optional_time()?,
-        body: columns.text(|text| serde_json::from_str(text).map_err(|error| error.to_string()))?,
-    })
+type AnyError = Box<dyn std::error::Error + Sync + Send>;
+
+/// A number or a boolean.
+struct Integer(i64);
+
+impl<'a> FromSql<'a> for Integer {
+    fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Self, AnyError> {
+        Ok(Self(match *kind {
+            Type::BOOL => bool::from_sql(kind, raw)?.into(),
+            Type::INT4 => i32::from_sql(kind, raw)?.into(),
+            _ => i64::from_sql(kind, raw)?,
+        }))
+    }
+
+    accepts!(BOOL, INT4, INT8);
 }
 
-fn read_decision(columns: &mut Columns<'_>) -> Result<Option<DecisionRecord>> {
-    let decision = columns.parse_optional()?;
-    let (by, note): (Option<String>, Option<String>) = (columns.get()?, columns.get()?);
-    let at = columns.optional_time()?;
-    let child = columns.id(MessageId::from_bytes)?;
-    Ok(decision.map(|decision| DecisionRecord {
-        decision,
-        by: by.unwrap_or_default(),
-        note: note.unwrap_or_default(),
-        at: at.unwrap_or_default(),
-        child,
-    }))
+/// An id or a digest.
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> FromSql<'a> for Bytes<'a> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, AnyError> {
+        Ok(Self(raw))
+    }
+
+    accepts!(UUID, BYTEA);
 }
 
-pub(crate) fn read_grant(row: &Row) -> Result<StoredGrant> {
-    let mut columns = Columns::new(row);
-    Ok(StoredGrant {
-        id: columns.id(GrantId::from_bytes)?.ok_or_else(|| columns.missing())?,
-        subject: Subject {
-            appid: columns.parse()?,
-            openid: columns.parse()?,
-            template_id: columns.parse()?,
-            scene: columns.optional_scene()?.ok_or_else(|| columns.missing())?,
-        },
-        state: columns.parse()?,
-        consented_at: columns.time()?,
-        callback_expires_at: columns.time()?,
-    })
-}
-
-pub(crate) fn read_event(row: &Row) -> Result<StoredEvent> {
-    let mut columns = Columns::new(row);
-    Ok(StoredEvent {
-        message: columns.id(MessageId::from_bytes)?.ok_or_else(|| columns.missing())?,
-        version: columns.number()?,
-        at: columns.time()?,
-        kind: columns.parse()?,
-        attempt: columns.number()?,
-        actor: columns.get()?,
-        detail: columns.get()?,
-    })
-}
-
-pub(crate) fn read_key(row: &Row) -> Result<StoredKey> {
-    let mut columns = Columns::new(row);
-    let scope = KeyScope { appid: columns.parse()?, client: columns.get()?, key: columns.parse()? };
-    let fingerprint: Vec<u8> = columns.get()?;
-    let fingerprint = <[u8; 32]>::try_from(fingerprint).map_err(|_| columns.missing())?;
-    Ok(StoredKey {
-        scope,
-        fingerprint: Fingerprint::from_bytes(fingerprint),
-        message: columns.id(MessageId::from_bytes)?.ok_or_else(|| columns.missing())?,
-        check_at: columns.time()?,
-    })
-}
-
-pub(crate) fn read_audit(row: &Row) -> Result<StoredAudit> {
-    let mut columns = Columns::new(row);
-    let seq: i64 = columns.get()?;
-    Ok(StoredAudit {
-        seq: u64::try_from(seq).unwrap_or(0),
-        at: columns.time()?,
-        entry: AuditEntry {
-            actor: columns.get()?,
-            address: columns.get()?,
-            action: columns.parse()?,
-            appid: columns.get::<Option<String>>()?.and_then(|appid| appid.parse().ok()),
-            subject: columns.get()?,
-            detail: columns.get()?,
-        },
-        outcome: columns.parse()?,
-    })
-}
-
-/// The endpoint, and the next column. `None` if the row has none.
-fn endpoint<'a>(row: &'a Row) -> Result<Option<(StoredEndpoint, Columns<'a>)>> {
-    let mut columns = Columns::new(row);
-    let Some(name) = columns.get()? else { return Ok(None) };
-    let digest: Vec<u8> = columns.get()?;
-    let url_sha256 = <[u8; 32]>::try_from(digest).map_err(|_| columns.missing())?;
-    let apps = columns.words()?;
-    let events = columns.words()?.unwrap_or_default();
-    let with_openid = columns.get()?;
-    let disabled_at = columns.optional_time()?;
-    Ok(Some((StoredEndpoint { name, url_sha256, apps, events, with_openid, disabled_at }, columns)))
-}
-
-pub(crate) fn read_endpoint(row: &Row) -> Result<Option<StoredEndpoint>> {
-    Ok(endpoint(row)?.map(|(endpoint, _)| endpoint))
-}
-
-pub(crate) fn read_endpoint_status(row: &Row) -> Result<EndpointStatus> {
-    let (endpoint, mut columns) = endpoint(row)?.ok_or_else(|| Columns::new(row).missing())?;
-    let is_due = columns.get()?;
-    let mut count = || Ok(u64::try_from(columns.get::<i64>()?).unwrap_or(0));
-    Ok(EndpointStatus { endpoint, is_due, pending: count()?, dead: count()? })
-}
-
-pub(crate) fn read_delivery(row: &Row) -> Result<StoredDelivery> {
-    let mut columns = Columns::new(row);
-    Ok(StoredDelivery {
-        id: DeliveryId {
-            endpoint: columns.get()?,
-            message: columns.id(MessageId::from_bytes)?.ok_or_else(|| columns.missing())?,
-            sequence: columns.number()?,
-        },
-        event: columns.parse()?,
-        body: columns.get()?,
-        created_at: columns.time()?,
-        attempt: columns.number()?,
-        due_at: columns.optional_time()?,
-        error: columns.get()?,
-    })
-}
-
-pub(crate) fn read_worker(row: &Row) -> Result<StoredWorker> {
-    let mut columns = Columns::new(row);
-    Ok(StoredWorker {
-        id: columns.id(WorkerId::from_bytes)?.ok_or_else(|| columns.missing())?,
-        beat_at: columns.time()?,
-        gone_at: columns.optional_time()?,
-    })
+/// The endpoint of a row that may have none.
+pub(crate) fn read_endpoint(row: &Row) -> Result<Option<StoredEndpoint>, LedgerError> {
+    row.get::<_, Option<&str>>(0).map(|_| read(row)).transpose()
 }
 
 /// A nonce, and its grant.
-pub(crate) fn read_nonce(row: &Row) -> Result<([u8; 16], GrantId)> {
-    let mut columns = Columns::new(row);
-    let nonce = columns.id(|bytes| bytes)?.ok_or_else(|| columns.missing())?;
-    Ok((nonce, columns.id(GrantId::from_bytes)?.ok_or_else(|| columns.missing())?))
-}
-
-pub(crate) fn read_appid(row: &Row) -> Result<AppId> {
-    Columns::new(row).parse()
+pub(crate) fn read_nonce(row: &Row) -> ([u8; 16], GrantId) {
+    let (nonce, grant): (Uuid, Uuid) = (row.get(0), row.get(1));
+    (nonce.into_bytes(), GrantId::from_bytes(grant.into_bytes()))
 }
 
 /// An app with a due message, if its pauses allow a claim.
-pub(crate) fn read_due_app(row: &Row) -> Result<Option<AppId>> {
-    let mut columns = Columns::new(row);
-    let (appid, pauses) = pauses_of(&mut columns)?;
-    let now = columns.optional_time()?.unwrap_or_default();
-    Ok((pauses.claimable(1, now) > 0).then_some(appid))
+pub(crate) fn read_due_app(row: &Row) -> Result<Option<AppId>, LedgerError> {
+    let (pauses, (appid, now)): (Pauses, (AppId, Option<UnixMillis>)) = read(row)?;
+    Ok((pauses.claimable(1, now.unwrap_or_default()) > 0).then_some(appid))
 }
 
 /// When the first queued message of an app is due, from that of each priority.
-pub(crate) fn read_first_due(row: &Row) -> Result<Option<UnixMillis>> {
-    let mut columns = Columns::new(row);
-    let of_priorities = [columns.optional_time()?, columns.optional_time()?, columns.optional_time()?];
-    Ok(of_priorities.into_iter().flatten().min())
-}
-
-pub(crate) fn read_pauses(row: &Row) -> Result<(AppId, Pauses)> {
-    pauses_of(&mut Columns::new(row))
-}
-
-/// An app, and why it waits.
-fn pauses_of(columns: &mut Columns<'_>) -> Result<(AppId, Pauses)> {
-    let (by, note): (Option<String>, Option<String>) = (columns.get()?, columns.get()?);
-    let since = columns.optional_time()?;
-    let minute_quota_until = columns.optional_time()?;
-    let (until, next_probe_at) = (columns.optional_time()?, columns.optional_time()?);
-    let probe = columns.id(MessageId::from_bytes)?;
-    let token_until = columns.optional_time()?;
-    let failures: Option<i32> = columns.get()?;
-    let failures = failures.and_then(|failures| u32::try_from(failures).ok()).unwrap_or_default();
-    let pauses = Pauses {
-        operator: by.map(|by| OperatorPause {
-            by,
-            note: note.unwrap_or_default(),
-            since: since.unwrap_or_default(),
-        }),
-        minute_quota_until,
-        daily_quota: until.map(|until| DailyQuotaPause {
-            until,
-            next_probe_at: next_probe_at.unwrap_or_default(),
-            probe,
-        }),
-        token: token_until.map(|until| TokenPause { until, failures }),
-    };
-    Ok((columns.parse()?, pauses))
+pub(crate) fn read_first_due(row: &Row) -> Result<Option<UnixMillis>, LedgerError> {
+    let (high, (normal, low)): (Option<UnixMillis>, (_, _)) = read(row)?;
+    Ok([high, normal, low].into_iter().flatten().min())
 }
 
 /// The first columns of a row of an inbox: id, appid, message, times and priority.
-pub(crate) fn read_inbox_row(row: &Row) -> std::result::Result<InboxRow, tokio_postgres::Error> {
+pub(crate) fn read_inbox_row(row: &Row) -> Result<InboxRow, tokio_postgres::Error> {
     Ok(InboxRow {
         id: row.try_get(0)?,
         appid: row.try_get(1)?,

@@ -98,7 +98,7 @@ impl PostgresLedger {
             GrantState::Used | GrantState::Void => sql::SPENT_GRANTS_IN_STATE,
             _ => sql::GRANTS_IN_STATE,
         };
-        self.read(sql, &params, columns::read_grant).await
+        self.read(sql, &params, columns::read).await
     }
 
     /// The clients of the batches of an app that have keys, at most so many.
@@ -154,12 +154,12 @@ impl Ledger for PostgresLedger {
     }
 
     async fn message(&self, id: MessageId) -> Result<Option<StoredMessage>, LedgerError> {
-        let found = self.read(sql::MESSAGE, &[Box::new(id.uuid())], columns::read_message).await?;
+        let found = self.read(sql::MESSAGE, &[Box::new(id.uuid())], columns::read).await?;
         Ok(found.into_iter().next())
     }
 
     async fn history(&self, id: MessageId) -> Result<Vec<StoredEvent>, LedgerError> {
-        self.read(sql::HISTORY, &[Box::new(id.uuid())], columns::read_event).await
+        self.read(sql::HISTORY, &[Box::new(id.uuid())], columns::read).await
     }
 
     async fn messages(&self, query: &MessageQuery) -> Result<Vec<StoredMessage>, LedgerError> {
@@ -186,12 +186,12 @@ impl Ledger for PostgresLedger {
                 sql::LIST_STATE
             }
         };
-        self.read(sql, &params, columns::read_message).await
+        self.read(sql, &params, columns::read).await
     }
 
     async fn grants(&self, appid: &AppId, openid: &OpenId) -> Result<Vec<StoredGrant>, LedgerError> {
         let params: [Param<'_>; 2] = [Box::new(openid.as_str()), Box::new(appid.as_str())];
-        self.read(sql::GRANTS_OF_USER, &params, columns::read_grant).await
+        self.read(sql::GRANTS_OF_USER, &params, columns::read).await
     }
 
     async fn inbox_backlog(&self, apps: &[AppId]) -> Result<Option<InboxBacklog>, LedgerError> {
@@ -208,7 +208,7 @@ impl Ledger for PostgresLedger {
         let now = self.clock.as_ref().map(|clock| millis(clock.now().wall));
         let most = i64::try_from(MAX_COUNTED_DELIVERIES).unwrap_or(i64::MAX);
         let params: [Param<'_>; 2] = [Box::new(now), Box::new(most)];
-        self.read(sql::ENDPOINT_STATUSES, &params, columns::read_endpoint_status).await
+        self.read(sql::ENDPOINT_STATUSES, &params, columns::read).await
     }
 
     async fn failed_deliveries(
@@ -217,7 +217,7 @@ impl Ledger for PostgresLedger {
         limit: usize,
     ) -> Result<Vec<StoredDelivery>, LedgerError> {
         let params: [Param<'_>; 2] = [Box::new(endpoint), Box::new(at_most(limit))];
-        self.read(sql::FAILED_DELIVERIES, &params, columns::read_delivery).await
+        self.read(sql::FAILED_DELIVERIES, &params, columns::read).await
     }
 
     async fn app(&self, appid: &AppId) -> Result<StoredApp, LedgerError> {
@@ -227,7 +227,7 @@ impl Ledger for PostgresLedger {
         let results = self.reader().await?.run(&pipeline).await.map_err(unreadable)?;
         let mut app = StoredApp::default();
         if let Some(row) = results.get(pauses).and_then(|rows| rows.first()) {
-            app.pauses = columns::read_pauses(row)?.1;
+            app.pauses = columns::read(row)?;
         }
         for row in results.get(counts).into_iter().flatten() {
             let (state, messages): (&str, i64) = (row.get(0), row.get(1));
@@ -258,16 +258,16 @@ impl Ledger for PostgresLedger {
     }
 
     async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError> {
-        self.read(sql::UNDECIDED_APPS, &[], columns::read_appid).await
+        self.read(sql::UNDECIDED_APPS, &[], columns::read).await
     }
 
     async fn workers(&self) -> Result<Vec<StoredWorker>, LedgerError> {
-        self.read(sql::ALL_WORKERS, &[], columns::read_worker).await
+        self.read(sql::ALL_WORKERS, &[], columns::read).await
     }
 
     async fn audit(&self, before: Option<u64>, limit: usize) -> Result<Vec<StoredAudit>, LedgerError> {
         let before = before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
         let params: [Param<'_>; 2] = [Box::new(before), Box::new(at_most(limit))];
-        self.read(sql::AUDIT, &params, columns::read_audit).await
+        self.read(sql::AUDIT, &params, columns::read).await
     }
 }

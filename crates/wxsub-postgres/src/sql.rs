@@ -10,12 +10,12 @@ macro_rules! statements {
     };
 }
 
-/// The columns of `wxsub_message` in the order in which they are written: first the 13 that never change.
+/// The columns of `wxsub_message` in the order in which they are written: the id, the 20 that change, and those that never do.
 macro_rules! message {
     () => {
-        "id, appid, mode, touser, template_id, scene, priority, created_ms, send_ms, expires_ms, idempotency_key, \
-         grant_id, parent_id, state, reason, attempt, failures, version, due_ms, attempted_ms, settled_ms, worker, stage, \
-         errcode, errmsg, rid, remedy, decision, decided_by, decided_note, decided_ms, child_id, restored_ms, body"
+        "id, state, reason, attempt, failures, version, due_ms, attempted_ms, settled_ms, worker, stage, errcode, errmsg, \
+         rid, remedy, decision, decided_by, decided_note, decided_ms, child_id, restored_ms, appid, mode, touser, \
+         template_id, scene, priority, created_ms, send_ms, expires_ms, idempotency_key, grant_id, parent_id, body"
     };
 }
 
@@ -268,11 +268,11 @@ statements! {
           AND (id = ANY ($3) OR (SELECT k.message_id FROM wxsub_key AS k WHERE k.message_id = m.id LIMIT 1) IS NULL)
         ORDER BY decided_ms LIMIT $2 FOR UPDATE SKIP LOCKED"];
     INSERT_MESSAGES = ["INSERT INTO wxsub_message (", message!(), ")
-        SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::text[], $8::bigint[], \
-        $9::bigint[], $10::bigint[], $11::text[], $12::uuid[], $13::uuid[], $14::text[], $15::text[], $16::integer[], \
-        $17::integer[], $18::integer[], $19::bigint[], $20::bigint[], $21::bigint[], $22::uuid[], $23::text[], $24::bigint[], \
-        $25::text[], $26::text[], $27::text[], $28::text[], $29::text[], $30::text[], $31::bigint[], $32::uuid[], $33::bigint[], \
-        $34::text[])"];
+        SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::integer[], $5::integer[], $6::integer[], $7::bigint[], $8::bigint[], \
+        $9::bigint[], $10::uuid[], $11::text[], $12::bigint[], $13::text[], $14::text[], $15::text[], $16::text[], \
+        $17::text[], $18::text[], $19::bigint[], $20::uuid[], $21::bigint[], $22::text[], $23::text[], $24::text[], \
+        $25::text[], $26::integer[], $27::text[], $28::bigint[], $29::bigint[], $30::bigint[], $31::text[], \
+        $32::uuid[], $33::uuid[], $34::text[])"];
     /// A body never changes; it only goes.
     UPDATE_MESSAGES = ["UPDATE wxsub_message AS m SET state = u.state, reason = u.reason, attempt = u.attempt, \
         failures = u.failures, version = u.version, due_ms = u.due_ms, attempted_ms = u.attempted_ms, \

@@ -10,8 +10,10 @@ use tokio_postgres::Row;
 use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_outbox::LedgerError;
 use wxsub_outbox::app::Pauses;
+use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::MessageId;
-use wxsub_outbox::ledger::{Applied, Change, Gone, Rows, apply};
+use wxsub_outbox::idempotency::StoredKey;
+use wxsub_outbox::ledger::{Applied, Change, Gone, Rows, StoredWorker, apply};
 use wxsub_outbox::message::{DECISION_DELAY, RESTORED_DECISION_DELAY};
 use wxsub_outbox::retention::Retention;
 use wxsub_outbox::state::MessageState;
@@ -76,7 +78,7 @@ impl<'a> Part<'a> {
         let mut rows = Rows::default();
         let locked_keys = stored_keys.into_iter().flat_map(results).count();
         for row in stored_keys.into_iter().flat_map(results) {
-            rows.load_key(columns::read_key(row)?);
+            rows.load_key(columns::read(row)?);
         }
         load_messages(&mut rows, stored.into_iter().flat_map(results))?;
         load_deliveries(&mut rows, delivered.into_iter().flat_map(results))?;
@@ -184,7 +186,7 @@ impl<'a> Part<'a> {
         let results = self.session.run(&pipeline).await?;
         let results = |at: usize| results.get(at).into_iter().flatten();
         for row in workers.into_iter().flat_map(results) {
-            rows.load_worker(columns::read_worker(row)?);
+            rows.load_worker(columns::read(row)?);
         }
         if let Some((locked, stored)) = stored {
             let locked: BTreeSet<uuid::Uuid> = results(locked).map(|row| row.get(0)).collect();
@@ -192,14 +194,14 @@ impl<'a> Part<'a> {
                 if !locked.contains(&row.get(0)) {
                     return Err(Failure::Conflict("a grant was recorded meanwhile".to_owned()));
                 }
-                rows.load_grant(columns::read_grant(row)?);
+                rows.load_grant(columns::read(row)?);
             }
         }
         if known_keys.is_some_and(|known| results(known).count() > self.locked_keys) {
             return Err(Failure::Conflict("a key was recorded meanwhile".to_owned()));
         }
         for row in used.into_iter().flat_map(results) {
-            let (nonce, grant) = columns::read_nonce(row)?;
+            let (nonce, grant) = columns::read_nonce(row);
             rows.load_nonce(nonce, grant);
         }
         for appid in &named.apps {
@@ -266,7 +268,7 @@ impl<'a> Part<'a> {
     /// Names the workers that are marked gone.
     async fn choose_live_workers(&mut self, gone: Gone) -> Result<(), Failure> {
         for row in self.session.query(sql::LIVE_WORKERS, &[]).await? {
-            let worker = columns::read_worker(&row)?;
+            let worker: StoredWorker = columns::read(&row)?;
             let chosen = match gone {
                 Gone::LeaseOver => worker.is_lease_over(self.now),
                 Gone::One(id) => worker.id == id,
@@ -283,7 +285,7 @@ impl<'a> Part<'a> {
         }
         self.choose_live_workers(Gone::All).await?;
         for row in self.session.query(sql::UNFINISHED_GRANTS, &[]).await? {
-            self.named.grants.insert(columns::read_grant(&row)?.id);
+            self.named.grants.insert(columns::read::<StoredGrant>(&row)?.id);
         }
         let last = self.session.query(sql::LAST_EVENT, &[]).await?;
         let last: Option<i64> = last.first().and_then(|row| row.get(0));
@@ -308,12 +310,12 @@ impl<'a> Part<'a> {
         }
         let params = [at(now.before(retention.grant)), at(now), most()];
         for row in session.query(sql::SPENT_GRANTS, &params).await? {
-            self.named.grants.insert(columns::read_grant(&row)?.id);
+            self.named.grants.insert(columns::read::<StoredGrant>(&row)?.id);
         }
         let old = [at(now.before(DELIVERY_RETENTION)), most()];
         load_deliveries(&mut self.rows, &session.query(sql::LOCK_OLD_DELIVERIES, &old).await?)?;
         for row in session.query(sql::GONE_WORKERS, &[at(now)]).await? {
-            self.rows.load_worker(columns::read_worker(&row)?);
+            self.rows.load_worker(columns::read(&row)?);
         }
         Ok(())
     }
@@ -322,7 +324,7 @@ impl<'a> Part<'a> {
     async fn load_keys_with_chains(&mut self, keys: &[Row]) -> Result<Vec<MessageId>, Failure> {
         let mut ids = Vec::with_capacity(keys.len());
         for row in keys {
-            let key = columns::read_key(row)?;
+            let key: StoredKey = columns::read(row)?;
             ids.push(key.message);
             self.rows.load_key(key);
         }
@@ -336,21 +338,21 @@ impl<'a> Part<'a> {
 
 fn load_messages<'r>(rows: &mut Rows, found: impl IntoIterator<Item = &'r Row>) -> Result<(), Failure> {
     for row in found {
-        rows.load_message(columns::read_message(row)?);
+        rows.load_message(columns::read(row)?);
     }
     Ok(())
 }
 
 fn load_deliveries<'r>(rows: &mut Rows, found: impl IntoIterator<Item = &'r Row>) -> Result<(), Failure> {
     for row in found {
-        rows.load_delivery(columns::read_delivery(row)?);
+        rows.load_delivery(columns::read(row)?);
     }
     Ok(())
 }
 
 fn load_pauses<'r>(rows: &mut Rows, found: impl IntoIterator<Item = &'r Row>) -> Result<(), Failure> {
     for row in found {
-        let (appid, pauses) = columns::read_pauses(row)?;
+        let (pauses, appid) = columns::read(row)?;
         rows.load_app(appid, pauses);
     }
     Ok(())

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use rusqlite::{OptionalExtension, params};
 use tokio::task;
 use wxsub_core::clock::UnixMillis;
-use wxsub_outbox::app::StoredApp;
+use wxsub_outbox::app::{Pauses, StoredApp};
 use wxsub_outbox::audit::StoredAudit;
 use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::{GrantId, MessageId};
@@ -182,7 +182,7 @@ impl SqliteLedger {
         self.readers
             .read(move |connection| {
                 let after = after.as_ref().map_or(&[][..], |id| id.as_bytes());
-                let (appid, limit, read) = (appid.as_str(), at_most(limit), columns::read_grant);
+                let (appid, limit, read) = (appid.as_str(), at_most(limit), columns::read);
                 if state == GrantState::Used {
                     let mut statement = connection.prepare_cached(sql::USED_GRANTS)?;
                     return statement.query_map(params![appid, after, limit], read)?.collect();
@@ -276,7 +276,7 @@ impl Ledger for SqliteLedger {
         self.readers
             .read(move |connection| {
                 let mut statement = connection.prepare_cached(sql::MESSAGE)?;
-                statement.query_row([id.as_bytes()], columns::read_message).optional()
+                statement.query_row([id.as_bytes()], columns::read).optional()
             })
             .await
     }
@@ -285,7 +285,7 @@ impl Ledger for SqliteLedger {
         self.readers
             .read(move |connection| {
                 let mut statement = connection.prepare_cached(sql::HISTORY)?;
-                statement.query_map([id.as_bytes()], columns::read_event)?.collect()
+                statement.query_map([id.as_bytes()], columns::read)?.collect()
             })
             .await
     }
@@ -301,7 +301,7 @@ impl Ledger for SqliteLedger {
             .read(move |connection| {
                 let mut statement = connection.prepare_cached(sql::GRANTS_OF_USER)?;
                 let values = [openid.as_str(), appid.as_str()];
-                statement.query_map(values, columns::read_grant)?.collect()
+                statement.query_map(values, columns::read)?.collect()
             })
             .await
     }
@@ -317,7 +317,9 @@ impl Ledger for SqliteLedger {
         let now = writer.now();
         let due = self.readers.read(move |connection| {
             let mut statement = connection.prepare_cached(sql::DUE_APPS)?;
-            statement.query_map([millis(now)], columns::read_due_app)?.collect::<rusqlite::Result<Vec<_>>>()
+            statement
+                .query_map([millis(now)], columns::read)?
+                .collect::<rusqlite::Result<Vec<(Pauses, AppId)>>>()
         });
         let mut due = due.await?;
         due.retain(|(pauses, _)| pauses.claimable(1, now) > 0);
@@ -332,7 +334,7 @@ impl Ledger for SqliteLedger {
                 let mut first = None;
                 for priority in Priority::ALL {
                     let values = [appid.as_str(), priority.as_str()];
-                    let of_priority = statement.query_row(values, columns::read_first_due)?;
+                    let of_priority: Option<UnixMillis> = statement.query_row(values, columns::read)?;
                     first = first.into_iter().chain(of_priority).min();
                 }
                 Ok(first)
@@ -347,7 +349,7 @@ impl Ledger for SqliteLedger {
     async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError> {
         let apps = self.readers.read(|connection| {
             let mut statement = connection.prepare_cached(sql::UNDECIDED_APPS)?;
-            statement.query_map([], columns::read_appid)?.collect()
+            statement.query_map([], columns::read)?.collect()
         });
         apps.await
     }
@@ -355,7 +357,7 @@ impl Ledger for SqliteLedger {
     async fn workers(&self) -> Result<Vec<StoredWorker>, LedgerError> {
         self.readers
             .read(|connection| {
-                connection.prepare_cached(sql::ALL_WORKERS)?.query_map([], columns::read_worker)?.collect()
+                connection.prepare_cached(sql::ALL_WORKERS)?.query_map([], columns::read)?.collect()
             })
             .await
     }
@@ -365,7 +367,7 @@ impl Ledger for SqliteLedger {
         self.readers
             .read(move |connection| {
                 let mut statement = connection.prepare_cached(sql::AUDIT)?;
-                statement.query_map([before, at_most(limit)], columns::read_audit)?.collect()
+                statement.query_map([before, at_most(limit)], columns::read)?.collect()
             })
             .await
     }
@@ -377,7 +379,7 @@ impl Ledger for SqliteLedger {
             .read(move |connection| {
                 let mut statement = connection.prepare_cached(sql::ENDPOINT_STATUSES)?;
                 let values = params![now, MAX_COUNTED_DELIVERIES];
-                statement.query_map(values, columns::read_endpoint_status)?.collect()
+                statement.query_map(values, columns::read)?.collect()
             })
             .await
     }
@@ -391,7 +393,7 @@ impl Ledger for SqliteLedger {
         self.readers
             .read(move |connection| {
                 let mut statement = connection.prepare_cached(sql::FAILED_DELIVERIES)?;
-                statement.query_map(params![endpoint, at_most(limit)], columns::read_delivery)?.collect()
+                statement.query_map(params![endpoint, at_most(limit)], columns::read)?.collect()
             })
             .await
     }
@@ -405,7 +407,7 @@ fn list(connection: &rusqlite::Connection, query: &MessageQuery) -> rusqlite::Re
     let MessageQuery { appid, state, openid, undecided, after, limit } = query;
     let after = after.as_ref().map_or(&[][..], |id| id.as_bytes());
     let (appid, limit) = (appid.as_str(), at_most(*limit));
-    let read = columns::read_message;
+    let read = columns::read;
     if let Some(openid) = openid {
         let state = state.map(MessageState::as_str);
         let values = params![appid, after, limit, openid.as_str(), state, undecided];

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, params};
+use wxsub_outbox::audit::StoredAudit;
+use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::ledger::{Write, Written, WrittenApp};
+use wxsub_outbox::message::StoredMessage;
 use wxsub_proto::AppId;
 
 use crate::connection::{self, IS_MOVED, SqliteOptions};
@@ -112,8 +115,8 @@ fn new<T>(row: T) -> Write<T> {
 fn grants(connection: &Connection, after: i64) -> Read {
     let mut written = Written::default();
     let mut statement = connection.prepare_cached(sql::MOVE_GRANTS)?;
-    let rows =
-        statement.query_map(params![after, BATCH], |row| Ok((columns::read_grant(row)?, row.get("seq")?)))?;
+    let rows = statement
+        .query_map(params![after, BATCH], |row| Ok((columns::read::<StoredGrant>(row)?, row.get("seq")?)))?;
     let mut last = None;
     for row in rows {
         let (grant, seq) = row?;
@@ -131,15 +134,15 @@ fn grants(connection: &Connection, after: i64) -> Read {
 fn messages(connection: &Connection, after: &[u8]) -> Read {
     let mut written = Written::default();
     let mut statement = connection.prepare_cached(sql::MOVE_MESSAGES)?;
-    for message in statement.query_map(params![after, BATCH], columns::read_message)? {
+    for message in statement.query_map(params![after, BATCH], columns::read::<StoredMessage>)? {
         let message = message?;
         let id = message.id.as_bytes();
         let mut history = connection.prepare_cached(sql::HISTORY)?;
-        for event in history.query_map([id], columns::read_event)? {
+        for event in history.query_map([id], columns::read)? {
             written.events.push(event?);
         }
         let mut keys = connection.prepare_cached(sql::KEYS_OF_MESSAGE)?;
-        for key in keys.query_map([id], columns::read_key)? {
+        for key in keys.query_map([id], columns::read)? {
             written.keys.push(new(key?));
         }
         written.messages.push(new(message));
@@ -154,7 +157,7 @@ fn deliveries(connection: &Connection, endpoint: &str, message: &[u8], sequence:
     let mut written = Written::default();
     let mut statement = connection.prepare_cached(sql::MOVE_DELIVERIES)?;
     let after = params![endpoint, message, sequence, BATCH];
-    for delivery in statement.query_map(after, columns::read_delivery)? {
+    for delivery in statement.query_map(after, columns::read)? {
         written.deliveries.push(new(delivery?));
     }
     let last = written.deliveries.last().and_then(|write| write.after.as_ref()).map(|last| &last.id);
@@ -167,15 +170,14 @@ fn deliveries(connection: &Connection, endpoint: &str, message: &[u8], sequence:
 fn audit(connection: &Connection, after: u64) -> Read {
     let mut statement = connection.prepare_cached(sql::MOVE_AUDIT)?;
     let after = params![i64::try_from(after).unwrap_or(i64::MAX), BATCH];
-    let audit: Vec<_> = statement.query_map(after, columns::read_audit)?.collect::<Result<_, _>>()?;
+    let audit: Vec<StoredAudit> = statement.query_map(after, columns::read)?.collect::<Result<_, _>>()?;
     let next = audit.last().map_or(Next::Apps, |line| Next::Audit(line.seq));
     Ok((Written { audit, ..Written::default() }, next))
 }
 
 /// Endpoints; and apps with their pauses, and how many messages each has.
 fn apps(connection: &Connection) -> Read {
-    let endpoints: Result<_, _> =
-        connection.prepare(sql::ENDPOINTS)?.query_map([], columns::read_endpoint)?.collect();
+    let endpoints: Result<_, _> = connection.prepare(sql::ENDPOINTS)?.query_map([], columns::read)?.collect();
     let mut written = Written { endpoints: Some(endpoints?), ..Written::default() };
     let mut statement = connection.prepare(sql::MOVE_APPS)?;
     for appid in statement.query_map([], |row| row.get::<_, String>(0))? {

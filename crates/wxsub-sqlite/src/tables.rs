@@ -144,10 +144,9 @@ impl<'a> OpenTables<'a> {
             }
             due.push(match self.rows.message(id) {
                 Some(message) => message.clone(),
-                None => self
-                    .connection
-                    .prepare_cached(sql::MESSAGE)?
-                    .query_row([id.as_bytes()], columns::read_message)?,
+                None => {
+                    self.connection.prepare_cached(sql::MESSAGE)?.query_row([id.as_bytes()], columns::read)?
+                }
             });
         }
         Ok(due)
@@ -155,7 +154,7 @@ impl<'a> OpenTables<'a> {
 
     fn messages(&mut self, sql: &str, params: impl Params) -> Result<Vec<StoredMessage>, LedgerError> {
         self.write_rows()?;
-        self.all(sql, params, columns::read_message)
+        self.all(sql, params, columns::read)
     }
 }
 
@@ -167,7 +166,7 @@ pub(crate) fn at_most(limit: usize) -> i64 {
 /// What is stored of an app; `None` if it is new.
 pub(crate) fn read_app(connection: &Connection, appid: &AppId) -> rusqlite::Result<Option<StoredApp>> {
     let mut statement = connection.prepare_cached(sql::APP)?;
-    let read = |row: &Row<'_>| Ok((columns::read_pauses(row)?, row.get::<_, u64>(9)?));
+    let read = |row: &Row<'_>| Ok((columns::read(row)?, row.get::<_, u64>(9)?));
     let Some((pauses, undecided)) = statement.query_row([appid.as_str()], read).optional()? else {
         return Ok(None);
     };
@@ -214,7 +213,7 @@ fn write_app(connection: &Connection, appid: &AppId, app: &App) -> rusqlite::Res
 
 impl Tables for OpenTables<'_> {
     fn worker(&mut self, id: WorkerId) -> Result<Option<StoredWorker>, LedgerError> {
-        self.one(sql::WORKER, [id.as_bytes()], columns::read_worker)
+        self.one(sql::WORKER, [id.as_bytes()], columns::read)
     }
 
     fn put_worker(&mut self, worker: StoredWorker) -> Result<(), LedgerError> {
@@ -223,7 +222,7 @@ impl Tables for OpenTables<'_> {
     }
 
     fn live_workers(&mut self) -> Result<Vec<StoredWorker>, LedgerError> {
-        self.all(sql::LIVE_WORKERS, [], columns::read_worker)
+        self.all(sql::LIVE_WORKERS, [], columns::read)
     }
 
     fn delete_gone_workers(&mut self, until: UnixMillis) -> Result<usize, LedgerError> {
@@ -242,14 +241,14 @@ impl Tables for OpenTables<'_> {
         if let Some(grant) = self.rows.grant(id) {
             return Ok(Some(grant.clone()));
         }
-        let stored = self.one(sql::GRANT, [id.as_bytes()], columns::read_grant)?;
+        let stored = self.one(sql::GRANT, [id.as_bytes()], columns::read)?;
         Ok(stored.map(|grant| self.rows.read_grant(grant)))
     }
 
     fn newest_grant(&mut self, subject: &Subject) -> Result<Option<StoredGrant>, LedgerError> {
         let Subject { appid, openid, template_id, scene } = subject;
         let values = params![openid.as_str(), appid.as_str(), template_id.as_str(), scene.get()];
-        let stored = self.one(sql::NEWEST_GRANT, values, columns::read_grant)?;
+        let stored = self.one(sql::NEWEST_GRANT, values, columns::read)?;
         Ok(stored.map(|grant| self.rows.read_grant(grant)))
     }
 
@@ -280,7 +279,7 @@ impl Tables for OpenTables<'_> {
 
     fn unfinished_grants(&mut self) -> Result<Vec<StoredGrant>, LedgerError> {
         self.write_rows()?;
-        self.all(sql::UNFINISHED_GRANTS, [], columns::read_grant)
+        self.all(sql::UNFINISHED_GRANTS, [], columns::read)
     }
 
     fn spent_grants(
@@ -315,7 +314,7 @@ impl Tables for OpenTables<'_> {
         if id > self.newest_message()? {
             return Ok(None);
         }
-        self.one(sql::MESSAGE, [id.as_bytes()], columns::read_message)
+        self.one(sql::MESSAGE, [id.as_bytes()], columns::read)
     }
 
     /// That another message holds its grant shows when it is written.
@@ -428,7 +427,7 @@ impl Tables for OpenTables<'_> {
             return Ok(Some(key.clone()));
         }
         let values = params![scope.appid.as_str(), scope.client, scope.key.as_str()];
-        self.one(sql::KEY, values, columns::read_key)
+        self.one(sql::KEY, values, columns::read)
     }
 
     fn put_key(&mut self, key: StoredKey) -> Result<(), LedgerError> {
@@ -438,12 +437,12 @@ impl Tables for OpenTables<'_> {
 
     fn keys_to_check(&mut self, now: UnixMillis, limit: usize) -> Result<Vec<StoredKey>, LedgerError> {
         self.write_rows()?;
-        self.all(sql::KEYS_TO_CHECK, params![millis(now), at_most(limit)], columns::read_key)
+        self.all(sql::KEYS_TO_CHECK, params![millis(now), at_most(limit)], columns::read)
     }
 
     fn keys_of(&mut self, appid: &AppId, client: &str) -> Result<Vec<StoredKey>, LedgerError> {
         self.write_rows()?;
-        self.all(sql::KEYS_OF, params![appid.as_str(), client], columns::read_key)
+        self.all(sql::KEYS_OF, params![appid.as_str(), client], columns::read)
     }
 
     fn delete_key(&mut self, scope: &KeyScope) -> Result<(), LedgerError> {
@@ -456,7 +455,7 @@ impl Tables for OpenTables<'_> {
         if let Some(endpoints) = &self.rows.endpoints {
             return Ok(Arc::clone(endpoints));
         }
-        let endpoints = self.all(sql::ENDPOINTS, [], columns::read_endpoint)?;
+        let endpoints = self.all(sql::ENDPOINTS, [], columns::read)?;
         Ok(Arc::clone(self.rows.endpoints.insert(endpoints.into())))
     }
 
@@ -473,7 +472,7 @@ impl Tables for OpenTables<'_> {
 
     fn delivery(&mut self, id: &DeliveryId) -> Result<Option<StoredDelivery>, LedgerError> {
         let values = params![id.endpoint, id.message.as_bytes(), id.sequence];
-        self.one(sql::DELIVERY, values, columns::read_delivery)
+        self.one(sql::DELIVERY, values, columns::read)
     }
 
     fn put_delivery(&mut self, delivery: StoredDelivery) -> Result<(), LedgerError> {
@@ -491,7 +490,7 @@ impl Tables for OpenTables<'_> {
         limit: usize,
     ) -> Result<Vec<StoredDelivery>, LedgerError> {
         let values = params![endpoint, millis(now), at_most(limit)];
-        self.all(sql::DUE_DELIVERIES, values, columns::read_delivery)
+        self.all(sql::DUE_DELIVERIES, values, columns::read)
     }
 
     fn failed_deliveries(
@@ -499,11 +498,11 @@ impl Tables for OpenTables<'_> {
         endpoint: &str,
         limit: usize,
     ) -> Result<Vec<StoredDelivery>, LedgerError> {
-        self.all(sql::FAILED_DELIVERIES, params![endpoint, at_most(limit)], columns::read_delivery)
+        self.all(sql::FAILED_DELIVERIES, params![endpoint, at_most(limit)], columns::read)
     }
 
     fn old_deliveries(&mut self, until: UnixMillis, limit: usize) -> Result<Vec<DeliveryId>, LedgerError> {
         let values = params![millis(until), at_most(limit)];
-        self.all(sql::OLD_DELIVERIES, values, columns::read_delivery_id)
+        self.all(sql::OLD_DELIVERIES, values, columns::read)
     }
 }

@@ -1,0 +1,359 @@
+//! Reads the rows of a database, in the same way for every ledger.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::str::FromStr;
+
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::Error as DeError;
+use wxsub_core::clock::UnixMillis;
+use wxsub_proto::{AppId, ErrCode, Scene};
+
+use crate::app::{DailyQuotaPause, OperatorPause, Pauses, TokenPause};
+use crate::audit::{AuditEntry, StoredAudit};
+use crate::grant::{StoredGrant, Subject};
+use crate::id::{GrantId, MessageId, WorkerId};
+use crate::idempotency::{Fingerprint, KeyScope, StoredKey};
+use crate::ledger::StoredWorker;
+use crate::message::{DecisionRecord, Detail, StoredEvent, StoredMessage};
+use crate::webhook::{DeliveryId, EndpointStatus, StoredDelivery, StoredEndpoint};
+
+/// A row, whose columns are read one after the other. A column without a value is `None`.
+pub trait Columns {
+    /// Why a column cannot be read.
+    type Error;
+
+    /// The next column, a text.
+    ///
+    /// # Errors
+    /// If it has another type.
+    fn text(&mut self) -> Result<Option<&str>, Self::Error>;
+
+    /// The next column, a number or a boolean.
+    ///
+    /// # Errors
+    /// If it has another type.
+    fn integer(&mut self) -> Result<Option<i64>, Self::Error>;
+
+    /// The next column, an id or a digest.
+    ///
+    /// # Errors
+    /// If it has another type or length.
+    fn bytes<const N: usize>(&mut self) -> Result<Option<[u8; N]>, Self::Error>;
+
+    /// The next column, who caused an event.
+    ///
+    /// # Errors
+    /// If it has another type.
+    fn actor(&mut self) -> Result<Option<String>, Self::Error>;
+
+    /// The error that the column read last has this problem.
+    fn unreadable(&self, problem: String) -> Self::Error;
+}
+
+/// What is read from a row. The columns are in the order in which the implementation reads them.
+pub trait FromColumns: Sized {
+    /// Reads it from the next columns.
+    ///
+    /// # Errors
+    /// If a column cannot be read.
+    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error>;
+}
+
+/// The types of columns.
+trait Values: Columns {
+    fn required<T>(&self, value: Option<T>) -> Result<T, Self::Error> {
+        value.ok_or_else(|| self.unreadable("is empty".to_owned()))
+    }
+
+    fn read_text<T>(
+        &mut self,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, Self::Error> {
+        let value = self.text()?.map(read).transpose();
+        value.map_err(|problem| self.unreadable(problem))
+    }
+
+    fn parse_optional<T: FromStr<Err: Display>>(&mut self) -> Result<Option<T>, Self::Error> {
+        self.read_text(|text| text.parse().map_err(|error: T::Err| error.to_string()))
+    }
+
+    fn parse<T: FromStr<Err: Display>>(&mut self) -> Result<T, Self::Error> {
+        let value = self.parse_optional()?;
+        self.required(value)
+    }
+
+    /// A name that only serde can read.
+    fn named<T: for<'de> Deserialize<'de>>(&mut self) -> Result<Option<T>, Self::Error> {
+        self.read_text(|text| {
+            T::deserialize(text.into_deserializer()).map_err(|error: DeError| error.to_string())
+        })
+    }
+
+    /// Names that are separated by spaces.
+    fn words<T: FromStr<Err: Display> + Ord>(&mut self) -> Result<Option<BTreeSet<T>>, Self::Error> {
+        let word = |word: &str| word.parse().map_err(|error: T::Err| error.to_string());
+        self.read_text(|text| text.split_whitespace().map(word).collect())
+    }
+
+    fn optional_number<T: TryFrom<i64>>(&mut self) -> Result<Option<T>, Self::Error> {
+        let Some(number) = self.integer()? else { return Ok(None) };
+        let converted = T::try_from(number).map_err(|_| self.unreadable(format!("{number} is out of range")));
+        converted.map(Some)
+    }
+
+    fn number<T: TryFrom<i64>>(&mut self) -> Result<T, Self::Error> {
+        let number = self.optional_number()?;
+        self.required(number)
+    }
+
+    fn flag(&mut self) -> Result<bool, Self::Error> {
+        Ok(self.number::<i64>()? != 0)
+    }
+
+    fn optional_time(&mut self) -> Result<Option<UnixMillis>, Self::Error> {
+        Ok(self.integer()?.map(|millis| UnixMillis::new(u64::try_from(millis).unwrap_or(0))))
+    }
+
+    fn time(&mut self) -> Result<UnixMillis, Self::Error> {
+        let time = self.optional_time()?;
+        self.required(time)
+    }
+
+    fn optional_scene(&mut self) -> Result<Option<Scene>, Self::Error> {
+        let Some(number) = self.optional_number::<u16>()? else { return Ok(None) };
+        Scene::new(number).map(Some).map_err(|error| self.unreadable(error.to_string()))
+    }
+
+    fn required_bytes<const N: usize>(&mut self) -> Result<[u8; N], Self::Error> {
+        let bytes = self.bytes()?;
+        self.required(bytes)
+    }
+
+    fn optional_message_id(&mut self) -> Result<Option<MessageId>, Self::Error> {
+        Ok(self.bytes()?.map(MessageId::from_bytes))
+    }
+
+    fn message_id(&mut self) -> Result<MessageId, Self::Error> {
+        self.required_bytes().map(MessageId::from_bytes)
+    }
+
+    fn string(&mut self) -> Result<String, Self::Error> {
+        self.parse()
+    }
+}
+
+impl<C: Columns> Values for C {}
+
+impl FromColumns for StoredMessage {
+    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
+        Ok(Self {
+            id: columns.message_id()?,
+            state: columns.parse()?,
+            reason: columns.parse_optional()?,
+            attempt: columns.number()?,
+            failures: columns.number()?,
+            version: columns.number()?,
+            due_at: columns.time()?,
+            attempted_at: columns.optional_time()?,
+            settled_at: columns.optional_time()?,
+            worker: columns.bytes()?.map(WorkerId::from_bytes),
+            detail: Detail {
+                stage: columns.parse_optional()?,
+                errcode: columns.integer()?.map(ErrCode::new),
+                errmsg: columns.parse_optional()?,
+                rid: columns.parse_optional()?,
+                remedy: columns.named()?,
+            },
+            decision: decision(columns)?,
+            restored_at: columns.optional_time()?,
+            appid: columns.parse()?,
+            mode: columns.parse()?,
+            touser: columns.parse_optional()?,
+            template_id: columns.parse_optional()?,
+            scene: columns.optional_scene()?,
+            priority: columns.parse()?,
+            created_at: columns.time()?,
+            send_at: columns.time()?,
+            expires_at: columns.time()?,
+            idempotency_key: columns.parse_optional()?,
+            grant: columns.bytes()?.map(GrantId::from_bytes),
+            parent_id: columns.optional_message_id()?,
+            body: columns.read_text(|text| serde_json::from_str(text).map_err(|error| error.to_string()))?,
+        })
+    }
+}
+
+fn decision<C: Columns>(columns: &mut C) -> Result<Option<DecisionRecord>, C::Error> {
+    let decision = columns.parse_optional()?;
+    let (by, note) = (columns.parse_optional()?, columns.parse_optional()?);
+    let (at, child) = (columns.optional_time()?, columns.optional_message_id()?);
+    Ok(decision.map(|decision| DecisionRecord {
+        decision,
+        by: by.unwrap_or_default(),
+        note: note.unwrap_or_default(),
+        at: at.unwrap_or_default(),
+        child,
+    }))
+}
+
+impl FromColumns for StoredEvent {
+    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
+        Ok(Self {
+            message: columns.message_id()?,
+            version: columns.number()?,
+            at: columns.time()?,
+            kind: columns.parse()?,
+            attempt: columns.number()?,
+            actor: columns.actor()?,
+            detail: columns.parse_optional()?,
+        })
+    }
+}
+
+impl FromColumns for StoredGrant {
+    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
+        Ok(Self {
+            id: GrantId::from_bytes(columns.required_bytes()?),
+            subject: Subject {
+                appid: columns.parse()?,
+                openid: columns.parse()?,
+                template_id: columns.parse()?,
+                scene: {
+                    let scene = columns.optional_scene()?;
+                    columns.required(scene)?
+                },
+            },
+            state: columns.parse()?,
+            consented_at: columns.time()?,
+            callback_expires_at: columns.time()?,
+        })
+    }
+}
+
+impl FromColumns for StoredKey {
+    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
+        Ok(Self {
+            scope: KeyScope { appid: columns.parse()?, client: columns.string()?, key: columns.parse()? },
+            fingerprint: Fingerprint::from_bytes(columns.required_bytes()?),
+            message: columns.message_id()?,
+            check_at: columns.time()?,
+        })
+    }
+}
+
+impl FromColumns for StoredAudit {
+    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
+        Ok(Self {
+            seq: columns.number()?,
+            at: columns.time()?,
+            entry: AuditEntry {
+                actor: columns.string()?,
+                address: columns.string()?,
+                action: columns.parse()?,
+                appid: columns.text()?.and_then(|appid| appid.parse().ok()),
+                subject: columns.string()?,
+                detail: columns.string()?,
+            },
+            outcome: columns.parse()?,
+        })
+    }
+}
+
+impl FromColumns for StoredWorker {
+    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
+        Ok(Self {
+            id: WorkerId::from_bytes(columns.required_bytes()?),
+            beat_at: columns.time()?,
+            gone_at: columns.optional_time()?,
+        })
+    }
+}
+
+impl FromColumns for StoredEndpoint {
+    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
+        Ok(Self {
+            name: columns.string()?,
+            url_sha256: columns.required_bytes()?,
+            apps: columns.words()?,
+            events: columns.words()?.unwrap_or_default(),
+            with_openid: columns.flag()?,
+            disabled_at: columns.optional_time()?,
+        })
+    }
+}
+
+impl FromColumns for EndpointStatus {
+    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
+        Ok(Self {
+            endpoint: StoredEndpoint::from_columns(columns)?,
+            is_due: columns.flag()?,
+            pending: columns.number()?,
+            dead: columns.number()?,
+        })
+    }
+}
+
+impl FromColumns for DeliveryId {
+    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
+        Ok(Self { endpoint: columns.string()?, message: columns.message_id()?, sequence: columns.number()? })
+    }
+}
+
+impl FromColumns for StoredDelivery {
+    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
+        Ok(Self {
+            id: DeliveryId::from_columns(columns)?,
+            event: columns.parse()?,
+            body: columns.string()?,
+            created_at: columns.time()?,
+            attempt: columns.number()?,
+            due_at: columns.optional_time()?,
+            error: columns.parse_optional()?,
+        })
+    }
+}
+
+impl FromColumns for Pauses {
+    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
+        let (by, note) = (columns.parse_optional()?, columns.parse_optional()?);
+        let since = columns.optional_time()?;
+        let minute_quota_until = columns.optional_time()?;
+        let (until, next_probe_at) = (columns.optional_time()?, columns.optional_time()?);
+        let probe = columns.optional_message_id()?;
+        let (token_until, failures) = (columns.optional_time()?, columns.optional_number()?);
+        Ok(Self {
+            operator: by.map(|by| OperatorPause {
+                by,
+                note: note.unwrap_or_default(),
+                since: since.unwrap_or_default(),
+            }),
+            minute_quota_until,
+            daily_quota: until.map(|until| DailyQuotaPause {
+                until,
+                next_probe_at: next_probe_at.unwrap_or_default(),
+                probe,
+            }),
+            token: token_until.map(|until| TokenPause { until, failures: failures.unwrap_or_default() }),
+        })
+    }
+}
+
+impl FromColumns for AppId {
+    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
+        columns.parse()
+    }
+}
+
+impl FromColumns for Option<UnixMillis> {
+    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
+        columns.optional_time()
+    }
+}
+
+impl<A: FromColumns, B: FromColumns> FromColumns for (A, B) {
+    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
+        Ok((A::from_columns(columns)?, B::from_columns(columns)?))
+    }
+}
