@@ -170,6 +170,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
             "cookie",
             "futures-util",
             "getrandom",
+            "hmac",
             "http-body-util",
             "hyper",
             "hyper-util",

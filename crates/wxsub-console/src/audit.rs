@@ -70,6 +70,7 @@ fn page_of(entry: &AuditEntry) -> Option<String> {
         | AuditAction::Logout
         | AuditAction::Pause
         | AuditAction::Resume
-        | AuditAction::VoidGrant => None,
+        | AuditAction::VoidGrant
+        | AuditAction::Denied => None,
     }
 }

@@ -109,6 +109,7 @@ impl Frame<'_> {
             AuditAction::Resume => self.text("resumed an app", "恢复应用"),
             AuditAction::VoidGrant => self.text("voided a grant", "作废授权"),
             AuditAction::Redeliver => self.text("delivered webhooks again", "重新投递 webhook"),
+            AuditAction::Denied => self.text("was denied", "无权执行"),
         }
     }
 }

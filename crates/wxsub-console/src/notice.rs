@@ -6,7 +6,7 @@ use wxsub_proto::LocalizedText;
 use crate::frame::{Frame, Section};
 use crate::text::bdi;
 
-/// A page with one message. `back` is the page to go on with; the overview if it is empty.
+/// A page with one message. `back` is the path of the page to go on with.
 #[must_use]
 pub fn notice(frame: &Frame<'_>, title: &LocalizedText, text: &LocalizedText<String>, back: &str) -> String {
     let title = title.in_language(frame.language);
@@ -14,7 +14,7 @@ pub fn notice(frame: &Frame<'_>, title: &LocalizedText, text: &LocalizedText<Str
         section.card {
             h1 { (title) }
             p role="alert" { (bdi(&text.in_language(frame.language))) }
-            p { a.button href=(frame.link(if back.is_empty() { "/" } else { back })) { (frame.text("Continue", "继续")) } }
+            p { a.button href=(frame.link(back)) { (frame.text("Continue", "继续")) } }
         }
     };
     frame.page(Section::Other, title, &body)

@@ -9,7 +9,7 @@ use crate::state::{AuditAction, AuditOutcome};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
 pub struct AuditEntry {
-    /// The name of the operator. Empty if it is not known, as at a failed login.
+    /// The name of the operator.
     pub actor: String,
     /// The address of the operator; empty if it is not known.
     pub address: String,
@@ -19,7 +19,7 @@ pub struct AuditEntry {
     pub appid: Option<AppId>,
     /// The id of the message or grant, or the name of the endpoint; empty if it is not about one. It is no openid.
     pub subject: String,
-    /// Further facts, such as the decision. It holds no secret and no openid.
+    /// Further facts, such as the decision, or the action that was denied. It holds no secret and no openid.
     pub detail: String,
 }
 

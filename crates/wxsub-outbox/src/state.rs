@@ -247,6 +247,8 @@ names! {
         VoidGrant = "void_grant",
         /// Enabled an endpoint of webhooks and had its failed deliveries made again.
         Redeliver = "redeliver",
+        /// Sent a form that the role does not allow. The detail is the action.
+        Denied = "denied",
     }
 }
 
@@ -255,7 +257,7 @@ names! {
     AuditOutcome {
         /// It was.
         Done = "done",
-        /// The rules did not allow it, or the password was wrong.
+        /// The rules did not allow it.
         NotDone = "not_done",
     }
 }

@@ -44,6 +44,7 @@ pub use self::key::{ApiKeyDigest, generate_api_key};
 pub(crate) use self::ledger::LedgerConfig;
 pub(crate) use self::network::Network;
 pub use self::password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, hash_password};
+pub(crate) use self::password::{PasswordHash, PasswordMemory};
 use self::secret::READABLE_BY_OTHERS;
 pub use self::secret::SecretFile;
 

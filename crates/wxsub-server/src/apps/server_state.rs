@@ -48,8 +48,8 @@ pub(crate) struct ConfigSnapshot {
     pub(crate) limits: Limits,
     pub(crate) tls: Option<Tls>,
     pub(crate) consent: Option<ConsentConfig>,
-    /// Who may log in to the console.
-    pub(crate) console_users: Vec<ConsoleUser>,
+    /// Who may log in to the console. A user that a reload does not change stays the same `Arc`.
+    pub(crate) console_users: Vec<Arc<ConsoleUser>>,
     /// `None` without a ledger.
     pub(crate) outbox: Option<ServerOutbox>,
     pub(crate) webhooks: Vec<Arc<WebhookConfig>>,
@@ -469,6 +469,10 @@ impl ConfigSnapshot {
             let load = running.map(|client| Arc::clone(&client.load)).unwrap_or_default();
             ManagedClient { config: Arc::new(config.clone()), load }
         };
+        let user = |config: &ConsoleUser| {
+            let mut users = before.into_iter().flat_map(|before| &before.console_users);
+            users.find(|user| ***user == *config).cloned().unwrap_or_else(|| Arc::new(config.clone()))
+        };
         let apps: BTreeMap<_, _> = config.apps.iter().map(app).collect();
         let outbox = services.ledger.as_ref().map(|ledger| {
             let settings = config.apps.iter().filter_map(|app| Some((apps.get(&app.appid)?, app.outbox)));
@@ -482,7 +486,7 @@ impl ConfigSnapshot {
             limits: config.limits,
             tls: config.tls.clone(),
             consent: config.consent.clone(),
-            console_users: config.console.as_ref().map(|console| console.users.clone()).unwrap_or_default(),
+            console_users: config.console.iter().flat_map(|console| &console.users).map(user).collect(),
             outbox,
             webhooks: config.webhooks.clone(),
         }

@@ -21,6 +21,8 @@ pub(crate) struct ConsoleAddress {
     pub(crate) listen: SocketAddr,
     /// Whether browsers use https, also through a proxy.
     pub(crate) is_https: bool,
+    /// The public URL as browsers send it in `Origin`. Empty without a public URL.
+    pub(crate) origin: String,
     /// The path of the public URL, without a slash at its end.
     pub(crate) base_path: String,
 }
@@ -40,6 +42,14 @@ pub(crate) enum Role {
     Viewer,
     /// Acts, too, and reveals openids.
     Operator,
+}
+
+/// A public URL.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct PublicUrl {
+    is_https: bool,
+    origin: String,
+    path: String,
 }
 
 /// How browsers reach the server without a public URL.
@@ -71,7 +81,7 @@ pub(super) fn read(top: &mut TableReader<'_>, listening: &Listening) -> Option<C
         );
     }
     let public_url = public_url(&mut section);
-    let is_https = public_url.as_ref().map_or(listening.has_tls, |(is_https, _)| *is_https);
+    let is_https = public_url.as_ref().map_or(listening.has_tls, |url| url.is_https);
     if !is_https && listen.is_some_and(|listen| !listen.ip().is_loopback()) && listening.is_plaintext_allowed
     {
         section.problem(
@@ -95,12 +105,11 @@ pub(super) fn read(top: &mut TableReader<'_>, listening: &Listening) -> Option<C
         );
     }
     section.finish();
-    let base_path = public_url.map(|(_, path)| path).unwrap_or_default();
-    Some(ConsoleConfig { address: ConsoleAddress { listen: listen?, is_https, base_path }, users })
+    let PublicUrl { origin, path: base_path, .. } = public_url.unwrap_or_default();
+    Some(ConsoleConfig { address: ConsoleAddress { listen: listen?, is_https, origin, base_path }, users })
 }
 
-/// Whether the public URL is https, and its path.
-fn public_url(section: &mut TableReader<'_>) -> Option<(bool, String)> {
+fn public_url(section: &mut TableReader<'_>) -> Option<PublicUrl> {
     let text = section.text("public_url")?;
     let parsed = parse_public_url(&text);
     if parsed.is_none() {
@@ -116,11 +125,14 @@ fn public_url(section: &mut TableReader<'_>) -> Option<(bool, String)> {
     parsed
 }
 
-fn parse_public_url(text: &str) -> Option<(bool, String)> {
-    let (is_https, rest) = match text.strip_prefix("https://") {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix("http://")?),
+fn parse_public_url(text: &str) -> Option<PublicUrl> {
+    let (scheme, rest) = text.split_once("://")?;
+    let default_port = match scheme {
+        "https" => 443,
+        "http" => 80,
+        _ => return None,
     };
+    let is_https = scheme == "https";
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let authority: axum::http::uri::Authority = authority.parse().ok()?;
     let host = authority.host();
@@ -134,7 +146,11 @@ fn parse_public_url(text: &str) -> Option<(bool, String)> {
     let is_path = path.is_empty() || path.split('/').skip(1).all(is_plain);
     let is_valid =
         is_path && (is_https || is_loopback) && !host.is_empty() && !authority.as_str().contains('@');
-    is_valid.then(|| (is_https, path.to_owned()))
+    // Browsers leave the port of the scheme out.
+    let port = authority.port_u16().filter(|port| *port != default_port);
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    let origin = format!("{scheme}://{}{port}", host.to_ascii_lowercase());
+    is_valid.then(|| PublicUrl { is_https, origin, path: path.to_owned() })
 }
 
 /// Reads one `[[console.users]]`.
@@ -187,15 +203,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn public_url_gives_scheme_and_path() {
+    fn public_url_gives_scheme_origin_and_path() {
         for (text, expected) in [
-            ("https://ops.example", Some((true, ""))),
-            ("https://ops.example/", Some((true, ""))),
-            ("https://ops.example:8443/wxsub/", Some((true, "/wxsub"))),
-            ("https://ops.example/a/b-c", Some((true, "/a/b-c"))),
-            ("http://127.0.0.1:8462", Some((false, ""))),
-            ("http://localhost/x", Some((false, "/x"))),
-            ("http://[::1]:1/x", Some((false, "/x"))),
+            ("https://ops.example", Some((true, "https://ops.example", ""))),
+            ("https://OPS.example:443/", Some((true, "https://ops.example", ""))),
+            ("https://ops.example:8443/wxsub/", Some((true, "https://ops.example:8443", "/wxsub"))),
+            ("https://ops.example/a/b-c", Some((true, "https://ops.example", "/a/b-c"))),
+            ("http://127.0.0.1:8462", Some((false, "http://127.0.0.1:8462", ""))),
+            ("http://localhost:80/x", Some((false, "http://localhost", "/x"))),
+            ("http://[::1]:1/x", Some((false, "http://[::1]:1", "/x"))),
             ("http://ops.example", None),
             ("https://", None),
             ("https://user@ops.example", None),
@@ -204,12 +220,14 @@ mod tests {
             ("https://ops.example/{a}", None),
             ("https://ops.example/?q", None),
             ("ops.example", None),
+            ("ftp://ops.example", None),
         ] {
-            assert_eq!(
-                parse_public_url(text),
-                expected.map(|(is_https, path)| (is_https, path.to_owned())),
-                "{text}"
-            );
+            let expected = expected.map(|(is_https, origin, path)| PublicUrl {
+                is_https,
+                origin: origin.to_owned(),
+                path: path.to_owned(),
+            });
+            assert_eq!(parse_public_url(text), expected, "{text}");
         }
     }
 }

@@ -2,9 +2,12 @@
 
 use std::fmt;
 
-use argon2::password_hash::phc::PasswordHash as Phc;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params};
+use argon2::password_hash::PasswordHasher;
+use argon2::password_hash::phc::{Output, PasswordHash as Phc};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
 use wxsub_core::consent::RngError;
 use wxsub_proto::LocalizedText;
 
@@ -31,6 +34,10 @@ pub fn hash_password(password: &str) -> Result<String, RngError> {
     let hash = Argon2::default().hash_password_with_salt(password.as_bytes(), &salt).map_err(|_| RngError)?;
     Ok(hash.to_string())
 }
+
+/// The memory of a verification. The next one uses it again: the allocator would keep a part of it for each thread.
+#[derive(Debug, Default)]
+pub(crate) struct PasswordMemory(Vec<Block>);
 
 /// The hash of a password.
 #[derive(Clone, PartialEq, Eq)]
@@ -70,9 +77,30 @@ impl PasswordHash {
     }
 
     /// Whether this is the password. It takes tens of milliseconds.
-    pub(crate) fn matches(&self, password: &str) -> bool {
-        Phc::new(&self.0)
-            .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+    pub(crate) fn matches(&self, password: &str, memory: &mut PasswordMemory) -> bool {
+        self.compute(password, memory).unwrap_or_default()
+    }
+
+    /// `None` if the hash cannot be computed, which [`parse`](Self::parse) excludes.
+    fn compute(&self, password: &str, memory: &mut PasswordMemory) -> Option<bool> {
+        let hash = Phc::new(&self.0).ok()?;
+        let (salt, expected) = hash.salt.zip(hash.hash)?;
+        let params = Params::try_from(&hash).ok()?;
+        let version = hash.version.map(Version::try_from).transpose().ok()?.unwrap_or_default();
+        memory.0.resize(params.block_count().max(memory.0.len()), Block::default());
+        let argon2 = Argon2::new(Algorithm::Argon2id, version, params);
+        let mut output = [0; Output::MAX_LENGTH];
+        let output = output.get_mut(..expected.len())?;
+        argon2.hash_password_into_with_memory(password.as_bytes(), &salt, output, &mut memory.0).ok()?;
+        Some(expected.as_ref().ct_eq(output).into())
+    }
+
+    /// A signature that only this server can make. It changes with the hash.
+    #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+    pub(crate) fn sign(&self, text: &str) -> [u8; 32] {
+        let mac: Hmac<Sha256> =
+            Hmac::new_from_slice(self.0.as_bytes()).expect("HMAC takes keys of any length");
+        mac.chain_update(text).finalize().into_bytes().into()
     }
 }
 
@@ -90,8 +118,11 @@ mod tests {
     fn hash_matches_its_password_only() {
         let text = hash_password("correct horse battery").unwrap();
         let hash = PasswordHash::parse(&text).unwrap();
-        assert!(!hash.is_weak() && hash.matches("correct horse battery"));
-        assert!(!hash.matches("correct horse batterz") && !hash.matches(""));
+        let mut memory = PasswordMemory::default();
+        for _ in 0..2 {
+            assert!(!hash.is_weak() && hash.matches("correct horse battery", &mut memory));
+            assert!(!hash.matches("correct horse batterz", &mut memory) && !hash.matches("", &mut memory));
+        }
         assert_ne!(text, hash_password("correct horse battery").unwrap());
         assert!(!format!("{hash:?}").contains("argon2"));
     }

@@ -2,15 +2,11 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
 use super::login_limiter::LoginLimiter;
+use super::passwords::Passwords;
 use super::session::Sessions;
-use crate::apps::ServerState;
+use crate::apps::{Load, ServerState};
 use crate::config::ConsoleAddress;
-
-/// Maximum number of passwords that are verified at a time. Each takes 19 MiB for tens of milliseconds.
-const MAX_VERIFICATIONS: usize = 2;
 
 /// What the requests to the console share.
 #[derive(Debug)]
@@ -19,17 +15,14 @@ pub(crate) struct Console {
     pub(super) address: ConsoleAddress,
     pub(super) sessions: Sessions,
     pub(super) logins: LoginLimiter,
-    pub(super) verifications: Arc<Semaphore>,
+    pub(super) passwords: Passwords,
+    /// The forms that are not complete yet.
+    pub(super) forms: Arc<Load>,
 }
 
 impl Console {
     pub(crate) fn new(state: &Arc<ServerState>, address: ConsoleAddress) -> Self {
-        Self {
-            state: Arc::clone(state),
-            address,
-            sessions: Sessions::default(),
-            logins: LoginLimiter::default(),
-            verifications: Arc::new(Semaphore::new(MAX_VERIFICATIONS)),
-        }
+        let (sessions, logins, passwords, forms) = Default::default();
+        Self { state: Arc::clone(state), address, sessions, logins, passwords, forms }
     }
 }

@@ -80,7 +80,7 @@ pub(super) async fn decide(
     session.check_note(note)?;
     let (Ok(decision), Ok(version)) = (decision, version) else {
         let text = LocalizedText::new("The form is incomplete; send it again", "表单不完整；请重新提交");
-        return Err(session.session.visit.notice(StatusCode::BAD_REQUEST, text));
+        return Err(session.session.notice(StatusCode::BAD_REQUEST, text));
     };
     let outbox = session.outbox_of(&message.appid)?;
     let decided = outbox.decide(message.id, decision, &session.session.user.name, note, Some(version)).await;

@@ -54,7 +54,7 @@ pub(super) async fn void(
             "The grant is not open, or a message has it",
             "该授权不是可用状态，或已被消息占用",
         );
-        return Err(session.session.visit.notice(StatusCode::CONFLICT, text));
+        return Err(session.session.notice(StatusCode::CONFLICT, text));
     }
     let (app, openid) = (encode(app.as_str()), encode(fields.get("openid")));
     Ok(session.session.visit.redirect(&format!("/grants?app={app}&openid={openid}")))

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::RequestExt;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
 use wxsub_core::clock::UnixMillis;
 use wxsub_outbox::audit::AuditEntry;
-use wxsub_outbox::id::MessageId;
+use wxsub_outbox::id::{GrantId, MessageId};
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::state::AuditAction;
 use wxsub_outbox::view::AppView;
@@ -44,14 +45,39 @@ impl FromRequestParts<Arc<Console>> for LedgerSession {
 impl FromRequest<Arc<Console>> for OperatorForm {
     type Rejection = Response;
 
-    async fn from_request(request: Request, console: &Arc<Console>) -> Result<Self, Response> {
+    async fn from_request(mut request: Request, console: &Arc<Console>) -> Result<Self, Response> {
+        let action = request.extensions_mut().remove::<AuditAction>();
+        let id = request.extract_parts::<Path<String>>().await.ok();
         let SessionForm { session, fields } = SessionForm::from_request(request, console).await?;
-        if !session.is_operator() {
-            let text =
-                LocalizedText::new("You may only read; ask an operator", "当前用户只能查看；请联系操作员");
-            return Err(session.visit.notice(StatusCode::FORBIDDEN, text));
+        let is_operator = session.is_operator();
+        let form = Self { session: LedgerSession::of(session)?, fields };
+        if is_operator {
+            return Ok(form);
         }
-        Ok(Self { session: LedgerSession::of(session)?, fields })
+        if let Some(action) = action {
+            form.record_denied(action, id.map(|Path(id)| id).unwrap_or_default()).await?;
+        }
+        let text = LocalizedText::new(
+            "You may only read, and the attempt is in the audit. Ask an operator.",
+            "当前用户只能查看，这次尝试已记入操作记录；请联系操作员。",
+        );
+        Err(form.session.session.notice(StatusCode::FORBIDDEN, text))
+    }
+}
+
+impl OperatorForm {
+    /// Records that the role does not allow this form. Only what the server knows gets into the audit.
+    async fn record_denied(&self, action: AuditAction, id: String) -> Result<(), Response> {
+        let Self { session, fields } = self;
+        let snapshot = &session.session.visit.snapshot;
+        let appid = snapshot.apps.keys().find(|appid| appid.as_str() == fields.get("app"));
+        let mut endpoints = snapshot.webhooks.iter().map(|webhook| &webhook.endpoint.name);
+        let endpoint = endpoints.find(|name| *name == fields.get("endpoint"));
+        let id = Some(id).filter(|id| id.parse::<MessageId>().is_ok() || id.parse::<GrantId>().is_ok());
+        let subject = id.or_else(|| endpoint.cloned()).unwrap_or_default();
+        let denied = session.audit_entry(AuditAction::Denied, appid.cloned(), subject);
+        let entry = AuditEntry { detail: action.as_str().to_owned(), ..denied };
+        session.outbox.record_audit(entry).await.map_err(|error| session.failed(&error))
     }
 }
 
@@ -63,7 +89,7 @@ impl LedgerSession {
                 "This server has no ledger; add [ledger] to its configuration",
                 "服务器没有消息库；请在配置中添加 [ledger]",
             );
-            return Err(session.visit.notice(StatusCode::NOT_FOUND, text));
+            return Err(session.notice(StatusCode::NOT_FOUND, text));
         };
         let outbox = outbox.outbox().for_operator(&session.user.name, &session.visit.address_text());
         Ok(Self { session, outbox })
@@ -77,7 +103,7 @@ impl LedgerSession {
     pub(super) fn check_note(&self, note: &str) -> Result<(), Response> {
         crate::apps::check_note(note).map_err(|rule| {
             let text = localized_text!("The note {rule}", "备注{rule}"; rule);
-            self.session.visit.notice(StatusCode::BAD_REQUEST, text)
+            self.session.notice(StatusCode::BAD_REQUEST, text)
         })
     }
 
@@ -95,7 +121,7 @@ impl LedgerSession {
         };
         found.cloned().ok_or_else(|| {
             let text = LocalizedText::new("The server has no such app", "服务器没有这个应用");
-            self.session.visit.notice(StatusCode::NOT_FOUND, text)
+            self.session.notice(StatusCode::NOT_FOUND, text)
         })
     }
 
@@ -120,17 +146,22 @@ impl LedgerSession {
             |message: &StoredMessage| self.session.visit.snapshot.apps.contains_key(&message.appid);
         found.filter(is_known).ok_or_else(|| {
             let text = LocalizedText::new("There is no message with this id", "没有这个 id 的消息");
-            self.session.visit.notice(StatusCode::NOT_FOUND, text)
+            self.session.notice(StatusCode::NOT_FOUND, text)
         })
     }
 
     /// A line for the audit.
-    pub(super) fn audit_entry(&self, action: AuditAction, appid: &AppId, subject: String) -> AuditEntry {
+    pub(super) fn audit_entry(
+        &self,
+        action: AuditAction,
+        appid: Option<AppId>,
+        subject: String,
+    ) -> AuditEntry {
         AuditEntry {
             actor: self.session.user.name.clone(),
             address: self.session.visit.address_text(),
             action,
-            appid: Some(appid.clone()),
+            appid,
             subject,
             detail: String::new(),
         }
@@ -143,6 +174,6 @@ impl LedgerSession {
             OutboxError::NoSuchMessage(_) => StatusCode::NOT_FOUND,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
-        self.session.visit.notice(status, error.localized())
+        self.session.notice(status, error.localized())
     }
 }

@@ -14,8 +14,10 @@ use wxsub_core::clock::timeout_at;
 use wxsub_outbox::audit::AuditEntry;
 use wxsub_outbox::state::AuditAction;
 use wxsub_proto::{LocalizedText, localized_text};
-use zeroize::Zeroizing;
 
+use super::known_browser::KnownBrowser;
+use super::login_limiter::LoginSources;
+use super::passwords::Overloaded;
 use super::request::{AnyForm, OUTDATED_FORM, SessionForm, Visit};
 use super::session::SessionSecret;
 use crate::config::{ConsoleUser, MAX_PASSWORD_BYTES};
@@ -68,6 +70,18 @@ fn failure(visit: &Visit, next: &str, status: StatusCode, text: &LocalizedText<S
     response
 }
 
+/// The login page after too many logins.
+fn wait(visit: &Visit, next: &str, wait: Duration) -> Response {
+    let seconds = wait.as_secs().max(1);
+    let text = localized_text!(
+        "Too many logins failed, or are made at once. Try again in {seconds} s.",
+        "登录失败次数过多，或同时登录的人过多。请 {seconds} 秒后再试。"
+    );
+    let mut response = failure(visit, next, StatusCode::TOO_MANY_REQUESTS, &text);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
 /// `POST /login`.
 pub(super) async fn log_in(AnyForm { visit, fields }: AnyForm) -> Response {
     let (next, now) = (fields.get("next"), visit.now());
@@ -75,42 +89,40 @@ pub(super) async fn log_in(AnyForm { visit, fields }: AnyForm) -> Response {
     if !is_own {
         return failure(&visit, next, StatusCode::FORBIDDEN, &OUTDATED_FORM.into());
     }
-    if let Err(wait) = visit.console.logins.begin(visit.address, now.mono) {
-        let seconds = wait.as_secs().max(1);
-        let text = localized_text!(
-            "Too many logins failed. Try again in {seconds} s.",
-            "登录失败次数过多。请 {seconds} 秒后再试。"
-        );
-        let mut response = failure(&visit, next, StatusCode::TOO_MANY_REQUESTS, &text);
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-        return response;
-    }
     let (name, password) = (fields.get("name"), fields.get("password"));
     let known = visit.snapshot.console_users.iter().find(|user| user.name == name);
-    let address = visit.address_text();
-    match verify(&visit, known, password).await {
-        Some(user) => {
-            visit.console.logins.succeeded(visit.address);
-            if let Some(before) = &visit.secret {
-                visit.console.sessions.end(before);
-            }
-            let Ok(secret) = visit.console.sessions.begin(user, now) else {
-                return StatusCode::SERVICE_UNAVAILABLE.into_response();
-            };
-            record(&visit, &user.name, AuditAction::Login).await;
-            info!(user = user.name, address, "an operator logged in to the console");
-            let mut response = visit.redirect(if is_page(next) { next } else { "/" });
-            visit.set_session_cookie(&mut response, Some(&secret));
-            response
-        }
-        None => {
-            // People also type passwords as names, so an unknown name is not logged.
-            let user = known.map_or("unknown", |user| &user.name);
-            warn!(user, address, "a login to the console failed");
-            let text = LocalizedText::new("Name or password is wrong.", "用户名或密码错误。");
-            failure(&visit, next, StatusCode::FORBIDDEN, &text.into())
-        }
+    let browser = known.and_then(|user| KnownBrowser::parse(visit.browser.as_deref()?, user));
+    let sources = LoginSources::new(visit.address, name, browser.as_ref());
+    let (logins, address) = (&visit.console.logins, visit.address_text());
+    if let Err(too_early) = logins.begin(&sources, now.mono) {
+        return wait(&visit, next, too_early);
     }
+    let Ok(user) = verify(&visit, known, password, browser.is_some()).await else {
+        logins.release(&sources);
+        return wait(&visit, next, Duration::ZERO);
+    };
+    let Some(user) = user else {
+        // People also type passwords as names, so an unknown name is not logged.
+        let user = known.map_or("unknown", |user| &user.name);
+        warn!(user, address, "a login to the console failed");
+        let text = LocalizedText::new("Name or password is wrong.", "用户名或密码错误。");
+        return failure(&visit, next, StatusCode::FORBIDDEN, &text.into());
+    };
+    logins.release(&sources);
+    if let Some(before) = &visit.secret {
+        visit.console.sessions.end(before);
+    }
+    let (Ok(secret), Ok(browser)) =
+        (visit.console.sessions.begin(user, now), browser.map_or_else(KnownBrowser::generate, Ok))
+    else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    record(&visit, &user.name, AuditAction::Login).await;
+    info!(user = user.name, address, "an operator logged in to the console");
+    let mut response = visit.redirect(if is_page(next) { next } else { "/" });
+    visit.set_session_cookie(&mut response, Some(&secret));
+    visit.set_browser_cookie(&mut response, &browser.cookie(user));
+    response
 }
 
 /// Appends to the audit, if there is a ledger. A ledger that fails or does not respond must not lock operators out.
@@ -140,21 +152,23 @@ async fn record(visit: &Visit, actor: &str, action: AuditAction) {
 }
 
 /// The user, if this is the password. An unknown name takes as long as a wrong password.
+///
+/// # Errors
+/// [`Overloaded`] if too many logins wait already.
 async fn verify<'a>(
     visit: &Visit,
-    known: Option<&'a ConsoleUser>,
+    known: Option<&'a Arc<ConsoleUser>>,
     password: &str,
-) -> Option<&'a ConsoleUser> {
-    let hash = known.or(visit.snapshot.console_users.first())?.password.clone();
-    let password = Some(password).filter(|password| password.len() <= MAX_PASSWORD_BYTES)?;
-    let password = Zeroizing::new(password.to_owned());
-    let permit = Arc::clone(&visit.console.verifications).acquire_owned().await.ok()?;
-    let verification = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
-        hash.matches(&password)
-    });
-    let matches = verification.await.ok()?;
-    known.filter(|_| matches)
+    is_known_browser: bool,
+) -> Result<Option<&'a Arc<ConsoleUser>>, Overloaded> {
+    let hash = known.or(visit.snapshot.console_users.first()).map(|user| &user.password);
+    match hash.filter(|_| password.len() <= MAX_PASSWORD_BYTES) {
+        Some(hash) => {
+            let matches = visit.console.passwords.verify(hash, password, is_known_browser).await?;
+            Ok(known.filter(|_| matches))
+        }
+        None => Ok(None),
+    }
 }
 
 /// Whether this is the path of a page of the console, and not the address of another site, or of another application beside

@@ -53,7 +53,7 @@ pub(super) async fn list(
             "openid" => LocalizedText::new("This is no openid", "这不是 openid"),
             _ => LocalizedText::new("There is no such state", "没有这种状态"),
         };
-        session.session.visit.notice(StatusCode::BAD_REQUEST, text)
+        session.session.notice(StatusCode::BAD_REQUEST, text)
     };
     let state = optional(&query.state, |text| text.parse().ok()).map_err(|()| invalid("state"))?;
     let openid =
@@ -119,7 +119,7 @@ pub(super) async fn reveal(
     OperatorForm { session, .. }: OperatorForm,
 ) -> Result<Html<String>, Response> {
     let message = session.message(&id).await?;
-    let entry = session.audit_entry(AuditAction::Reveal, &message.appid, message.id.to_string());
+    let entry = session.audit_entry(AuditAction::Reveal, Some(message.appid.clone()), message.id.to_string());
     session.outbox.record_audit(entry).await.map_err(|error| session.failed(&error))?;
     page(&session, &message, true).await
 }

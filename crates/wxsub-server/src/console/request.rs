@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::Form;
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
-use axum::http::header::{ACCEPT_LANGUAGE, COOKIE, LOCATION, SET_COOKIE};
+use axum::http::header::{ACCEPT_LANGUAGE, COOKIE, HOST, LOCATION, ORIGIN, SET_COOKIE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
@@ -20,9 +20,15 @@ use super::context::Console;
 use super::session::SessionSecret;
 use crate::api::client_address::client_address;
 use crate::apps::ConfigSnapshot;
-use crate::config::{ConsoleUser, Role};
+use crate::config::{ConsoleAddress, ConsoleUser, Role};
 
 const LANGUAGE_COOKIE: &str = "wxsub_language";
+
+/// How long a browser stays known after its last login.
+const BROWSER_COOKIE_DAYS: i64 = 180;
+
+/// The pages of the navigation. After an error, its page leads back to the one that it belongs to.
+const SECTIONS: [&str; 6] = ["outbox", "decisions", "grants", "webhooks", "workers", "audit"];
 
 /// A request by anyone. An axum extractor.
 #[derive(Debug)]
@@ -34,6 +40,8 @@ pub(super) struct Visit {
     pub(super) address: Option<IpAddr>,
     /// That of a session, or of the login page before it.
     pub(super) secret: Option<SessionSecret>,
+    /// The cookie of a browser in which a user has logged in before.
+    pub(super) browser: Option<String>,
     /// Path and query, without the path of the public URL.
     path: String,
     /// Whether another site made the browser send the request.
@@ -44,7 +52,7 @@ pub(super) struct Visit {
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) visit: Visit,
-    pub(super) user: ConsoleUser,
+    pub(super) user: Arc<ConsoleUser>,
     form_token: String,
 }
 
@@ -77,26 +85,16 @@ impl FromRequestParts<Arc<Console>> for Visit {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, console: &Arc<Console>) -> Result<Self, Infallible> {
-        let snapshot = console.state.snapshot();
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-        let address = peer.and_then(|peer| client_address(peer, &snapshot.trusted_proxies, &parts.headers));
-        let cookie = |name: &str| cookie(&parts.headers, name);
-        Ok(Self {
-            language: language(cookie(LANGUAGE_COOKIE).as_deref(), &parts.headers),
-            address,
-            secret: cookie(session_cookie(console.address.is_https))
-                .and_then(|text| SessionSecret::parse(&text)),
-            path: parts.uri.path_and_query().map(|path| path.as_str().to_owned()).unwrap_or_default(),
-            is_foreign: is_foreign(&parts.headers),
-            console: Arc::clone(console),
-            snapshot,
-        })
+        Ok(Self::of(parts, console))
     }
 }
 
-/// The name of the session cookie. With the prefix, no other host of the domain can set it.
-fn session_cookie(is_https: bool) -> &'static str {
-    if is_https { "__Host-wxsub" } else { "wxsub_console" }
+/// The names of the cookies of a session and of a known browser. With the prefix, no other host of the domain can set them.
+fn cookie_names(is_https: bool) -> [&'static str; 2] {
+    match is_https {
+        true => ["__Host-wxsub", "__Host-wxsub-browser"],
+        false => ["wxsub_console", "wxsub_console_browser"],
+    }
 }
 
 /// The cookie of this name.
@@ -118,13 +116,42 @@ fn language(cookie: Option<&str>, headers: &HeaderMap) -> Language {
     cookie.and_then(known).or_else(|| accepted.filter_map(known).next()).unwrap_or(Language::English)
 }
 
-/// Whether the browser says that the request does not come from a page of the console. Old browsers say nothing, and the form
-/// token protects them.
-fn is_foreign(headers: &HeaderMap) -> bool {
-    headers.get_all("sec-fetch-site").iter().any(|site| site != "same-origin")
+/// Whether the browser says that the request does not come from a page of the console. What says neither is no browser, or an old
+/// one, and the form token protects it.
+fn is_foreign(headers: &HeaderMap, address: &ConsoleAddress) -> bool {
+    let mut sites = headers.get_all("sec-fetch-site").iter().peekable();
+    if sites.peek().is_some() {
+        return sites.any(|site| site != "same-origin");
+    }
+    let scheme = if address.is_https { "https" } else { "http" };
+    // A proxy may send another host than that of the public URL.
+    let reached = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let reached = reached.map(|host| format!("{scheme}://{host}")).unwrap_or_default();
+    let is_own = |origin: &HeaderValue| {
+        *origin == address.origin || origin.as_bytes().eq_ignore_ascii_case(reached.as_bytes())
+    };
+    headers.get_all(ORIGIN).iter().any(|origin| !is_own(origin))
 }
 
 impl Visit {
+    pub(super) fn of(parts: &Parts, console: &Arc<Console>) -> Self {
+        let snapshot = console.state.snapshot();
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+        let address = peer.and_then(|peer| client_address(peer, &snapshot.trusted_proxies, &parts.headers));
+        let cookie = |name: &str| cookie(&parts.headers, name);
+        let [session, browser] = cookie_names(console.address.is_https);
+        Self {
+            language: language(cookie(LANGUAGE_COOKIE).as_deref(), &parts.headers),
+            address,
+            secret: cookie(session).and_then(|text| SessionSecret::parse(&text)),
+            browser: cookie(browser),
+            path: parts.uri.path_and_query().map(|path| path.as_str().to_owned()).unwrap_or_default(),
+            is_foreign: is_foreign(&parts.headers, &console.address),
+            console: Arc::clone(console),
+            snapshot,
+        }
+    }
+
     /// The address for logs; empty if it is not known.
     pub(super) fn address_text(&self) -> String {
         self.address.map(|address| address.to_string()).unwrap_or_default()
@@ -144,13 +171,25 @@ impl Visit {
         }
     }
 
-    /// A page with this message.
+    /// A page with this message, for a visitor who need not have logged in.
     pub(super) fn notice(&self, status: StatusCode, text: impl Into<LocalizedText<String>>) -> Response {
+        self.notice_in(&self.frame(), status, text)
+    }
+
+    fn notice_in(
+        &self,
+        frame: &Frame<'_>,
+        status: StatusCode,
+        text: impl Into<LocalizedText<String>>,
+    ) -> Response {
         let title = match status {
             StatusCode::NOT_FOUND => LocalizedText::new("Not found", "页面不存在"),
+            StatusCode::SERVICE_UNAVAILABLE => LocalizedText::new("Not possible now", "暂时无法处理"),
             _ => LocalizedText::new("Nothing was done", "操作未执行"),
         };
-        (status, Html(notice(&self.frame(), &title, &text.into(), ""))).into_response()
+        let section = self.path.split(['/', '?']).nth(1).filter(|section| SECTIONS.contains(section));
+        let back = format!("/{}", section.unwrap_or_default());
+        (status, Html(notice(frame, &title, &text.into(), &back))).into_response()
     }
 
     /// Sends the browser to a page of the console. `path` begins with a slash.
@@ -165,10 +204,18 @@ impl Visit {
     /// Sets the session cookie; removes it if there is no secret.
     pub(super) fn set_session_cookie(&self, response: &mut Response, secret: Option<&SessionSecret>) {
         let value = secret.map(SessionSecret::expose_secret).unwrap_or_default();
-        let mut cookie = self.cookie(session_cookie(self.console.address.is_https), value);
+        let [session, _] = cookie_names(self.console.address.is_https);
+        let mut cookie = self.cookie(session, value);
         if secret.is_none() {
             cookie.make_removal();
         }
+        append_cookie(response, &cookie);
+    }
+
+    pub(super) fn set_browser_cookie(&self, response: &mut Response, value: &str) {
+        let [_, browser] = cookie_names(self.console.address.is_https);
+        let mut cookie = self.cookie(browser, value);
+        cookie.set_max_age(cookie::time::Duration::days(BROWSER_COOKIE_DAYS));
         append_cookie(response, &cookie);
     }
 
@@ -198,6 +245,11 @@ impl Session {
             Some((user, form_token)) => Ok(Self { visit, user, form_token }),
             None => Err(Box::new(visit)),
         }
+    }
+
+    /// A page with this message.
+    pub(super) fn notice(&self, status: StatusCode, text: impl Into<LocalizedText<String>>) -> Response {
+        self.visit.notice_in(&self.frame(), status, text)
     }
 
     pub(super) fn is_operator(&self) -> bool {
@@ -254,14 +306,9 @@ impl FromRequest<Arc<Console>> for AnyForm {
             );
             return Err(visit.notice(StatusCode::FORBIDDEN, text));
         }
-        match Form::from_request(Request::from_parts(parts, body), console).await {
-            Ok(Form(fields)) => Ok(Self { visit, fields: Fields(fields) }),
-            Err(_) => {
-                let text =
-                    LocalizedText::new("The form is incomplete; send it again", "表单不完整；请重新提交");
-                Err(visit.notice(StatusCode::BAD_REQUEST, text))
-            }
-        }
+        // What is wrong with it becomes a page.
+        let form = Form::from_request(Request::from_parts(parts, body), console).await;
+        form.map(|Form(fields)| Self { visit, fields: Fields(fields) }).map_err(IntoResponse::into_response)
     }
 }
 
@@ -273,7 +320,7 @@ impl FromRequest<Arc<Console>> for SessionForm {
         let session = Session::of(visit).map_err(|visit| visit.redirect("/login?ended"))?;
         let secret = session.visit.secret.as_ref();
         if !secret.is_some_and(|secret| secret.is_form_token(fields.get("token"))) {
-            return Err(session.visit.notice(StatusCode::FORBIDDEN, OUTDATED_FORM));
+            return Err(session.notice(StatusCode::FORBIDDEN, OUTDATED_FORM));
         }
         Ok(Self { session, fields })
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base16ct::HexDisplay;
@@ -78,8 +78,8 @@ pub(super) struct Sessions(Mutex<HashMap<[u8; 32], Session>>);
 
 #[derive(Debug)]
 struct Session {
-    /// As the user was at the login. A session ends when the user's entry in the configuration changes.
-    user: ConsoleUser,
+    /// That of the configuration at the login. A reload that changes its entry makes another one, and the session ends for good.
+    user: Arc<ConsoleUser>,
     idle_at: ClockReading,
     ends_at: ClockReading,
 }
@@ -95,9 +95,13 @@ impl Sessions {
     ///
     /// # Errors
     /// [`RngError`] if the system gives no random bytes.
-    pub(super) fn begin(&self, user: &ConsoleUser, now: ClockReading) -> Result<SessionSecret, RngError> {
+    pub(super) fn begin(
+        &self,
+        user: &Arc<ConsoleUser>,
+        now: ClockReading,
+    ) -> Result<SessionSecret, RngError> {
         let secret = SessionSecret::generate()?;
-        let session = Session { user: user.clone(), idle_at: now + MAX_IDLE, ends_at: now + MAX_AGE };
+        let session = Session { user: Arc::clone(user), idle_at: now + MAX_IDLE, ends_at: now + MAX_AGE };
         let mut sessions = self.locked();
         sessions.retain(|_, session| !session.is_over(now));
         if sessions.len() >= MAX_SESSIONS {
@@ -114,18 +118,19 @@ impl Sessions {
     pub(super) fn find(
         &self,
         secret: &SessionSecret,
-        users: &[ConsoleUser],
+        users: &[Arc<ConsoleUser>],
         now: ClockReading,
-    ) -> Option<ConsoleUser> {
+    ) -> Option<Arc<ConsoleUser>> {
         let mut sessions = self.locked();
         let digest = secret.digest("session");
         let session = sessions.get_mut(&digest)?;
-        if session.is_over(now) || !users.contains(&session.user) {
+        let is_known = users.iter().any(|user| Arc::ptr_eq(user, &session.user));
+        if session.is_over(now) || !is_known {
             sessions.remove(&digest);
             return None;
         }
         session.idle_at = now + MAX_IDLE;
-        Some(session.user.clone())
+        Some(Arc::clone(&session.user))
     }
 
     /// Ends a session.

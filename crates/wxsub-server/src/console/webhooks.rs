@@ -48,7 +48,7 @@ pub(super) async fn redeliver(OperatorForm { session, fields }: OperatorForm) ->
     let endpoint = fields.get("endpoint");
     if !endpoints.iter().any(|known| known.endpoint.name == endpoint) {
         let text = LocalizedText::new("There is no such endpoint", "没有这个 endpoint");
-        return Err(session.session.visit.notice(StatusCode::NOT_FOUND, text));
+        return Err(session.session.notice(StatusCode::NOT_FOUND, text));
     }
     session.outbox.redeliver(endpoint).await.map_err(|error| session.failed(&error))?;
     Ok(session.session.visit.redirect("/webhooks?redelivered"))

@@ -85,6 +85,46 @@ async fn sixth_failed_login_of_an_address_has_to_wait() {
     assert_eq!(browser.log_in("ops", PASSWORD).await.status, 303);
 }
 
+/// Many addresses guess the password of one name. The operator logs in from a browser in which that was done before.
+#[tokio::test]
+async fn guesses_at_one_name_are_slowed_and_do_not_lock_its_operator_out() {
+    let setup = setup().await;
+    let mut operator = Browser::logged_in(&setup, "ops").await;
+    assert_eq!(operator.submit("/", "/logout", &[]).await.status, 303);
+    let guesser = |number: u8| Browser { address: [192, 0, 2, number], ..Browser::new(&setup) };
+    for number in 0..20 {
+        assert_eq!(guesser(number).log_in("ops", "a guess of a password").await.status, 403);
+    }
+    let slowed = guesser(20).log_in("ops", "a guess of a password").await;
+    assert_eq!((slowed.status, slowed.retry_after()), (429, 10));
+    // Another name is not slowed, and the limit says nothing about which names exist.
+    assert_eq!(guesser(20).log_in("ann", PASSWORD).await.status, 303);
+    for number in 0..20 {
+        guesser(100 + number).log_in("nobody", "a guess of a password").await;
+    }
+    assert_eq!(guesser(200).log_in("nobody", "a guess of a password").await.status, 429);
+    // Even from the address of the guesses.
+    operator.address = [192, 0, 2, 20];
+    assert_eq!(operator.log_in("ops", PASSWORD).await.location(), "/");
+    operator.submit("/", "/logout", &[]).await;
+    for _ in 0..5 {
+        assert_eq!(operator.log_in("ops", "wrong").await.status, 403);
+    }
+    assert_eq!(operator.log_in("ops", PASSWORD).await.status, 429, "a known browser has a limit, too");
+    // The cookie is worth nothing for another user, forged, or after a change of the password.
+    setup.pass(10).await;
+    let cookie = operator.cookies["wxsub_console_browser"].clone();
+    let forged = cookie.replace(&cookie[..2], "00");
+    for cookie in [forged.as_str(), "", ".", &cookie[..40]] {
+        let mut browser = guesser(201);
+        browser.cookies.insert("wxsub_console_browser".to_owned(), cookie.to_owned());
+        for _ in 0..6 {
+            browser.log_in("ops", "wrong").await;
+        }
+        assert_eq!(browser.log_in("ops", PASSWORD).await.status, 429, "{cookie}");
+    }
+}
+
 #[tokio::test]
 async fn session_ends_after_30_idle_minutes_and_after_12_hours() {
     let setup = setup().await;
@@ -114,6 +154,8 @@ async fn session_ends_when_the_configuration_changes_its_user() {
     let mut eve = Browser::logged_in(&setup, "eve").await;
     let changed = console_config("").replacen("role = \"operator\"", "role = \"viewer\"", 1);
     setup.server.reload(&super::setup::config(&changed)).unwrap();
+    // It does not come back with the old configuration.
+    setup.server.reload(&super::setup::config(&console_config(""))).unwrap();
     assert_eq!((ops.get("/").await.status, eve.get("/").await.status), (303, 200));
     let moved = console_config("public_url = \"https://ops.example/x\"");
     let error = setup.server.reload(&super::setup::config(&moved)).unwrap_err();
@@ -142,7 +184,14 @@ async fn form_is_refused_without_its_token_and_from_another_site() {
     let mut twice = Browser { cookies: browser.cookies.clone(), headers, ..Browser::new(&setup) };
     assert_eq!(twice.post("/logout", &[("token", &token)]).await.status, 403);
     assert_eq!(browser.get("/").await.status, 200);
-    // A browser that does not send the header needs the token only.
+    // A browser that does not send the header says the origin.
+    for origin in ["https://127.0.0.1:8462", "http://127.0.0.1", "http://evil.example", "null"] {
+        browser.headers = vec![("Host", "127.0.0.1:8462"), ("Origin", origin)];
+        assert_eq!(browser.post("/logout", &[("token", &token)]).await.status, 403, "{origin}");
+    }
+    browser.headers = vec![("Host", "127.0.0.1:8462"), ("Origin", "http://127.0.0.1:8462")];
+    assert_eq!(browser.post("/language", &[("language", "en")]).await.status, 303);
+    // If it says neither, it needs the token only.
     browser.headers.clear();
     assert_eq!(browser.post("/logout", &[("token", &token)]).await.status, 303);
 
@@ -165,19 +214,70 @@ async fn every_response_has_the_headers_and_get_changes_nothing() {
                 "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
             ),
             ("cache-control", "no-store"),
-            ("referrer-policy", "no-referrer"),
+            ("referrer-policy", "same-origin"),
             ("x-content-type-options", "nosniff"),
             ("x-frame-options", "DENY"),
         ] {
             assert_eq!(response.headers[name], value, "{target}");
         }
         assert!(!response.text.contains("<script") && !response.text.contains("style="), "{target}");
+        assert!(!response.headers.contains_key("strict-transport-security"), "{target}");
     }
     assert_eq!(browser.get("/nothing").await.status, 404);
     assert_eq!(browser.get("/logout").await.status, 405);
     assert_eq!(browser.get("/").await.status, 200);
-    let too_long = "x".repeat(20_000);
-    assert_eq!(browser.post("/logout", &[("token", &too_long)]).await.status, 400);
+}
+
+/// Each error is a page in the language of the browser, and says what to do.
+#[tokio::test]
+async fn error_is_a_page_that_says_what_to_do() {
+    let setup = setup().await;
+    let mut browser = Browser::logged_in(&setup, "ops").await;
+    let long = "x".repeat(20_000);
+    for (english, chinese, language) in [(true, false, "en"), (false, true, "zh")] {
+        browser.post("/language", &[("language", language)]).await;
+        let mut errors = Vec::new();
+        errors.push((404, browser.get("/nothing").await));
+        errors.push((405, browser.get("/logout").await));
+        errors.push((405, browser.post("/style.css", &[]).await));
+        errors.push((413, browser.post("/logout", &[("token", &long)]).await));
+        errors.push((431, browser.get(&format!("/?{long}")).await));
+        let own = browser.headers.clone();
+        browser.headers.push(("Host", "evil.example"));
+        errors.push((421, browser.get("/login").await));
+        browser.headers = own;
+        for (status, page) in errors {
+            assert_eq!(page.status, status, "{page:?}");
+            assert!(page.text.contains("role=\"alert\"") && page.text.contains("<header>"), "{page:?}");
+            assert_eq!(
+                page.text.contains("lang=\"en\""),
+                english || page.text.contains("English<"),
+                "{page:?}"
+            );
+            assert_eq!(page.text.contains("<html lang=\"zh-CN\""), chinese, "{page:?}");
+            assert_eq!(page.headers.contains_key("allow"), status == 405, "{page:?}");
+        }
+    }
+}
+
+/// A page of another site may change the address of its name to that of this machine.
+#[tokio::test]
+async fn console_on_loopback_is_reached_by_no_other_name() {
+    let setup = setup().await;
+    for (host, status) in [
+        ("127.0.0.1:8462", 200),
+        ("[::1]:8462", 200),
+        ("localhost", 200),
+        ("wxsub.localhost:8462", 200),
+        ("192.0.2.1", 200),
+        ("evil.example:8462", 421),
+        ("localhost.evil.example", 421),
+    ] {
+        let mut browser = Browser::new(&setup);
+        browser.headers.push(("Host", host));
+        let page = browser.get("/login").await;
+        assert_eq!((page.status, page.text.contains("name=\"password\"")), (status, status == 200), "{host}");
+    }
 }
 
 #[tokio::test]
@@ -190,11 +290,17 @@ async fn https_at_a_sub_path_has_its_own_cookie_and_links() {
         let page = browser.get(&format!("{kept}/login")).await;
         let cookie = page.headers["set-cookie"].to_str().unwrap().to_owned();
         assert!(cookie.starts_with("__Host-wxsub=") && cookie.contains("Secure"), "{cookie}");
+        assert_eq!(page.headers["strict-transport-security"], "max-age=31536000");
         assert!(
             page.text.contains("action=\"/wxsub/login\"") && page.text.contains("href=\"/wxsub/style.css\"")
         );
         let token = form_token(&page);
         let fields = [("token", token.as_str()), ("name", "ops"), ("password", PASSWORD)];
+        // The proxy sends a host of its own.
+        for (origin, status) in [("https://evil.example", 403), ("https://ops.example", 303)] {
+            browser.headers = vec![("Host", "console"), ("Origin", origin)];
+            assert_eq!(browser.post("/language", &[("language", "en")]).await.status, status, "{origin}");
+        }
         assert_eq!(browser.post(&format!("{kept}/login"), &fields).await.location(), "/wxsub/");
         for target in ["", "/", "/?x=1"] {
             let target = format!("{kept}{target}");

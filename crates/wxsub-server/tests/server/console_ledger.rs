@@ -63,6 +63,10 @@ async fn list_filters_messages_and_masks_openids() {
     for wrong in ["?state=x", "?openid=%3Cb%3E", "?from=yesterday", "?after=x"] {
         assert_eq!(eve.get(&format!("/outbox{wrong}")).await.status, 400, "{wrong}");
     }
+    for wrong in ["/audit?before=x", "/outbox/%FF"] {
+        let page = eve.get(wrong).await;
+        assert!(page.status == 400 && page.text.contains("Open the page again."), "{page:?}");
+    }
     assert_eq!(eve.get("/outbox?app=wx9").await.status, 404);
     assert_eq!(eve.get(&format!("/outbox/find?id=+{id}+")).await.location(), format!("/outbox/{id}"));
     assert_eq!(eve.get("/outbox/find?id=x").await.status, 404);
@@ -98,7 +102,8 @@ async fn openid_is_revealed_to_operators_only_and_that_is_in_the_audit() {
     assert!(!page.text.contains(OPENID), "{page:?}");
     assert_eq!(eve.submit("/", &format!("{path}/reveal"), &[]).await.status, 403);
     assert_eq!(eve.submit("/", &format!("{path}/cancel"), &[]).await.status, 403);
-    assert_eq!(audit(&ledger).await, []);
+    let denied = |action: &str| ("eve".to_owned(), AuditAction::Denied, id.clone(), action.to_owned(), true);
+    assert_eq!(audit(&ledger).await, [denied("reveal"), denied("cancel")]);
 
     let mut ops = Browser::logged_in(&setup, "ops").await;
     assert_eq!(ops.get(&format!("{path}/reveal")).await.status, 405);
@@ -110,9 +115,10 @@ async fn openid_is_revealed_to_operators_only_and_that_is_in_the_audit() {
     let page = ops.post(&format!("{path}/reveal"), &[("token", &token)]).await;
     assert_eq!((page.status, page.text.contains(OPENID)), (200, true));
     let line = ("ops".to_owned(), AuditAction::Reveal, id.clone(), String::new(), true);
-    assert_eq!(audit(&ledger).await, [line]);
+    assert_eq!(audit(&ledger).await, [denied("reveal"), denied("cancel"), line]);
     assert!(!ops.get(&path).await.text.contains(OPENID));
     let page = ops.get("/audit").await;
+    assert!(page.text.contains("was denied <code><bdi>reveal</bdi></code>"), "{page:?}");
     assert!(page.text.contains("revealed an openid") && page.text.contains(&id), "{page:?}");
     assert!(page.text.contains("logged in") && page.text.contains("<bdi>10.1.2.3</bdi>"), "{page:?}");
 }
@@ -167,7 +173,8 @@ async fn of_two_operators_one_decides_a_message() {
     let line = |actor: &str, is_done| {
         (actor.to_owned(), AuditAction::Decide, id.clone(), "assume_sent".to_owned(), is_done)
     };
-    assert_eq!(audit(&ledger).await, [line("ops", false), line("ops", true), line("ann", false)]);
+    let denied = ("eve".to_owned(), AuditAction::Denied, id.clone(), "decide".to_owned(), true);
+    assert_eq!(audit(&ledger).await, [denied, line("ops", false), line("ops", true), line("ann", false)]);
 }
 
 #[tokio::test]
