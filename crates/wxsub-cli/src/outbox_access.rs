@@ -139,7 +139,7 @@ impl OutboxAccess {
                 Ok((page.messages, page.next))
             }
             Self::Server(ServerConfig { server, .. }) => {
-                let MessageQuery { appid, state, openid, undecided, after, limit } = query;
+                let MessageQuery { appid, state, openid, undecided, after, limit, .. } = query;
                 let state = if *undecided { state.or(Some(MessageState::MaybeSent)) } else { *state };
                 let limit = u32::try_from(*limit).ok();
                 let filter = MessageFilter { state, openid: openid.clone(), after: *after, limit };

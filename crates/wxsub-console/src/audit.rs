@@ -6,6 +6,7 @@ use wxsub_outbox::state::{AuditAction, AuditOutcome};
 
 use crate::frame::{Frame, Section};
 use crate::text::{bdi, timestamp};
+use crate::webhooks;
 
 /// What the page of the audit shows.
 #[derive(Debug, Clone)]
@@ -62,7 +63,7 @@ pub fn audit(frame: &Frame<'_>, view: &AuditView) -> String {
 /// The page of what an action is about, if it has one.
 fn page_of(entry: &AuditEntry) -> Option<String> {
     match entry.action {
-        AuditAction::Redeliver => Some("/webhooks".to_owned()),
+        AuditAction::Redeliver => Some(webhooks::page_of(&entry.subject)),
         AuditAction::Reveal | AuditAction::Decide | AuditAction::Cancel => {
             Some(format!("/outbox/{}", entry.subject))
         }

@@ -69,7 +69,10 @@ pub(crate) fn plots(frame: &Frame<'_>, day: &DayView) -> Markup {
     html! {
         h2 { (frame.text("Last 24 hours", "最近 24 小时")) }
         p.quiet {
-            (frame.text("Counted by this server, in memory, since its start: ", "由本服务器在内存中统计，重启后清零；启动于："))
+            (frame.text(
+                "Counted by this server in memory: other servers count their own, and a restart begins again. A message with a late response counts twice. Started: ",
+                "由本服务器在内存中统计：其他服务器各自统计，重启后清零；收到迟到响应的消息会计两次。启动于：",
+            ))
             (relative(day.since, frame.now, frame.language))
         }
         div.grid {

@@ -6,7 +6,7 @@ use wxsub_outbox::state::{Decision, GrantState, Reason};
 use wxsub_outbox::view::{GrantView, MessageView};
 
 use crate::frame::{Frame, Section};
-use crate::text::{bdi, masked, relative};
+use crate::text::{bdi, masked, relative, without_openid};
 
 /// What the page of decisions shows.
 #[derive(Debug, Clone)]
@@ -65,7 +65,7 @@ fn card(frame: &Frame<'_>, undecided: &UndecidedView) -> Markup {
                 dt { (frame.text("App", "应用")) } dd { code { (message.appid.as_str()) } }
                 dt { (frame.text("To", "接收者")) }
                 dd {
-                    @if let Some(openid) = &message.touser { (masked(openid.as_str())) }
+                    @if let Some(openid) = &message.touser { (masked(openid)) }
                     @if let Some(scene) = message.scene { " · " (frame.text("scene ", "场景值 ")) (scene) }
                 }
                 dt { (frame.text("Evidence", "依据")) } dd { (evidence(frame, message)) }
@@ -115,7 +115,7 @@ fn evidence(frame: &Frame<'_>, message: &MessageView) -> Markup {
     html! {
         (answer)
         @if let Some(stage) = message.stage { (frame.text(" Step: ", "步骤：")) (frame.stage(stage)) (frame.text(".", "。")) }
-        @if let Some(errmsg) = &message.errmsg { " " (bdi(errmsg)) }
+        @if let Some(errmsg) = &message.errmsg { " " (bdi(&without_openid(errmsg, message.touser.as_ref()))) }
     }
 }
 

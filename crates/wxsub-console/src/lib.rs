@@ -27,6 +27,6 @@ pub use login::{LoginView, login};
 pub use message::{MessagePageView, message};
 pub use notice::notice;
 pub use outbox::{OutboxFilter, OutboxView, outbox};
-pub use overview::{AppOverview, OverviewView, overview};
+pub use overview::{AppOverview, LedgerOverview, LedgerState, OverviewView, overview};
 pub use webhooks::{EndpointView, WebhooksView, webhooks};
 pub use workers::{WorkersView, workers};

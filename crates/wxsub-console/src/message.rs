@@ -3,11 +3,11 @@
 use maud::{Markup, html};
 use wxsub_outbox::state::{MessageState, Stage};
 use wxsub_outbox::view::{GrantView, MessageView};
-use wxsub_proto::Operation;
+use wxsub_proto::{OpenId, Operation};
 
 use crate::frame::{Frame, Section};
 use crate::outbox::cause_of;
-use crate::text::{bdi, masked, relative, timestamp};
+use crate::text::{bdi, masked, relative, timestamp, without_openid};
 
 /// What the page of a message shows.
 #[derive(Debug, Clone)]
@@ -17,9 +17,9 @@ pub struct MessagePageView {
     pub message: MessageView,
     /// The grant that it uses.
     pub grant: Option<GrantView>,
-    /// What is posted, as lines of JSON without the openid. `None` when nothing more can happen to the message.
+    /// What is posted, as lines of JSON. `None` when nothing more can happen to the message.
     pub request: Option<String>,
-    /// Whether the openid is shown: that is in the audit.
+    /// Whether the openid is shown, wherever it is: that is in the audit.
     pub is_revealed: bool,
 }
 
@@ -29,6 +29,7 @@ pub fn message(frame: &Frame<'_>, view: &MessagePageView) -> String {
     let MessagePageView { message, grant, request, is_revealed } = view;
     let title = frame.text("Message", "消息");
     let path = format!("/outbox/{}", message.id);
+    let hidden = message.touser.as_ref().filter(|_| !is_revealed);
     let body = html! {
         h1 { (title) " " span.id { (message.id) } }
         section.card {
@@ -41,7 +42,7 @@ pub fn message(frame: &Frame<'_>, view: &MessagePageView) -> String {
                     @match &message.touser {
                         Some(openid) if *is_revealed => { code.address { (openid.as_str()) } }
                         Some(openid) => {
-                            (masked(openid.as_str())) " "
+                            (masked(openid)) " "
                             @if frame.is_operator() {
                                 (frame.form(&format!("{path}/reveal"), "inline", &html! {
                                     button.quiet { (frame.text("Reveal (recorded in the audit)", "显示完整 openid（会记录）")) }
@@ -51,7 +52,7 @@ pub fn message(frame: &Frame<'_>, view: &MessagePageView) -> String {
                         None => { "–" }
                     }
                 }
-                (details(frame, message))
+                (details(frame, message, hidden))
                 @if let Some(grant) = grant {
                     dt { (frame.text("Grant", "授权")) }
                     dd { (frame.grant_state(grant.state)) " · " (relative(grant.consented_at, frame.now, frame.language)) }
@@ -66,10 +67,10 @@ pub fn message(frame: &Frame<'_>, view: &MessagePageView) -> String {
                 p { a.button href=(frame.link("/decisions")) { (frame.text("Decide", "去裁定")) } }
             }
         }
-        (history(frame, message))
+        (history(frame, message, hidden))
         @if let Some(request) = request {
             h2 { (frame.text("Request", "请求")) }
-            pre.card tabindex="0" { (request) }
+            pre.card tabindex="0" { (without_openid(request, hidden)) }
         }
     };
     frame.page(Section::Outbox, title, &body)
@@ -91,7 +92,8 @@ fn advice(frame: &Frame<'_>, message: &MessageView) -> Markup {
     }
 }
 
-fn details(frame: &Frame<'_>, message: &MessageView) -> Markup {
+/// `hidden` is an openid that is not shown.
+fn details(frame: &Frame<'_>, message: &MessageView, hidden: Option<&OpenId>) -> Markup {
     let at = |at| relative(at, frame.now, frame.language);
     html! {
         @if let Some(template) = &message.template_id {
@@ -105,9 +107,9 @@ fn details(frame: &Frame<'_>, message: &MessageView) -> Markup {
         @if let Some(stage) = message.stage {
             dt { (frame.text("Ended at the step", "结束时的步骤")) } dd { (frame.stage(stage)) }
         }
-        @if let Some(rid) = &message.rid { dt { "rid" } dd { code { (bdi(rid)) } } }
+        @if let Some(rid) = &message.rid { dt { "rid" } dd { code { (bdi(&without_openid(rid, hidden))) } } }
         @if let Some(key) = &message.idempotency_key {
-            dt { (frame.text("Idempotency key", "幂等键")) } dd { (bdi(key.as_str())) }
+            dt { (frame.text("Idempotency key", "幂等键")) } dd { (bdi(&without_openid(key.as_str(), hidden))) }
         }
         @if let Some(decision) = message.decision {
             dt { (frame.text("Decision", "裁定")) }
@@ -120,15 +122,16 @@ fn details(frame: &Frame<'_>, message: &MessageView) -> Markup {
     }
 }
 
-fn history(frame: &Frame<'_>, message: &MessageView) -> Markup {
+/// `hidden` is an openid that is not shown.
+fn history(frame: &Frame<'_>, message: &MessageView, hidden: Option<&OpenId>) -> Markup {
     html! {
         h2 { (frame.text("History", "历史")) }
         ol.card.history {
             @for event in message.events.iter().flatten() {
                 li {
                     (timestamp(event.at)) " · " strong { (frame.event(event.event)) }
-                    @if let Some(actor) = &event.actor { " · " (bdi(actor)) }
-                    @if let Some(detail) = &event.detail { " · " (bdi(detail)) }
+                    @if let Some(actor) = &event.actor { " · " (bdi(&without_openid(actor, hidden))) }
+                    @if let Some(detail) = &event.detail { " · " (bdi(&without_openid(detail, hidden))) }
                 }
             }
         }

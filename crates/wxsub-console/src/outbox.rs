@@ -6,7 +6,7 @@ use wxsub_outbox::view::{AppView, MessageView};
 use wxsub_proto::AppId;
 
 use crate::frame::{Frame, Section};
-use crate::text::{bdi, masked, relative};
+use crate::text::{bdi, masked, relative, without_openid};
 
 /// What the list shows.
 #[derive(Debug, Clone)]
@@ -18,10 +18,12 @@ pub struct OutboxView {
     pub filter: OutboxFilter,
     /// The counts of the app.
     pub app: AppView,
-    /// One page of messages, oldest first.
+    /// One page of messages.
     pub messages: Vec<MessageView>,
     /// The path of the next page.
     pub next: Option<String>,
+    /// The path of the first page in the other order.
+    pub reversed: String,
 }
 
 /// Which messages are listed.
@@ -36,12 +38,24 @@ pub struct OutboxFilter {
     pub openid: String,
     /// Recorded since this time in UTC, as `2027-01-31T12:00`.
     pub from: String,
+    /// The oldest first; else the newest.
+    pub oldest_first: bool,
 }
 
 /// The list of messages.
 #[must_use]
 pub fn outbox(frame: &Frame<'_>, view: &OutboxView) -> String {
     let title = frame.text("Outbox", "发件箱");
+    let [order, other] = match view.filter.oldest_first {
+        true => [
+            frame.text("Oldest first.", "最早的在前。"),
+            frame.text("Show the newest first", "改为最新的在前"),
+        ],
+        false => [
+            frame.text("Newest first.", "最新的在前。"),
+            frame.text("Show the oldest first", "改为最早的在前"),
+        ],
+    };
     let body = html! {
         h1 { (title) }
         section.card {
@@ -55,6 +69,7 @@ pub fn outbox(frame: &Frame<'_>, view: &OutboxView) -> String {
             }
         }
         p { (counts(frame, &view.app)) }
+        p.quiet { (order) " " a href=(frame.link(&view.reversed)) { (other) } }
         @if view.messages.is_empty() {
             p.quiet { (frame.text("No message meets these conditions.", "没有符合条件的消息。")) }
         } @else {
@@ -89,6 +104,7 @@ fn filter_form(frame: &Frame<'_>, view: &OutboxView) -> Markup {
                 label for="from" { (frame.text("Recorded since (UTC)", "登记时间不早于（UTC）")) }
                 input #from name="from" type="datetime-local" value=(filter.from);
             }
+            @if filter.oldest_first { input type="hidden" name="order" value="oldest"; }
             button { (frame.text("List", "查询")) }
         }
     }
@@ -123,7 +139,7 @@ fn message_table(frame: &Frame<'_>, messages: &[MessageView]) -> Markup {
                         td data-label=(recorded) { (relative(message.created_at, frame.now, frame.language)) }
                         td data-label=(state) { (frame.state_badge(message.state)) }
                         td data-label=(to) {
-                            @match &message.touser { Some(openid) => { (masked(openid.as_str())) } None => { "–" } }
+                            @match &message.touser { Some(openid) => { (masked(openid)) } None => { "–" } }
                             @if let Some(scene) = message.scene { span.quiet { " · " (scene) } }
                         }
                         td data-label=(cause) { (cause_of(frame, message)) }
@@ -143,6 +159,6 @@ pub(crate) fn cause_of(frame: &Frame<'_>, message: &MessageView) -> Markup {
         @if let Some(waiting_for) = message.waiting_for { (frame.waiting_for(waiting_for)) " " }
         @if let Some(reason) = message.reason { (frame.reason(reason)) " " }
         @if let Some(errcode) = message.errcode { strong { (errcode) } " " }
-        @if let Some(errmsg) = &message.errmsg { (bdi(errmsg)) }
+        @if let Some(errmsg) = &message.errmsg { (bdi(&without_openid(errmsg, message.touser.as_ref()))) }
     }
 }

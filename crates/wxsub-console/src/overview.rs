@@ -1,10 +1,12 @@
 //! The overview: what is wrong, since when and what to do; then every app.
 
+use std::time::Duration;
+
 use maud::{Markup, html};
 use wxsub_api::{AppError, AppHealth, AppStatus, ServerProblem};
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::rfc3339;
-use wxsub_outbox::state::MessageState;
+use wxsub_outbox::state::{MessageState, WaitingFor};
 use wxsub_outbox::view::AppView;
 use wxsub_proto::{Language, Operation};
 
@@ -12,6 +14,9 @@ use crate::day::{DayView, plots};
 use crate::frame::{Frame, Section};
 use crate::text::{bdi, duration, relative};
 use crate::webhooks::{EndpointView, endpoint_problem};
+
+/// How long a message may be due before that is a problem. The alert `WxsubOutboxLag` has the same.
+const MAX_LAG: Duration = Duration::from_secs(5 * 60);
 
 /// What the overview shows.
 #[derive(Debug, Clone)]
@@ -21,14 +26,32 @@ pub struct OverviewView {
     pub problems: Vec<ServerProblem>,
     /// The apps.
     pub apps: Vec<AppOverview>,
-    /// Whether commits to the ledger succeed. `None` without a ledger.
-    pub is_ledger_up: Option<bool>,
-    /// How many workers are alive. `None` without a ledger, and if the ledger does not tell now.
-    pub live_workers: Option<usize>,
-    /// The endpoints of webhooks, with the oldest delivery of each that failed.
-    pub endpoints: Vec<EndpointView>,
+    /// The ledger. `None` without one.
+    pub ledger: Option<LedgerState>,
     /// What the server has counted.
     pub day: DayView,
+}
+
+/// Whether the ledger can be used.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_enums, reason = "the server decides among them")]
+pub enum LedgerState {
+    /// Commits fail.
+    Unavailable,
+    /// It was not read in time. What the page shows of it is not complete.
+    Silent,
+    /// All of it was read.
+    Read(LedgerOverview),
+}
+
+/// What the ledger has that belongs to no app.
+#[derive(Debug, Clone, Default)]
+#[expect(clippy::exhaustive_structs, reason = "the server fills in all of it")]
+pub struct LedgerOverview {
+    /// How many workers are alive.
+    pub live_workers: usize,
+    /// The endpoints of webhooks, with the oldest delivery of each that failed.
+    pub endpoints: Vec<EndpointView>,
 }
 
 /// One app.
@@ -62,6 +85,17 @@ impl AppOverview {
     fn undecided(&self) -> u64 {
         self.outbox.as_ref().map_or(0, |outbox| outbox.undecided)
     }
+
+    /// Why its messages wait, if an operator can change it.
+    fn waiting_for(&self) -> Option<WaitingFor> {
+        self.outbox.as_ref().and_then(|outbox| outbox.waiting_for)
+    }
+
+    /// Since when a message is due that is not sent, although nothing forbids it.
+    fn overdue_since(&self, now: UnixMillis) -> Option<UnixMillis> {
+        let due_at = self.first_due_at.filter(|_| self.waiting_for().is_none())?;
+        (now.since(due_at) > MAX_LAG).then_some(due_at)
+    }
 }
 
 /// The overview.
@@ -72,51 +106,62 @@ pub fn overview(frame: &Frame<'_>, view: &OverviewView) -> String {
     let title = frame.text("Overview", "概览");
     let rejected: u64 = view.day.hours.iter().map(|hour| hour.inbox_rejected).sum();
     let undecided: u64 = apps.iter().map(|app| app.undecided()).sum();
-    let body = html! {
-        h1.visually-hidden { (title) }
-        @if view.is_ledger_up == Some(false) { (ledger_problem(frame)) }
+    let problems = html! {
+        (ledger_problem(frame, view.ledger.as_ref()))
         @for app in &apps { (app_problem(frame, app)) }
         @for problem in &view.problems { (server_problem(frame, problem)) }
         @if undecided > 0 { (undecided_problem(frame, undecided)) }
-        @if view.live_workers == Some(0) { (worker_problem(frame)) }
+        @if let Some(LedgerState::Read(ledger)) = &view.ledger {
+            @if ledger.live_workers == 0 { (worker_problem(frame)) }
+            @for endpoint in &ledger.endpoints { (endpoint_problem(frame, endpoint)) }
+        }
         @for app in &apps { (pause_problem(frame, app)) }
-        @for endpoint in &view.endpoints { (endpoint_problem(frame, endpoint)) }
         @if rejected > 0 { (inbox_problem(frame, rejected)) }
-        @if rejected == 0 && is_all_well(view, &apps) {
+    };
+    let body = html! {
+        h1.visually-hidden { (title) }
+        @if problems.0.is_empty() {
             section.card { p.good { strong { (frame.text("No problem is known.", "没有发现问题。")) } } }
         }
-        (app_table(frame, &apps, view.is_ledger_up.is_some()))
-        @if view.is_ledger_up.is_some() { (ledger_line(frame, view, undecided)) }
+        (problems)
+        (app_table(frame, &apps, view.ledger.is_some()))
+        @if let Some(LedgerState::Read(ledger)) = &view.ledger { (ledger_line(frame, ledger, undecided)) }
         (plots(frame, &view.day))
     };
     frame.page(Section::Overview, title, &body)
 }
 
-fn is_all_well(view: &OverviewView, apps: &[&AppOverview]) -> bool {
-    let is_app_well = |app: &&AppOverview| {
-        app.urgency() >= 3
-            && app.undecided() == 0
-            && app.outbox.as_ref().is_none_or(|outbox| outbox.waiting_for.is_none())
-    };
-    view.problems.is_empty()
-        && view.is_ledger_up != Some(false)
-        && view.live_workers != Some(0)
-        && !view.endpoints.iter().any(EndpointView::has_problem)
-        && apps.iter().all(is_app_well)
-}
-
-fn ledger_problem(frame: &Frame<'_>) -> Markup {
-    html! {
-        section.card.problem {
-            h2 { (frame.text("The ledger is unavailable", "消息库不可用")) }
-            p { (frame.text(
+fn ledger_problem(frame: &Frame<'_>, ledger: Option<&LedgerState>) -> Markup {
+    let (title, effect, remedy) = match ledger {
+        Some(LedgerState::Unavailable) => (
+            frame.text("The ledger is unavailable", "消息库不可用"),
+            frame.text(
                 "Messages are not accepted. Tokens are served as usual.",
                 "目前不接收消息，access_token 照常提供。",
-            )) }
-            p.do { (frame.text(
-                "Look at the server's log for the cause: a full disk, a lost connection or a wrong password.",
+            ),
+            frame.text(
+                "look at the server's log for the cause: a full disk, a lost connection or a wrong password.",
                 "请查看服务器日志中的原因：磁盘已满、连接断开或密码错误。",
-            )) }
+            ),
+        ),
+        Some(LedgerState::Silent) => (
+            frame.text("The ledger did not respond within 2 s", "消息库 2 秒内没有响应"),
+            frame.text(
+                "Its messages, workers and webhooks are not all shown. They may have problems that this page does not know.",
+                "消息、worker 和 webhook 没有全部显示；它们可能有本页不知道的问题。",
+            ),
+            frame.text(
+                "load the page again; if that does not help, look at the load and the log of the database.",
+                "请刷新页面；如果仍然如此，请查看数据库的负载和日志。",
+            ),
+        ),
+        Some(LedgerState::Read(_)) | None => return html! {},
+    };
+    html! {
+        section.card.problem {
+            h2 { (title) }
+            p { (effect) }
+            p.do { (frame.text("Do: ", "处理：")) (remedy) }
         }
     }
 }
@@ -137,8 +182,12 @@ fn server_problem(frame: &Frame<'_>, problem: &ServerProblem) -> Markup {
 /// The card of an app with a problem of its tokens.
 fn app_problem(frame: &Frame<'_>, app: &AppOverview) -> Markup {
     let status = &app.status;
-    let has_problem =
-        status.error.is_some() || status.store.is_some() || status.in_doubt || status.state_file_broken;
+    let is_unwell = matches!(status.state, AppHealth::Down | AppHealth::Degraded);
+    let has_problem = is_unwell
+        || status.error.is_some()
+        || status.store.is_some()
+        || status.in_doubt
+        || status.state_file_broken;
     let class = if status.state == AppHealth::Down { "card problem" } else { "card problem degraded" };
     html! {
         @if has_problem {
@@ -210,15 +259,26 @@ fn undecided_problem(frame: &Frame<'_>, undecided: u64) -> Markup {
 }
 
 fn pause_problem(frame: &Frame<'_>, app: &AppOverview) -> Markup {
-    let pause = app.outbox.as_ref().and_then(|outbox| Some((outbox, outbox.waiting_for?)));
+    let appid = app.status.appid.as_str();
     html! {
-        @if let Some((outbox, waiting_for)) = pause {
+        @if let Some((outbox, waiting_for)) = app.outbox.as_ref().zip(app.waiting_for()) {
             section.card.problem.degraded {
-                h2 { code { (app.status.appid.as_str()) } " · " (frame.waiting_for(waiting_for)) }
+                h2 { code { (appid) } " · " (frame.waiting_for(waiting_for)) }
                 @if let Some(by) = &outbox.paused_by {
                     p { (frame.text("Paused by ", "暂停者：")) (bdi(by))
                         @if let Some(note) = &outbox.note { (frame.text(": ", "：")) (bdi(note)) } }
                 }
+                p { a.button href=(frame.link("/workers")) { (frame.text("Look", "去查看")) } }
+            }
+        }
+        @if let Some(at) = app.overdue_since(frame.now) {
+            section.card.problem.degraded {
+                h2 { code { (appid) } " · " (frame.text("messages are overdue", "消息逾期未发")) }
+                p { (frame.text("Due: ", "应发时间：")) (relative(at, frame.now, frame.language)) }
+                p.do { (frame.text("Do: ", "处理：")) (frame.text(
+                    "raise rate_per_s or concurrency of the app if its messages are many; else look at the server's log.",
+                    "如果消息很多，请调大该应用的 rate_per_s 或 concurrency；否则请查看服务器日志。",
+                )) }
             }
         }
     }
@@ -254,13 +314,12 @@ fn inbox_problem(frame: &Frame<'_>, rejected: u64) -> Markup {
 }
 
 /// What the ledger has to do, in one line.
-fn ledger_line(frame: &Frame<'_>, view: &OverviewView, undecided: u64) -> Markup {
-    let pending: u64 = view.endpoints.iter().map(|endpoint| endpoint.status.pending).sum();
+fn ledger_line(frame: &Frame<'_>, ledger: &LedgerOverview, undecided: u64) -> Markup {
+    let pending: u64 = ledger.endpoints.iter().map(|endpoint| endpoint.status.pending).sum();
     html! {
         p {
             a href=(frame.link("/decisions")) { (frame.text("Undecided", "待裁定")) } " " (undecided) " · "
-            a href=(frame.link("/workers")) { (frame.text("Live workers", "存活的 worker")) } " "
-            @match view.live_workers { Some(workers) => { (workers) } None => { "–" } } " · "
+            a href=(frame.link("/workers")) { (frame.text("Live workers", "存活的 worker")) } " " (ledger.live_workers) " · "
             a href=(frame.link("/webhooks")) { (frame.text("Webhooks to be delivered", "待投递的 webhook")) } " " (pending)
         }
     }

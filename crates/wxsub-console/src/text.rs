@@ -3,8 +3,8 @@
 use maud::{Markup, html};
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::rfc3339;
-use wxsub_proto::Language;
 use wxsub_proto::redact::sanitize_line;
+use wxsub_proto::{Language, OpenId};
 
 /// Maximum number of characters that a page shows of a text from outside.
 const MAX_TEXT_CHARS: usize = 500;
@@ -21,11 +21,24 @@ pub(crate) fn bdi(text: &str) -> Markup {
     html! { bdi { (line) @if rest.next().is_some() { "…" } } }
 }
 
-/// An openid of which only the ends are shown.
-pub(crate) fn masked(openid: &str) -> Markup {
-    let length = openid.len();
+/// An openid of which only the ends are left; nothing of a short one.
+fn mask(openid: &OpenId) -> String {
+    let (openid, length) = (openid.as_str(), openid.as_str().len());
     let ends = openid.get(..3).zip(openid.get(length.saturating_sub(2)..)).filter(|_| length >= 12);
-    html! { code { @match ends { Some((start, end)) => { (start) "…" (end) } None => { "•••" } } } }
+    ends.map_or_else(|| "•••".to_owned(), |(start, end)| format!("{start}…{end}"))
+}
+
+/// An openid of which only the ends are shown.
+pub(crate) fn masked(openid: &OpenId) -> Markup {
+    html! { code { (mask(openid)) } }
+}
+
+/// A text in which this openid is masked.
+pub(crate) fn without_openid(text: &str, openid: Option<&OpenId>) -> String {
+    match openid {
+        Some(openid) => text.replace(openid.as_str(), &mask(openid)),
+        None => text.to_owned(),
+    }
 }
 
 /// A time in UTC.
@@ -93,9 +106,11 @@ mod tests {
 
     #[test]
     fn openid_shows_its_ends_only_if_it_is_long() {
-        assert_eq!(masked("oABCDEFGHIJKLMNOPQRSTUVWXY12").into_string(), "<code>oAB…12</code>");
-        for short in ["", "o", "oABCDEFGHIJ"] {
-            assert_eq!(masked(short).into_string(), "<code>•••</code>");
+        let long = "oABCDEFGHIJKLMNOPQRSTUVWXY12".parse().unwrap();
+        assert_eq!(masked(&long).into_string(), "<code>oAB…12</code>");
+        assert_eq!(without_openid(&format!("a{long} {long}"), Some(&long)), "aoAB…12 oAB…12");
+        for short in ["o", "oABCDEFGHIJ"] {
+            assert_eq!(masked(&short.parse().unwrap()).into_string(), "<code>•••</code>");
         }
     }
 

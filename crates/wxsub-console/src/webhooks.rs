@@ -26,9 +26,30 @@ pub struct EndpointView {
     pub failed: Vec<StoredDelivery>,
 }
 
+/// How an endpoint is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Ok,
+    /// Its last attempts failed.
+    Failing,
+    /// It has dead letters.
+    Dead,
+    /// It responded with 410.
+    Disabled,
+}
+
 impl EndpointView {
-    pub(crate) fn has_problem(&self) -> bool {
-        self.status.endpoint.disabled_at.is_some() || self.status.dead > 0 || !self.failed.is_empty()
+    fn health(&self) -> Health {
+        match &self.status {
+            status if status.endpoint.disabled_at.is_some() => Health::Disabled,
+            status if status.dead > 0 => Health::Dead,
+            _ if !self.failed.is_empty() => Health::Failing,
+            _ => Health::Ok,
+        }
+    }
+
+    fn has_problem(&self) -> bool {
+        self.health() != Health::Ok
     }
 }
 
@@ -58,7 +79,7 @@ pub fn webhooks(frame: &Frame<'_>, view: &WebhooksView) -> String {
 fn card(frame: &Frame<'_>, view: &EndpointView) -> Markup {
     let endpoint = &view.status.endpoint;
     html! {
-        section.card.problem[view.has_problem()].degraded[view.has_problem()] {
+        section.card.problem[view.has_problem()].degraded[view.has_problem()] id=(anchor(&endpoint.name)) {
             h2 { (bdi(&endpoint.name)) " " (badge(frame, view)) }
             (cause(frame, view))
             dl {
@@ -91,40 +112,49 @@ pub(crate) fn endpoint_problem(frame: &Frame<'_>, view: &EndpointView) -> Markup
                     p { (frame.text("Oldest: ", "最早一条：")) (relative(delivery.created_at, frame.now, frame.language)) " · "
                         (bdi(delivery.error.as_deref().unwrap_or_default())) }
                 }
-                p { a.button href=(frame.link("/webhooks")) { (frame.text("Look", "去查看")) } }
+                p { a.button href=(frame.link(&page_of(&view.status.endpoint.name))) { (frame.text("Look", "去查看")) } }
             }
         }
     }
 }
 
+fn anchor(endpoint: &str) -> String {
+    format!("endpoint-{endpoint}")
+}
+
+/// The path of the page of an endpoint.
+pub(crate) fn page_of(endpoint: &str) -> String {
+    format!("/webhooks#{}", anchor(endpoint))
+}
+
 fn badge(frame: &Frame<'_>, view: &EndpointView) -> Markup {
-    let (class, text) = match &view.status {
-        status if status.endpoint.disabled_at.is_some() => ("badge bad", frame.text("disabled", "已停用")),
-        status if status.dead > 0 => ("badge bad", frame.text("dead letters", "有死信")),
-        _ if view.has_problem() => ("badge warn", frame.text("failing", "投递失败")),
-        _ => ("badge good", frame.text("ok", "正常")),
+    let (class, text) = match view.health() {
+        Health::Disabled => ("badge bad", frame.text("disabled", "已停用")),
+        Health::Dead => ("badge bad", frame.text("dead letters", "有死信")),
+        Health::Failing => ("badge warn", frame.text("failing", "投递失败")),
+        Health::Ok => ("badge good", frame.text("ok", "正常")),
     };
     html! { span class=(class) { (text) } }
 }
 
 /// What is wrong with an endpoint, and what to do.
 fn cause(frame: &Frame<'_>, view: &EndpointView) -> Markup {
-    let (cause, remedy) = match &view.status {
-        status if status.endpoint.disabled_at.is_some() => (
+    let (cause, remedy) = match view.health() {
+        Health::Disabled => (
             frame.text("It responded with 410, so it gets no webhooks. They wait.", "它返回了 410，因此已停止投递，webhook 会保留。"),
             frame.text(
                 "if it is back, deliver again; else remove it from [[webhooks]] or correct its url.",
                 "如果 endpoint 已恢复，请重新投递；否则请从 [[webhooks]] 中删除，或更正 url。",
             ),
         ),
-        status if status.dead > 0 => (
+        Health::Dead => (
             frame.text(
                 "Dead letters failed for three days, and are not tried again by themselves. They are deleted 30 days after their event.",
                 "死信是三天内一直投递失败的 webhook，不再自动重试；事件发生 30 天后会被删除。",
             ),
             frame.text("correct the endpoint by the errors listed, then deliver again.", "请按列出的错误修复 endpoint，然后重新投递。"),
         ),
-        _ if view.has_problem() => (
+        Health::Failing => (
             frame.text(
                 "Its last attempts failed. They are tried again by themselves for three days.",
                 "最近的投递失败，三天内会自动重试。",
@@ -134,7 +164,7 @@ fn cause(frame: &Frame<'_>, view: &EndpointView) -> Markup {
                 "请检查 endpoint 及其日志；恢复后可点重新投递，不必等待下次重试。",
             ),
         ),
-        _ => return html! {},
+        Health::Ok => return html! {},
     };
     html! {
         p { (cause) }

@@ -75,7 +75,7 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// Changes nothing.
     async fn history(&self, id: MessageId) -> Result<Vec<StoredEvent>, LedgerError>;
 
-    /// Messages of an app in the order of their ids, which is that of their recording, oldest first.
+    /// Messages of an app in the order of their ids, which is that of their recording.
     ///
     /// # Errors
     /// [`LedgerError`] if the ledger cannot be read now.
@@ -215,7 +215,9 @@ pub struct MessageQuery {
     pub openid: Option<OpenId>,
     /// `maybe_sent` without a decision only.
     pub undecided: bool,
-    /// With an id above this one.
+    /// The newest first; else the oldest.
+    pub newest_first: bool,
+    /// Behind the message with this id, in this order.
     pub after: Option<MessageId>,
     /// At most so many.
     pub limit: usize,
@@ -225,7 +227,8 @@ impl MessageQuery {
     /// All of an app.
     #[must_use]
     pub fn new(appid: AppId) -> Self {
-        Self { appid, state: None, openid: None, undecided: false, after: None, limit: usize::MAX }
+        let (state, openid, after) = (None, None, None);
+        Self { appid, state, openid, undecided: false, newest_first: false, after, limit: usize::MAX }
     }
 
     /// Whether a message meets the conditions.
@@ -235,6 +238,9 @@ impl MessageQuery {
             && self.state.is_none_or(|state| message.state == state)
             && self.openid.as_ref().is_none_or(|openid| message.touser.as_ref() == Some(openid))
             && (!self.undecided || message.is_undecided())
-            && self.after.is_none_or(|after| message.id > after)
+            && self.after.is_none_or(|after| match self.newest_first {
+                true => message.id < after,
+                false => message.id > after,
+            })
     }
 }

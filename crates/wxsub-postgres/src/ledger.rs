@@ -163,29 +163,33 @@ impl Ledger for PostgresLedger {
     }
 
     async fn messages(&self, query: &MessageQuery) -> Result<Vec<StoredMessage>, LedgerError> {
-        let MessageQuery { appid, state, openid, undecided, after, limit } = query;
+        let MessageQuery { appid, state, openid, undecided, newest_first, after, limit } = query;
         let state_name = state.map(MessageState::as_str);
-        let after = after.map_or_else(Uuid::nil, |id| id.uuid());
+        let first = if *newest_first { Uuid::max() } else { Uuid::nil() };
+        let after = after.map_or(first, |id| id.uuid());
         let mut params: Vec<Param<'_>> =
             vec![Box::new(appid.as_str()), Box::new(after), Box::new(at_most(*limit))];
-        let sql = match (openid, state, undecided) {
+        let [oldest, newest] = match (openid, state, undecided) {
             (Some(openid), ..) => {
                 params.extend([
                     Box::new(openid.as_str()) as Param<'_>,
                     Box::new(state_name),
                     Box::new(*undecided),
                 ]);
-                sql::LIST_USER
+                [sql::LIST_USER, sql::LIST_NEWEST_USER]
             }
-            (None, None | Some(MessageState::MaybeSent), true) => sql::LIST_UNDECIDED,
+            (None, None | Some(MessageState::MaybeSent), true) => {
+                [sql::LIST_UNDECIDED, sql::LIST_NEWEST_UNDECIDED]
+            }
             (None, Some(_), true) => return Ok(Vec::new()),
-            (None, None, false) => sql::LIST,
-            (None, Some(MessageState::Sent), false) => sql::LIST_SENT,
+            (None, None, false) => [sql::LIST, sql::LIST_NEWEST],
+            (None, Some(MessageState::Sent), false) => [sql::LIST_SENT, sql::LIST_NEWEST_SENT],
             (None, Some(_), false) => {
                 params.push(Box::new(state_name));
-                sql::LIST_STATE
+                [sql::LIST_STATE, sql::LIST_NEWEST_STATE]
             }
         };
+        let sql = if *newest_first { newest } else { oldest };
         self.read(sql, &params, columns::read).await
     }
 

@@ -19,6 +19,35 @@ macro_rules! message {
     };
 }
 
+/// Messages of an app that meet these conditions.
+macro_rules! list {
+    ($behind:expr, $($condition:expr),+) => {
+        concat!("SELECT ", message!(), " FROM wxsub_message WHERE appid = $1 AND ", $behind, $($condition),+)
+    };
+}
+
+macro_rules! in_state {
+    () => {
+        " AND state = $4 AND state <> 'sent'"
+    };
+}
+
+macro_rules! undecided {
+    () => {
+        "state = 'maybe_sent' AND decision IS NULL"
+    };
+}
+
+macro_rules! of_user {
+    () => {
+        concat!(
+            " AND touser = $4 AND ($5::text IS NULL OR state = $5) AND (NOT $6::boolean OR ",
+            undecided!(),
+            ")"
+        )
+    };
+}
+
 macro_rules! grant {
     () => {
         "id, appid, openid, template_id, scene, state, consented_ms, callback_expires_ms"
@@ -290,18 +319,17 @@ statements! {
         DELETE FROM wxsub_message WHERE id = ANY ($1)"];
 
     MESSAGE = ["SELECT ", message!(), " FROM wxsub_message WHERE id = $1"];
-    LIST = ["SELECT ", message!(), " FROM wxsub_message WHERE appid = $1 AND id > $2 ORDER BY id LIMIT $3"];
+    LIST = [list!("id > $2", ""), " ORDER BY id LIMIT $3"];
+    LIST_NEWEST = [list!("id < $2", ""), " ORDER BY id DESC LIMIT $3"];
     /// Sent messages are most of them, and have no index of their own.
-    LIST_SENT = ["SELECT ", message!(), " FROM wxsub_message
-        WHERE appid = $1 AND id > $2 AND state = 'sent' ORDER BY id LIMIT $3"];
-    LIST_STATE = ["SELECT ", message!(), " FROM wxsub_message
-        WHERE appid = $1 AND id > $2 AND state = $4 AND state <> 'sent' ORDER BY id LIMIT $3"];
-    LIST_UNDECIDED = ["SELECT ", message!(), " FROM wxsub_message
-        WHERE appid = $1 AND id > $2 AND state = 'maybe_sent' AND decision IS NULL ORDER BY id LIMIT $3"];
-    LIST_USER = ["SELECT ", message!(), " FROM wxsub_message
-        WHERE touser = $4 AND id > $2 AND appid = $1 AND ($5::text IS NULL OR state = $5)
-          AND (NOT $6::boolean OR state = 'maybe_sent' AND decision IS NULL)
-        ORDER BY id LIMIT $3"];
+    LIST_SENT = [list!("id > $2", " AND state = 'sent'"), " ORDER BY id LIMIT $3"];
+    LIST_NEWEST_SENT = [list!("id < $2", " AND state = 'sent'"), " ORDER BY id DESC LIMIT $3"];
+    LIST_STATE = [list!("id > $2", in_state!()), " ORDER BY id LIMIT $3"];
+    LIST_NEWEST_STATE = [list!("id < $2", in_state!()), " ORDER BY id DESC LIMIT $3"];
+    LIST_UNDECIDED = [list!("id > $2", " AND ", undecided!()), " ORDER BY id LIMIT $3"];
+    LIST_NEWEST_UNDECIDED = [list!("id < $2", " AND ", undecided!()), " ORDER BY id DESC LIMIT $3"];
+    LIST_USER = [list!("id > $2", of_user!()), " ORDER BY id LIMIT $3"];
+    LIST_NEWEST_USER = [list!("id < $2", of_user!()), " ORDER BY id DESC LIMIT $3"];
 
     INSERT_EVENTS = ["INSERT INTO wxsub_event (message_id, version, at_ms, event, attempt, actor, detail)
         SELECT * FROM unnest($1::uuid[], $2::integer[], $3::bigint[], $4::text[], $5::integer[], $6::text[], $7::text[])"];

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, ToSql, params};
 use tokio::task;
 use wxsub_core::clock::UnixMillis;
 use wxsub_outbox::app::{Pauses, StoredApp};
@@ -404,31 +404,29 @@ fn opened_for_reading() -> LedgerError {
 }
 
 fn list(connection: &rusqlite::Connection, query: &MessageQuery) -> rusqlite::Result<Vec<StoredMessage>> {
-    let MessageQuery { appid, state, openid, undecided, after, limit } = query;
-    let after = after.as_ref().map_or(&[][..], |id| id.as_bytes());
+    let MessageQuery { appid, state, openid, undecided, newest_first, after, limit } = query;
+    let first = if *newest_first { [u8::MAX; 16] } else { [0; 16] };
+    let after = after.as_ref().map_or(&first[..], |id| id.as_bytes());
     let (appid, limit) = (appid.as_str(), at_most(*limit));
-    let read = columns::read;
+    let list = |[oldest, newest]: [&str; 2], values: &[&dyn ToSql]| -> rusqlite::Result<Vec<StoredMessage>> {
+        let mut statement = connection.prepare_cached(if *newest_first { newest } else { oldest })?;
+        statement.query_map(values, columns::read)?.collect()
+    };
     if let Some(openid) = openid {
         let state = state.map(MessageState::as_str);
         let values = params![appid, after, limit, openid.as_str(), state, undecided];
-        return connection.prepare_cached(sql::LIST_USER)?.query_map(values, read)?.collect();
+        return list([sql::LIST_USER, sql::LIST_NEWEST_USER], values);
     }
-    let values = params![appid, after, limit];
-    match (state, undecided) {
-        (None | Some(MessageState::MaybeSent), true) => {
-            connection.prepare_cached(sql::LIST_UNDECIDED)?.query_map(values, read)?.collect()
-        }
-        (Some(_), true) => Ok(Vec::new()),
-        (None, false) => connection.prepare_cached(sql::LIST)?.query_map(values, read)?.collect(),
-        (Some(MessageState::Sent), false) => {
-            connection.prepare_cached(sql::LIST_SENT)?.query_map(values, read)?.collect()
-        }
-        (Some(MessageState::Attempting), false) => {
-            connection.prepare_cached(sql::LIST_ATTEMPTING)?.query_map(values, read)?.collect()
-        }
+    let statements = match (state, undecided) {
+        (None | Some(MessageState::MaybeSent), true) => [sql::LIST_UNDECIDED, sql::LIST_NEWEST_UNDECIDED],
+        (Some(_), true) => return Ok(Vec::new()),
+        (None, false) => [sql::LIST, sql::LIST_NEWEST],
+        (Some(MessageState::Sent), false) => [sql::LIST_SENT, sql::LIST_NEWEST_SENT],
+        (Some(MessageState::Attempting), false) => [sql::LIST_ATTEMPTING, sql::LIST_NEWEST_ATTEMPTING],
         (Some(state), false) => {
             let values = params![appid, after, limit, state.as_str()];
-            connection.prepare_cached(sql::LIST_STATE)?.query_map(values, read)?.collect()
+            return list([sql::LIST_STATE, sql::LIST_NEWEST_STATE], values);
         }
-    }
+    };
+    list(statements, params![appid, after, limit])
 }

@@ -27,6 +27,31 @@ macro_rules! message {
     };
 }
 
+/// Messages of an app that meet these conditions.
+macro_rules! list {
+    ($behind:expr, $($condition:expr),+) => {
+        concat!("SELECT ", message!(), " FROM wxsub_message WHERE appid = ?1 AND ", $behind, $($condition),+)
+    };
+}
+
+macro_rules! in_state {
+    () => {
+        " AND state = ?4 AND state <> 'sent' AND state <> 'attempting'"
+    };
+}
+
+macro_rules! undecided {
+    () => {
+        "state = 'maybe_sent' AND decision IS NULL"
+    };
+}
+
+macro_rules! of_user {
+    () => {
+        concat!(" AND touser = ?4 AND (?5 IS NULL OR state = ?5) AND (NOT ?6 OR ", undecided!(), ")")
+    };
+}
+
 macro_rules! grant {
     () => {
         "id, appid, openid, template_id, scene, state, consented_ms, callback_expires_ms"
@@ -181,19 +206,18 @@ statements! {
         ORDER BY decided_ms LIMIT ?2"];
     DELETE_MESSAGE = ["DELETE FROM wxsub_message WHERE id = ?1"];
 
-    LIST = ["SELECT ", message!(), " FROM wxsub_message WHERE appid = ?1 AND id > ?2 ORDER BY id LIMIT ?3"];
-    LIST_SENT = ["SELECT ", message!(), " FROM wxsub_message
-        WHERE appid = ?1 AND id > ?2 AND state = 'sent' ORDER BY id LIMIT ?3"];
-    LIST_STATE = ["SELECT ", message!(), " FROM wxsub_message
-        WHERE appid = ?1 AND id > ?2 AND state = ?4 AND state <> 'sent' AND state <> 'attempting' ORDER BY id LIMIT ?3"];
-    LIST_ATTEMPTING = ["SELECT ", message!(), " FROM wxsub_message
-        WHERE appid = ?1 AND id > ?2 AND state = 'attempting' ORDER BY id LIMIT ?3"];
-    LIST_UNDECIDED = ["SELECT ", message!(), " FROM wxsub_message
-        WHERE appid = ?1 AND id > ?2 AND state = 'maybe_sent' AND decision IS NULL ORDER BY id LIMIT ?3"];
-    LIST_USER = ["SELECT ", message!(), " FROM wxsub_message
-        WHERE touser = ?4 AND id > ?2 AND appid = ?1 AND (?5 IS NULL OR state = ?5)
-          AND (NOT ?6 OR state = 'maybe_sent' AND decision IS NULL)
-        ORDER BY id LIMIT ?3"];
+    LIST = [list!("id > ?2", ""), " ORDER BY id LIMIT ?3"];
+    LIST_NEWEST = [list!("id < ?2", ""), " ORDER BY id DESC LIMIT ?3"];
+    LIST_SENT = [list!("id > ?2", " AND state = 'sent'"), " ORDER BY id LIMIT ?3"];
+    LIST_NEWEST_SENT = [list!("id < ?2", " AND state = 'sent'"), " ORDER BY id DESC LIMIT ?3"];
+    LIST_STATE = [list!("id > ?2", in_state!()), " ORDER BY id LIMIT ?3"];
+    LIST_NEWEST_STATE = [list!("id < ?2", in_state!()), " ORDER BY id DESC LIMIT ?3"];
+    LIST_ATTEMPTING = [list!("id > ?2", " AND state = 'attempting'"), " ORDER BY id LIMIT ?3"];
+    LIST_NEWEST_ATTEMPTING = [list!("id < ?2", " AND state = 'attempting'"), " ORDER BY id DESC LIMIT ?3"];
+    LIST_UNDECIDED = [list!("id > ?2", " AND ", undecided!()), " ORDER BY id LIMIT ?3"];
+    LIST_NEWEST_UNDECIDED = [list!("id < ?2", " AND ", undecided!()), " ORDER BY id DESC LIMIT ?3"];
+    LIST_USER = [list!("id > ?2", of_user!()), " ORDER BY id LIMIT ?3"];
+    LIST_NEWEST_USER = [list!("id < ?2", of_user!()), " ORDER BY id DESC LIMIT ?3"];
 
     APPEND_EVENT = ["INSERT INTO wxsub_event (message_id, version, at_ms, event, attempt, actor, detail)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"];

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use wxsub_api::{FailedWebhook, WebhookEndpoint};
+use wxsub_api::{FailedWebhook, ProblemKind, WebhookEndpoint};
+use wxsub_client::ControlServerError;
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::webhook::{WebhookHeaders, WebhookSecret};
 use wxsub_proto::redact::sanitize_line;
@@ -161,7 +162,12 @@ fn print(endpoint: &WebhookEndpoint, output: &mut Output) {
         ));
     }
     for FailedWebhook { id, event, attempts, error, due_at, .. } in failed {
-        let next = due_at.as_deref().unwrap_or("dead");
+        let next = match due_at {
+            None => "dead",
+            // It waits until the endpoint is enabled.
+            Some(_) if disabled_at.is_some() => "waits",
+            Some(due_at) => due_at.as_str(),
+        };
         let line = format!("  {id} {event} attempts {attempts} next {next} {error}");
         output.line(sanitize_line(line.chars()));
     }
@@ -182,8 +188,19 @@ impl Redeliver {
         let mut usage = UsageErrors::default();
         let access = ServerAccess::read(&mut usage);
         let server = usage.finish(access)?.server;
-        let due = server.redeliver_webhooks(&self.endpoint).await;
-        let due = due.map_err(|error| server_error(&error, ExitStatus::NotSent))?;
+        let due = server.redeliver_webhooks(&self.endpoint).await.map_err(|error| match &error {
+            ControlServerError::Problem { problem: Some(problem), .. }
+                if problem.kind == ProblemKind::NotFound && !problem.detail.is_empty() =>
+            {
+                let detail = sanitize_line(problem.detail.chars());
+                let text = localized!(
+                    "{detail}",
+                    "没有这个 endpoint，请用 `wxsub webhook list` 查看名称；服务器的说明：{detail}"
+                );
+                CliError::new(ExitStatus::Usage, format_args!("ENDPOINT: {text}"))
+            }
+            error => server_error(error, ExitStatus::NotSent),
+        })?;
         console::note(localized!(
             "failed webhooks that are tried again: {due}; `wxsub webhook list` shows what becomes of them",
             "重新投递失败的 webhook：{due} 个；结果见 `wxsub webhook list`"

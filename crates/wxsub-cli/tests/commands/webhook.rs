@@ -141,6 +141,8 @@ fn a_killed_server_delivers_after_its_restart() {
     send(&server, "oSecond");
     assert_eq!(server.stop("KILL"), None);
     let server = Served::start(&path);
+    let listed = call(&server, &["list"]);
+    assert!(listed.out.contains("attempts 1 next waits 410: the endpoint is disabled"), "{listed:?}");
     let listed = call(&server, &["list", "--json"]).json().remove(0);
     assert_eq!((&listed["name"], &listed["pending"]), (&Value::from("shop"), &Value::from(2)), "{listed}");
     let redelivered = call(&server, &["redeliver", "shop"]);
@@ -152,6 +154,9 @@ fn a_killed_server_delivers_after_its_restart() {
     ids.sort();
     assert!(ids.contains(&first) && ids[0] != ids[1], "{first} {ids:?}");
     let unknown = call(&server, &["redeliver", "other"]);
-    assert!(unknown.code != 0 && unknown.err.contains("there is no endpoint with this name"), "{unknown:?}");
+    assert_eq!(unknown.code, 2, "{unknown:?}");
+    let rule =
+        "ENDPOINT: there is no endpoint with this name; use one of the [[webhooks]] of the server: shop\n";
+    assert!(unknown.err.ends_with(rule), "{unknown:?}");
     assert_eq!(server.stop("TERM"), Some(0));
 }

@@ -156,7 +156,10 @@ impl Rows {
 
     pub(super) fn list(&self, query: &MessageQuery) -> Vec<StoredMessage> {
         let matching = self.messages.values().filter(|message| query.matches(message));
-        matching.take(query.limit).cloned().collect()
+        match query.newest_first {
+            true => matching.rev().take(query.limit).cloned().collect(),
+            false => matching.take(query.limit).cloned().collect(),
+        }
     }
 
     pub(super) fn grants_of(&self, appid: &AppId, openid: &OpenId) -> Vec<StoredGrant> {

@@ -14,7 +14,7 @@ use wxsub_outbox::id::MessageId;
 use wxsub_outbox::ledger::MessageQuery;
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::state::AuditAction;
-use wxsub_outbox::view::{GrantView, MessageList, MessageView};
+use wxsub_outbox::view::{AppView, GrantView, MessageList, MessageView};
 use wxsub_proto::{LocalizedText, OpenId};
 
 use super::ledger::{LedgerSession, OperatorForm};
@@ -34,6 +34,7 @@ pub(super) struct ListQuery {
     state: String,
     openid: String,
     from: Option<String>,
+    order: String,
     after: String,
 }
 
@@ -61,20 +62,26 @@ pub(super) async fn list(
     let begin = optional(&from, |text| rfc3339::parse(&format!("{}:00Z", text.get(..16)?)).ok());
     let begin = begin.map_err(|()| invalid("from"))?.map(first_id);
     let after = optional(&query.after, |text| text.parse().ok()).map_err(|()| invalid("state"))?;
+    let oldest_first = query.order == "oldest";
+    let after = if oldest_first { after.or(begin) } else { after };
     let all = MessageQuery::new(app.clone());
-    let asked = MessageQuery { state, openid, after: after.or(begin), limit: PAGE, ..all };
-    let messages = session.outbox.ledger().messages(&asked).await;
-    let messages = messages.map_err(|error| session.failed(&error.into()))?;
-    let stored = session.outbox.ledger().app(&app).await.map_err(|error| session.failed(&error.into()))?;
+    let asked = MessageQuery { state, openid, newest_first: !oldest_first, after, limit: PAGE, ..all };
+    let ledger = session.outbox.ledger();
+    let mut messages = ledger.messages(&asked).await.map_err(|error| session.failed(&error.into()))?;
+    messages.retain(|message| begin.is_none_or(|begin| message.id >= begin));
+    let stored = ledger.app(&app).await.map_err(|error| session.failed(&error.into()))?;
+    let app_view = AppView::new(app.clone(), &stored, now);
     let MessageList { messages, next, .. } = MessageList::new(&messages, &stored, PAGE, now);
-    let next = next.map(|next| {
+    let list = |order: &str| {
         let (state, openid) = (encode(&query.state), encode(&query.openid));
         let (app, from) = (encode(app.as_str()), encode(&from));
-        format!("/outbox?app={app}&state={state}&openid={openid}&from={from}&after={next}")
-    });
-    let app_view = session.app_view(&app).await?;
-    let filter = OutboxFilter { app, state, openid: query.openid, from };
-    let view = OutboxView { apps: session.apps(), filter, app: app_view, messages, next };
+        format!("/outbox?app={app}&state={state}&openid={openid}&from={from}&order={order}")
+    };
+    let [order, other] = if oldest_first { ["oldest", "newest"] } else { ["newest", "oldest"] };
+    let next = next.map(|next| format!("{}&after={next}", list(order)));
+    let reversed = list(other);
+    let filter = OutboxFilter { app, state, openid: query.openid, from, oldest_first };
+    let view = OutboxView { apps: session.apps(), filter, app: app_view, messages, next, reversed };
     Ok(Html(wxsub_console::outbox(&session.session.frame(), &view)))
 }
 
@@ -163,12 +170,9 @@ async fn page(
     Ok(Html(wxsub_console::message(&session.session.frame(), &view)))
 }
 
-/// What is posted, without the openid.
+/// What is posted.
 fn request(body: &[u8]) -> Option<String> {
-    let mut body: Value = serde_json::from_slice(body).ok()?;
-    if let Some(touser) = body.get_mut("touser") {
-        *touser = Value::from("•••");
-    }
+    let body: Value = serde_json::from_slice(body).ok()?;
     let text = serde_json::to_string_pretty(&body).ok()?;
     let lines = text.lines().map(|line| wxsub_proto::redact::sanitize_line(line.chars()));
     Some(lines.collect::<Vec<_>>().join("\n"))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::response::Html;
-use wxsub_console::{AppOverview, OverviewView};
+use wxsub_console::{AppOverview, LedgerOverview, LedgerState, OverviewView};
 use wxsub_core::clock::timeout_at;
 use wxsub_outbox::LedgerError;
 use wxsub_outbox::view::AppView;
@@ -12,14 +12,31 @@ use wxsub_outbox::view::AppView;
 use super::request::Session;
 use super::webhooks;
 
-/// How long the page waits for the ledger. What it does not tell by then is left out.
+/// How long the page waits for the ledger.
 const LEDGER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// `GET /`.
 pub(super) async fn show(session: Session) -> Html<String> {
     let (state, snapshot, now) = (&session.visit.console.state, &session.visit.snapshot, session.visit.now());
-    let outbox = state.outbox_status(now.mono + LEDGER_TIMEOUT).await;
-    let is_ledger_up = outbox.as_ref().map(|outbox| outbox.is_ledger_up);
+    let deadline = now.mono + LEDGER_TIMEOUT;
+    let mut ledger = LedgerOverview::default();
+    let reading = async {
+        if let Some(outbox) = &snapshot.outbox {
+            let stored = outbox.outbox().ledger();
+            let workers = stored.workers().await?;
+            ledger.live_workers = workers.iter().filter(|worker| worker.gone_at.is_none()).count();
+            ledger.endpoints = webhooks::endpoints(&**stored, 1).await?;
+        }
+        Ok::<_, LedgerError>(())
+    };
+    let is_read = matches!(timeout_at(&**state.clock(), deadline, reading).await, Some(Ok(())));
+    let outbox = state.outbox_status(deadline).await;
+    let is_read = is_read && outbox.as_ref().is_none_or(|outbox| outbox.apps.len() == snapshot.apps.len());
+    let ledger_state = outbox.as_ref().map(|outbox| match outbox.is_ledger_up {
+        false => LedgerState::Unavailable,
+        true if is_read => LedgerState::Read(ledger),
+        true => LedgerState::Silent,
+    });
     let apps = outbox.into_iter().flat_map(|outbox| outbox.apps);
     let mut outboxes: BTreeMap<_, _> =
         apps.map(|(appid, app, first_due_at)| (appid, (app, first_due_at))).collect();
@@ -35,19 +52,9 @@ pub(super) async fn show(session: Session) -> Html<String> {
         }
     });
     let apps = apps.collect();
-    let (mut live_workers, mut endpoints) = (None, Vec::new());
-    if let Some(outbox) = &snapshot.outbox {
-        let ledger = outbox.outbox().ledger();
-        let reading = async {
-            let workers = ledger.workers().await?;
-            live_workers = Some(workers.iter().filter(|worker| worker.gone_at.is_none()).count());
-            endpoints = webhooks::endpoints(&**ledger, 1).await?;
-            Ok::<_, LedgerError>(())
-        };
-        // A ledger that does not tell is the first problem of the page.
-        let _ = timeout_at(&**state.clock(), now.mono + LEDGER_TIMEOUT, reading).await;
-    }
     let (problems, day) = (state.problems(), state.metrics().hourly.day());
-    let view = OverviewView { problems, apps, is_ledger_up, live_workers, endpoints, day };
-    Html(wxsub_console::overview(&session.frame(), &view))
+    Html(wxsub_console::overview(
+        &session.frame(),
+        &OverviewView { problems, apps, ledger: ledger_state, day },
+    ))
 }

@@ -83,12 +83,53 @@ async fn pages_of_the_list_hold_every_message_once() {
     }
     let mut browser = Browser::logged_in(&setup, "eve").await;
     let ids = |text: &str| text.matches("class=\"id\" href=\"/outbox/").count();
-    let first = browser.get("/outbox?state=queued").await;
-    let (_, next) = first.text.split_once("href=\"/outbox?app=wx1&amp;state=queued").unwrap();
-    let next = next.split_once('"').unwrap().0.replace("&amp;", "&");
-    let second = browser.get(&format!("/outbox?app=wx1&state=queued{next}")).await;
-    assert_eq!((ids(&first.text), ids(&second.text)), (50, 10));
-    assert!(!second.text.contains("Next page"));
+    let newest = browser.get("/outbox?state=queued").await.text;
+    let mut link = async |page: &str, name: &str| {
+        let (before, _) = page.split_once(&format!("\">{name}</a>")).unwrap();
+        let target = before.rsplit_once("href=\"").unwrap().1.replace("&amp;", "&");
+        browser.get(&target).await.text
+    };
+    let older = link(&newest, "Next page").await;
+    let oldest = link(&newest, "Show the oldest first").await;
+    let newer = link(&oldest, "Next page").await;
+    assert_eq!([&newest, &older, &oldest, &newer].map(|page| ids(page)), [50, 10, 50, 10]);
+    assert!(!older.contains("Next page") && !newer.contains("Next page"));
+    let listed = |page: &str| {
+        let links = page.split("class=\"id\" href=\"/outbox/").skip(1);
+        links.map(|rest| rest[..36].to_owned()).collect::<Vec<_>>()
+    };
+    let [mut falling, rising] =
+        [[newest, older], [oldest, newer]].map(|pages| pages.map(|page| listed(&page)).concat());
+    assert!(rising.is_sorted());
+    falling.reverse();
+    assert_eq!(falling, rising);
+}
+
+/// An application may put the openid into anything. Whoever may not see it does not see it there.
+#[tokio::test]
+async fn openid_is_masked_wherever_it_stands_until_it_is_revealed() {
+    let (setup, ledger) = setup().await;
+    post(&setup, "outbox/pause", &[], String::new()).await;
+    let body = message(OPENID, 7).replace("It is here.", &format!("For {OPENID}"));
+    let body = body.replacen('{', &format!("{{\"url\":\"https://shop.example/{OPENID}?u={OPENID}\","), 1);
+    let response = enqueue(&setup, &[("Idempotency-Key", &format!("order-{OPENID}"))], body).await;
+    assert_eq!(response.status, 202, "{response:?}");
+    let path = format!("/outbox/{}", response.json()["id"].as_str().unwrap());
+    for name in ["eve", "ops"] {
+        let mut browser = Browser::logged_in(&setup, name).await;
+        for page in [path.as_str(), "/outbox", "/"] {
+            let page = browser.get(page).await;
+            assert!(page.status == 200 && !page.text.contains(OPENID), "{name}: {page:?}");
+        }
+        let page = browser.get(&path).await;
+        for text in ["order-oAB…12", "For oAB…12", "https://shop.example/oAB…12?u=oAB…12"] {
+            assert!(page.text.contains(text), "{text}: {page:?}");
+        }
+    }
+    let mut ops = Browser::logged_in(&setup, "ops").await;
+    let page = ops.submit(&path, &format!("{path}/reveal"), &[]).await;
+    assert!(page.text.contains(&format!("order-{OPENID}")) && !page.text.contains("oAB…12"), "{page:?}");
+    assert_eq!(audit(&ledger).await.len(), 1);
 }
 
 #[tokio::test]

@@ -58,6 +58,9 @@ async fn failed_webhook_is_a_problem_until_an_operator_delivers_it_again() {
     assert_eq!(ops.submit("/", "/webhooks/redeliver", &[("endpoint", "x")]).await.status, 404);
     assert_eq!(ops.get("/webhooks/redeliver").await.status, 405);
     assert_eq!(redeliveries(&ledger).await, []);
+    let denied = ledger.audit(None, 1).await.unwrap().remove(0).entry;
+    let denied = (denied.actor.as_str(), denied.action, denied.subject.as_str(), denied.detail.as_str());
+    assert_eq!(denied, ("eve", AuditAction::Denied, HOST, "redeliver"));
     ledger.fail(test_ledger::Fault::Away);
     assert_eq!(ops.submit("/", "/webhooks/redeliver", &fields).await.status, 503);
     ledger.fail(test_ledger::Fault::None);
@@ -66,7 +69,10 @@ async fn failed_webhook_is_a_problem_until_an_operator_delivers_it_again() {
     assert_eq!(redeliveries(&ledger).await, [(HOST.to_owned(), AuditOutcome::Done)]);
     let page = ops.get("/audit").await;
     assert!(page.text.contains("delivered webhooks again"), "{page:?}");
-    assert!(page.text.contains("href=\"/webhooks\"><bdi>shop.example</bdi>"), "{page:?}");
+    assert!(
+        page.text.contains("href=\"/webhooks#endpoint-shop.example\"><bdi>shop.example</bdi>"),
+        "{page:?}"
+    );
     setup.until_arrived(HOST, 2).await;
     let page = ops.get("/webhooks?redelivered").await;
     assert!(page.text.contains("The failed webhooks are due now.") && page.text.contains(">ok<"), "{page:?}");
@@ -122,7 +128,7 @@ async fn overview_shows_sends_and_fetches_of_the_last_day() {
         assert_eq!(sends, "sent 1 · maybe sent 1 · refused 1 · not sent 1");
         assert!(fetches.starts_with("fetched 1 · failed ") && !fetches.ends_with(" 0"), "{fetches}");
         assert!(page.text.contains("<rect class=\"sent\" x=\"322\""), "{page:?}");
-        assert!(page.text.contains("since its start"), "{page:?}");
+        assert!(page.text.contains("Counted by this server in memory"), "{page:?}");
     }
 }
 
@@ -135,4 +141,33 @@ async fn overview_without_live_worker_says_that_messages_wait() {
     ledger.commit(vec![Change::MarkGone(Gone::All)]).await.unwrap();
     let page = ops.get("/").await;
     assert!(page.text.contains("No worker is alive"), "{page:?}");
+}
+
+/// Commits work, and reading does not: the page knows less than it shows.
+#[tokio::test]
+async fn overview_without_an_answer_of_the_ledger_does_not_say_that_all_is_well() {
+    let (setup, ledger) = setup().await;
+    let mut ops = Browser::logged_in(&setup, "ops").await;
+    setup.token().await;
+    assert!(ops.get("/").await.text.contains("No problem is known."));
+    ledger.fail(test_ledger::Fault::SilentWorkers);
+    let page = setup.meanwhile(ops.get("/")).await;
+    assert!(page.text.contains("The ledger did not respond within 2 s"), "{page:?}");
+    assert!(!page.text.contains("No problem is known.") && !page.text.contains("Live workers"), "{page:?}");
+}
+
+/// The same threshold as that of the alert.
+#[tokio::test]
+async fn message_that_is_overdue_without_a_pause_is_a_problem() {
+    let (setup, ledger) = setup().await;
+    let mut ops = Browser::logged_in(&setup, "ops").await;
+    // No worker claims it.
+    ledger.commit(vec![Change::MarkGone(Gone::All)]).await.unwrap();
+    let enqueued = super::outbox::enqueue(&setup, &[], message("oUser", 1)).await;
+    assert_eq!(enqueued.status, 202);
+    setup.clock.advance(std::time::Duration::from_secs(300));
+    assert!(!ops.get("/").await.text.contains("messages are overdue"));
+    setup.clock.advance(std::time::Duration::from_secs(1));
+    let page = ops.get("/").await;
+    assert!(page.text.contains("messages are overdue") && !page.text.contains("No problem"), "{page:?}");
 }

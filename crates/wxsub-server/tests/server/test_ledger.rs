@@ -31,6 +31,8 @@ pub(crate) enum Fault {
     Silent,
     /// The reading of undecided apps does not end.
     SilentPolicies,
+    /// The reading of workers does not end.
+    SilentWorkers,
 }
 
 #[derive(Debug)]
@@ -128,6 +130,9 @@ impl Ledger for TestLedger {
     }
 
     async fn workers(&self) -> Result<Vec<StoredWorker>, LedgerError> {
+        if self.fails(Fault::SilentWorkers) {
+            return std::future::pending().await;
+        }
         let _running = self.begin();
         self.rows.workers().await
     }

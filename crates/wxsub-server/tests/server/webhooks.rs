@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_core::webhook::{WebhookHeaders, WebhookSecret};
 use wxsub_outbox::ledger::Change;
+use wxsub_outbox::state::AuditAction;
 use wxsub_outbox::webhook::DELIVERY_LEASE;
 use wxsub_outbox::{Ledger, MemoryLedger};
 use wxsub_sandbox::Fault;
@@ -230,7 +231,7 @@ async fn an_endpoint_that_hangs_ends_after_15_s_and_stops_no_other() {
 
 #[tokio::test]
 async fn an_endpoint_that_is_gone_is_disabled_until_an_operator_enables_it() {
-    let (setup, _ledger) = Setup::with_endpoints(&[endpoint("shop.example", "")]).await;
+    let (setup, ledger) = Setup::with_endpoints(&[endpoint("shop.example", "")]).await;
     setup.receivers.answer("shop.example", &[Answer::Status(410)]);
     setup.sent("oUser").await;
     setup.until_arrived("shop.example", 1).await;
@@ -247,6 +248,10 @@ async fn an_endpoint_that_is_gone_is_disabled_until_an_operator_enables_it() {
     assert_eq!(setup.receivers.at("shop.example").len(), 1);
     assert_eq!(setup.redeliver("shop.example").await.status, 200);
     setup.until_arrived("shop.example", 3).await;
+    // What a client does is in the audit, as what an operator does in the console.
+    let line = ledger.audit(None, 1).await.unwrap().remove(0);
+    assert_eq!((line.entry.actor.as_str(), line.entry.address.as_str()), ("client:o", "10.1.2.3"));
+    assert_eq!((line.entry.action, line.entry.subject.as_str()), (AuditAction::Redeliver, "shop.example"));
     let unknown = setup.redeliver("other").await;
     assert_eq!((unknown.status, unknown.kind().as_str()), (404, "not_found"), "{unknown:?}");
 }

@@ -48,17 +48,29 @@ pub(super) async fn pages_hold_every_message_once(fixture: &Fixture) {
     fixture.variety().await;
     let all = fixture.all().await;
     assert!(all.is_sorted_by_key(|message| message.id) && all.len() == 9);
-    let (mut paged, mut after) = (Vec::new(), None);
-    loop {
-        let query = MessageQuery { after, limit: 2, ..MessageQuery::new(fixture.appid.clone()) };
-        let page = fixture.ledger.messages(&query).await.unwrap();
-        let Some(last) = page.last() else { break };
-        after = Some(last.id);
-        paged.extend(page);
-    }
-    assert_eq!(paged, all);
     let some = async |query| fixture.ledger.messages(&query).await.unwrap();
     let query = MessageQuery::new(fixture.appid.clone());
+    let to_b = MessageQuery { openid: Some("b".parse().unwrap()), ..query.clone() };
+    let undecided = MessageQuery { undecided: true, ..query.clone() };
+    let states = MessageState::ALL.iter().map(|state| MessageQuery { state: Some(*state), ..query.clone() });
+    for query in [query.clone(), to_b, undecided].into_iter().chain(states) {
+        for newest_first in [false, true] {
+            let (mut paged, mut after) = (Vec::new(), None);
+            loop {
+                let page = some(MessageQuery { newest_first, after, limit: 2, ..query.clone() }).await;
+                let Some(last) = page.last() else { break };
+                after = Some(last.id);
+                paged.extend(page);
+            }
+            if newest_first {
+                paged.reverse();
+            }
+            assert_eq!(
+                paged,
+                all.iter().filter(|message| query.matches(message)).cloned().collect::<Vec<_>>()
+            );
+        }
+    }
     let sent = some(MessageQuery { state: Some(MessageState::Sent), ..query.clone() }).await;
     assert_eq!(
         sent,

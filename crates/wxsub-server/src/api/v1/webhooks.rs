@@ -157,5 +157,9 @@ pub(in crate::api) async fn redeliver(
         );
         return Err(ProblemResponse::new(ProblemKind::NotFound, detail));
     }
-    operator.work(operator.outbox.redeliver(&name)).await.map(|due| Json(Redelivery::new(due)))
+    // No user of the console has a name with a colon.
+    let actor = format!("client:{}", operator.client.name);
+    let address = operator.context.address().map(|address| address.to_string()).unwrap_or_default();
+    let outbox = operator.outbox.for_operator(&actor, &address);
+    operator.work(outbox.redeliver(&name)).await.map(|due| Json(Redelivery::new(due)))
 }
