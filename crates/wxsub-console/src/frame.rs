@@ -115,7 +115,7 @@ impl Frame<'_> {
                     (self.header(section))
                     main #main { (body) }
                     footer {
-                        (self.text("Page of ", "页面时间：")) (timestamp(self.now))
+                        span { (self.text("Page of ", "页面时间：")) (timestamp(self.now)) }
                         (self.language_form())
                     }
                 }

@@ -14,7 +14,7 @@ pub fn notice(frame: &Frame<'_>, title: &LocalizedText, text: &LocalizedText<Str
         section.card {
             h1 { (title) }
             p role="alert" { (bdi(&text.in_language(frame.language))) }
-            p { a.button href=(frame.link(back)) { (frame.text("Continue", "继续")) } }
+            p { a.button href=(frame.link(back)) { (frame.text("Back", "返回")) } }
         }
     };
     frame.page(Section::Other, title, &body)

@@ -114,9 +114,11 @@ fn filter_form(frame: &Frame<'_>, view: &OutboxView) -> Markup {
 pub(crate) fn counts(frame: &Frame<'_>, app: &AppView) -> Markup {
     html! {
         @for state in MessageState::ALL {
-            @if let Some(count) = app.counts.get(state) { (frame.state_badge(*state)) " " (count) " " }
+            @if let Some(count) = app.counts.get(state) { span.count { (frame.state_badge(*state)) " " (count) } " " }
         }
-        @if app.undecided > 0 { span.badge.warn { (frame.text("undecided", "待裁定")) } " " (app.undecided) }
+        @if app.undecided > 0 {
+            span.count { span.badge.warn { (frame.text("undecided", "待裁定")) } " " (app.undecided) }
+        }
         @if app.counts.is_empty() { span.quiet { (frame.text("no messages", "没有消息")) } }
     }
 }
@@ -155,10 +157,17 @@ fn message_table(frame: &Frame<'_>, messages: &[MessageView]) -> Markup {
 
 /// Why a message is as it is, in a few words.
 pub(crate) fn cause_of(frame: &Frame<'_>, message: &MessageView) -> Markup {
+    let errmsg = message.errmsg.as_ref().map(|errmsg| without_openid(errmsg, message.touser.as_ref()));
+    let parts = [
+        message.waiting_for.map(|waiting_for| html! { (frame.waiting_for(waiting_for)) }),
+        message.reason.map(|reason| html! { (frame.reason(reason)) }),
+        message.errcode.map(|errcode| html! { strong { (errcode) } }),
+        errmsg.map(|errmsg| bdi(&errmsg)),
+    ];
     html! {
-        @if let Some(waiting_for) = message.waiting_for { (frame.waiting_for(waiting_for)) " " }
-        @if let Some(reason) = message.reason { (frame.reason(reason)) " " }
-        @if let Some(errcode) = message.errcode { strong { (errcode) } " " }
-        @if let Some(errmsg) = &message.errmsg { (bdi(&without_openid(errmsg, message.touser.as_ref()))) }
+        @for (index, part) in parts.into_iter().flatten().enumerate() {
+            @if index > 0 { " · " }
+            (part)
+        }
     }
 }

@@ -268,7 +268,7 @@ fn pause_problem(frame: &Frame<'_>, app: &AppOverview) -> Markup {
                     p { (frame.text("Paused by ", "暂停者：")) (bdi(by))
                         @if let Some(note) = &outbox.note { (frame.text(": ", "：")) (bdi(note)) } }
                 }
-                p { a.button href=(frame.link("/workers")) { (frame.text("Look", "去查看")) } }
+                p { a.button href=(frame.link("/workers")) { (frame.text("Show", "去查看")) } }
             }
         }
         @if let Some(at) = app.overdue_since(frame.now) {

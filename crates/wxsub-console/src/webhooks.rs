@@ -112,7 +112,7 @@ pub(crate) fn endpoint_problem(frame: &Frame<'_>, view: &EndpointView) -> Markup
                     p { (frame.text("Oldest: ", "最早一条：")) (relative(delivery.created_at, frame.now, frame.language)) " · "
                         (bdi(delivery.error.as_deref().unwrap_or_default())) }
                 }
-                p { a.button href=(frame.link(&page_of(&view.status.endpoint.name))) { (frame.text("Look", "去查看")) } }
+                p { a.button href=(frame.link(&page_of(&view.status.endpoint.name))) { (frame.text("Show", "去查看")) } }
             }
         }
     }
