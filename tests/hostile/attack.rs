@@ -13,6 +13,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use super::served::SILENT_APP;
@@ -237,9 +238,13 @@ impl Attack {
                 if held.len() >= self.connections {
                     held.pop_front();
                 }
-                if let Ok(mut stream) = self.connect(target).await {
-                    let _ = stream.write_all(bytes.as_bytes()).await;
-                    held.push_back(stream);
+                match self.connect(target).await {
+                    Ok(mut stream) => {
+                        let _ = stream.write_all(bytes.as_bytes()).await;
+                        held.push_back(stream);
+                    }
+                    // It may have failed without a wait.
+                    Err(_) => yield_now().await,
                 }
             }
         };
