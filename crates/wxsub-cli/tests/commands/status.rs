@@ -102,7 +102,7 @@ fn problems_of_the_server_come_first_in_both_languages() {
     std::fs::remove_file(path).unwrap();
 }
 
-/// Both name what the messages of an app wait for, and the messages that nobody has decided.
+/// Both name what the messages of an app wait for, and the messages without a decision.
 #[test]
 fn waiting_and_undecided_messages_need_action() {
     let (weixin, setup) = (Weixin::start(), Setup::new());

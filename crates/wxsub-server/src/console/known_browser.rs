@@ -1,5 +1,5 @@
-//! Browsers in which a user has logged in before. Their failed logins count for themselves, so that nobody who guesses the
-//! password of a user can keep the user out: the device cookies of OWASP.
+//! Browsers in which a user has logged in before. Their failed logins count for themselves, so that a caller who guesses the
+//! password of a user cannot keep the user out: the device cookies of OWASP.
 
 use base16ct::HexDisplay;
 use subtle::ConstantTimeEq;

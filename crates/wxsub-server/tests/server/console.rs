@@ -100,9 +100,9 @@ async fn guesses_at_one_name_are_slowed_and_do_not_lock_its_operator_out() {
     // Another name is not slowed, and the limit says nothing about which names exist.
     assert_eq!(guesser(20).log_in("ann", PASSWORD).await.status, 303);
     for number in 0..20 {
-        guesser(100 + number).log_in("nobody", "a guess of a password").await;
+        guesser(100 + number).log_in("unknown", "a guess of a password").await;
     }
-    assert_eq!(guesser(200).log_in("nobody", "a guess of a password").await.status, 429);
+    assert_eq!(guesser(200).log_in("unknown", "a guess of a password").await.status, 429);
     // Even from the address of the guesses.
     operator.address = [192, 0, 2, 20];
     assert_eq!(operator.log_in("ops", PASSWORD).await.location(), "/");

@@ -105,7 +105,7 @@ async fn pages_of_the_list_hold_every_message_once() {
     assert_eq!(falling, rising);
 }
 
-/// An application may put the openid into anything. Whoever may not see it does not see it there.
+/// An application may put the openid into anything. A user who may not see it does not see it there either.
 #[tokio::test]
 async fn openid_is_masked_wherever_it_stands_until_it_is_revealed() {
     let (setup, ledger) = setup().await;
