@@ -118,7 +118,7 @@ impl Diagnosis {
         let waited = oldest_due_s.filter(|seconds| *seconds > 0).map(|seconds| {
             localized!(
                 "; the oldest due message has waited for {seconds} s",
-                "；最早到期的消息已等待 {seconds} 秒"
+                "；最早该发送的消息已等待 {seconds} 秒"
             )
         });
         let (waited, is_late) =
@@ -128,7 +128,7 @@ impl Diagnosis {
                 Remedy::FixConfig,
                 localized!(
                     "an operator has paused the app, and its messages wait{waited}",
-                    "运维人员已暂停该应用，消息在排队{waited}"
+                    "操作员已暂停该应用，消息在排队{waited}"
                 ),
                 localized!(
                     "run `wxsub outbox resume --appid {appid}` when they may go on",
@@ -178,7 +178,7 @@ impl Diagnosis {
                 ),
                 localized!(
                     "ask its owner, then run `wxsub webhook redeliver {name}`",
-                    "请与接收方确认后运行 `wxsub webhook redeliver {name}`"
+                    "请与该 endpoint 的负责人确认后运行 `wxsub webhook redeliver {name}`"
                 ),
             ),
             None if *dead > 0 => (

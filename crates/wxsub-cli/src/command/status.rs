@@ -108,7 +108,7 @@ impl Status {
                 output.json(&WebhookLine { webhook: endpoint });
             } else {
                 let name = sanitize_line(endpoint.name.chars());
-                output.line(localized!("webhooks: {name}", "webhook 接收端：{name}"));
+                output.line(localized!("webhooks: {name}", "webhook endpoint：{name}"));
                 print_problem(&problem, &mut output);
             }
         }
@@ -131,7 +131,7 @@ fn note_summary(problems: usize, (in_need, all): (usize, usize), troubled: usize
     if troubled > 0 {
         console::note(localized!(
             "endpoints of webhooks that need action: {troubled}",
-            "需要处理的 webhook 接收端：{troubled} 个"
+            "需要处理的 webhook endpoint：{troubled} 个"
         ));
     }
 }

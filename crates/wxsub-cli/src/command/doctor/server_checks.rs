@@ -140,10 +140,16 @@ pub(super) async fn check_webhooks(context: &ServerContext) -> Vec<Finding<()>> 
     match (failed.is_empty(), endpoints.len()) {
         (false, _) => failed,
         (true, 0) => {
-            vec![Finding::Skipped(localized!("the server has no endpoint", "中控服务器没有配置接收端"))]
+            vec![Finding::Skipped(localized!(
+                "the server has no endpoint",
+                "中控服务器没有配置 webhook endpoint"
+            ))]
         }
         (true, count) => {
-            vec![Finding::Ok((), localized!("endpoints that get them: {count}", "正常的接收端：{count} 个"))]
+            vec![Finding::Ok(
+                (),
+                localized!("endpoints that get them: {count}", "正常的 endpoint：{count} 个"),
+            )]
         }
     }
 }
