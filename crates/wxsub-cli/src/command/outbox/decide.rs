@@ -50,7 +50,10 @@ impl Decide {
         };
         match messages.as_slice() {
             [] => {
-                console::note("no undecided message is from a restored backup");
+                console::note(localized!(
+                    "no undecided message is from a restored backup",
+                    "没有来自备份恢复的待裁定消息"
+                ));
                 return Ok(ExitStatus::Success);
             }
             [message] => {
@@ -62,16 +65,20 @@ impl Decide {
             messages => explain_restored(messages),
         }
         let Some(decision) = self.choose()? else {
-            console::note("nothing was decided");
+            console::note(localized!("nothing was decided", "没有裁定"));
             return Ok(ExitStatus::Success);
         };
         for message in &messages {
             let child = self.decide(message, decision, &access).await?;
             let id = message.id;
             match child {
-                None => console::note(format_args!("message {id}: decided, {decision}")),
-                Some(child) => console::note(format_args!(
-                    "message {id}: decided, {decision}; message {child} is queued in its place"
+                None => console::note(localized!(
+                    "message {id}: decided, {decision}",
+                    "消息 {id}：已裁定为 {decision}"
+                )),
+                Some(child) => console::note(localized!(
+                    "message {id}: decided, {decision}; message {child} is queued in its place",
+                    "消息 {id}：已裁定为 {decision}；代替它的消息 {child} 已加入队列"
                 )),
             }
         }
@@ -107,9 +114,15 @@ impl Decide {
         }
         match self.decision {
             Some(decision) => {
-                console::note(format_args!("type {decision} to confirm, or nothing to leave it:"));
+                console::note(localized!(
+                    "type {decision} to confirm, or nothing to leave it:",
+                    "输入 {decision} 确认，直接回车则不裁定："
+                ));
             }
-            None => console::note("type assume_sent, give_up or send_again, or nothing to leave it:"),
+            None => console::note(localized!(
+                "type assume_sent, give_up or send_again, or nothing to leave it:",
+                "输入 assume_sent、give_up 或 send_again，直接回车则不裁定："
+            )),
         }
         let mut typed = String::new();
         stdin().lock().read_line(&mut typed).map_err(CliError::unexpected)?;
@@ -204,48 +217,65 @@ fn evidence(message: &MessageView, grants: &[GrantView]) -> Vec<String> {
     let user = message.touser.as_ref().map_or("", |user| user.as_str());
     let template = message.template_id.as_ref().map_or("", |template| template.as_str());
     let scene = message.scene.map(|scene| scene.to_string()).unwrap_or_default();
+    let MessageView { id, state, attempt, .. } = message;
     let mut lines = vec![
-        format!("message {}: {}, to {user}, template {template}, scene {scene}", message.id, message.state),
+        localized!(
+            "message {id}: {state}, to {user}, template {template}, scene {scene}",
+            "消息 {id}：{state}，接收者 {user}，模板 {template}，scene {scene}"
+        ),
         match message.reason {
-            Some(Reason::WorkerLost) => {
-                "evidence: the process that was sending it ended before it recorded a response".to_owned()
-            }
-            Some(Reason::ResponseLost) => {
-                let what = message.errmsg.as_deref().unwrap_or("no response");
-                format!("evidence: it was posted, and the response is lost: {what}")
-            }
-            Some(Reason::Restored) => {
-                "evidence: a backup was restored in which it was not final; what happened since is unknown"
-                    .to_owned()
-            }
-            _ => "evidence: none".to_owned(),
+            Some(Reason::WorkerLost) => localized!(
+                "evidence: the process that was sending it ended before it recorded a response",
+                "依据：发送它的进程在记下响应之前就结束了"
+            ),
+            Some(Reason::ResponseLost) => match &message.errmsg {
+                Some(what) => localized!(
+                    "evidence: it was posted, and the response is lost: {what}",
+                    "依据：请求已发出，但没有收到微信的响应：{what}"
+                ),
+                None => localized!(
+                    "evidence: it was posted, and the response is lost: no response",
+                    "依据：请求已发出，但没有收到微信的响应"
+                ),
+            },
+            Some(Reason::Restored) => localized!(
+                "evidence: a backup was restored in which it was not final; what happened since is unknown",
+                "依据：它来自恢复的备份，备份时尚未结束；备份之后是否发送过未知"
+            ),
+            _ => localized!("evidence: none", "依据：没有"),
         },
     ];
     if let Some(stage) = message.stage {
-        lines.push(format!("stage: {stage}"));
+        lines.push(localized!("stage: {stage}", "步骤：{stage}"));
     }
-    if let Some(at) = message.attempted_at {
-        lines.push(format!("attempt {} began at {}", message.attempt, rfc3339::format(at)));
+    if let Some(at) = message.attempted_at.map(rfc3339::format) {
+        lines.push(localized!("attempt {attempt} began at {at}", "第 {attempt} 次尝试开始于 {at}"));
     }
     lines.push(match own_grant(message, grants) {
-        Some(grant) => format!("grant: {}, {}", grant.id, grant.state),
-        None => "grant: none".to_owned(),
+        Some(GrantView { id, state, .. }) => localized!("grant: {id}, {state}", "授权：{id}，{state}"),
+        None => localized!("grant: none", "授权：没有"),
     });
     lines.push(match newer_grant(message, grants) {
-        Some(newer) => {
-            format!("newer consent: recorded at {}, {}", rfc3339::format(newer.consented_at), newer.state)
+        Some(GrantView { consented_at, state, .. }) => {
+            let at = rfc3339::format(*consented_at);
+            localized!("newer consent: recorded at {at}, {state}", "更新的授权：登记于 {at}，{state}")
         }
-        None => "newer consent: none".to_owned(),
+        None => localized!("newer consent: none", "更新的授权：没有"),
     });
     if message.is_undecided() && now() < message.decidable_at() {
         let at = rfc3339::format(message.decidable_at());
-        lines.push(format!("a stopped process may still post it; it can be decided from {at} on"));
+        lines.push(localized!(
+            "a stopped process may still post it; it can be decided from {at} on",
+            "被挂起的进程可能仍会发出；{at} 之后才能裁定"
+        ));
     }
     if let Some(decision) = message.decision {
         let by = message.decided_by.as_deref().unwrap_or_default();
         let at = message.last_event(EventKind::Decided);
-        let at = at.map(|event| format!(" at {}", rfc3339::format(event.at))).unwrap_or_default();
-        lines.push(format!("decided: {decision} by {by}{at}"));
+        lines.push(match at.map(|event| rfc3339::format(event.at)) {
+            Some(at) => localized!("decided: {decision} by {by} at {at}", "已裁定：{decision}，{by}，{at}"),
+            None => localized!("decided: {decision} by {by}", "已裁定：{decision}，{by}"),
+        });
     }
     lines
 }
@@ -253,34 +283,64 @@ fn evidence(message: &MessageView, grants: &[GrantView]) -> Vec<String> {
 fn consequences(message: &MessageView, grants: &[GrantView]) -> [String; 3] {
     let grant = own_grant(message, grants);
     let (used, void) = match grant {
-        Some(_) => ("; its grant is used", "; its grant is void"),
-        None => ("", ""),
+        Some(_) => (
+            localized!("; its grant is used", "；授权记为已使用"),
+            localized!("; its grant is void", "；授权作废"),
+        ),
+        None => (String::new(), String::new()),
     };
     let newer_open = newer_grant(message, grants).is_some_and(|newer| newer.state == GrantState::Open);
     let again = match (newer_open, grant) {
-        (true, _) => ", with the newer consent; if the first one arrived, the user gets two messages",
-        (false, Some(_)) => {
-            ", with the same consent; if the first one arrived, Weixin refuses it (43101), or the user gets two messages"
-        }
-        (false, None) => "; if the first one arrived, the user gets two messages",
+        (true, _) => localized!(
+            ", with the newer consent; if the first one arrived, the user gets two messages",
+            "，使用更新的授权；如果第一条已送达，用户会收到两条"
+        ),
+        (false, Some(_)) => localized!(
+            ", with the same consent; if the first one arrived, Weixin refuses it (43101), or the user gets two messages",
+            "，使用同一授权；如果第一条已送达，微信会以 43101 拒绝第二条，或者用户收到两条"
+        ),
+        (false, None) => localized!(
+            "; if the first one arrived, the user gets two messages",
+            "；如果第一条已送达，用户会收到两条"
+        ),
     };
     [
-        format!("assume_sent: it counts as sent and is not sent again{used}"),
-        format!("give_up: it is not sent again, whether it arrived or not{void}"),
-        format!("send_again: a new message is queued in its place{again}"),
+        localized!(
+            "assume_sent: it counts as sent and is not sent again{used}",
+            "assume_sent：视为已发出，不再发送{used}"
+        ),
+        localized!(
+            "give_up: it is not sent again, whether it arrived or not{void}",
+            "give_up：无论是否送达，都不再发送{void}"
+        ),
+        localized!(
+            "send_again: a new message is queued in its place{again}",
+            "send_again：加入一条新消息代替它{again}"
+        ),
     ]
 }
 
 fn explain_restored(messages: &[MessageView]) {
-    console::note(format_args!(
-        "messages that were not final in the backup that was restored, and may have been sent since: {}",
-        messages.len()
+    let count = messages.len();
+    console::note(localized!(
+        "messages that were not final in the backup that was restored, and may have been sent since: {count}",
+        "恢复的备份中尚未结束、备份之后可能已发出的消息：{count} 条"
     ));
     for message in messages {
         let user = message.touser.as_ref().map_or("", |user| user.as_str());
-        console::note(format_args!("message {}, to {user}", message.id));
+        let id = message.id;
+        console::note(localized!("message {id}, to {user}", "消息 {id}，接收者 {user}"));
     }
-    console::note("assume_sent: they count as sent and are not sent again; their grants are used");
-    console::note("give_up: they are not sent again, whether they arrived or not; their grants are void");
-    console::note("send_again: a new message is queued for each; users may get two messages");
+    console::note(localized!(
+        "assume_sent: they count as sent and are not sent again; their grants are used",
+        "assume_sent：视为已发出，不再发送；授权记为已使用"
+    ));
+    console::note(localized!(
+        "give_up: they are not sent again, whether they arrived or not; their grants are void",
+        "give_up：无论是否送达，都不再发送；授权作废"
+    ));
+    console::note(localized!(
+        "send_again: a new message is queued for each; users may get two messages",
+        "send_again：为每条加入一条新消息；用户可能收到两条"
+    ));
 }
