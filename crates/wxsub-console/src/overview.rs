@@ -223,10 +223,14 @@ fn token_error(frame: &Frame<'_>, error: &AppError) -> Markup {
             Some(errcode) => {
                 p { strong.bad { (errcode) } " "
                     (errcode.meaning(Operation::FetchToken).in_language(frame.language)) }
+                p.do { (frame.text("Do: ", "处理："))
+                    (errcode.advice(Operation::FetchToken).in_language(frame.language)) }
             }
-            None => { p { (bdi(&error.text)) } }
+            None => {
+                p { (bdi(&error.text)) }
+                p.do { (frame.text("Do: ", "处理：")) (error.remedy.advice().in_language(frame.language)) }
+            }
         }
-        p.do { (frame.text("Do: ", "处理：")) (error.remedy.advice().in_language(frame.language)) }
         @if let Some(ip) = error.ip {
             p { (frame.text("Address to allow: ", "需要加入白名单的 IP：")) code.address { (ip) } }
         }

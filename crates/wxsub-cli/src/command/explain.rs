@@ -10,7 +10,7 @@ use wxsub_server::MAYBE_SENT;
 
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::input::Input;
-use crate::language::{advice, localized, shown};
+use crate::language::{localized, shown};
 use crate::output::Output;
 
 /// Explain an error code: its meaning on a token call and on a send, and the remedy.
@@ -102,7 +102,8 @@ impl<'a> Explanation<'a> {
         }
         let advice_for = |operation: Operation| {
             let remedy = errcode.remedy(operation);
-            CallAdvice { meaning: shown(&errcode.meaning(operation)), remedy, advice: advice(remedy) }
+            let (meaning, advice) = (errcode.meaning(operation), errcode.advice(operation));
+            CallAdvice { meaning: shown(&meaning), remedy, advice: shown(&advice) }
         };
         Self {
             errcode,

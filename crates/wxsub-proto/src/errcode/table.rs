@@ -51,6 +51,30 @@ impl ErrCode {
         self.for_operation(operation).remedy
     }
 
+    /// What to do about the code on this call, as one line for people: more exact than the advice of the remedy, where the code
+    /// allows it.
+    pub fn advice(self, operation: Operation) -> LocalizedText {
+        match (self, operation) {
+            (Self::DAILY_QUOTA, Operation::FetchToken) => LocalizedText::new(
+                "wait until midnight in Beijing, when Weixin counts anew, or clear the app's quota in Weixin's console (at most \
+                 ten times a month)",
+                "请等到北京时间零点，届时微信重新计数；或在微信后台清零该应用的额度（每月最多十次）",
+            ),
+            (Self::DAILY_QUOTA, Operation::Send) => LocalizedText::new(
+                "wait until midnight in Beijing, when Weixin counts anew, or clear the app's quota in Weixin's console (at most \
+                 ten times a month). An outbox keeps its messages and tries one an hour; after the quota is cleared, \
+                 `wxsub outbox resume` sends them at once",
+                "请等到北京时间零点，届时微信重新计数；或在微信后台清零该应用的额度（每月最多十次）。发件箱中的消息会保留，\
+                 每小时试发一条；额度清零后，运行 `wxsub outbox resume` 可立即继续发送",
+            ),
+            (Self::MINUTE_QUOTA, _) => LocalizedText::new(
+                "wait a minute, and make fewer calls at once; an outbox waits and goes on by itself",
+                "请一分钟后再试，并降低调用频率；发件箱会自动等待并继续发送",
+            ),
+            _ => self.remedy(operation).advice(),
+        }
+    }
+
     /// Every code in the table, in rising order.
     pub fn table() -> impl Iterator<Item = &'static ErrCodeInfo> {
         ROWS.iter()
@@ -474,6 +498,7 @@ mod docs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Language;
 
     #[test]
     fn ok_is_success_and_codes_have_their_name() {
@@ -585,6 +610,24 @@ mod tests {
             assert_eq!(code.remedy(Operation::Send) == RefreshToken, stale, "{code}");
             assert_ne!(code.remedy(Operation::FetchToken), RefreshToken, "{code}");
         }
+    }
+
+    /// One advice for both would say to wait a minute for the next day.
+    #[test]
+    fn each_quota_has_its_own_advice() {
+        for operation in [Operation::FetchToken, Operation::Send] {
+            let daily = ErrCode::DAILY_QUOTA.advice(operation).in_language(Language::English);
+            assert!(daily.starts_with("wait until midnight in Beijing") && !daily.contains("minute"), "{daily}");
+            let minute = ErrCode::MINUTE_QUOTA.advice(operation).in_language(Language::English);
+            assert!(minute.starts_with("wait a minute") && !minute.contains("midnight"), "{minute}");
+            for info in ErrCode::table() {
+                info.code.advice(operation).assert_complete(info.name);
+            }
+        }
+        let daily = ErrCode::DAILY_QUOTA.advice(Operation::Send).in_language(Language::English);
+        assert!(daily.contains("`wxsub outbox resume`"), "{daily}");
+        let stop = ErrCode::new(43101).advice(Operation::Send);
+        assert_eq!(stop, Stop.advice());
     }
 
     #[test]
