@@ -76,12 +76,29 @@ pub struct AppStatus {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AppOutbox {
+    /// Messages in the queue, also those that are due later.
+    pub queued: u64,
     /// Messages that may have been sent and wait for a decision.
     pub undecided: u64,
     /// What its due messages wait for: `paused` by an operator, `rate`, `quota` or `token`. Absent if they go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub waiting_for: Option<Cow<'static, str>>,
+    /// When the wait ends by itself, as in RFC 3339. Absent if only an operator ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_until: Option<String>,
+    /// For `quota`: when the next message tries whether Weixin takes messages again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_probe_at: Option<String>,
+    /// For `paused`: the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_by: Option<String>,
+    /// For `paused`: since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_at: Option<String>,
+    /// For `paused`: the note of the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// How long the oldest due message has waited, in seconds. Absent if none is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_due_s: Option<u64>,

@@ -146,6 +146,9 @@ pub struct OutboxAppView {
     waiting_for: Option<String>,
     paused_by: Option<String>,
     note: Option<String>,
+    paused_at: Option<String>,
+    waits_until: Option<String>,
+    next_probe_at: Option<String>,
     counts: std::collections::BTreeMap<String, u64>,
     undecided: u64,
 }

@@ -52,21 +52,15 @@ impl Diagnosis {
     ) -> Self {
         let (code, ip) = (refusal.errcode(), refusal.blocked_ip());
         let meaning = shown(&code.meaning(operation));
-        let cause = match (ip, secret) {
-            (Some(ip), SecretPlace::Variable(_)) => {
-                localized!(
-                    "Weixin sees this machine as {ip}: {meaning}",
-                    "微信看到的本机 IP 是 {ip}：{meaning}"
-                )
+        let address = ip.map(|ip| match secret {
+            SecretPlace::Variable(_) => {
+                localized!("; Weixin sees this machine as {ip}", "；微信看到的本机 IP 是 {ip}")
             }
-            (Some(ip), SecretPlace::Server) => {
-                localized!(
-                    "Weixin sees the server as {ip}: {meaning}",
-                    "微信看到的中控服务器 IP 是 {ip}：{meaning}"
-                )
+            SecretPlace::Server => {
+                localized!("; Weixin sees the server as {ip}", "；微信看到的中控服务器 IP 是 {ip}")
             }
-            (None, _) => meaning.to_owned(),
-        };
+        });
+        let address = address.unwrap_or_default();
         Self {
             errcode: Some(code),
             rid: refusal.trace_id().cloned(),
@@ -74,7 +68,7 @@ impl Diagnosis {
             ..Self::new(
                 ExitStatus::Refused,
                 code.remedy(operation),
-                format_args!("{cause} ({refusal})"),
+                format_args!("{meaning}{address} ({refusal})"),
                 advise(appid, refusal, operation, secret),
             )
         }
@@ -114,44 +108,10 @@ impl Diagnosis {
     }
 
     fn of_outbox(appid: &AppId, outbox: &AppOutbox) -> Vec<Self> {
-        let AppOutbox { undecided, waiting_for, oldest_due_s } = outbox;
-        let waited = oldest_due_s.filter(|seconds| *seconds > 0).map(|seconds| {
-            localized!(
-                "; the oldest due message has waited for {seconds} s",
-                "；最早该发送的消息已等待 {seconds} 秒"
-            )
-        });
-        let (waited, is_late) =
-            (waited.unwrap_or_default(), oldest_due_s.is_some_and(|seconds| seconds >= MAX_OUTBOX_LAG_S));
-        let waiting = match waiting_for.as_deref() {
-            Some("paused") => Some((
-                Remedy::FixConfig,
-                localized!(
-                    "an operator has paused the app, and its messages wait{waited}",
-                    "操作员已暂停该应用，消息在排队{waited}"
-                ),
-                localized!(
-                    "run `wxsub outbox resume --appid {appid}` when they may go on",
-                    "可以继续发送时，请运行 `wxsub outbox resume --appid {appid}`"
-                ),
-            )),
-            Some("quota") => Some((
-                Remedy::SlowDown,
-                localized!("the daily quota is used up (45009){waited}", "当日额度已用完（45009）{waited}"),
-                quota_advice(),
-            )),
-            _ if is_late => Some((
-                Remedy::Investigate,
-                localized!("queued messages are late{waited}", "排队的消息发送过慢{waited}"),
-                localized!(
-                    "first solve the other problems of the app; then raise rate_per_s or concurrency of the app, or start a server",
-                    "请先解决该应用的其他问题；否则请调高该应用的 rate_per_s 或 concurrency，或增加一台服务器"
-                ),
-            )),
-            _ => None,
-        };
-        let undecided = (*undecided > 0).then(|| {
-            (
+        let undecided = (outbox.undecided > 0).then(|| {
+            let undecided = outbox.undecided;
+            Self::new(
+                ExitStatus::NotSent,
                 Remedy::Investigate,
                 localized!(
                     "messages may have been sent and wait for a decision: {undecided}",
@@ -163,8 +123,54 @@ impl Diagnosis {
                 ),
             )
         });
-        let problems = waiting.into_iter().chain(undecided);
-        problems.map(|(remedy, cause, to_do)| Self::new(ExitStatus::NotSent, remedy, cause, to_do)).collect()
+        Self::of_queue(appid, outbox).into_iter().chain(undecided).collect()
+    }
+
+    /// The problem of queued messages that do not go on. A pause of a minute and one for want of a token end by themselves; the
+    /// latter's cause is a problem of its own.
+    fn of_queue(appid: &AppId, outbox: &AppOutbox) -> Option<Self> {
+        let AppOutbox { waits_until, next_probe_at, paused_by, paused_at, note, oldest_due_s, .. } = outbox;
+        let resume = format!("wxsub outbox resume --appid {appid}");
+        let known = |text: &Option<String>| text.clone().unwrap_or_default();
+        let (remedy, cause, to_do, errcode) = match outbox.waiting_for.as_deref() {
+            Some("paused") => {
+                let (by, since) = (known(paused_by), known(paused_at));
+                let note = note
+                    .as_ref()
+                    .filter(|note| !note.is_empty())
+                    .map(|note| localized!(" ({note})", "（{note}）"));
+                let note = note.unwrap_or_default();
+                let cause = localized!(
+                    "{by} has paused the app since {since}{note}; its messages wait until an operator resumes it",
+                    "{by} 自 {since} 起暂停了该应用{note}；恢复之前，消息一直等待"
+                );
+                let to_do =
+                    localized!("run `{resume}` when they may go on", "可以继续发送时，请运行 `{resume}`");
+                (Remedy::FixConfig, cause, to_do, None)
+            }
+            Some("quota") => {
+                let (until, probe) = (known(waits_until), known(next_probe_at));
+                let cause = localized!(
+                    "errcode 45009, the daily quota is used up; messages wait until {until}, midnight in Beijing; one tries at {probe}",
+                    "errcode 45009，当日额度已用完；消息等到 {until}（北京时间零点）；{probe} 试发一条"
+                );
+                let to_do = localized!(
+                    "nothing if they may wait; else clear the app's quota in Weixin's console (at most ten times a month), then run `{resume}`",
+                    "可以等待就无需处理；否则请在微信后台清零该应用的额度（每月最多十次），然后运行 `{resume}`"
+                );
+                (Remedy::SlowDown, cause, to_do, Some(ErrCode::DAILY_QUOTA))
+            }
+            _ if oldest_due_s.is_some_and(|seconds| seconds >= MAX_OUTBOX_LAG_S) => {
+                let cause = localized!("queued messages are late", "排队的消息发送过慢");
+                let to_do = localized!(
+                    "first solve the other problems of the app; then raise rate_per_s or concurrency of the app, or start a server",
+                    "请先解决该应用的其他问题；否则请调高该应用的 rate_per_s 或 concurrency，或增加一台服务器"
+                );
+                (Remedy::Investigate, cause, to_do, None)
+            }
+            _ => return None,
+        };
+        Some(Self { errcode, ..Self::new(ExitStatus::NotSent, remedy, cause, to_do) })
     }
 
     /// The problem of an endpoint of webhooks that is disabled or has dead letters.
@@ -335,17 +341,8 @@ fn advise(appid: &AppId, refusal: &ApiError, operation: Operation, secret: Secre
                 "add the IP address of the server to the app's IP allow-list in Weixin's console",
                 "请在微信后台把中控服务器的 IP 加入该应用的 IP 白名单"
             ),
-            (None, SecretPlace::Variable(_)) => advice(code.remedy(operation)).to_owned(),
+            (None, SecretPlace::Variable(_)) => shown(&code.advice(operation)).to_owned(),
         },
-        (_, ErrCode::DAILY_QUOTA, _) => quota_advice(),
-        _ => advice(code.remedy(operation)).to_owned(),
+        _ => shown(&code.advice(operation)).to_owned(),
     }
-}
-
-/// What to do about a used-up daily quota.
-pub(crate) fn quota_advice() -> String {
-    localized!(
-        "wait until tomorrow in Beijing, or reset the quota in Weixin's console (ten times a month at most)",
-        "请等到北京时间次日，或在微信后台清零额度（每月最多十次）"
-    )
 }

@@ -124,6 +124,17 @@ impl Pauses {
         }
     }
 
+    /// When the wait that [`waiting_for`](Self::waiting_for) names ends by itself. `None` if only an operator ends it.
+    #[must_use]
+    pub fn waits_until(&self, now: UnixMillis) -> Option<UnixMillis> {
+        match self.waiting_for(now)? {
+            WaitingFor::Quota => self.daily_quota.map(|quota| quota.until),
+            WaitingFor::Rate => self.minute_quota_until,
+            WaitingFor::Token => self.token.map(|pause| pause.until),
+            _ => None,
+        }
+    }
+
     /// The message was claimed. During a daily pause it is the probe.
     pub(crate) fn claimed(&mut self, message: MessageId, now: UnixMillis) {
         if let Some(quota) = &mut self.daily_quota {
@@ -192,18 +203,26 @@ mod tests {
         let now = UnixMillis::new(1_780_286_400_000);
         let later = now + MINUTE;
         let operator = OperatorPause { by: "ops".to_owned(), note: String::new(), since: now };
-        let quota = DailyQuotaPause { until: next_daily_reset(now), next_probe_at: later, probe: None };
-        for (pauses, waiting, then) in [
-            (Pauses { operator: Some(operator), ..Pauses::default() }, WaitingFor::Paused, 0),
-            (Pauses { minute_quota_until: Some(later), ..Pauses::default() }, WaitingFor::Rate, 9),
-            (Pauses { daily_quota: Some(quota), ..Pauses::default() }, WaitingFor::Quota, 1),
+        let midnight = next_daily_reset(now);
+        let quota = DailyQuotaPause { until: midnight, next_probe_at: later, probe: None };
+        for (pauses, waiting, until, then) in [
+            (Pauses { operator: Some(operator), ..Pauses::default() }, WaitingFor::Paused, None, 0),
+            (
+                Pauses { minute_quota_until: Some(later), ..Pauses::default() },
+                WaitingFor::Rate,
+                Some(later),
+                9,
+            ),
+            (Pauses { daily_quota: Some(quota), ..Pauses::default() }, WaitingFor::Quota, Some(midnight), 1),
             (
                 Pauses { token: Some(TokenPause { until: later, failures: 1 }), ..Pauses::default() },
                 WaitingFor::Token,
+                Some(later),
                 9,
             ),
         ] {
             assert_eq!((pauses.claimable(9, now), pauses.waiting_for(now)), (0, Some(waiting)));
+            assert_eq!(pauses.waits_until(now), until, "{waiting}");
             assert_eq!(pauses.claimable(9, later), then, "{waiting}");
         }
         assert_eq!((Pauses::default().claimable(9, now), Pauses::default().waiting_for(now)), (9, None));

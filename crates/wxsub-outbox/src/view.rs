@@ -208,6 +208,16 @@ pub struct AppView {
     /// Why the operator paused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// Since when the operator pauses it.
+    #[serde(default, with = "wxsub_core::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub paused_at: Option<UnixMillis>,
+    /// When the wait ends by itself: after errcode 45009 at midnight in Beijing, after 45011 a minute later, without a token with
+    /// the next attempt. Absent if only an operator ends it.
+    #[serde(default, with = "wxsub_core::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub waits_until: Option<UnixMillis>,
+    /// After errcode 45009, when the next message tries whether Weixin takes messages again.
+    #[serde(default, with = "wxsub_core::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub next_probe_at: Option<UnixMillis>,
     /// How many messages it has in each state; none in a state that is missing.
     pub counts: BTreeMap<MessageState, u64>,
     /// How many of its `maybe_sent` messages are undecided.
@@ -358,6 +368,9 @@ impl AppView {
             waiting_for: app.pauses.waiting_for(now),
             paused_by: operator.map(|pause| pause.by.clone()),
             note: operator.map(|pause| pause.note.clone()),
+            paused_at: operator.map(|pause| pause.since),
+            waits_until: app.pauses.waits_until(now),
+            next_probe_at: app.pauses.daily_quota.map(|quota| quota.next_probe_at),
             counts: app.counts.clone(),
             undecided: app.undecided,
         }
@@ -453,7 +466,7 @@ mod tests {
         };
         assert_eq!(
             serde_json::to_string(&AppView::new("wx1".parse().unwrap(), &app, grant.consented_at)).unwrap(),
-            r#"{"appid":"wx1","waiting_for":"paused","paused_by":"ops","note":"night","counts":{"queued":2},"undecided":0}"#
+            r#"{"appid":"wx1","waiting_for":"paused","paused_by":"ops","note":"night","paused_at":"1970-01-01T00:00:01.5Z","counts":{"queued":2},"undecided":0}"#
         );
     }
 }

@@ -2,10 +2,10 @@
 
 use clap::Args;
 use serde::Serialize;
-use wxsub_api::{AppHealth, AppStatus, ServerProblem, WebhookEndpoint};
+use wxsub_api::{AppHealth, AppOutbox, AppStatus, ServerProblem, WebhookEndpoint};
 use wxsub_client::ControlServerError;
 use wxsub_proto::redact::sanitize_line;
-use wxsub_proto::{LocalizedText, Remedy};
+use wxsub_proto::{ErrCode, LocalizedText, Remedy};
 
 use crate::backend::ServerAccess;
 use crate::console;
@@ -55,6 +55,8 @@ struct Problem<'a> {
     cause: &'a str,
     remedy: Remedy,
     advice: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errcode: Option<ErrCode>,
 }
 
 impl Status {
@@ -79,10 +81,8 @@ impl Status {
             exit = problems.iter().fold(exit, |exit, problem| exit.max(problem.exit));
             in_need += usize::from(!problems.is_empty());
             if self.json {
-                let problems = problems.iter().map(|Diagnosis { cause, remedy, to_do, .. }| Problem {
-                    cause,
-                    remedy: *remedy,
-                    advice: to_do,
+                let problems = problems.iter().map(|Diagnosis { cause, remedy, to_do, errcode, .. }| {
+                    Problem { cause, remedy: *remedy, advice: to_do, errcode: *errcode }
                 });
                 output.json(&Line { app, problems: problems.collect() });
             } else {
@@ -178,7 +178,24 @@ fn print(app: &AppStatus, problems: &[Diagnosis], output: &mut Output) {
             output,
         );
     }
+    if let Some(outbox) = app.outbox.as_ref().filter(|outbox| outbox.queued > 0) {
+        print_fact(&queue_fact(outbox), output);
+    }
     problems.iter().for_each(|problem| print_problem(problem, output));
+}
+
+/// How many messages are queued, how late they are, and what they wait for.
+fn queue_fact(outbox: &AppOutbox) -> String {
+    let AppOutbox { queued, oldest_due_s, waiting_for, waits_until, .. } = outbox;
+    let late = oldest_due_s.map(|seconds| {
+        localized!("; the oldest has been due for {seconds} s", "；最早该发送的一条已等待 {seconds} 秒")
+    });
+    let waits = waiting_for.as_ref().map(|why| match waits_until {
+        Some(until) => localized!("; they wait: {why}, until {until}", "；等待原因：{why}，直到 {until}"),
+        None => localized!("; they wait: {why}", "；等待原因：{why}"),
+    });
+    let (late, waits) = (late.unwrap_or_default(), waits.unwrap_or_default());
+    localized!("queued messages: {queued}{late}{waits}", "排队的消息：{queued} 条{late}{waits}")
 }
 
 /// Prints the cause of a problem, and what to do.

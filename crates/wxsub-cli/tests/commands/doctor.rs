@@ -112,7 +112,7 @@ fn address_not_allowed_is_found() {
     let failed = found.assert_failed(
         3,
         "address",
-        "Weixin sees this machine as 127.0.0.1: ",
+        "; Weixin sees this machine as 127.0.0.1 (",
         "add 127.0.0.1 to the app's IP allow-list in Weixin's console",
     );
     assert_eq!((&failed["ip"], &failed["remedy"]), (&json!("127.0.0.1"), &json!("allow_ip")));
@@ -141,13 +141,13 @@ fn used_up_quota_is_found() {
     weixin.treat(|app| app.send_quota = 1).send("oUser", "7").run();
     let found = weixin.examined();
     let failed =
-        found.assert_failed(3, "quota", "today's 1 sends are used up", "wait until tomorrow in Beijing");
+        found.assert_failed(3, "quota", "today's 1 sends are used up", "wait until midnight in Beijing");
     assert_eq!(failed["remedy"], "slow_down");
     assert_eq!(found.outcomes(), "oooooooof");
     // Token calls have a separate quota.
     let found = weixin.fault_twice(STABLE_TOKEN, Fault::ErrCode(ErrCode::DAILY_QUOTA)).examined();
     let failed =
-        found.assert_failed(3, "quota", "the daily quota of token calls is used up", "wait until tomorrow");
+        found.assert_failed(3, "quota", "the daily quota of token calls is used up", "wait until midnight");
     assert_eq!(failed["errcode"], 45009);
     assert_eq!(found.outcomes(), "ooooosssf");
     let found = weixin.fault_twice(STABLE_TOKEN, Fault::ErrCode(ErrCode::MINUTE_QUOTA)).examined();

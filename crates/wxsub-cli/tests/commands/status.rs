@@ -59,7 +59,7 @@ fn refused_app_has_cause_address_and_remedy_in_both_languages() {
     for said in [
         "down, token, no access_token\n",
         "  failing since: 20",
-        "  cause: Weixin sees the server as 127.0.0.1: ",
+        "on the app's IP allow-list; Weixin sees the server as 127.0.0.1 (errcode 40164: ",
         "  what to do: add 127.0.0.1 to the app's IP allow-list in Weixin's console\n",
         "  trace id for Weixin's support: ",
     ] {
@@ -119,12 +119,14 @@ fn waiting_and_undecided_messages_need_action() {
     let id = unknown.json()[0]["id"].as_str().unwrap().to_owned();
     let said = format!("do not blindly repeat it; when you know, run `wxsub outbox decide {id}`\n");
     assert!(unknown.code == 5 && unknown.err.ends_with(&said), "{unknown:?}");
-    assert_eq!(call(&server.base, &key, ["outbox", "pause"]).run().code, 0);
+    assert_eq!(call(&server.base, &key, ["outbox", "pause", "--note", "night"]).run().code, 0);
     assert_eq!(message(["outbox", "add"]).code, 0);
     let status = call(&server.base, &key, ["status"]).run();
     assert_eq!((status.code, status.err.as_str()), (4, "apps that need action: 1 of 1\n"), "{status:?}");
     for said in [
-        "  cause: an operator has paused the app, and its messages wait",
+        "  queued messages: 1; the oldest has been due for ",
+        "; they wait: paused\n  cause: ops has paused the app since 20",
+        " (night); its messages wait until an operator resumes it\n",
         "  what to do: run `wxsub outbox resume --appid wx0123456789abcdef` when they may go on\n",
         "  cause: messages may have been sent and wait for a decision: 1\n",
         "  what to do: run `wxsub outbox list --appid wx0123456789abcdef --undecided`, then `wxsub outbox decide ID`",
@@ -136,6 +138,51 @@ fn waiting_and_undecided_messages_need_action() {
     assert!(ended.out.contains("ok      ledger        the ledger takes messages\n"), "{ended:?}");
     let json = &call(&server.base, &key, ["status", "--json"]).run().json()[0];
     assert_eq!((&json["outbox"]["waiting_for"], &json["outbox"]["undecided"]), (&json!("paused"), &json!(1)));
+}
+
+/// A token works, so the app is ok, and its messages wait all the same: for how long, and how to go on at once.
+#[test]
+fn app_that_waits_for_its_daily_quota_needs_action() {
+    let (weixin, setup) = (Weixin::start(), Setup::new());
+    let (key, lines) = client("ops", &format!("{ALL}, \"outbox:write\", \"outbox:decide\""));
+    let ledger = format!("[ledger]\nurl = \"sqlite:{}\"\n", setup.path("served.db"));
+    let server = Served::start(&config("status_quota.toml", &weixin.base, &(lines + &ledger)));
+    let message = |words: [&str; 2]| {
+        let message =
+            ["--to", "oUser", "--template", TEMPLATE, "--scene", "7", "--title", "t", "--content", "c"];
+        call(&server.base, &key, words).args(message).run()
+    };
+    weixin.fault(SEND, Fault::ErrCode(ErrCode::DAILY_QUOTA));
+    assert_eq!(message(["send", "--json"]).code, 3);
+    assert_eq!(message(["outbox", "add"]).code, 0);
+    let status = call(&server.base, &key, ["status"]).run();
+    assert_eq!((status.code, status.err.as_str()), (4, "apps that need action: 1 of 1\n"), "{status:?}");
+    for said in [
+        " ok, token, expires_in ",
+        "  queued messages: 1; the oldest has been due for ",
+        "; they wait: quota, until 20",
+        "  cause: errcode 45009, the daily quota is used up; messages wait until 20",
+        "T16:00:00Z, midnight in Beijing; one tries at 20",
+        "  what to do: nothing if they may wait; else clear the app's quota in Weixin's console",
+        "then run `wxsub outbox resume --appid wx0123456789abcdef`\n",
+    ] {
+        assert!(status.out.contains(said), "{said:?} is not in {}", status.out);
+    }
+    let chinese = call(&server.base, &key, ["--lang", "zh", "status"]).run();
+    assert!(
+        chinese.out.contains("  排队的消息：1 条；") && chinese.out.contains("（北京时间零点）"),
+        "{chinese:?}"
+    );
+    let json = &call(&server.base, &key, ["status", "--json"]).run().json()[0];
+    let problem = &json["problems"][0];
+    assert_eq!((&problem["errcode"], &problem["remedy"]), (&json!(45009), &json!("slow_down")));
+    assert_eq!((&json["outbox"]["queued"], &json["outbox"]["waiting_for"]), (&json!(1), &json!("quota")));
+    assert!(json["outbox"]["next_probe_at"].is_string(), "{json}");
+    let (found, ended) = doctor(|| call(&server.base, &key, ["doctor"]));
+    assert_eq!((found.as_str(), ended.code), ("oooooofs", 4), "{ended:?}");
+    assert_eq!(call(&server.base, &key, ["outbox", "resume"]).run().code, 0);
+    let status = call(&server.base, &key, ["status"]).run();
+    assert_eq!((status.code, status.err.as_str()), (0, "apps that need action: 0 of 1\n"), "{status:?}");
 }
 
 /// The status is complete, and says first that the ledger is down.

@@ -617,7 +617,10 @@ mod tests {
     fn each_quota_has_its_own_advice() {
         for operation in [Operation::FetchToken, Operation::Send] {
             let daily = ErrCode::DAILY_QUOTA.advice(operation).in_language(Language::English);
-            assert!(daily.starts_with("wait until midnight in Beijing") && !daily.contains("minute"), "{daily}");
+            assert!(
+                daily.starts_with("wait until midnight in Beijing") && !daily.contains("minute"),
+                "{daily}"
+            );
             let minute = ErrCode::MINUTE_QUOTA.advice(operation).in_language(Language::English);
             assert!(minute.starts_with("wait a minute") && !minute.contains("midnight"), "{minute}");
             for info in ErrCode::table() {

@@ -377,7 +377,7 @@ async fn apps_are_listed_with_what_their_messages_wait_for() {
         let setup = &setup;
         async move { setup.meanwhile(setup.ask("POST", &path, Some(&key('a')), body)).await.status }
     };
-    assert_eq!(listed().await["apps"][0]["outbox"], json!({"undecided": 0}));
+    assert_eq!(listed().await["apps"][0]["outbox"], json!({"queued": 0, "undecided": 0}));
     assert_eq!(post("wx1", "outbox/pause", String::new()).await, 200);
     assert_eq!(post("wx1", "outbox", message("oUser", 1)).await, 202);
     let later = message("oLater", 1).replacen('{', r#"{"send_at":"2030-01-01T00:00:00Z","#, 1);
@@ -388,8 +388,11 @@ async fn apps_are_listed_with_what_their_messages_wait_for() {
     let apps = listed().await["apps"].clone();
     let paused = &apps[0]["outbox"];
     assert_eq!((&paused["waiting_for"], &paused["undecided"]), (&json!("paused"), &json!(0)));
+    assert_eq!((&paused["queued"], &paused["paused_by"]), (&json!(1), &json!("a")));
+    let paused_s = setup.sandbox.now().as_millis() - millis(&paused["paused_at"]);
+    assert!((40_000..50_000).contains(&paused_s), "{paused}");
     assert!((40..50).contains(&paused["oldest_due_s"].as_u64().unwrap()), "{paused}");
-    assert_eq!(apps[1]["outbox"], json!({"undecided": 1}));
+    assert_eq!(apps[1]["outbox"], json!({"queued": 1, "undecided": 1}));
 
     ledger.fail(test_ledger::Fault::Away);
     assert_eq!(post("wx2", "outbox", message("oUser", 1)).await, 503);

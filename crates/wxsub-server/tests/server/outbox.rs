@@ -171,7 +171,10 @@ async fn messages_are_listed_in_pages_shown_and_cancelled() {
         (paused.status, paused.json()),
         (
             200,
-            json!({"appid": "wx1", "waiting_for": "paused", "paused_by": "a", "note": "night", "counts": {}, "undecided": 0})
+            json!({
+                "appid": "wx1", "waiting_for": "paused", "paused_by": "a", "note": "night",
+                "paused_at": paused.json()["paused_at"], "counts": {}, "undecided": 0
+            })
         )
     );
     let with = |openid: &str, more: &str| message(openid, 1).replacen('{', &format!("{{{more}"), 1);

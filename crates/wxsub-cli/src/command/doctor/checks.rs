@@ -14,10 +14,10 @@ use wxsub_proto::{ApiError, ErrCode, Operation, Remedy};
 use super::network::Network;
 use super::report::{Check, Finding};
 use crate::backend::DirectConfig;
-use crate::diagnosis::{Diagnosis, SecretPlace, quota_advice};
+use crate::diagnosis::{Diagnosis, SecretPlace};
 use crate::environment::API_BASE;
 use crate::error::ExitStatus;
-use crate::language::localized;
+use crate::language::{localized, shown};
 
 /// Settings of the checks.
 pub(super) struct DoctorContext {
@@ -189,7 +189,8 @@ pub(super) async fn check_quota(context: &DoctorContext, token: &TokenResponse) 
                 "today's {daily_limit} sends are used up",
                 "今天的 {daily_limit} 次发送额度已用完"
             );
-            Finding::Failed(Diagnosis::new(ExitStatus::Refused, Remedy::SlowDown, cause, quota_advice()))
+            let to_do = shown(&ErrCode::DAILY_QUOTA.advice(Operation::Send));
+            Finding::Failed(Diagnosis::new(ExitStatus::Refused, Remedy::SlowDown, cause, to_do))
         }
         Ok(Ok(Quota { daily_limit, remain, .. })) => {
             let left = localized!(

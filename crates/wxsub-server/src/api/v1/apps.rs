@@ -8,7 +8,10 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use wxsub_api::{AppList, AppOutbox, AppStatus, Problem};
 use wxsub_core::clock::UnixMillis;
+use wxsub_core::rfc3339;
 use wxsub_outbox::app::StoredApp;
+use wxsub_outbox::state::MessageState;
+use wxsub_outbox::view::AppView;
 use wxsub_proto::AppId;
 
 use super::members::Members;
@@ -76,10 +79,20 @@ async fn outboxes(state: &ServerState) -> HashMap<AppId, AppOutbox> {
         return HashMap::new();
     };
     let outbox = |(appid, app, first_due_at): (AppId, StoredApp, Option<UnixMillis>)| {
-        let waiting_for = app.pauses.waiting_for(now).map(|waiting_for| waiting_for.as_str().into());
+        let view = AppView::new(appid.clone(), &app, now);
         let first_due_at = first_due_at.filter(|due_at| *due_at <= now);
-        let oldest_due_s = first_due_at.map(|due_at| now.since(due_at).as_secs());
-        (appid, AppOutbox { undecided: app.undecided, waiting_for, oldest_due_s })
+        let outbox = AppOutbox {
+            queued: view.counts.get(&MessageState::Queued).copied().unwrap_or_default(),
+            undecided: view.undecided,
+            waiting_for: view.waiting_for.map(|waiting_for| waiting_for.as_str().into()),
+            waits_until: view.waits_until.map(rfc3339::format),
+            next_probe_at: view.next_probe_at.map(rfc3339::format),
+            paused_by: view.paused_by,
+            paused_at: view.paused_at.map(rfc3339::format),
+            note: view.note,
+            oldest_due_s: first_due_at.map(|due_at| now.since(due_at).as_secs()),
+        };
+        (appid, outbox)
     };
     apps.into_iter().map(outbox).collect()
 }
