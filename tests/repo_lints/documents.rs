@@ -50,6 +50,29 @@ fn links_between_documents_have_a_target() {
     }
 }
 
+/// An operator who is woken by an alert finds its row, and no row of an alert that is gone.
+#[test]
+fn every_alert_has_a_row_in_both_languages_and_a_test() {
+    let rules = document("docs/operating/alerts.yml");
+    let mut alerts: Vec<_> =
+        rules.lines().filter_map(|line| line.trim_start().strip_prefix("- alert: ")).collect();
+    alerts.sort_unstable();
+    alerts.dedup();
+    assert!(alerts.len() > 20, "{alerts:?}");
+    for name in ["docs/operating.md", "docs/zh-CN/operating.md"] {
+        let text = document(name);
+        let mut rows: Vec<_> =
+            text.lines().filter_map(|line| line.strip_prefix("| `Wxsub")?.split_once('`')).collect();
+        rows.sort_unstable();
+        let rows: Vec<_> = rows.iter().map(|(row, _)| format!("Wxsub{row}")).collect();
+        assert_eq!(rows, alerts, "{name}");
+    }
+    let tests = document("docs/operating/alerts.test.yml");
+    for alert in alerts {
+        assert!(tests.contains(&format!("alertname=\"{alert}\"")), "{alert} has no test");
+    }
+}
+
 /// The name of a chapter in links, as GitHub makes it.
 fn anchor(line: &str) -> String {
     let Some(title) = line.strip_prefix('#') else { return String::new() };
