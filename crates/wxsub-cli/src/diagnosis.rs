@@ -22,6 +22,8 @@ pub(crate) struct Diagnosis {
     pub(crate) errcode: Option<ErrCode>,
     pub(crate) rid: Option<TraceId>,
     pub(crate) ip: Option<IpAddr>,
+    /// The app or the endpoint of webhooks that has the problem, if a check finds it in one of several.
+    pub(crate) subject: Option<String>,
 }
 
 /// How long a due message may wait, in seconds, as in the alert `WxsubOutboxLag`.
@@ -40,7 +42,14 @@ impl Diagnosis {
     /// Creates a diagnosis without an errcode.
     pub(crate) fn new(exit: ExitStatus, remedy: Remedy, cause: impl Display, to_do: impl Display) -> Self {
         let (cause, to_do) = (cause.to_string(), to_do.to_string());
-        Self { exit, remedy, cause, to_do, errcode: None, rid: None, ip: None }
+        Self { exit, remedy, cause, to_do, errcode: None, rid: None, ip: None, subject: None }
+    }
+
+    /// The problem of one of several apps or endpoints, by its name.
+    pub(crate) fn about(self, name: &str) -> Self {
+        let cause = &self.cause;
+        let cause = localized!("{name}: {cause}", "{name}：{cause}");
+        Self { cause, subject: Some(name.to_owned()), ..self }
     }
 
     /// The diagnosis of a call that Weixin refused.

@@ -136,6 +136,7 @@ fn waiting_and_undecided_messages_need_action() {
     let (found, ended) = doctor(|| call(&server.base, &key, ["doctor"]));
     assert_eq!((found.as_str(), ended.code), ("oooooofs", 4), "{ended:?}");
     assert!(ended.out.contains("ok      ledger        the ledger takes messages\n"), "{ended:?}");
+    assert!(ended.err.ends_with(&format!("start with: app {APPID}\n")), "{ended:?}");
     let json = &call(&server.base, &key, ["status", "--json"]).run().json()[0];
     assert_eq!((&json["outbox"]["waiting_for"], &json["outbox"]["undecided"]), (&json!("paused"), &json!(1)));
 }

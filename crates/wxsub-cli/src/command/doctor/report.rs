@@ -93,8 +93,8 @@ pub(super) struct Report {
     json: bool,
     checks: &'static [Check],
     reported: Vec<Check>,
-    /// First failed check and its exit status.
-    failed: Option<(Check, ExitStatus)>,
+    /// First failed check, with what it is about if it is about one of several, and its exit status.
+    failed: Option<(Check, String, ExitStatus)>,
     /// Last failed check. The checks after it did not run.
     stopped_at: Option<Check>,
 }
@@ -142,7 +142,9 @@ impl Report {
                 Err(Aborted)
             }
             Finding::Failed(failure) => {
-                self.failed.get_or_insert((check, failure.exit));
+                let subject =
+                    failure.subject.as_ref().map(|name| format!(" {}", sanitize_line(name.chars())));
+                self.failed.get_or_insert((check, subject.unwrap_or_default(), failure.exit));
                 self.stopped_at = Some(check);
                 self.line(check, "failed", &failure.cause, Some(&failure));
                 Err(Aborted)
@@ -171,7 +173,7 @@ impl Report {
 
     /// Prints the checks that did not run and returns the exit status.
     pub(super) fn finish(mut self) -> ExitStatus {
-        let Some((check, exit)) = self.failed else {
+        let Some((check, subject, exit)) = self.failed.take() else {
             if !self.json {
                 console::note(localized!("no problem found", "没有发现问题"));
             }
@@ -181,7 +183,7 @@ impl Report {
         let reason = localized!("correct {stopped_at} first", "请先解决 {stopped_at}");
         self.skip(|_| true, &reason);
         if !self.json {
-            console::note(localized!("start with: {check}", "请先处理：{check}"));
+            console::note(localized!("start with: {check}{subject}", "请先处理：{check}{subject}"));
         }
         self.output.end(exit)
     }

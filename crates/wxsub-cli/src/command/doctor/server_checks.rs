@@ -127,16 +127,9 @@ pub(super) async fn check_webhooks(context: &ServerContext) -> Vec<Finding<()>> 
             }];
         }
     };
-    let failed: Vec<_> = endpoints
-        .iter()
-        .filter_map(|endpoint| {
-            let problem = Diagnosis::of_endpoint(endpoint)?;
-            Some(Finding::Failed(Diagnosis {
-                cause: format!("{}: {}", endpoint.name, problem.cause),
-                ..problem
-            }))
-        })
-        .collect();
+    let problems =
+        endpoints.iter().filter_map(|endpoint| Some(Diagnosis::of_endpoint(endpoint)?.about(&endpoint.name)));
+    let failed: Vec<_> = problems.map(Finding::Failed).collect();
     match (failed.is_empty(), endpoints.len()) {
         (false, _) => failed,
         (true, 0) => {
@@ -199,11 +192,7 @@ pub(super) async fn check_apps(context: &ServerContext, access: AppAccess) -> Ve
 fn check_status(app: &AppStatus) -> Finding<()> {
     let appid = &app.appid;
     match Diagnosis::of_app(app).into_iter().next() {
-        Some(problem) => {
-            let cause = &problem.cause;
-            let cause = localized!("{appid}: {cause}", "{appid}：{cause}");
-            Finding::Failed(Diagnosis { cause, ..problem })
-        }
+        Some(problem) => Finding::Failed(problem.about(appid.as_str())),
         None => match app.expires_in {
             Some(seconds) => Finding::Ok((), has_token(appid, seconds)),
             None => Finding::Ok((), localized!("{appid} has just started", "{appid} 刚刚启动")),
