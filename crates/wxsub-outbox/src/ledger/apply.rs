@@ -62,10 +62,8 @@ pub fn apply(tables: &mut dyn Tables, change: Change, now: UnixMillis) -> Result
         Change::Resume(appid) => changing.update_app(&appid, |app| app.pauses = Pauses::default()),
         Change::LiftTokenPause(appid) => changing.update_app(&appid, |app| app.pauses.token = None),
         Change::Audited(entry, change) => {
-            let applied = match change {
-                Some(change) => apply(changing.tables, *change, now)?,
-                None => Applied::Done,
-            };
+            let applied =
+                if let Some(change) = change { apply(changing.tables, *change, now)? } else { Applied::Done };
             let outcome = if applied.is_done() { AuditOutcome::Done } else { AuditOutcome::NotDone };
             tables.append_audit(*entry, now, outcome)?;
             Ok(applied)
