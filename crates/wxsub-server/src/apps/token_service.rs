@@ -23,6 +23,9 @@ use crate::config::TokenServiceConfig;
 /// five minutes.
 const POLL_INTERVAL: Duration = Duration::from_secs(60);
 
+/// Minimum length of a text that is redacted.
+const MIN_SECRET_BYTES: usize = 8;
+
 /// How long a report may take.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -143,10 +146,10 @@ impl TokenService {
         let read = TokenResponse::parse(200, Value::Object(weixin).to_string().as_bytes());
         match read {
             Ok(Ok(token)) => Ok(FetchedToken::new(token.access_token, token.expires_in)),
-            Ok(Err(refusal)) => Err(TokenErrorKind::Refused(match self.secret() {
-                Some(secret) => refusal.redact(secret),
-                None => refusal,
-            })),
+            Ok(Err(refusal)) => {
+                let redacted = self.secrets().fold(refusal, |refusal, secret| refusal.redact(secret));
+                Err(TokenErrorKind::Refused(redacted))
+            }
             Err(error) => {
                 let text = format!(
                     "invalid response of the token service: {error}; correct token_pointer {token_pointer} or \
@@ -157,10 +160,12 @@ impl TokenService {
         }
     }
 
-    /// The secret of the header: without the name of an authentication scheme.
-    fn secret(&self) -> Option<&str> {
-        let (_, value) = self.config.header.as_ref()?;
-        value.to_str().ok()?.rsplit(' ').next()
+    /// What may be secret in the header and in the query of the URL. A shorter text may stand in an error for another reason.
+    fn secrets(&self) -> impl Iterator<Item = &str> {
+        let header = self.config.header.as_ref().and_then(|(_, value)| value.to_str().ok());
+        let texts = header.into_iter().chain(self.config.url.query());
+        let parts = texts.flat_map(|text| text.split(|c: char| c.is_whitespace() || "=&;,".contains(c)));
+        parts.filter(|part| part.len() >= MIN_SECRET_BYTES)
     }
 }
 

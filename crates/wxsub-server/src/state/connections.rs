@@ -1,6 +1,6 @@
 //! The open connections. One that waits for its client makes room for a new one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use tokio::task::yield_now;
 #[derive(Debug)]
 pub(crate) struct Connections {
     /// Without those that are closing to make room.
-    by_address: Mutex<HashMap<IpAddr, Vec<Arc<Activity>>>>,
+    by_address: Mutex<HashMap<IpAddr, Group>>,
     /// The number of open connections, with those that are closing.
     count: watch::Sender<usize>,
     /// Increases with each connection that begins to wait for its client.
@@ -27,6 +27,15 @@ impl Default for Connections {
         let (by_address, count, sequence) = Default::default();
         Self { by_address, count, sequence, pieces: Semaphore::new(1) }
     }
+}
+
+/// The connections of one address, by their numbers.
+#[derive(Debug, Default)]
+struct Group {
+    /// Those that never had a request. The first one waits longest, so a flood of connections costs no search.
+    fresh: BTreeMap<u64, Arc<Activity>>,
+    /// The others.
+    used: BTreeMap<u64, Arc<Activity>>,
 }
 
 /// What a connection does.
@@ -46,6 +55,8 @@ const BUSY: u64 = u64::MAX;
 pub(crate) struct OpenConnection {
     connections: Arc<Connections>,
     address: IpAddr,
+    /// Its rank before it has a request.
+    number: u64,
     activity: Arc<Activity>,
 }
 
@@ -84,22 +95,23 @@ impl Connections {
         let group = by_address.entry(address).or_default();
         let is_full = max_per_address.is_some_and(|max| group.len() >= max);
         if is_full {
-            let (_, index) = longest_waiting(group).ok_or(Refused)?;
-            group.swap_remove(index).close.notify_one();
+            let (_, number) = group.longest_waiting().ok_or(Refused)?;
+            group.close(number);
         }
-        let activity = Arc::new(Activity { rank: AtomicU64::new(self.next()), close: Notify::new() });
-        group.push(Arc::clone(&activity));
+        let number = self.next();
+        let activity = Arc::new(Activity { rank: AtomicU64::new(number), close: Notify::new() });
+        group.fresh.insert(number, Arc::clone(&activity));
         drop(by_address);
         self.count.send_modify(|count| *count += 1);
-        Ok((OpenConnection { connections: Arc::clone(self), address, activity }, is_full))
+        Ok((OpenConnection { connections: Arc::clone(self), address, number, activity }, is_full))
     }
 
     /// Closes the connection that waits longest for its client. Returns whether there was one.
     pub(crate) fn close_longest_waiting(&self) -> bool {
         let mut by_address = self.locked();
-        let groups = by_address.values_mut().filter_map(|group| Some((longest_waiting(group)?, group)));
-        let Some(((_, index), group)) = groups.min_by_key(|(longest, _)| *longest) else { return false };
-        group.swap_remove(index).close.notify_one();
+        let groups = by_address.values_mut().filter_map(|group| Some((group.longest_waiting()?, group)));
+        let Some(((_, number), group)) = groups.min_by_key(|(longest, _)| *longest) else { return false };
+        group.close(number);
         true
     }
 
@@ -124,7 +136,7 @@ impl Connections {
 
     /// The number of open connections, and the largest number of one address.
     pub(crate) fn used(&self) -> (usize, usize) {
-        let most = self.locked().values().map(Vec::len).max().unwrap_or_default();
+        let most = self.locked().values().map(Group::len).max().unwrap_or_default();
         (self.count(), most)
     }
 
@@ -132,18 +144,36 @@ impl Connections {
         self.sequence.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn locked(&self) -> MutexGuard<'_, HashMap<IpAddr, Vec<Arc<Activity>>>> {
+    fn locked(&self) -> MutexGuard<'_, HashMap<IpAddr, Group>> {
         // Each change is complete before it could panic.
         self.by_address.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The rank and the index of the connection that waits longest for its client.
-///
-/// To close it, remove it and notify it. If a request has just begun on it, it closes after the response.
-fn longest_waiting(group: &[Arc<Activity>]) -> Option<(u64, usize)> {
-    let ranks = group.iter().map(|activity| activity.rank.load(Ordering::Relaxed));
-    ranks.zip(0..).filter(|(rank, _)| *rank < BUSY).min()
+impl Group {
+    fn len(&self) -> usize {
+        self.fresh.len() + self.used.len()
+    }
+
+    /// The rank and the number of the connection that waits longest for its client.
+    fn longest_waiting(&self) -> Option<(u64, u64)> {
+        if let Some((number, _)) = self.fresh.first_key_value() {
+            return Some((*number, *number));
+        }
+        let ranks = self.used.iter().map(|(number, used)| (used.rank.load(Ordering::Relaxed), *number));
+        ranks.filter(|(rank, _)| *rank < BUSY).min()
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Arc<Activity>> {
+        self.fresh.remove(&number).or_else(|| self.used.remove(&number))
+    }
+
+    /// Closes a connection. If a request has just begun on it, it closes after the response.
+    fn close(&mut self, number: u64) {
+        if let Some(activity) = self.remove(number) {
+            activity.close.notify_one();
+        }
+    }
 }
 
 impl OpenConnection {
@@ -154,7 +184,13 @@ impl OpenConnection {
 
     /// A request begins. Until its end, the connection does not wait for its client.
     pub(crate) fn begin_request(&self) -> OpenRequest {
-        self.activity.rank.store(BUSY, Ordering::Relaxed);
+        let before = self.activity.rank.swap(BUSY, Ordering::Relaxed);
+        if before == self.number
+            && let Some(group) = self.connections.locked().get_mut(&self.address)
+            && let Some(activity) = group.fresh.remove(&self.number)
+        {
+            group.used.insert(self.number, activity);
+        }
         OpenRequest { connections: Arc::clone(&self.connections), activity: Arc::clone(&self.activity) }
     }
 
@@ -205,8 +241,8 @@ impl Drop for OpenConnection {
     fn drop(&mut self) {
         let mut by_address = self.connections.locked();
         if let Some(group) = by_address.get_mut(&self.address) {
-            group.retain(|activity| !Arc::ptr_eq(activity, &self.activity));
-            if group.is_empty() {
+            group.remove(self.number);
+            if group.len() == 0 {
                 by_address.remove(&self.address);
             }
         }

@@ -19,7 +19,7 @@ use wxsub_server::Config;
 use super::setup::{ALL, PROBE, SECRET, Setup, TOKEN, client, key, message};
 
 /// The secret of the header.
-const HEADER_SECRET: &str = "PLANTED-service-secret";
+const HEADER_SECRET: &str = "user=1; key=PLANTED-service-secret";
 
 /// How the service responds to one request.
 type Canned = (u16, String);
@@ -323,7 +323,7 @@ async fn odd_response_is_an_error_without_secrets() {
     let status = |status: u16, advice: &str| {
         format!("the token service responded to token_url with status {status}: {advice}")
     };
-    let secret = format!("{{\"errcode\":40164,\"errmsg\":\"invalid ip 192.0.2.7 key {HEADER_SECRET}\"}}");
+    let secret = r#"{"errcode":40164,"errmsg":"invalid ip 192.0.2.7 key PLANTED-service-secret"}"#;
     let rows = [
         (500, "", status(500, "retry later"), &retry_later),
         (429, "", status(429, "retry later"), &retry_later),
@@ -343,7 +343,7 @@ async fn odd_response_is_an_error_without_secrets() {
         (200, r#"{"access_token":"PLANTED","expires_in":0}"#, out_of_range("expires_in"), &fix_config),
         (200, r#"{"access_token":"PLANTED","expires_in":"soon"}"#, out_of_range("expires_in"), &fix_config),
         (200, r#"{"access_token":7,"expires_in":7200}"#, out_of_range("access_token"), &fix_config),
-        (200, &secret, "40164".to_owned(), &json!("allow_ip")),
+        (200, secret, "40164".to_owned(), &json!("allow_ip")),
     ];
     for (code, body, expected, remedy) in rows {
         let service = Service::start().await;

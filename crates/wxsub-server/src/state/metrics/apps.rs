@@ -212,9 +212,13 @@ impl AppCollector {
             let labels = [("appid", appid.as_str()), ("client", client), ("outcome", outcome)];
             metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
         };
-        let counted = self.sends.0.read().unwrap_or_else(PoisonError::into_inner);
-        for (key, counter) in &*counted {
-            encode(key, counter.load(Ordering::Relaxed))?;
+        // The lock is not held while the clients of each app are looked up.
+        let counted: BTreeMap<_, _> = {
+            let counters = self.sends.0.read().unwrap_or_else(PoisonError::into_inner);
+            counters.iter().map(|(key, counter)| (key.clone(), counter.load(Ordering::Relaxed))).collect()
+        };
+        for (key, count) in &counted {
+            encode(key, *count)?;
         }
         for app in &self.gauges {
             for client in (self.senders)(&app.appid).into_iter().chain([String::new()]) {
