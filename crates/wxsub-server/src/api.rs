@@ -27,7 +27,6 @@ use crate::state::audit::{Action, ApiSurface};
 /// All routes. `/metrics` is left out if it has a listener of its own.
 pub(crate) fn router(state: &Arc<ServerState>, with_metrics: bool) -> Router {
     let routes = v1_routes(state)
-        .merge(ledger_routes(state))
         .merge(weixin_routes(state))
         .fallback(unknown.layer(RouteObserver::new(state, "other")))
         .merge(public_routes(state));
@@ -40,91 +39,52 @@ pub(crate) fn metrics_router(state: &Arc<ServerState>) -> Router {
     metrics_route(state).with_state(Arc::clone(state))
 }
 
-/// The v1 API.
+/// The v1 API. Without a ledger, the routes of consents, grants, the outbox and webhooks answer 404.
 fn v1_routes(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
-    let observed = |path| RouteObserver::new(state, path);
-    let audited = |path, action| observed(path).audited(ApiSurface::V1, action);
-    Router::new()
-        .route(
-            path::APPS,
-            get(v1::apps::list.layer(audited(path::APPS, Action::List)))
-                .fallback(v1::only_get.layer(observed(path::APPS))),
-        )
-        .route(
-            path::ACCESS_TOKEN,
-            get(v1::token::read.layer(audited(path::ACCESS_TOKEN, Action::Read)))
-                .fallback(v1::only_get.layer(observed(path::ACCESS_TOKEN))),
-        )
-        .route(
-            path::REPORT,
-            post(v1::token::report.layer(audited(path::REPORT, Action::Report)))
-                .fallback(v1::only_post.layer(observed(path::REPORT))),
-        )
-        .route(
-            path::MESSAGES,
-            post(v1::messages::send_one.layer(audited(path::MESSAGES, Action::Send)))
-                .fallback(v1::only_post.layer(observed(path::MESSAGES))),
-        )
-}
-
-/// The routes of consents, grants, the outbox and its webhooks.
-fn ledger_routes(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
-    let observed = |path| RouteObserver::new(state, path);
-    let audited = |path, action| observed(path).audited(ApiSurface::V1, action);
-    Router::new()
-        .route(
+    let audited = |path, action| RouteObserver::new(state, path).audited(ApiSurface::V1, action);
+    let routes = [
+        (path::APPS, "GET", get(v1::apps::list.layer(audited(path::APPS, Action::List)))),
+        (path::ACCESS_TOKEN, "GET", get(v1::token::read.layer(audited(path::ACCESS_TOKEN, Action::Read)))),
+        (path::REPORT, "POST", post(v1::token::report.layer(audited(path::REPORT, Action::Report)))),
+        (path::MESSAGES, "POST", post(v1::messages::send_one.layer(audited(path::MESSAGES, Action::Send)))),
+        (
             path::CONSENTS,
-            post(v1::consents::issue.layer(audited(path::CONSENTS, Action::IssueConsent)))
-                .fallback(v1::only_post.layer(observed(path::CONSENTS))),
-        )
-        .route(
+            "POST",
+            post(v1::consents::issue.layer(audited(path::CONSENTS, Action::IssueConsent))),
+        ),
+        (
             path::GRANTS,
-            post(v1::grants::record.layer(audited(path::GRANTS, Action::RecordGrant)))
-                .get(v1::grants::list.layer(audited(path::GRANTS, Action::ListGrants)))
-                .fallback(v1::only_get_and_post.layer(observed(path::GRANTS))),
-        )
-        .route(
-            path::GRANT,
-            delete(v1::grants::void.layer(audited(path::GRANT, Action::VoidGrant)))
-                .fallback(v1::only_delete.layer(observed(path::GRANT))),
-        )
-        .route(
+            "GET, POST",
+            get(v1::grants::list.layer(audited(path::GRANTS, Action::ListGrants)))
+                .post(v1::grants::record.layer(audited(path::GRANTS, Action::RecordGrant))),
+        ),
+        (path::GRANT, "DELETE", delete(v1::grants::void.layer(audited(path::GRANT, Action::VoidGrant)))),
+        (
             path::OUTBOX,
-            post(v1::outbox::enqueue.layer(audited(path::OUTBOX, Action::Enqueue)))
-                .get(v1::outbox::list.layer(audited(path::OUTBOX, Action::ReadOutbox)))
-                .fallback(v1::only_get_and_post.layer(observed(path::OUTBOX))),
-        )
-        .route(
+            "GET, POST",
+            get(v1::outbox::list.layer(audited(path::OUTBOX, Action::ReadOutbox)))
+                .post(v1::outbox::enqueue.layer(audited(path::OUTBOX, Action::Enqueue))),
+        ),
+        (
             path::OUTBOX_MESSAGE,
+            "GET, DELETE",
             get(v1::outbox::show.layer(audited(path::OUTBOX_MESSAGE, Action::ReadOutbox)))
-                .delete(v1::outbox::cancel.layer(audited(path::OUTBOX_MESSAGE, Action::Cancel)))
-                .fallback(v1::only_get_and_delete.layer(observed(path::OUTBOX_MESSAGE))),
-        )
-        .route(
-            path::DECISION,
-            post(v1::decision::decide.layer(audited(path::DECISION, Action::Decide)))
-                .fallback(v1::only_post.layer(observed(path::DECISION))),
-        )
-        .route(
-            path::PAUSE,
-            post(v1::decision::pause.layer(audited(path::PAUSE, Action::Pause)))
-                .fallback(v1::only_post.layer(observed(path::PAUSE))),
-        )
-        .route(
-            path::WEBHOOKS,
-            get(v1::webhooks::list.layer(audited(path::WEBHOOKS, Action::ListWebhooks)))
-                .fallback(v1::only_get.layer(observed(path::WEBHOOKS))),
-        )
-        .route(
+                .delete(v1::outbox::cancel.layer(audited(path::OUTBOX_MESSAGE, Action::Cancel))),
+        ),
+        (path::DECISION, "POST", post(v1::decision::decide.layer(audited(path::DECISION, Action::Decide)))),
+        (path::PAUSE, "POST", post(v1::decision::pause.layer(audited(path::PAUSE, Action::Pause)))),
+        (path::RESUME, "POST", post(v1::decision::resume.layer(audited(path::RESUME, Action::Resume)))),
+        (path::WEBHOOKS, "GET", get(v1::webhooks::list.layer(audited(path::WEBHOOKS, Action::ListWebhooks)))),
+        (
             path::REDELIVER,
-            post(v1::webhooks::redeliver.layer(audited(path::REDELIVER, Action::Redeliver)))
-                .fallback(v1::only_post.layer(observed(path::REDELIVER))),
-        )
-        .route(
-            path::RESUME,
-            post(v1::decision::resume.layer(audited(path::RESUME, Action::Resume)))
-                .fallback(v1::only_post.layer(observed(path::RESUME))),
-        )
+            "POST",
+            post(v1::webhooks::redeliver.layer(audited(path::REDELIVER, Action::Redeliver))),
+        ),
+    ];
+    routes.into_iter().fold(Router::new(), |router, (path, methods, handlers)| {
+        let wrong_method = move || async move { v1::wrong_method(methods) };
+        router.route(path, handlers.fallback(wrong_method.layer(RouteObserver::new(state, path))))
+    })
 }
 
 /// The Weixin-compatible API.

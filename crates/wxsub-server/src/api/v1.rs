@@ -197,35 +197,11 @@ pub(super) fn not_found() -> ProblemResponse {
     ProblemResponse::new(ProblemKind::NotFound, "there is no such route; /openapi.json lists them")
 }
 
-fn only(methods: &'static str) -> ProblemResponse {
+/// The response to a method that the route does not take.
+pub(super) fn wrong_method(methods: &'static str) -> ProblemResponse {
     let detail = format!("this route takes {methods} only");
     let problem = ProblemResponse::new(ProblemKind::MethodNotAllowed, detail);
     ProblemResponse { allow: Some(methods), ..problem }
-}
-
-/// The response to another method than GET.
-pub(super) async fn only_get() -> ProblemResponse {
-    only("GET")
-}
-
-/// The response to another method than POST.
-pub(super) async fn only_post() -> ProblemResponse {
-    only("POST")
-}
-
-/// The response to another method than DELETE.
-pub(super) async fn only_delete() -> ProblemResponse {
-    only("DELETE")
-}
-
-/// The response to another method than GET and POST.
-pub(super) async fn only_get_and_post() -> ProblemResponse {
-    only("GET, POST")
-}
-
-/// The response to another method than GET and DELETE.
-pub(super) async fn only_get_and_delete() -> ProblemResponse {
-    only("GET, DELETE")
 }
 
 /// The client of the request's key and the app of the path. The client may do this with the app.
