@@ -223,27 +223,7 @@ fn evidence(message: &MessageView, grants: &[GrantView]) -> Vec<String> {
             "message {id}: {state}, to {user}, template {template}, scene {scene}",
             "消息 {id}：{state}，接收者 {user}，模板 {template}，scene {scene}"
         ),
-        match message.reason {
-            Some(Reason::WorkerLost) => localized!(
-                "evidence: the process that was sending it ended before it recorded a response",
-                "依据：发送它的进程在记下响应之前就结束了"
-            ),
-            Some(Reason::ResponseLost) => match &message.errmsg {
-                Some(what) => localized!(
-                    "evidence: it was posted, and the response is lost: {what}",
-                    "依据：请求已发出，但没有收到微信的响应：{what}"
-                ),
-                None => localized!(
-                    "evidence: it was posted, and the response is lost: no response",
-                    "依据：请求已发出，但没有收到微信的响应"
-                ),
-            },
-            Some(Reason::Restored) => localized!(
-                "evidence: a backup was restored in which it was not final; what happened since is unknown",
-                "依据：它来自恢复的备份，备份时尚未结束；备份之后是否发送过未知"
-            ),
-            _ => localized!("evidence: none", "依据：没有"),
-        },
+        why_undecided(message),
     ];
     if let Some(stage) = message.stage {
         lines.push(localized!("stage: {stage}", "步骤：{stage}"));
@@ -278,6 +258,31 @@ fn evidence(message: &MessageView, grants: &[GrantView]) -> Vec<String> {
         });
     }
     lines
+}
+
+/// How the message became one that may have been sent.
+fn why_undecided(message: &MessageView) -> String {
+    match message.reason {
+        Some(Reason::WorkerLost) => localized!(
+            "evidence: the process that was sending it ended before it recorded a response",
+            "依据：发送它的进程在记下响应之前就结束了"
+        ),
+        Some(Reason::ResponseLost) => match &message.errmsg {
+            Some(what) => localized!(
+                "evidence: it was posted, and the response is lost: {what}",
+                "依据：请求已发出，但没有收到微信的响应：{what}"
+            ),
+            None => localized!(
+                "evidence: it was posted, and the response is lost: no response",
+                "依据：请求已发出，但没有收到微信的响应"
+            ),
+        },
+        Some(Reason::Restored) => localized!(
+            "evidence: a backup was restored in which it was not final; what happened since is unknown",
+            "依据：它来自恢复的备份，备份时尚未结束；备份之后是否发送过未知"
+        ),
+        _ => localized!("evidence: none", "依据：没有"),
+    }
 }
 
 fn consequences(message: &MessageView, grants: &[GrantView]) -> [String; 3] {
