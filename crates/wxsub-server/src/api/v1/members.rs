@@ -11,7 +11,7 @@ use wxsub_api::{FieldError, ProblemKind, SendResult, SendStatus};
 use wxsub_proto::codec::{decode_query, parse_object};
 use wxsub_proto::{Scene, ValidationError};
 
-use super::ProblemResponse;
+use super::problem::ProblemResponse;
 use crate::api::request::RequestContext;
 use crate::apps::ServerState;
 

@@ -11,6 +11,7 @@ use wxsub_proto::message::MessageDraft;
 use wxsub_proto::{Message, ValidationErrors};
 
 use super::ledger::{RequestKey, no_ledger, outbox_of};
+use super::problem::audit_unavailable;
 use super::{AuthorizedClient, ProblemResponse};
 use crate::api::request::{Json, RequestContext};
 use crate::apps::{SendJob, SendOutcome, ServerState};
@@ -84,7 +85,7 @@ pub(in crate::api) async fn send_one(
         key,
     };
     let sent = job.run(message).await;
-    sent.map(respond).map_err(|Unrecorded| super::audit_unavailable().not_tried())
+    sent.map(respond).map_err(|Unrecorded| audit_unavailable().not_tried())
 }
 
 fn respond(SendOutcome { result, problem, retry_after, replayed }: SendOutcome) -> Response {
@@ -96,7 +97,11 @@ fn respond(SendOutcome { result, problem, retry_after, replayed }: SendOutcome) 
         return response;
     };
     let problem = ProblemResponse::new(kind, detail).with_result(result);
-    let mut response = ProblemResponse { retry_after, ..problem }.into_response();
+    let problem = match retry_after {
+        Some(wait) => problem.retry_after(wait),
+        None => problem,
+    };
+    let mut response = problem.into_response();
     if replayed && !matches!(kind, ProblemKind::InFlight | ProblemKind::Cancelled) {
         mark_replayed(&mut response);
     }
