@@ -71,7 +71,7 @@ fn message_is_recorded_listed_sent_and_shown() {
     let again = setup.add("oUser").args(["--key", "order-4711"]).run();
     said(&again, 0, &["recorded before under this key"]);
     assert_eq!(again.out.trim(), id);
-    said(&setup.add("oOther").args(["--key", "order-4711"]).run(), 2, &["it stands for another message"]);
+    said(&setup.add("oOther").args(["--key", "order-4711"]).run(), 2, &["it stands for the message "]);
     said(&setup.add("oOther").args(["--require-grant"]).run(), 3, &["there is no open grant"]);
 
     let table = setup.run(["outbox", "list"]);
