@@ -18,9 +18,8 @@ use wxsub_core::transport::{HttpRequest, Transport, TransportError};
 use wxsub_hyper::{HyperTransport, Roots};
 use wxsub_outbox::grant::Subject;
 use wxsub_outbox::id::IdGenerator;
-use wxsub_outbox::ledger::{Applied, Change, NewConsent};
-use wxsub_outbox::testing::CommitLayer;
-use wxsub_outbox::{App, Ledger, LedgerError, Outbox, OutboxMessage};
+use wxsub_outbox::ledger::{Change, NewConsent};
+use wxsub_outbox::{App, Ledger, Outbox, OutboxMessage};
 use wxsub_sqlite::{SqliteLedger, SqliteOptions};
 
 use crate::runtime;
@@ -157,28 +156,6 @@ pub(crate) struct IdleSample {
     pub(crate) nanos: f64,
 }
 
-/// Counts commits.
-#[derive(Debug)]
-struct CountingLedger {
-    ledger: SqliteLedger,
-    commits: Arc<AtomicU64>,
-}
-
-#[async_trait]
-impl CommitLayer for CountingLedger {
-    async fn ledger(&self) -> &dyn Ledger {
-        &self.ledger
-    }
-
-    async fn commit_through(
-        &self,
-        changes: Vec<Change>,
-    ) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
-        self.commits.fetch_add(1, Ordering::Relaxed);
-        self.ledger.commit(changes).await
-    }
-}
-
 /// Answers at once, and notes the commits and the time of the last request.
 struct NotingTransport {
     commits: Arc<AtomicU64>,
@@ -197,10 +174,14 @@ impl Transport for NotingTransport {
 pub(crate) async fn idle(samples: usize) -> Vec<IdleSample> {
     let folder = TempDir::new().unwrap();
     let (commits, last) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(None)));
-    let ledger =
-        CountingLedger { ledger: ledger(folder.path(), samples + 1).await, commits: commits.clone() };
+    let counted = commits.clone();
     let transport = NotingTransport { commits: commits.clone(), last: last.clone() };
-    let outbox = Outbox::builder(ledger).app(app(client(transport), 64)).build();
+    let outbox = Outbox::builder(ledger(folder.path(), samples + 1).await)
+        .on_commit(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+        })
+        .app(app(client(transport), 64))
+        .build();
     let worker = outbox.clone();
     let working = tokio::spawn(async move { worker.run(std::future::pending()).await });
     let mut measured = Vec::new();
