@@ -19,8 +19,8 @@ use crate::state::limit::Limit;
 /// A problem as a response.
 #[derive(Debug)]
 pub(in crate::api) struct ProblemResponse {
-    problem: Problem,
-    retry_after: Option<Duration>,
+    pub(super) problem: Problem,
+    pub(super) retry_after: Option<Duration>,
     allow: Option<&'static str>,
 }
 
