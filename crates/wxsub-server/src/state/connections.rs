@@ -29,18 +29,22 @@ impl Default for Connections {
     }
 }
 
-/// The connections of one address, by their numbers.
+/// The connections of one address.
 #[derive(Debug, Default)]
 struct Group {
-    /// Those that never had a request. The first one waits longest, so a flood of connections costs no search.
-    fresh: BTreeMap<u64, Arc<Activity>>,
-    /// The others.
+    /// Those that are closed first, by their ranks: they never had a request, or their response has to wait. The first one waits
+    /// longest, so a flood of connections costs no search.
+    waiting: BTreeMap<u64, Arc<Activity>>,
+    /// The others, by their numbers.
     used: BTreeMap<u64, Arc<Activity>>,
 }
 
 /// What a connection does.
 #[derive(Debug)]
 struct Activity {
+    address: IpAddr,
+    /// Its first rank. No other connection has it.
+    number: u64,
     /// [`BUSY`], or since when the connection waits for its client: a number of the sequence, plus [`USED`] if it had
     /// a request. The connection with the smallest number is closed first.
     rank: AtomicU64,
@@ -54,9 +58,6 @@ const BUSY: u64 = u64::MAX;
 #[derive(Debug)]
 pub(crate) struct OpenConnection {
     connections: Arc<Connections>,
-    address: IpAddr,
-    /// Its rank before it has a request.
-    number: u64,
     activity: Arc<Activity>,
 }
 
@@ -95,23 +96,24 @@ impl Connections {
         let group = by_address.entry(address).or_default();
         let is_full = max_per_address.is_some_and(|max| group.len() >= max);
         if is_full {
-            let (_, number) = group.longest_waiting().ok_or(Refused)?;
-            group.close(number);
+            let (_, longest) = group.longest_waiting().ok_or(Refused)?;
+            group.close(&longest);
         }
         let number = self.next();
-        let activity = Arc::new(Activity { rank: AtomicU64::new(number), close: Notify::new() });
-        group.fresh.insert(number, Arc::clone(&activity));
+        let (rank, close) = (AtomicU64::new(number), Notify::new());
+        let activity = Arc::new(Activity { address, number, rank, close });
+        group.waiting.insert(number, Arc::clone(&activity));
         drop(by_address);
         self.count.send_modify(|count| *count += 1);
-        Ok((OpenConnection { connections: Arc::clone(self), address, number, activity }, is_full))
+        Ok((OpenConnection { connections: Arc::clone(self), activity }, is_full))
     }
 
     /// Closes the connection that waits longest for its client. Returns whether there was one.
     pub(crate) fn close_longest_waiting(&self) -> bool {
         let mut by_address = self.locked();
         let groups = by_address.values_mut().filter_map(|group| Some((group.longest_waiting()?, group)));
-        let Some(((_, number), group)) = groups.min_by_key(|(longest, _)| *longest) else { return false };
-        group.close(number);
+        let Some(((_, longest), group)) = groups.min_by_key(|((rank, _), _)| *rank) else { return false };
+        group.close(&longest);
         true
     }
 
@@ -140,6 +142,25 @@ impl Connections {
         (self.count(), most)
     }
 
+    /// Gives a connection another rank.
+    fn rank(&self, activity: &Activity, rank: u64) {
+        let before = activity.rank.load(Ordering::Relaxed);
+        if before.min(rank) >= USED {
+            return activity.rank.store(rank, Ordering::Relaxed);
+        }
+        // The rank and the place in the group change together.
+        let mut by_address = self.locked();
+        let group = by_address.get_mut(&activity.address);
+        let moved = group.and_then(|group| Some((group.remove(activity)?, group)));
+        activity.rank.store(rank, Ordering::Relaxed);
+        if let Some((activity, group)) = moved {
+            match rank < USED {
+                true => group.waiting.insert(rank, activity),
+                false => group.used.insert(activity.number, activity),
+            };
+        }
+    }
+
     fn next(&self) -> u64 {
         self.sequence.fetch_add(1, Ordering::Relaxed)
     }
@@ -152,45 +173,39 @@ impl Connections {
 
 impl Group {
     fn len(&self) -> usize {
-        self.fresh.len() + self.used.len()
+        self.waiting.len() + self.used.len()
     }
 
-    /// The rank and the number of the connection that waits longest for its client.
-    fn longest_waiting(&self) -> Option<(u64, u64)> {
-        if let Some((number, _)) = self.fresh.first_key_value() {
-            return Some((*number, *number));
-        }
-        let ranks = self.used.iter().map(|(number, used)| (used.rank.load(Ordering::Relaxed), *number));
-        ranks.filter(|(rank, _)| *rank < BUSY).min()
+    /// The connection that waits longest for its client, with its rank.
+    fn longest_waiting(&self) -> Option<(u64, Arc<Activity>)> {
+        let waiting = self.waiting.first_key_value().map(|(rank, activity)| (*rank, activity));
+        let used = || self.used.values().map(|used| (used.rank.load(Ordering::Relaxed), used));
+        let longest =
+            waiting.or_else(|| used().filter(|(rank, _)| *rank < BUSY).min_by_key(|(rank, _)| *rank));
+        longest.map(|(rank, activity)| (rank, Arc::clone(activity)))
     }
 
-    fn remove(&mut self, number: u64) -> Option<Arc<Activity>> {
-        self.fresh.remove(&number).or_else(|| self.used.remove(&number))
+    fn remove(&mut self, activity: &Activity) -> Option<Arc<Activity>> {
+        let rank = activity.rank.load(Ordering::Relaxed);
+        self.waiting.remove(&rank).or_else(|| self.used.remove(&activity.number))
     }
 
     /// Closes a connection. If a request has just begun on it, it closes after the response.
-    fn close(&mut self, number: u64) {
-        if let Some(activity) = self.remove(number) {
-            activity.close.notify_one();
-        }
+    fn close(&mut self, activity: &Activity) {
+        self.remove(activity);
+        activity.close.notify_one();
     }
 }
 
 impl OpenConnection {
     /// The address of the client; of an IPv6 client that of its network.
     pub(crate) fn address(&self) -> IpAddr {
-        self.address
+        self.activity.address
     }
 
     /// A request begins. Until its end, the connection does not wait for its client.
     pub(crate) fn begin_request(&self) -> OpenRequest {
-        let before = self.activity.rank.swap(BUSY, Ordering::Relaxed);
-        if before == self.number
-            && let Some(group) = self.connections.locked().get_mut(&self.address)
-            && let Some(activity) = group.fresh.remove(&self.number)
-        {
-            group.used.insert(self.number, activity);
-        }
+        self.connections.rank(&self.activity, BUSY);
         OpenRequest { connections: Arc::clone(&self.connections), activity: Arc::clone(&self.activity) }
     }
 
@@ -216,7 +231,7 @@ impl OpenConnection {
 impl OpenRequest {
     /// The response is ready, and has to wait. Meanwhile the connection is closed before those that had a request.
     pub(crate) fn begin_pause(&self) {
-        self.activity.rank.store(self.connections.next(), Ordering::Relaxed);
+        self.connections.rank(&self.activity, self.connections.next());
     }
 
     /// Waits for the right to write a piece of a large response. Between two pieces, the other tasks of the server run.
@@ -233,17 +248,17 @@ impl OpenRequest {
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
-        self.activity.rank.store(USED | self.connections.next(), Ordering::Relaxed);
+        self.connections.rank(&self.activity, USED | self.connections.next());
     }
 }
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         let mut by_address = self.connections.locked();
-        if let Some(group) = by_address.get_mut(&self.address) {
-            group.remove(self.number);
+        if let Some(group) = by_address.get_mut(&self.activity.address) {
+            group.remove(&self.activity);
             if group.len() == 0 {
-                by_address.remove(&self.address);
+                by_address.remove(&self.activity.address);
             }
         }
         drop(by_address);
@@ -293,6 +308,24 @@ mod tests {
         let request = paused.begin_request();
         request.begin_pause();
         assert!(connections.close_longest_waiting() && paused.is_closing() && !used.is_closing());
+    }
+
+    #[test]
+    fn paused_connection_is_closed_before_a_younger_one() {
+        let connections = Arc::<Connections>::default();
+        let open = |max| connections.open(address("10.0.0.1"), Some(max)).unwrap().0;
+        let (paused, resumed) = (open(9), open(9));
+        let requests = [&paused, &resumed].map(OpenConnection::begin_request);
+        for request in &requests {
+            request.begin_pause();
+        }
+        let [_request, ended] = requests;
+        drop(ended);
+        let younger = open(9);
+        let _ = open(3);
+        assert!(paused.is_closing() && !younger.is_closing() && !resumed.is_closing());
+        let _ = open(2);
+        assert!(younger.is_closing() && !resumed.is_closing());
     }
 
     #[test]
