@@ -99,9 +99,12 @@ fn killed_and_cut_off_batch_sends_every_line_at_most_once() {
     setup.keep_journal(&weixin.sandbox);
     setup.write(&lines(&weixin.sandbox, LINES, "Hello"));
     for posts in [0, 20, 45, 70] {
+        // The process cannot get further before it is killed.
+        weixin.hold_at(posts);
         let child = pointed_at(&weixin.base, setup.send()).start();
         kill_after(child, &weixin.sandbox, posts);
     }
+    weixin.hold_at(u64::MAX);
     let base = weixin.base.clone();
     let cut_off = pointed_at(&base, setup.send()).run();
     assert!([4, 5].contains(&cut_off.code), "{}", cut_off.err);

@@ -200,6 +200,7 @@ fn serve_connection(
 pub(crate) struct Breakable {
     pub(crate) sandbox: Sandbox,
     pub(crate) base: String,
+    hold_at: Arc<(Mutex<u64>, Condvar)>,
     address: SocketAddr,
     accepting: JoinHandle<()>,
 }
@@ -209,30 +210,46 @@ impl Breakable {
     pub(crate) fn start(messages: i64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (address, sandbox) = (listener.local_addr().unwrap(), sandbox());
-        let accepting = accept(listener, sandbox.clone(), messages);
-        Self { sandbox, base: format!("http://{address}"), address, accepting }
+        let hold_at = Arc::new((Mutex::new(u64::MAX), Condvar::new()));
+        let accepting = accept(listener, sandbox.clone(), messages, Arc::clone(&hold_at));
+        Self { sandbox, base: format!("http://{address}"), hold_at, address, accepting }
+    }
+
+    /// Messages beyond this number wait until it is raised.
+    pub(crate) fn hold_at(&self, messages: u64) {
+        *self.hold_at.0.lock().unwrap() = messages;
+        self.hold_at.1.notify_all();
     }
 
     /// Waits until the network has failed, and restores it.
     pub(crate) fn restore(self) -> Sandbox {
         self.accepting.join().unwrap();
         let listener = TcpListener::bind(self.address).unwrap();
-        accept(listener, self.sandbox.clone(), i64::MAX);
+        accept(listener, self.sandbox.clone(), i64::MAX, self.hold_at);
         self.sandbox
     }
 }
 
 /// Ends, and closes the address, when the last message was taken.
-fn accept(listener: TcpListener, sandbox: Sandbox, messages: i64) -> JoinHandle<()> {
+fn accept(
+    listener: TcpListener,
+    sandbox: Sandbox,
+    messages: i64,
+    hold_at: Arc<(Mutex<u64>, Condvar)>,
+) -> JoinHandle<()> {
     let (left, address) = (Arc::new(AtomicI64::new(messages)), listener.local_addr().unwrap());
     thread::spawn(move || {
         for stream in listener.incoming() {
             if left.load(Ordering::SeqCst) <= 0 {
                 return;
             }
-            let (sandbox, left) = (sandbox.clone(), Arc::clone(&left));
+            let (sandbox, left, hold_at) = (sandbox.clone(), Arc::clone(&left), Arc::clone(&hold_at));
             thread::spawn(move || {
                 serve_connection(&stream.unwrap(), |method, target, body| {
+                    if target.starts_with(SEND) {
+                        let is_held = |hold_at: &mut u64| sandbox.event_log().request_count(SEND) >= *hold_at;
+                        drop(hold_at.1.wait_while(hold_at.0.lock().unwrap(), is_held).unwrap());
+                    }
                     let before = match target.starts_with(SEND) {
                         true => left.fetch_sub(1, Ordering::SeqCst),
                         false => left.load(Ordering::SeqCst),
