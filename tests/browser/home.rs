@@ -64,7 +64,7 @@ fn faults_can_be_set_without_scripts() {
     window.fill(&window.find("input[name=path]"), SEND);
     window.fill(&window.find("input[name=number]"), "45009");
     window.click(&window.find_text("button", "Add fault"));
-    window.find_text("p", "Fault added. It applies to the next request for its path.");
+    window.find_text("p", "Fault added. It applies to the next request for its path and app.");
     window.find_text("li", &format!("errcode 45009 × 1 on {SEND}"));
     // The fault hits only the next send. The one after is refused because there is no consent.
     let refused = |_| {
