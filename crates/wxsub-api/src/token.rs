@@ -21,9 +21,8 @@ pub struct TokenResponse<'a> {
     pub generation: u64,
 }
 
-/// The body of a report: the token that Weixin rejected.
+/// The body of a report: the token that Weixin rejected. The server ignores other members, so that it may be the response of a read.
 #[derive(Debug, Clone, Serialize)]
-#[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReportRequest<'a> {
     /// The rejected token.

@@ -194,7 +194,7 @@ fn a_file_is_moved_to_a_database() {
     let (from, to) = (format!("sqlite:{path}"), database.postgres.url());
     said(&copy(&to, &to), 2, "--from: must be sqlite:");
     said(&copy(&from, &from), 2, "--to: must be postgres://");
-    said(&copy(&from, &to), 0, "history: 6; ");
+    said(&copy(&from, &to), 0, "audit: 6; ");
     let after = database.command(["outbox", "list"]).run();
     assert_eq!(after.out, before.out, "{after:?}");
     said(&database.command(["ledger", "check"]).run(), 0, "no problems");
@@ -351,7 +351,7 @@ fn interrupted_copy_is_repeated_and_moves_every_row_once() {
                 said(&again, 2, "wxsub_grant has rows");
                 said(&again, 2, "is marked as moved: if `wxsub outbox list` shows");
             }
-            _ => said(&again, 0, "history: 6; "),
+            _ => said(&again, 0, "audit: 6; "),
         }
         assert_eq!(on(&url, ["outbox", "list"]).run().out, before.out, "{table} {at_commit} {how:?}");
         said(&on(&url, ["ledger", "check"]).run(), 0, "no problems");

@@ -102,11 +102,14 @@ async fn each_wrong_body_names_every_field() {
                 assert!(fields.len() == 1 && names(&fields, member), "{place}: {fields:?}");
             }
         }
-        let mut unknown = body.clone();
-        unknown["unnamed"] = json!(1);
-        let response = ask(unknown.to_string()).await;
-        assert_eq!(fields(&response, 422, "invalid", path).len(), 1, "{response:?}");
-        assert!(response.text.contains(r#"has an unknown member \"unnamed\"; "#), "{response:?}");
+        // A report may be the response of a read, which has more members.
+        if path != "access_token/report" {
+            let mut unknown = body.clone();
+            unknown["unnamed"] = json!(1);
+            let response = ask(unknown.to_string()).await;
+            assert_eq!(fields(&response, 422, "invalid", path).len(), 1, "{response:?}");
+            assert!(response.text.contains(r#"has an unknown member \"unnamed\"; "#), "{response:?}");
+        }
         let all_wrong: Value = members.iter().map(|member| (member.clone(), json!([1]))).collect();
         let fields = fields(&ask(all_wrong.to_string()).await, 422, "invalid", path);
         assert!(members.iter().all(|member| names(&fields, member)), "{path}: {fields:?}");

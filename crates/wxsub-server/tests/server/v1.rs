@@ -64,6 +64,16 @@ async fn key_may_report_three_times_then_once_a_minute() {
 }
 
 #[tokio::test]
+async fn response_of_a_read_is_a_report() {
+    let setup = Setup::new(&usual()).await;
+    let read = setup.token().await;
+    let response =
+        setup.ask("POST", "/v1/apps/wx1/access_token/report", Some(&key('a')), read.text.clone()).await;
+    assert_eq!(response.status, 200, "{response:?}");
+    assert_ne!(response.access_token(), read.access_token());
+}
+
+#[tokio::test]
 async fn app_refreshes_five_times_for_any_number_of_keys() {
     let keys: String = ('a'..='f').map(|letter| client(letter, "\"wx1\"", ALL)).collect();
     let setup = Setup::new(&keys).await;

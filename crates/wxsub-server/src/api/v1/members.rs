@@ -117,6 +117,11 @@ impl Members {
         self.problems.push(FieldError::new(field, rule));
     }
 
+    /// Ignores the members that were not read.
+    pub(super) fn ignore_others(&mut self) {
+        self.values.clear();
+    }
+
     /// Takes all problems. Members that were not read are unknown.
     pub(super) fn into_problems(self) -> Vec<FieldError> {
         let Self { values, known, mut problems, is_query } = self;

@@ -41,6 +41,8 @@ impl FromRequest<Arc<ServerState>> for ReportedToken {
     async fn from_request(request: Request, state: &Arc<ServerState>) -> Result<Self, ProblemResponse> {
         let mut members = Members::from_request(request, state).await?;
         let token = members.required("access_token", text);
+        // A client may report the response of its read as it is.
+        members.ignore_others();
         members.finish(token).map(Self)
     }
 }
