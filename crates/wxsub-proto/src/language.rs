@@ -1,5 +1,7 @@
 //! Texts for people, in several languages.
 
+use std::fmt::{self, Display};
+
 /// The languages of a [`LocalizedText`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
@@ -20,8 +22,7 @@ pub enum Language {
 /// assert_eq!(meaning.to_string(), "the access token has expired");
 /// assert_eq!(meaning.in_language(Language::Chinese), "access_token 已过期");
 /// ```
-#[derive(Debug, derive_more::Display, Clone, Copy, PartialEq, Eq, Hash)]
-#[display("{english}")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LocalizedText<T = &'static str> {
     english: T,
     chinese: T,
@@ -42,6 +43,12 @@ impl<T> LocalizedText<T> {
             Language::English => self.english.clone(),
             Language::Chinese => self.chinese.clone(),
         }
+    }
+}
+
+impl<T: Display> Display for LocalizedText<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.english.fmt(f)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! App and generation are authenticated too. A ciphertext copied to another record does not decrypt.
 
+use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine;
@@ -19,8 +20,7 @@ use crate::RedisConfigError;
 /// The key that encrypts tokens before they leave the process: 64 hexadecimal digits.
 ///
 /// All processes that share a store need the same key.
-#[derive(Clone, derive_more::Debug)]
-#[debug("EncryptionKey(***)")]
+#[derive(Clone)]
 pub struct EncryptionKey {
     key: LessSafeKey,
     /// Identifies the key in the record: the start of its digest.
@@ -127,6 +127,12 @@ impl EncryptionKey {
 
 fn associated_data(app: &AppId, generation: Generation) -> Aad<Vec<u8>> {
     Aad::from(format!("wxsub:1:{app}:{}", generation.get()).into_bytes())
+}
+
+impl fmt::Debug for EncryptionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EncryptionKey(***)")
+    }
 }
 
 #[cfg(test)]

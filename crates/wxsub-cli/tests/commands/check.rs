@@ -16,7 +16,7 @@ fn other() -> String {
 
 #[test]
 fn the_second_line_for_one_user_template_and_scene_is_a_problem() {
-    let ended = wxsub(["check", "-"]).input(format!("{}\n{}\n\n{}\n", good(), other(), good())).run();
+    let ended = wxsub(&["check", "-"]).input(format!("{}\n{}\n\n{}\n", good(), other(), good())).run();
     let rule = "duplicate of line 1; one consent allows one message for a touser, template_id and scene";
     assert_eq!((ended.code, ended.out), (2, format!("line 4: message: {rule}\n")));
     assert_eq!(ended.err, "3 checked, 1 with problems\n");
@@ -30,13 +30,13 @@ fn all_problems_of_all_lines_are_named() {
         r#"{"touser":"o","template_id":"T","scene":"07","title":"0123456789abcdef","data":{"content":{"value":"a\rb"}}}"#,
         other()
     );
-    let ended = wxsub(["check", "-"]).input(file.clone()).run();
+    let ended = wxsub(&["check", "-"]).input(file.clone()).run();
     assert_eq!(ended.code, 2);
     let places: Vec<_> = ended.out.lines().map(|line| line.rsplit_once(": ").unwrap().0).collect();
     assert_eq!(places, ["line 3: scene", "line 3: title", "line 3: data.content.value", "line 4: message"]);
     assert_eq!(ended.err, "4 checked, 2 with problems\n");
 
-    let ended = wxsub(["check", "-", "--json"]).input(file).run();
+    let ended = wxsub(&["check", "-", "--json"]).input(file).run();
     assert_eq!(ended.code, 2);
     let output = ended.json();
     let lines: Vec<_> = output.iter().map(|output| output["line"].as_u64().unwrap()).collect();
@@ -51,10 +51,10 @@ fn all_problems_of_all_lines_are_named() {
 #[test]
 fn valid_messages_print_nothing() {
     for input in [good(), format!("\n{}\r\n\r\n{}\r\n", good(), other()), format!("\u{feff}{}", good())] {
-        let ended = wxsub(["check", "-"]).input(input).run();
+        let ended = wxsub(&["check", "-"]).input(input).run();
         assert_eq!((ended.code, ended.out.as_str()), (0, ""), "{ended:?}");
     }
-    let ended = wxsub(["check", "-"]).input("\n\n").run();
+    let ended = wxsub(&["check", "-"]).input("\n\n").run();
     assert_eq!((ended.code, ended.err.as_str()), (0, "the file has no message\n"));
 }
 
@@ -62,8 +62,8 @@ fn valid_messages_print_nothing() {
 fn message_may_span_several_lines() {
     let pretty =
         serde_json::to_string_pretty(&serde_json::from_str::<serde_json::Value>(&good()).unwrap()).unwrap();
-    assert_eq!(wxsub(["check", "-"]).input(pretty.clone()).run().code, 0);
-    let ended = wxsub(["check", "-", "--json"]).input(format!("\n{}", pretty.replace("Parcel", ""))).run();
+    assert_eq!(wxsub(&["check", "-"]).input(pretty.clone()).run().code, 0);
+    let ended = wxsub(&["check", "-", "--json"]).input(format!("\n{}", pretty.replace("Parcel", ""))).run();
     assert_eq!((ended.code, ended.json().len()), (2, 1));
     assert_eq!(ended.json()[0]["line"], 2);
     assert_eq!(ended.json()[0]["problems"][0]["field"], "title");
@@ -72,16 +72,16 @@ fn message_may_span_several_lines() {
 #[test]
 fn hostile_file_is_rejected() {
     let long = "x".repeat(100_000);
-    let ended = wxsub(["check", "-"]).input(format!("{}\n{long}\n{}", good(), other())).run();
+    let ended = wxsub(&["check", "-"]).input(format!("{}\n{long}\n{}", good(), other())).run();
     assert_eq!(
         (ended.code, ended.out.as_str()),
         (2, "line 2: message: must be a line of at most 65536 bytes\n")
     );
-    let ended = wxsub(["check", "-"]).input(&b"{\n\xff\xfe{\n\x1b[31m\n"[..]).run();
+    let ended = wxsub(&["check", "-"]).input(&b"{\n\xff\xfe{\n\x1b[31m\n"[..]).run();
     assert_eq!((ended.code, ended.out.lines().count()), (2, 3));
-    wxsub(["check", "/nonexistent/file"]).run().assert_wrong(&["error: /nonexistent/file cannot be read"]);
-    wxsub(["check", "/"]).run().assert_wrong(&["error: / cannot be read"]);
-    wxsub(["check"]).run().assert_wrong(&["required"]);
+    wxsub(&["check", "/nonexistent/file"]).run().assert_wrong(&["error: /nonexistent/file cannot be read"]);
+    wxsub(&["check", "/"]).run().assert_wrong(&["error: / cannot be read"]);
+    wxsub(&["check"]).run().assert_wrong(&["required"]);
 }
 
 /// What editors, PowerShell and export functions make of a file of messages.
@@ -111,9 +111,9 @@ fn what_is_wrong_with_a_whole_file_is_named_once() {
     ] {
         let said = format!("error: - cannot be read: {said}");
         let input: Vec<u8> = input;
-        wxsub(["check", "-"]).input(input.clone()).run().assert_wrong(&[&said]);
+        wxsub(&["check", "-"]).input(input.clone()).run().assert_wrong(&[&said]);
         let weixin = Weixin::start();
-        let ended = weixin.call(["send", "--file", "-"]).input(input).run();
+        let ended = weixin.call(&["send", "--file", "-"]).input(input).run();
         assert_eq!((ended.code, ended.out.as_str(), weixin.seen_any()), (2, "", 0), "{said}: {ended:?}");
         assert!(ended.err.contains(&said), "{said}: {}", ended.err);
     }
@@ -125,7 +125,7 @@ fn a_near_miss_is_corrected() {
         "\"title\"",
         "\"miniprogram\":{\"appid\":\"wx2\",\"path\":\"pages/index\"},\"color\":\"#FF0000\",\"title\"",
     );
-    let ended = wxsub(["check", "-"]).input(line).run();
+    let ended = wxsub(&["check", "-"]).input(line).run();
     for said in [
         "line 1: message: has an unknown member \"toUser\"; the right name is touser",
         "line 1: message: has an unknown member \"color\"; the right name is data.content.color",
@@ -138,11 +138,11 @@ fn a_near_miss_is_corrected() {
 #[test]
 fn a_byte_order_mark_is_no_part_of_a_message() {
     let joined = format!("\u{feff}{}\n\u{feff}{}\n", line("oUser", 1, "a"), line("oUser", 2, "b"));
-    assert_eq!(wxsub(["check", "-"]).input(joined).run().code, 0);
+    assert_eq!(wxsub(&["check", "-"]).input(joined).run().code, 0);
 }
 
 #[test]
 fn empty_optional_members_count_as_absent() {
     let line = good().replacen('{', "{\"miniprogram\":\"\",\"url\":\"\",", 1);
-    assert_eq!(wxsub(["check", "-"]).input(line).run().code, 0);
+    assert_eq!(wxsub(&["check", "-"]).input(line).run().code, 0);
 }

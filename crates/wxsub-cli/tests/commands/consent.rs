@@ -5,18 +5,18 @@ use serde_json::json;
 use super::wxsub::{Wxsub, wxsub};
 
 /// A consent URL for an app, with these flags.
-fn url<const N: usize>(more: [&str; N]) -> Wxsub {
-    wxsub(["consent", "url", "--appid", "wx1", "--scene", "7", "--template", "T"]).args(more)
+fn url(more: &[&str]) -> Wxsub {
+    wxsub(&["consent", "url", "--appid", "wx1", "--scene", "7", "--template", "T"]).args(more)
 }
 
-fn verify<const N: usize>(callback: &str, more: [&str; N]) -> Wxsub {
-    wxsub(["consent", "verify", callback]).args(more)
+fn verify(callback: &str, more: &[&str]) -> Wxsub {
+    wxsub(&["consent", "verify", callback]).args(more)
 }
 
 #[test]
 fn consent_url_has_the_documented_format() {
-    let ended = wxsub(["consent", "url", "--appid", "wx1", "--template", "-T", "--scene", "1000"])
-        .args(["--redirect", "https://shop.example/back?order=1", "--reserved", "proof"])
+    let ended = wxsub(&["consent", "url", "--appid", "wx1", "--template", "-T", "--scene", "1000"])
+        .args(&["--redirect", "https://shop.example/back?order=1", "--reserved", "proof"])
         .run();
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
     assert_eq!(
@@ -29,7 +29,7 @@ fn consent_url_has_the_documented_format() {
 #[test]
 fn missing_reserved_gives_a_warning() {
     let ended =
-        wxsub(["consent", "url", "--template", "T", "--scene", "0", "--redirect", "https://a.example"])
+        wxsub(&["consent", "url", "--template", "T", "--scene", "0", "--redirect", "https://a.example"])
             .env("WXSUB_APPID", "wx2")
             .env("WXSUB_MP_BASE", "http://127.0.0.1:8459/")
             .run();
@@ -44,13 +44,13 @@ fn missing_reserved_gives_a_warning() {
 #[test]
 fn mobile_and_json_output_have_all_values() {
     let mut expected = json!({"appid": "wx1", "scene": 7, "template_id": "T", "reserved": "proof"});
-    let mobile = || url(["--mobile", "--reserved", "proof"]);
-    for ended in [mobile().run(), mobile().args(["--json"]).run()] {
+    let mobile = || url(&["--mobile", "--reserved", "proof"]);
+    for ended in [mobile().run(), mobile().args(&["--json"]).run()] {
         assert_eq!((ended.code, ended.json()), (0, vec![expected.clone()]));
     }
-    let call = || url(["--redirect", "https://a.example", "--reserved", "proof"]);
+    let call = || url(&["--redirect", "https://a.example", "--reserved", "proof"]);
     expected["url"] = json!(call().run().out.trim_end());
-    assert_eq!(call().args(["--json"]).run().json(), [expected]);
+    assert_eq!(call().args(&["--json"]).run().json(), [expected]);
 }
 
 /// Weixin would add the parameter a second time, and the callback could not be read.
@@ -64,31 +64,31 @@ fn a_redirect_url_with_a_parameter_of_the_callback_is_refused() {
         let said =
             format!("error: --redirect: has a parameter {name}, which Weixin adds to the callback itself");
         for format in ["--json", "--reserved=proof"] {
-            url(["--redirect", back, format]).run().assert_wrong(&[&said]);
+            url(&["--redirect", back, format]).run().assert_wrong(&[&said]);
         }
     }
 }
 
 #[test]
 fn every_problem_is_named() {
-    let wrong = wxsub(["consent", "url", "--template", "a b", "--scene", "07"]);
-    wrong.args(["--reserved", "a-b", "--redirect", "ftp://x"]).run().assert_wrong(&[
+    let wrong = wxsub(&["consent", "url", "--template", "a b", "--scene", "07"]);
+    wrong.args(&["--reserved", "a-b", "--redirect", "ftp://x"]).run().assert_wrong(&[
         "--appid: is missing",
         "--template: ",
         "--scene: ",
         "--reserved: ",
         "--redirect: ",
     ]);
-    wxsub(["consent", "url"]).env("WXSUB_APPID", "").run().assert_wrong(&[
+    wxsub(&["consent", "url"]).env("WXSUB_APPID", "").run().assert_wrong(&[
         "error: --appid: is missing; give it, or set WXSUB_APPID",
         "error: --template: is missing",
         "error: --scene: is missing",
         "error: --redirect: is missing",
     ]);
-    wxsub(["consent", "url", "--mobile", "--redirect", "https://a.example"])
+    wxsub(&["consent", "url", "--mobile", "--redirect", "https://a.example"])
         .run()
         .assert_wrong(&["cannot be used with"]);
-    wxsub(["consent", "url", "--scene", "-1", "--mobile"])
+    wxsub(&["consent", "url", "--scene", "-1", "--mobile"])
         .run()
         .assert_wrong(&["--scene: must be a whole number"]);
 }
@@ -111,16 +111,16 @@ fn every_form_of_a_callback_is_parsed() {
     let expected =
         r#"{"action":"confirm","openid":"oUser","template_id":"T","scene":1000,"reserved":"proof"}"#;
     for form in forms {
-        let ended = verify(form, ["--expect-reserved", "proof"]).run();
+        let ended = verify(form, &["--expect-reserved", "proof"]).run();
         assert_eq!((ended.code, ended.out.trim_end(), ended.err.as_str()), (0, expected, ""));
-        let ended = verify("-", ["--expect-reserved", "proof"]).input(form).run();
+        let ended = verify("-", &["--expect-reserved", "proof"]).input(form).run();
         assert_eq!((ended.code, ended.out.trim_end()), (0, expected));
     }
 }
 
 #[test]
 fn missing_proof_is_shown() {
-    let ended = verify(CONFIRMED, ["--expect-scene", "1000", "--expect-template", "T"]).run();
+    let ended = verify(CONFIRMED, &["--expect-scene", "1000", "--expect-template", "T"]).run();
     assert_eq!(ended.code, 0);
     assert_eq!(ended.json()[0]["verified"], false);
     assert!(ended.err.starts_with("warning: without --expect-reserved"));
@@ -129,13 +129,13 @@ fn missing_proof_is_shown() {
 #[test]
 fn declined_consent_is_no_grant() {
     let cancelled = "template_id=T&action=cancel&scene=7&reserved=proof";
-    let ended = verify(cancelled, ["--expect-reserved", "proof"]).run();
+    let ended = verify(cancelled, &["--expect-reserved", "proof"]).run();
     assert_eq!(ended.code, 3);
     assert_eq!(
         ended.json(),
         [json!({"action": "cancel", "template_id": "T", "scene": 7, "reserved": "proof"})]
     );
-    let ended = verify(cancelled, []).run();
+    let ended = verify(cancelled, &[]).run();
     assert_eq!((ended.code, &ended.json()[0]["verified"]), (3, &json!(false)));
 }
 
@@ -147,7 +147,7 @@ fn untrusted_callback_is_not_printed() {
         ("--expect-template", "-U", "template_id"),
     ] {
         let said = format!("error: callback rejected: the callback's {field} is not the requested one");
-        verify(CONFIRMED, [flag, value]).run().assert_wrong(&[&said]);
+        verify(CONFIRMED, &[flag, value]).run().assert_wrong(&[&said]);
     }
     for (text, said) in [
         ("", "callback rejected: callback: is empty"),
@@ -159,11 +159,11 @@ fn untrusted_callback_is_not_printed() {
         ),
         ("action=maybe&template_id=T&scene=7", "callback rejected: action: must be confirm or cancel"),
     ] {
-        verify(text, []).run().assert_wrong(&[said]);
-        verify("-", []).input(text).run().assert_wrong(&[said]);
+        verify(text, &[]).run().assert_wrong(&[said]);
+        verify("-", &[]).input(text).run().assert_wrong(&[said]);
     }
-    verify("-", []).input("x".repeat(1 << 20)).run().assert_wrong(&["callback: has"]);
-    verify("-", []).input(&b"openid=\xff"[..]).run().assert_wrong(&["callback rejected"]);
+    verify("-", &[]).input("x".repeat(1 << 20)).run().assert_wrong(&["callback: has"]);
+    verify("-", &[]).input(&b"openid=\xff"[..]).run().assert_wrong(&["callback rejected"]);
 }
 
 #[test]
@@ -173,13 +173,13 @@ fn reserved_null_matches_nothing() {
         ("null", "--expect-reserved: must be something else"),
         ("proof", "callback rejected: the callback's reserved"),
     ] {
-        verify(callback, ["--expect-reserved", expected]).run().assert_wrong(&[said]);
+        verify(callback, &["--expect-reserved", expected]).run().assert_wrong(&[said]);
     }
 }
 
 #[test]
 fn all_invalid_expectations_are_named() {
-    verify(CONFIRMED, ["--expect-reserved", "a b", "--expect-scene", "x", "--expect-template", ""])
+    verify(CONFIRMED, &["--expect-reserved", "a b", "--expect-scene", "x", "--expect-template", ""])
         .run()
         .assert_wrong(&["--expect-reserved: ", "--expect-scene: ", "--expect-template: "]);
 }

@@ -6,7 +6,7 @@ mod server;
 use self::server::{PASSWORD, Postgres};
 use super::durable::{Setup, lines, outcomes};
 use super::interrupt::signal;
-use super::weixin::{APPID, TEMPLATE, Weixin, pointed_at};
+use super::weixin::{APPID, Weixin, line, pointed_at};
 use super::wxsub::{Ended, Wxsub, ended, wxsub};
 use crate::free_port::free_port;
 
@@ -22,25 +22,28 @@ impl Database {
         Self { postgres: Postgres::start(), weixin: Weixin::start(), setup: Setup::new() }
     }
 
-    fn command<const N: usize>(&self, words: [&str; N]) -> Wxsub {
-        wxsub(words).args(["--outbox", &self.postgres.url()]).env("WXSUB_APPID", APPID)
+    fn command(&self, words: &[&str]) -> Wxsub {
+        on(&self.postgres.url(), words)
     }
 
     fn add(&self, user: &str) -> Ended {
-        let message =
-            ["--to", user, "--template", TEMPLATE, "--scene", "7", "--title", "t", "--content", "c"];
-        self.command(["outbox", "add"]).args(message).args(["--key", user]).run()
+        self.command(&["outbox", "add"]).message(user, "c").args(&["--key", user]).run()
     }
 
     fn send(&self) -> Ended {
         let file = self.setup.path("lines.jsonl");
-        let command = wxsub(["send", "--file", &file, "--outbox", &self.postgres.url()]);
-        pointed_at(&self.weixin.base, command.args(["--batch", "spring"])).run()
+        let command = wxsub(&["send", "--file", &file, "--outbox", &self.postgres.url()]);
+        pointed_at(&self.weixin.base, command.args(&["--batch", "spring"])).run()
     }
 }
 
+/// A command on this ledger.
+fn on(ledger: &str, words: &[&str]) -> Wxsub {
+    wxsub(words).args(&["--outbox", ledger]).env("WXSUB_APPID", APPID)
+}
+
 fn said(ended: &Ended, code: i32, text: &str) {
-    assert!(ended.code == code && ended.err.contains(text), "{text:?}: {ended:?}");
+    ended.said(code, text);
     assert!(!ended.err.contains(PASSWORD), "{ended:?}");
 }
 
@@ -48,25 +51,24 @@ fn said(ended: &Ended, code: i32, text: &str) {
 #[ignore = "needs postgresql: scripts/test runs it"]
 fn messages_are_recorded_sent_and_shown() {
     let database = Database::start();
-    said(&database.command(["outbox", "list"]).run(), 2, "its schema has version 0");
+    said(&database.command(&["outbox", "list"]).run(), 2, "its schema has version 0");
     database.weixin.allow("oUser", 7);
-    let consent = ["--to", "oUser", "--template", TEMPLATE, "--scene", "7"];
-    assert_eq!(database.command(["grant", "record"]).args(consent).run().code, 0);
+    assert_eq!(database.command(&["grant", "record"]).consent("oUser").run().code, 0);
     let added = database.add("oUser");
     assert_eq!(added.code, 0, "{added:?}");
     let id = added.out.trim();
     assert_eq!(database.add("oUser").out.trim(), id, "the key is the same");
-    let open = database.command(["grant", "list", "--state", "reserved", "--json"]).run();
+    let open = database.command(&["grant", "list", "--state", "reserved", "--json"]).run();
     assert_eq!(open.json()[0]["grants"].as_array().unwrap().len(), 1, "{open:?}");
 
-    let worker = database.command(["outbox", "run", "--until-empty"]);
+    let worker = database.command(&["outbox", "run", "--until-empty"]);
     let sent = pointed_at(&database.weixin.base, worker).run();
-    assert!(sent.code == 0 && sent.out.contains("sent"), "{sent:?}");
-    let shown = database.command(["outbox", "show", id]).run();
-    assert!(shown.code == 0 && shown.out.contains("claimed"), "{shown:?}");
-    said(&database.command(["ledger", "check"]).run(), 0, "no problems");
-    said(&wxsub(["ledger", "migrate", "--url", &database.postgres.url()]).run(), 0, "up to date");
-    said(&database.command(["ledger", "prune"]).run(), 0, "deleted messages: 0");
+    sent.printed(0, "sent");
+    let shown = database.command(&["outbox", "show", id]).run();
+    shown.printed(0, "claimed");
+    said(&database.command(&["ledger", "check"]).run(), 0, "no problems");
+    said(&wxsub(&["ledger", "migrate", "--url", &database.postgres.url()]).run(), 0, "up to date");
+    said(&database.command(&["ledger", "prune"]).run(), 0, "deleted messages: 0");
 }
 
 #[test]
@@ -81,29 +83,24 @@ fn durable_batch_goes_on_in_a_database() {
     database.setup.keep_journal(&posts);
     let again = database.send();
     assert!(again.code == 0 && database.setup.witnessed().is_empty(), "{again:?}");
-    let unknown = database.command(["ledger", "prune", "--batch", "summer"]).run();
+    let unknown = database.command(&["ledger", "prune", "--batch", "summer"]).run();
     said(&unknown, 2, "its batches: \"spring\"");
-    said(&database.command(["ledger", "prune", "--batch", "spring"]).run(), 0, "keys deleted: 5");
+    said(&database.command(&["ledger", "prune", "--batch", "spring"]).run(), 0, "keys deleted: 5");
+}
+
+/// Statements of the application.
+fn execute(postgres: &Postgres, statements: &str) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async { postgres.sql().await.batch_execute(statements).await.unwrap() });
 }
 
 /// A transaction of the application.
 fn insert(postgres: &Postgres, rows: &str, end: &str) {
-    tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let sql = postgres.sql().await;
-        sql.batch_execute(&format!("BEGIN; {rows}; {end}")).await.unwrap();
-    });
-}
-
-fn insert_alone(postgres: &Postgres, statement: &str) {
-    tokio::runtime::Runtime::new()
-        .unwrap()
-        .block_on(async { postgres.sql().await.batch_execute(statement).await.unwrap() });
+    execute(postgres, &format!("BEGIN; {rows}; {end}"));
 }
 
 fn row(number: u32, appid: &str, user: &str) -> String {
-    let message = format!(
-        r#"{{"touser":"{user}","template_id":"{TEMPLATE}","scene":"7","title":"t","data":{{"content":{{"value":"c"}}}}}}"#
-    );
+    let message = line(user, 7, "c");
     format!(
         "INSERT INTO wxsub_inbox (id, appid, message) VALUES ('0190c2a0-0000-7000-8000-{number:012x}', '{appid}', '{message}')"
     )
@@ -113,12 +110,12 @@ fn row(number: u32, appid: &str, user: &str) -> String {
 #[ignore = "needs postgresql: scripts/test runs it"]
 fn rows_of_the_inbox_in_the_ledger_are_sent() {
     let database = Database::start();
-    said(&wxsub(["ledger", "migrate", "--url", &database.postgres.url()]).run(), 0, "up to date");
+    said(&wxsub(&["ledger", "migrate", "--url", &database.postgres.url()]).run(), 0, "up to date");
     database.weixin.allow("oUser", 7);
     insert(&database.postgres, &row(1, APPID, "oOther"), "ROLLBACK");
     let rows = [row(2, APPID, "oUser"), row(3, "w x", "oUser"), row(4, "wx0000000000000009", "oUser")];
     insert(&database.postgres, &rows.join(";"), "COMMIT");
-    let worker = database.command(["outbox", "run", "--until-empty"]);
+    let worker = database.command(&["outbox", "run", "--until-empty"]);
     let ended = pointed_at(&database.weixin.base, worker).run();
     assert_eq!(ended.out, "0190c2a0-0000-7000-8000-000000000002 sent to oUser\n", "{ended:?}");
     said(
@@ -127,7 +124,7 @@ fn rows_of_the_inbox_in_the_ledger_are_sent() {
         "inbox: row 0190c2a0-0000-7000-8000-000000000003 stays in the table, and 0 others: appid: ",
     );
     said(&ended, 0, "inbox: rows of other apps: 1");
-    let restored = database.command(["ledger", "restore", "--snapshot"]).run();
+    let restored = database.command(&["ledger", "restore", "--snapshot"]).run();
     said(&restored, 0, "rows of wxsub_inbox that may have been sent, and have an error now: 1");
 }
 
@@ -149,7 +146,7 @@ fn rows_of_an_inbox_in_another_database_are_copied() {
     let url = format!("postgres://wxsub@127.0.0.1:{}/postgres", database.postgres.port);
     let password = database.postgres.file("password file", PASSWORD);
     let worker = |url: &str| {
-        let command = database.setup.command(["outbox", "run", "--until-empty", "--inbox", url]);
+        let command = database.setup.command(&["outbox", "run", "--until-empty", "--inbox", url]);
         let command = command.env("WXSUB_INBOX_PASSWORD_FILE", password.to_str().unwrap());
         pointed_at(&database.weixin.base, command)
     };
@@ -179,38 +176,36 @@ fn a_file_is_moved_to_a_database() {
     database.setup.write(&file);
     let (path, file) = (database.setup.path("moved.db"), database.setup.path("lines.jsonl"));
     let send = |ledger: &str| {
-        let command = wxsub(["send", "--file", &file, "--outbox", ledger, "--batch", "spring"]);
+        let command = wxsub(&["send", "--file", &file, "--outbox", ledger, "--batch", "spring"]);
         pointed_at(&database.weixin.base, command).run()
     };
     assert_eq!(send(&path).code, 0);
-    let add = ["--to", "oLater", "--template", TEMPLATE, "--scene", "7", "--title", "t", "--content", "c"];
-    let in_file = |words: [&str; 2]| wxsub(words).args(["--outbox", &path]).env("WXSUB_APPID", APPID);
-    let added = in_file(["outbox", "add"]).args(add).args(["--key", "later"]).run();
+    let add = |ledger: &str| on(ledger, &["outbox", "add", "--key", "later"]).message("oLater", "c").run();
+    let added = add(&path);
     assert_eq!(added.code, 0, "{added:?}");
-    let before = in_file(["outbox", "list"]).run();
+    let before = on(&path, &["outbox", "list"]).run();
     // With a line of headings.
     assert_eq!(before.out.lines().count(), 7, "{before:?}");
-    let copy = |from: &str, to: &str| wxsub(["ledger", "copy", "--from", from, "--to", to]).run();
+    let copy = |from: &str, to: &str| wxsub(&["ledger", "copy", "--from", from, "--to", to]).run();
     let (from, to) = (format!("sqlite:{path}"), database.postgres.url());
     said(&copy(&to, &to), 2, "--from: must be sqlite:");
     said(&copy(&from, &from), 2, "--to: must be postgres://");
     said(&copy(&from, &to), 0, "audit: 6; ");
-    let after = database.command(["outbox", "list"]).run();
+    let after = database.command(&["outbox", "list"]).run();
     assert_eq!(after.out, before.out, "{after:?}");
-    said(&database.command(["ledger", "check"]).run(), 0, "no problems");
+    said(&database.command(&["ledger", "check"]).run(), 0, "no problems");
     assert_eq!(database.add("oUser").code, 0);
 
     // The batch is finished, and the key is known.
     let again = send(&to);
-    assert!(again.code == 0 && again.err.contains("5"), "{again:?}");
-    let again = database.command(["outbox", "add"]).args(add).args(["--key", "later"]).run();
+    again.said(0, "5");
+    let again = add(&to);
     assert_eq!(again.out, added.out, "{again:?}");
 
     said(&copy(&from, &to), 2, "wxsub_message has rows");
-    let old = in_file(["outbox", "add"]).args(add).run();
-    said(&old, 2, "it was moved to another database");
+    said(&add(&path), 2, "it was moved to another database");
     // Going back loses the changes since the move, so messages that were not final are unknown.
-    let restored = in_file(["ledger", "restore"]).args(["--snapshot"]).run();
+    let restored = on(&path, &["ledger", "restore", "--snapshot"]).run();
     said(&restored, 0, "messages that became maybe_sent: 1");
 }
 
@@ -245,7 +240,7 @@ async fn interrupted(url: &str, from: &str, wait: &str, how: Interruption) -> En
     let (sql, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
     sql.batch_execute(&format!("{wait}; SELECT pg_advisory_lock(1)")).await.unwrap();
-    let mut child = wxsub(["ledger", "copy", "--from", from, "--to", url]).start();
+    let mut child = wxsub(&["ledger", "copy", "--from", from, "--to", url]).start();
     let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
     while sql.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {
         assert!(child.try_wait().unwrap().is_none(), "{:?}", ended(child));
@@ -270,22 +265,15 @@ async fn interrupted(url: &str, from: &str, wait: &str, how: Interruption) -> En
     Ended { code, out: String::new(), err }
 }
 
-/// A command on this ledger.
-fn on(ledger: &str, words: [&str; 2]) -> Wxsub {
-    wxsub(words).args(["--outbox", ledger]).env("WXSUB_APPID", APPID)
-}
-
 /// A file with five sent messages, a queued one with its grant, a line of the audit, and webhooks that were not delivered.
 fn filled_file(database: &Database) -> String {
     let path = database.setup.path("filled.db");
     database.setup.write(&lines(&database.weixin.sandbox, 5, "c"));
     let file = database.setup.path("lines.jsonl");
-    let batch = wxsub(["send", "--file", &file, "--outbox", &path, "--batch", "spring"]);
+    let batch = wxsub(&["send", "--file", &file, "--outbox", &path, "--batch", "spring"]);
     assert_eq!(pointed_at(&database.weixin.base, batch).run().code, 0);
-    let user = ["--to", "oLater", "--template", TEMPLATE, "--scene", "7"];
-    assert_eq!(on(&path, ["grant", "record"]).args(user).run().code, 0);
-    let add =
-        on(&path, ["outbox", "add"]).args(user).args(["--title", "t", "--content", "c", "--key", "later"]);
+    assert_eq!(on(&path, &["grant", "record"]).consent("oLater").run().code, 0);
+    let add = on(&path, &["outbox", "add", "--key", "later"]).message("oLater", "c");
     assert_eq!(add.run().code, 0);
     let with_webhooks = rusqlite::Connection::open(&path).unwrap();
     with_webhooks
@@ -316,7 +304,7 @@ async fn moved_rows(url: &str) -> [i64; 5] {
 fn interrupted_copy_is_repeated_and_moves_every_row_once() {
     let (database, runtime) = (Database::start(), tokio::runtime::Runtime::new().unwrap());
     let filled = filled_file(&database);
-    let before = on(&filled, ["outbox", "list"]).run();
+    let before = on(&filled, &["outbox", "list"]).run();
     assert_eq!(before.out.lines().count(), 7, "{before:?}");
     let cases = [
         ("wxsub_grant", false, Interruption::Kill),
@@ -330,9 +318,9 @@ fn interrupted_copy_is_repeated_and_moves_every_row_once() {
     for (number, (table, at_commit, how)) in cases.into_iter().enumerate() {
         let (name, path) = (format!("copy{number}"), database.setup.path(&format!("copy{number}.db")));
         std::fs::copy(&filled, &path).unwrap();
-        insert_alone(&database.postgres, &format!("CREATE DATABASE {name}"));
+        execute(&database.postgres, &format!("CREATE DATABASE {name}"));
         let (from, url) = (format!("sqlite:{path}"), database.postgres.url_of(&name));
-        said(&wxsub(["ledger", "migrate", "--url", &url]).run(), 0, "up to date");
+        said(&wxsub(&["ledger", "migrate", "--url", &url]).run(), 0, "up to date");
         let ended = runtime.block_on(interrupted(&url, &from, &waiting(table, at_commit), how));
         match (how, at_commit) {
             (Interruption::CutOff, true) => said(&ended, 4, "run the command again"),
@@ -340,12 +328,12 @@ fn interrupted_copy_is_repeated_and_moves_every_row_once() {
             _ => {}
         }
         // The file is used until the commit begins, and never again after that.
-        let used = on(&path, ["outbox", "pause"]).run();
+        let used = on(&path, &["outbox", "pause"]).run();
         match at_commit {
             true => said(&used, 2, "it was moved to another database"),
-            false => assert_eq!(on(&path, ["outbox", "resume"]).run().code, 0, "{used:?}"),
+            false => assert_eq!(on(&path, &["outbox", "resume"]).run().code, 0, "{used:?}"),
         }
-        let again = wxsub(["ledger", "copy", "--from", &from, "--to", &url]).run();
+        let again = wxsub(&["ledger", "copy", "--from", &from, "--to", &url]).run();
         match how {
             Interruption::KillAfterCommit => {
                 said(&again, 2, "wxsub_grant has rows");
@@ -353,8 +341,8 @@ fn interrupted_copy_is_repeated_and_moves_every_row_once() {
             }
             _ => said(&again, 0, "audit: 6; "),
         }
-        assert_eq!(on(&url, ["outbox", "list"]).run().out, before.out, "{table} {at_commit} {how:?}");
-        said(&on(&url, ["ledger", "check"]).run(), 0, "no problems");
+        assert_eq!(on(&url, &["outbox", "list"]).run().out, before.out, "{table} {at_commit} {how:?}");
+        said(&on(&url, &["ledger", "check"]).run(), 0, "no problems");
         assert_eq!(runtime.block_on(moved_rows(&url)), [5, 1, 6, 1, 1], "{table} {at_commit} {how:?}");
     }
 }
@@ -365,12 +353,12 @@ fn what_a_database_cannot_do_is_said() {
     let database = Database::start();
     assert_eq!(database.add("oUser").code, 0);
     let copy = database.setup.path("copy");
-    said(&database.command(["ledger", "backup", "--to", &copy]).run(), 2, "pg_dump");
-    said(&database.command(["ledger", "restore"]).run(), 2, "nothing was restored");
-    let restored = database.command(["ledger", "restore", "--snapshot"]).run();
+    said(&database.command(&["ledger", "backup", "--to", &copy]).run(), 2, "pg_dump");
+    said(&database.command(&["ledger", "restore"]).run(), 2, "nothing was restored");
+    let restored = database.command(&["ledger", "restore", "--snapshot"]).run();
     said(&restored, 0, "messages that became maybe_sent: 1");
     let secret = format!("postgres://postgres:{PASSWORD}@127.0.0.1:{}/postgres", database.postgres.port);
-    let list = |url: &str| wxsub(["outbox", "list", "--outbox", url]).env("WXSUB_APPID", APPID);
+    let list = |url: &str| on(url, &["outbox", "list"]);
     said(&list(&secret).run(), 2, "WXSUB_LEDGER_PASSWORD_FILE");
     let url = secret.replacen(&format!(":{PASSWORD}"), "", 1);
     said(&list(&url).run(), 2, "the server refused the login");

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use rusqlite::Connection;
 use wxsub_sandbox::Sandbox;
 
-use super::durable::{Setup, lines, outcomes, said, user};
+use super::durable::{Setup, lines, outcomes, user};
 use super::interrupt::signal;
 use super::weixin::{APPID, Gate, SEND, Weixin, pointed_at};
 use super::wxsub::{Ended, Wxsub, wxsub};
@@ -104,12 +104,11 @@ fn ledger_that_cannot_be_made_posts_nothing_and_is_made_later() {
     for blocks in [0, 8, 100] {
         let full = with_file_limit(pointed_at(&weixin.base, setup.send()), blocks).run();
         assert_eq!((full.code, full.out.as_str()), (4, ""), "{blocks}: {}", full.err);
-        said(&full, "nothing was changed, try again later");
+        full.says("nothing was changed, try again later");
     }
     assert_eq!(weixin.seen_any(), 0);
-    let check = wxsub(["ledger", "check", "--outbox", &setup.path("ledger.db")]).run();
-    assert_eq!(check.code, 2, "{}", check.err);
-    said(&check, "its schema has version 0");
+    let check = wxsub(&["ledger", "check", "--outbox", &setup.path("ledger.db")]).run();
+    check.said(2, "its schema has version 0");
     assert_eq!(setup.send_to(&weixin).code, 0);
     assert_each_sent_once(&setup, &weixin.sandbox, 2);
 }
@@ -122,7 +121,7 @@ fn disk_that_is_full_while_lines_are_recorded_posts_nothing() {
     setup.write(&lines(&weixin.sandbox, LINES, "Hello"));
     let full = with_file_limit(pointed_at(&weixin.base, setup.send()), 800).run();
     assert_eq!((full.code, weixin.seen(SEND)), (4, 0), "{}", full.err);
-    said(&full, " was not recorded; nothing was posted; run the command again");
+    full.says(" was not recorded; nothing was posted; run the command again");
     let finished = setup.send_to(&weixin);
     assert_eq!((finished.code, outcomes(&finished).len()), (0, LINES), "{}", finished.err);
     assert_each_sent_once(&setup, &weixin.sandbox, LINES);
@@ -158,7 +157,7 @@ impl FullBatch {
 
     fn send(setup: &Setup, gate: &Gate) -> Wxsub {
         let (file, ledger) = (setup.path("lines.jsonl"), setup.path("disk/ledger.db"));
-        pointed_at(&gate.base, wxsub(["send", "--file", &file, "--outbox", &ledger]))
+        pointed_at(&gate.base, wxsub(&["send", "--file", &file, "--outbox", &ledger]))
     }
 
     /// How it ends, with the rest of its errors.
@@ -212,20 +211,16 @@ fn write_protected_ledger_says_what_is_protected() {
     let (setup, weixin) = (Setup::new(), Weixin::start());
     setup.write(&lines(&weixin.sandbox, 1, "Hello"));
     let (folder, ledger) = (setup.path(""), setup.path("ledger.db"));
-    let of_ledger = |words| wxsub(words).args(["--outbox", &ledger, "--appid", APPID]);
-    let message = ["--to", "oUser", "--template", "T", "--scene", "7", "--title", "t", "--content", "c"];
-    assert_eq!(of_ledger(["outbox", "add"]).args(message).run().code, 0);
+    let of_ledger = |words: &[&str]| wxsub(words).args(&["--outbox", &ledger, "--appid", APPID]);
+    assert_eq!(of_ledger(&["outbox", "add"]).message("oUser", "c").run().code, 0);
     let protect = |what: &str| format!("mount --bind -o ro {what} {what}");
     let send = after_mount(pointed_at(&weixin.base, setup.send()), &protect(&folder)).run();
-    assert_eq!(send.code, 2, "{}", send.err);
-    said(&send, "its lock file cannot be written: Read-only file system");
-    let list = after_mount(of_ledger(["outbox", "list"]), &protect(&folder)).run();
-    assert_eq!(list.code, 2, "{}", list.err);
-    said(&list, "this user cannot write to it and its folder, which SQLite needs also to read");
-    let pause = after_mount(of_ledger(["outbox", "pause"]), &protect(&ledger)).run();
-    assert_eq!(pause.code, 2, "{}", pause.err);
-    said(&pause, "this user cannot write to it and its folder");
-    let list = after_mount(of_ledger(["outbox", "list"]), &protect(&ledger)).run();
+    send.said(2, "its lock file cannot be written: Read-only file system");
+    let list = after_mount(of_ledger(&["outbox", "list"]), &protect(&folder)).run();
+    list.said(2, "this user cannot write to it and its folder, which SQLite needs also to read");
+    let pause = after_mount(of_ledger(&["outbox", "pause"]), &protect(&ledger)).run();
+    pause.said(2, "this user cannot write to it and its folder");
+    let list = after_mount(of_ledger(&["outbox", "list"]), &protect(&ledger)).run();
     assert_eq!((list.code, list.out.lines().count()), (0, 2), "{}", list.err);
 }
 
@@ -241,7 +236,7 @@ fn ledger_on_a_network_is_refused() {
     let mount = format!("mount --bind {list} /proc/$$/mountinfo");
     let refused = after_mount(pointed_at(&weixin.base, setup.send()), &mount).run();
     assert_eq!((refused.code, weixin.seen_any()), (2, 0), "{}", refused.err);
-    said(&refused, "it is on nfs4, a file system over the network; put it on a local disk");
+    refused.says("it is on nfs4, a file system over the network; put it on a local disk");
 }
 
 #[test]
@@ -253,7 +248,7 @@ fn unusable_ledger_posts_nothing() {
         for suffix in ["", "-wal", "-shm"] {
             let _ = fs::remove_file(format!("{path}{suffix}"));
         }
-        let made = wxsub(["outbox", "resume", "--outbox", &path, "--appid", APPID]);
+        let made = wxsub(&["outbox", "resume", "--outbox", &path, "--appid", APPID]);
         fs::write(&path, "").unwrap();
         assert_eq!(made.run().code, 0);
     };
@@ -261,7 +256,7 @@ fn unusable_ledger_posts_nothing() {
         let before = fs::read(&path).unwrap();
         let ended = setup.send_to(&weixin);
         assert_eq!((ended.code, weixin.seen_any()), (2, 0), "{}", ended.err);
-        said(&ended, text);
+        ended.says(text);
         assert_eq!(fs::read(&path).unwrap(), before, "{text}");
     };
     fresh();

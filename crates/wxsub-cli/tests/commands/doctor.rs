@@ -21,7 +21,7 @@ struct Found {
 
 impl Found {
     fn of(call: impl Fn() -> Wxsub) -> Self {
-        let (plain, json) = (call().run(), call().args(["--json"]).run());
+        let (plain, json) = (call().run(), call().args(&["--json"]).run());
         assert_eq!(plain.code, json.code);
         assert!(!format!("{plain:?}{json:?}").contains("PLANTED"), "{plain:?}");
         let found = Self { plain, checks: json.json() };
@@ -55,7 +55,7 @@ impl Found {
 
 impl Weixin {
     fn examined(&self) -> Found {
-        Found::of(|| self.call(["doctor"]))
+        Found::of(|| self.call(&["doctor"]))
     }
 
     /// Changes the settings of the app in the sandbox.
@@ -91,7 +91,7 @@ fn healthy_setup_passes_all_checks() {
 #[test]
 fn wrong_secret_is_found() {
     let weixin = Weixin::start();
-    let found = Found::of(|| weixin.call(["doctor"]).env("WXSUB_SECRET", "PLANTED-wrong"));
+    let found = Found::of(|| weixin.call(&["doctor"]).env("WXSUB_SECRET", "PLANTED-wrong"));
     let failed = found.assert_failed(
         3,
         "secret",
@@ -164,7 +164,7 @@ fn clock_skew_is_found() {
     assert!(found.plain.out.contains("behind Weixin's"));
     // All other checks run all the same.
     assert_eq!(found.outcomes(), "oooofoooo");
-    let found = Found::of(|| weixin.call(["doctor"]).env("WXSUB_SECRET", "PLANTED-wrong"));
+    let found = Found::of(|| weixin.call(&["doctor"]).env("WXSUB_SECRET", "PLANTED-wrong"));
     assert_eq!((found.plain.code, found.outcomes().as_str()), (2, "oooofsfss"));
     assert!(found.plain.out.ends_with("quota         correct secret first\n"), "{}", found.plain.out);
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 0);
@@ -174,7 +174,7 @@ fn clock_skew_is_found() {
 fn unresolvable_host_is_found() {
     let weixin = Weixin::start();
     let found = Found::of(|| {
-        let call = weixin.call(["doctor"]).env("WXSUB_API_BASE", "http://weixin.invalid");
+        let call = weixin.call(&["doctor"]).env("WXSUB_API_BASE", "http://weixin.invalid");
         call.env("WXSUB_ALLOW_HTTP", "1")
     });
     found.assert_failed(
@@ -198,7 +198,7 @@ fn every_host_is_checked() {
     ] {
         let hosts = format!("{},{second}", weixin.base);
         let found = Found::of(|| {
-            let call = weixin.call(["doctor"]).env("WXSUB_API_BASE", &hosts);
+            let call = weixin.call(&["doctor"]).env("WXSUB_API_BASE", &hosts);
             call.env("WXSUB_ALLOW_HTTP", "1")
         });
         assert_eq!(found.outcomes(), outcomes, "{hosts}: {}", found.plain.out);
@@ -229,7 +229,7 @@ fn captive_portal_is_found_without_showing_the_secret() {
 
 #[test]
 fn connection_refused_is_found() {
-    let found = Found::of(|| super::weixin::pointed_at(UNUSED_BASE, wxsub(["doctor"])));
+    let found = Found::of(|| super::weixin::pointed_at(UNUSED_BASE, wxsub(&["doctor"])));
     found.assert_failed(4, "connection", "no connection", "check whether a firewall blocks");
     assert_eq!(found.outcomes(), "oofssssss");
     let weixin = Weixin::start();
@@ -243,7 +243,7 @@ fn all_configuration_problems_are_named() {
     let weixin = Weixin::start();
     let found = Found::of(|| {
         weixin
-            .call(["doctor"])
+            .call(&["doctor"])
             .without("WXSUB_SECRET")
             .env("WXSUB_SECRET_FILE", "/nonexistent")
             .env("WXSUB_APPID", "w x")
@@ -257,7 +257,7 @@ fn all_configuration_problems_are_named() {
 fn invalid_token_is_found() {
     let weixin = Weixin::start();
     // The first call for the addresses has no token, the second has one.
-    let call = || weixin.call(["doctor"]);
+    let call = || weixin.call(&["doctor"]);
     let refuse = Fault::ErrCode(ErrCode::INVALID_CREDENTIAL);
     let found = Found::of(|| {
         weixin.sandbox.add_fault(PROBE, 1, Fault::Delay(Duration::ZERO));
@@ -277,12 +277,12 @@ fn invalid_token_is_found() {
 #[test]
 fn classic_endpoint_is_called_only_on_demand() {
     let weixin = Weixin::start();
-    let call = || weixin.call(["doctor"]).env("WXSUB_TOKEN_ENDPOINT", "token");
+    let call = || weixin.call(&["doctor"]).env("WXSUB_TOKEN_ENDPOINT", "token");
     let found = Found::of(call);
     assert_eq!(found.plain.code, 0);
     assert!(found.plain.out.contains("/cgi-bin/token was not called"), "{}", found.plain.out);
     assert_eq!((weixin.seen(CLASSIC_TOKEN), weixin.seen(STABLE_TOKEN)), (0, 2));
-    let found = Found::of(|| call().args(["--fetch"]));
+    let found = Found::of(|| call().args(&["--fetch"]));
     assert!(
         found.plain.err.starts_with("warning: a fetch from /cgi-bin/token invalidates"),
         "{}",
@@ -291,7 +291,7 @@ fn classic_endpoint_is_called_only_on_demand() {
     assert!(found.plain.out.contains("a token from token works"), "{}", found.plain.out);
     assert_eq!((weixin.seen(CLASSIC_TOKEN), weixin.seen(STABLE_TOKEN)), (2, 2));
     // Without a reason to call that endpoint, --fetch changes nothing.
-    assert_eq!(weixin.call(["doctor", "--fetch"]).run().code, 0);
+    assert_eq!(weixin.call(&["doctor", "--fetch"]).run().code, 0);
     assert_eq!((weixin.seen(CLASSIC_TOKEN), weixin.seen(STABLE_TOKEN)), (2, 3));
 }
 
@@ -301,7 +301,7 @@ fn names_are_not_resolved_with_a_proxy() {
     let weixin = Weixin::start();
     weixin.sandbox.allow_host("weixin.invalid").unwrap();
     let found = Found::of(|| {
-        let call = weixin.call(["doctor"]).env("WXSUB_API_BASE", "http://weixin.invalid");
+        let call = weixin.call(&["doctor"]).env("WXSUB_API_BASE", "http://weixin.invalid");
         call.env("WXSUB_ALLOW_HTTP", "1").env("WXSUB_PROXY", &weixin.base)
     });
     assert_eq!((found.plain.code, found.outcomes().as_str()), (0, "osooooooo"), "{}", found.plain.out);

@@ -12,9 +12,7 @@ use wxsub_sandbox::{Fault, Journal, JournalRecord, Sandbox};
 
 use super::batch::quota;
 use super::disk::read_until;
-use super::weixin::{
-    APPID, Breakable, Gate, SEND, STABLE_TOKEN, UNUSED_BASE, Weixin, allow, line, pointed_at,
-};
+use super::weixin::{Breakable, Gate, SEND, STABLE_TOKEN, UNUSED_BASE, Weixin, allow, line, pointed_at};
 use super::wxsub::{Ended, Wxsub, ended, folder, wxsub};
 
 /// A folder with a file of messages, a ledger and a journal.
@@ -37,7 +35,7 @@ impl Setup {
 
     /// The command, always the same.
     pub(super) fn send(&self) -> Wxsub {
-        wxsub(["send", "--file", &self.path("lines.jsonl"), "--outbox", &self.path("ledger.db")])
+        wxsub(&["send", "--file", &self.path("lines.jsonl"), "--outbox", &self.path("ledger.db")])
     }
 
     pub(super) fn send_to(&self, weixin: &Weixin) -> Ended {
@@ -79,10 +77,6 @@ pub(super) fn outcomes(ended: &Ended) -> BTreeMap<u64, String> {
     ended.json().iter().map(|output| (output["line"].as_u64().unwrap(), outcome(output))).collect()
 }
 
-pub(super) fn said(ended: &Ended, text: &str) {
-    assert!(ended.err.contains(text), "{text:?} is not in: {}", ended.err);
-}
-
 /// Ends the process as a power cut would, when so many posts have reached Weixin.
 fn kill_after(mut child: Child, sandbox: &Sandbox, posts: u64) {
     while sandbox.event_log().request_count(SEND) < posts && child.try_wait().unwrap().is_none() {
@@ -108,8 +102,8 @@ fn killed_and_cut_off_batch_sends_every_line_at_most_once() {
     let base = weixin.base.clone();
     let cut_off = pointed_at(&base, setup.send()).run();
     assert!([4, 5].contains(&cut_off.code), "{}", cut_off.err);
-    said(&cut_off, "no response to 4 attempts in a row");
-    said(&cut_off, "go on with: wxsub send --file ");
+    cut_off.says("no response to 4 attempts in a row");
+    cut_off.says("go on with: wxsub send --file ");
     let sandbox = weixin.restore();
     let finished = pointed_at(&base, setup.send()).run();
     let outcomes = outcomes(&finished);
@@ -123,7 +117,7 @@ fn killed_and_cut_off_batch_sends_every_line_at_most_once() {
         match outcomes[&u64::try_from(number).unwrap()].as_str() {
             "sent" => assert_eq!(accepted, 1, "{name}"),
             "maybe_sent" => {
-                said(&finished, &format!("maybe sent: line {number}, id \"line-{number}\", to {name}: "));
+                finished.says(&format!("maybe sent: line {number}, id \"line-{number}\", to {name}: "));
             }
             other => panic!("line {number} is {other}: {}", finished.err),
         }
@@ -134,7 +128,7 @@ fn killed_and_cut_off_batch_sends_every_line_at_most_once() {
     assert_eq!(finished.code, if unknown > 0 { 5 } else { 0 });
 
     let again = pointed_at(&base, setup.send()).run();
-    said(&again, &format!("nothing to do: {LINES} lines had ended before; nothing was posted"));
+    again.says(&format!("nothing to do: {LINES} lines had ended before; nothing was posted"));
     assert_eq!((again.code, &again.out), (finished.code, &finished.out));
     assert_eq!(setup.witnessed(), posts);
 }
@@ -148,9 +142,8 @@ fn unknown_line_is_named_and_not_sent_again() {
     kill_after(child, &gate.sandbox, 0);
     gate.open();
     let again = pointed_at(&gate.base, setup.send()).run();
-    assert_eq!(again.code, 5, "{}", again.err);
-    said(&again, "maybe sent: line 1, id \"line-1\", to oUser1: message ");
-    said(&again, "decide each with: wxsub outbox decide --outbox ");
+    again.said(5, "maybe sent: line 1, id \"line-1\", to oUser1: message ");
+    again.says("decide each with: wxsub outbox decide --outbox ");
     assert_eq!(outcomes(&again)[&1], "maybe_sent");
     for number in [1, 2] {
         assert!(gate.sandbox.mailbox(&user(number).parse().unwrap()).len() <= 1);
@@ -202,19 +195,17 @@ fn quota_stops_and_the_rest_stays_queued() {
     setup.write(&lines(&weixin.sandbox, 100, "Hello"));
     quota(&weixin, 20);
     let stopped = setup.send_to(&weixin);
-    assert_eq!(stopped.code, 4, "{}", stopped.err);
-    said(&stopped, "errcode 45009, the daily quota is used up; continue after midnight, Beijing time");
-    said(&stopped, "20 sent, 0 refused, 0 invalid, 0 not sent, 0 maybe sent, 80 queued");
+    stopped.said(4, "errcode 45009, the daily quota is used up; continue after midnight, Beijing time");
+    stopped.says("20 sent, 0 refused, 0 invalid, 0 not sent, 0 maybe sent, 80 queued");
     let posted = weixin.seen(SEND);
     let paused = setup.send_to(&weixin);
     assert_eq!((paused.code, weixin.seen(SEND)), (4, posted), "{}", paused.err);
-    said(&paused, "errcode 45009 in an earlier run");
-    let ledger = ["--outbox", &setup.path("ledger.db"), "--appid", APPID];
-    let listed = wxsub(["outbox", "list", "--state", "queued"]).args(ledger).run();
-    said(&listed, "45009: the daily quota is used up; waits until ");
+    paused.says("errcode 45009 in an earlier run");
+    let listed = setup.command(&["outbox", "list", "--state", "queued"]).run();
+    listed.says("45009: the daily quota is used up; waits until ");
     assert_eq!(listed.out.lines().filter(|line| line.contains("waits: quota")).count(), 80);
     quota(&weixin, 100_000);
-    assert_eq!(wxsub(["outbox", "resume"]).args(ledger).run().code, 0);
+    assert_eq!(setup.command(&["outbox", "resume"]).run().code, 0);
     let finished = setup.send_to(&weixin);
     assert_eq!((finished.code, outcomes(&finished).len()), (0, 100), "{}", finished.err);
 }
@@ -241,8 +232,8 @@ fn wrong_secret_stops_and_nothing_is_posted() {
     setup.write(&lines(&weixin.sandbox, 30, "Hello"));
     let stopped = pointed_at(&weixin.base, setup.send()).env("WXSUB_SECRET", "another-secret").run();
     assert_eq!((stopped.code, weixin.seen(SEND), stopped.out.as_str()), (4, 0, ""), "{}", stopped.err);
-    said(&stopped, "Weixin refused the access token");
-    said(&stopped, "30 queued");
+    stopped.says("Weixin refused the access token");
+    stopped.says("30 queued");
     assert_eq!(weixin.seen(STABLE_TOKEN), 1);
     let finished = setup.send_to(&weixin);
     assert_eq!((finished.code, outcomes(&finished).len()), (0, 30), "{}", finished.err);
@@ -253,7 +244,7 @@ fn limit_posts_so_many_lines_in_each_run() {
     let (setup, weixin) = (Setup::new(), Weixin::start());
     setup.write(&lines(&weixin.sandbox, 25, "Hello"));
     for (sent, code) in [(10, 4), (20, 4), (25, 0)] {
-        let ended = pointed_at(&weixin.base, setup.send()).args(["--limit", "10", "--rate", "1000/s"]).run();
+        let ended = pointed_at(&weixin.base, setup.send()).args(&["--limit", "10", "--rate", "1000/s"]).run();
         assert_eq!((ended.code, weixin.seen(SEND)), (code, sent), "{}", ended.err);
         assert_eq!(outcomes(&ended).len() as u64, sent);
     }
@@ -278,8 +269,7 @@ fn second_process_names_the_first() {
     let first = pointed_at(&gate.base, setup.send()).start();
     gate.wait_for(1);
     let second = pointed_at(&gate.base, setup.send()).env("WXSUB_LEDGER_WAIT_S", "0").run();
-    assert_eq!(second.code, 4, "{}", second.err);
-    said(&second, &format!("process {} on ", first.id()));
+    second.said(4, &format!("process {} on ", first.id()));
     gate.open();
     assert_eq!(ended(first).code, 0);
 }
@@ -289,15 +279,12 @@ fn wrong_usage_of_durable_batch() {
     let (setup, weixin) = (Setup::new(), Weixin::start());
     setup.write(&lines(&weixin.sandbox, 1, "Hello"));
     let wrong = |call: Wxsub, text: &str| pointed_at(&weixin.base, call).run().assert_wrong(&[text]);
-    wrong(setup.send().args(["--lines", "1"]), "cannot be used with");
-    wrong(wxsub(["send", "--file", "-", "--outbox", &setup.path("ledger.db")]), "--batch: is missing");
-    wrong(setup.send().args(["--batch", ""]), "--batch: must have 1 to 255 characters");
-    wrong(
-        setup.send().env("WXSUB_SERVER", "http://127.0.0.1:1").env("WXSUB_KEY", &"k".repeat(43)),
-        "WXSUB_S",
-    );
+    wrong(setup.send().args(&["--lines", "1"]), "cannot be used with");
+    wrong(wxsub(&["send", "--file", "-", "--outbox", &setup.path("ledger.db")]), "--batch: is missing");
+    wrong(setup.send().args(&["--batch", ""]), "--batch: must have 1 to 255 characters");
+    wrong(setup.send().through(UNUSED_BASE, &"k".repeat(43)), "WXSUB_S");
     let no_ledger =
-        wxsub(["send", "--file", &setup.path("lines.jsonl"), "--outbox", &setup.path("lines.jsonl")]);
+        wxsub(&["send", "--file", &setup.path("lines.jsonl"), "--outbox", &setup.path("lines.jsonl")]);
     pointed_at(&weixin.base, no_ledger).run().assert_wrong(&["it is no SQLite file; check the path"]);
     assert!(!Path::new(&setup.path("ledger.db")).exists());
     assert_eq!(weixin.seen_any(), 0);

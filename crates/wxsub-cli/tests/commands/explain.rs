@@ -7,7 +7,7 @@ use super::wxsub::wxsub;
 
 #[test]
 fn errcode_is_explained_for_both_operations() {
-    let ended = wxsub(["explain", "40001"]).run();
+    let ended = wxsub(&["explain", "40001"]).run();
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
     let lines: Vec<_> = ended.out.lines().collect();
     assert_eq!(lines[0], "40001 invalid_credential");
@@ -17,19 +17,19 @@ fn errcode_is_explained_for_both_operations() {
     assert!(lines[4].starts_with("  what to do: refresh the access token"));
     assert!(lines[5].starts_with("documentation: https://developers.weixin.qq.com/"));
     // A line that is the same for both is printed once.
-    assert_eq!(wxsub(["explain", "40164"]).run().out.matches("what to do").count(), 1);
+    assert_eq!(wxsub(&["explain", "40164"]).run().out.matches("what to do").count(), 1);
 }
 
 #[test]
 fn explanation_is_available_in_chinese() {
-    let ended = wxsub(["explain", "-1", "--lang", "zh"]).run();
+    let ended = wxsub(&["explain", "-1", "--lang", "zh"]).run();
     assert_eq!(ended.code, 0);
     assert!(
         ended.out.contains("获取 access_token 时：微信系统繁忙\n  处理建议：稍后重试\n"),
         "{}",
         ended.out
     );
-    let output = &wxsub(["explain", "43101", "--lang", "zh", "--json"]).run().json()[0];
+    let output = &wxsub(&["explain", "43101", "--lang", "zh", "--json"]).run().json()[0];
     assert_eq!(output["send"]["remedy"], "stop");
     assert_eq!(output["send"]["advice"], "不要重发；请用户重新授权");
     for (variable, locale, chinese) in [
@@ -37,10 +37,10 @@ fn explanation_is_available_in_chinese() {
         ("LC_MESSAGES", "zh_CN.UTF-8", true),
         ("LC_ALL", "en_US.UTF-8", false),
     ] {
-        let ended = wxsub(["explain", "-1"]).env(variable, locale).run();
+        let ended = wxsub(&["explain", "-1"]).env(variable, locale).run();
         assert_eq!(ended.out.contains("微信系统繁忙"), chinese, "{variable}");
     }
-    let ended = wxsub(["--lang", "en", "explain", "-1"]).env("LANG", "zh_CN.UTF-8").run();
+    let ended = wxsub(&["--lang", "en", "explain", "-1"]).env("LANG", "zh_CN.UTF-8").run();
     assert!(!ended.out.contains("微信"), "{}", ended.out);
 }
 
@@ -48,7 +48,7 @@ fn explanation_is_available_in_chinese() {
 fn every_known_errcode_is_explained() {
     // One call for one row is enough: the output comes from the table, which has its own tests.
     for code in [ErrCode::table().next().unwrap(), ErrCode::table().last().unwrap()] {
-        let output = &wxsub(["explain", &code.code.to_string(), "--json"]).run().json()[0];
+        let output = &wxsub(&["explain", &code.code.to_string(), "--json"]).run().json()[0];
         assert_eq!((&output["errcode"], &output["known"]), (&json!(code.code), &json!(true)));
         assert_eq!(output["name"], code.name);
     }
@@ -56,11 +56,11 @@ fn every_known_errcode_is_explained() {
 
 #[test]
 fn unknown_errcode_is_no_error() {
-    let ended = wxsub(["explain", "99999"]).run();
+    let ended = wxsub(&["explain", "99999"]).run();
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
     assert!(ended.out.starts_with("99999 unknown\nunknown to wxsub; look the number up"), "{}", ended.out);
     assert!(ended.out.contains("do not repeat"));
-    let output = &wxsub(["explain", "99999", "--json"]).run().json()[0];
+    let output = &wxsub(&["explain", "99999", "--json"]).run().json()[0];
     let names: Vec<_> = output.as_object().unwrap().keys().collect();
     assert_eq!(names, ["errcode", "known", "send", "token_call"]);
     assert_eq!((&output["known"], &output["send"]["remedy"]), (&json!(false), &json!("investigate")));
@@ -68,12 +68,12 @@ fn unknown_errcode_is_no_error() {
 
 #[test]
 fn the_control_servers_own_code_is_known() {
-    let ended = wxsub(["explain", "Error code: 900504, message: the message may have been sent"]).run();
+    let ended = wxsub(&["explain", "Error code: 900504, message: the message may have been sent"]).run();
     assert!(
         ended.out.starts_with("900504 maybe_sent\nthe control server's own code: the message may"),
         "{ended:?}"
     );
-    let explained = &wxsub(["explain", "900504", "--json", "--lang", "zh"]).run().json()[0];
+    let explained = &wxsub(&["explain", "900504", "--json", "--lang", "zh"]).run().json()[0];
     assert_eq!((&explained["known"], &explained["send"]["remedy"]), (&json!(true), &json!("investigate")));
     assert_eq!(explained["send"]["meaning"], "中控服务器自定义的错误码：消息可能已发出");
 }
@@ -82,15 +82,15 @@ fn the_control_servers_own_code_is_known() {
 fn pasted_error_gives_address_and_trace_id() {
     let error = r#"{"errcode":40164,"errmsg":"invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist rid: 5fb21886-7daecfa3-560b9e31"}"#;
     for call in [
-        wxsub(["explain", error, "--json"]),
-        wxsub(["explain", "-", "--json"]).input(error),
-        wxsub(["explain", &format!("error: Weixin refused: {}", error.replace('"', "")), "--json"]),
+        wxsub(&["explain", error, "--json"]),
+        wxsub(&["explain", "-", "--json"]).input(error),
+        wxsub(&["explain", &format!("error: Weixin refused: {}", error.replace('"', "")), "--json"]),
     ] {
         let output = &call.run().json()[0];
         let found = (&output["errcode"], &output["ip"], &output["rid"]);
         assert_eq!(found, (&json!(40164), &json!("203.0.113.7"), &json!("5fb21886-7daecfa3-560b9e31")));
     }
-    let ended = wxsub(["explain", error]).run();
+    let ended = wxsub(&["explain", error]).run();
     assert!(ended.out.contains("\nIP address: 203.0.113.7\ntrace id for Weixin's support: 5fb2"));
 }
 
@@ -107,12 +107,12 @@ fn what_sdks_print_and_what_holds_no_code() {
         ("WeChatAPIError: 40125", "40125 "),
     ];
     for (text, code) in texts {
-        let ended = wxsub(["explain", text]).run();
+        let ended = wxsub(&["explain", text]).run();
         assert!(ended.code == 0 && ended.out.starts_with(code), "{text}: {ended:?}");
     }
     for text in ["nonsense", "4e4", "", "errcode: none", "99999999999999999999"] {
-        wxsub(["explain", text]).run().assert_wrong(&["CODE: must be a whole number such as 40001"]);
+        wxsub(&["explain", text]).run().assert_wrong(&["CODE: must be a whole number such as 40001"]);
     }
-    wxsub(["explain", "1", "--lang", "fr"]).run().assert_wrong(&["possible values: en, zh"]);
-    wxsub(["explain"]).run().assert_wrong(&["required"]);
+    wxsub(&["explain", "1", "--lang", "fr"]).run().assert_wrong(&["possible values: en, zh"]);
+    wxsub(&["explain"]).run().assert_wrong(&["required"]);
 }

@@ -5,7 +5,7 @@ use super::wxsub::{Ended, file, folder, wxsub};
 
 /// Runs these words, which have no spaces, without a terminal.
 fn run(words: &str) -> Ended {
-    let call = words.split(' ').fold(wxsub([]), |call, word| call.args([word]));
+    let call = wxsub(&words.split(' ').collect::<Vec<_>>());
     call.env("WXSUB_APPID", APPID).env("WXSUB_SECRET", "s").run()
 }
 
@@ -107,7 +107,7 @@ fn imported_line_that_is_no_consent_is_named() {
 #[test]
 fn problem_of_a_whole_file_is_in_chinese() {
     let path = file("spread.jsonl", &line("o", 7, "Hi").replacen(',', ",\n", 1));
-    let ended = wxsub(["--lang", "zh", "send", "--dry-run", "--file", &path]).env("WXSUB_APPID", APPID);
+    let ended = wxsub(&["--lang", "zh", "send", "--dry-run", "--file", &path]).env("WXSUB_APPID", APPID);
     let ended = ended.env("WXSUB_SECRET", "s").run();
     ended.assert_wrong(&["无法读取：其中的对象跨多行；请把每个对象写在一行内"]);
 }

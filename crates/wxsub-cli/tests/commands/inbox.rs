@@ -6,9 +6,8 @@ use wxsub_mysql::GRANTS;
 use wxsub_outbox::inbox::MYSQL_TABLE;
 
 use super::durable::Setup;
-use super::ledger::said;
 use super::mariadb::Mariadb;
-use super::weixin::{APPID, TEMPLATE, Weixin, pointed_at};
+use super::weixin::{APPID, Weixin, line, pointed_at};
 use super::wxsub::Wxsub;
 
 /// A database `shop` with the table, and the user `wxsub`.
@@ -56,14 +55,12 @@ fn row(number: u32, appid: &str, message: &str) -> String {
 }
 
 fn message(user: &str) -> String {
-    format!(
-        r#"{{"touser":"{user}","template_id":"{TEMPLATE}","scene":"7","title":"t","data":{{"content":{{"value":"c"}}}}}}"#
-    )
+    line(user, 7, "c")
 }
 
 fn worker(setup: &Setup, base: &str, url: &str) -> Wxsub {
     std::fs::write(setup.path("password"), "secret\n").unwrap();
-    let command = setup.command(["outbox", "run", "--until-empty", "--inbox", url]);
+    let command = setup.command(&["outbox", "run", "--until-empty", "--inbox", url]);
     pointed_at(base, command).env("WXSUB_INBOX_PASSWORD_FILE", &setup.path("password"))
 }
 
@@ -81,7 +78,7 @@ fn committed_rows_are_sent_and_others_are_not() {
     let ended = worker(&setup, &weixin.base, &url).run();
     let rejected =
         format!("inbox: row {} stays in the table, and 0 others: appid: wx0000000000000009", id(3));
-    said(&ended, 0, &["new ledger: ", &rejected]);
+    ended.said(0, "new ledger: ").says(&rejected);
     let mut lines: Vec<_> = ended.out.lines().collect();
     lines.sort_unstable();
     assert_eq!(lines[0], format!("{} sent to b", id(2)));
@@ -106,14 +103,14 @@ fn an_inbox_that_cannot_be_used_is_refused_at_the_start() {
     let (setup, weixin, mut shop) = (Setup::new(), Weixin::start(), Shop::open());
     let url = shop.server.url("wxsub", "shop");
     let with_password = worker(&setup, &weixin.base, "mysql://wxsub:secret@127.0.0.1/shop").run();
-    said(&with_password, 2, &["--inbox: url: holds a password"]);
+    with_password.said(2, "--inbox: url: holds a password");
     assert!(!with_password.err.contains("secret"), "{with_password:?}");
     let wrong = setup.path("wrong");
     std::fs::write(&wrong, "guess").unwrap();
     let denied = worker(&setup, &weixin.base, &url).env("WXSUB_INBOX_PASSWORD_FILE", &wrong);
-    said(&denied.run(), 2, &["inbox: 127.0.0.1", "Access denied", "check the user, the password file"]);
+    denied.run().said(2, "inbox: 127.0.0.1").says("Access denied").says("check the user, the password file");
     let denied = worker(&setup, &weixin.base, &url).env("WXSUB_INBOX_PASSWORD_FILE", &wrong);
-    said(&denied.env("LC_ALL", "zh_CN").run(), 2, &["请检查用户名、密码文件"]);
+    denied.env("LC_ALL", "zh_CN").run().said(2, "请检查用户名、密码文件");
     shop.server.kill();
-    said(&worker(&setup, &weixin.base, &url).run(), 4, &["inbox unavailable: ", "Connection refused"]);
+    worker(&setup, &weixin.base, &url).run().said(4, "inbox unavailable: ").says("Connection refused");
 }

@@ -5,34 +5,32 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::durable::Setup;
+use super::durable::{Setup, lines};
 use super::weixin::{APPID, Gate, SEND, TEMPLATE, Weixin, line, pointed_at};
 use super::wxsub::{Ended, Wxsub, ended, wxsub};
 
 /// Commands about the ledger.
 impl Setup {
-    pub(super) fn command<const N: usize>(&self, words: [&str; N]) -> Wxsub {
-        wxsub(words).args(["--outbox", &self.path("ledger.db")]).env("WXSUB_APPID", APPID)
+    pub(super) fn command(&self, words: &[&str]) -> Wxsub {
+        wxsub(words).args(&["--outbox", &self.path("ledger.db")]).env("WXSUB_APPID", APPID)
     }
 
-    fn run<const N: usize>(&self, words: [&str; N]) -> Ended {
+    fn run(&self, words: &[&str]) -> Ended {
         self.command(words).run()
     }
 
     fn add(&self, user: &str) -> Wxsub {
-        let message =
-            ["--to", user, "--template", TEMPLATE, "--scene", "7", "--title", "t", "--content", "hold"];
-        self.command(["outbox", "add"]).args(message)
+        self.command(&["outbox", "add"]).message(user, "hold")
     }
 
     fn list(&self) -> Vec<Value> {
-        let listed = self.run(["outbox", "list", "--json"]);
+        let listed = self.run(&["outbox", "list", "--json"]);
         assert_eq!(listed.code, 0, "{listed:?}");
         listed.json()[0]["messages"].as_array().unwrap().clone()
     }
 
     fn worker(&self, base: &str) -> Wxsub {
-        pointed_at(base, self.command(["outbox", "run", "--until-empty"]))
+        pointed_at(base, self.command(&["outbox", "run", "--until-empty"]))
     }
 
     /// Kills a worker that has posted this message, and gives its id.
@@ -54,28 +52,21 @@ impl Setup {
     }
 }
 
-pub(super) fn said(ended: &Ended, code: i32, texts: &[&str]) {
-    assert_eq!(ended.code, code, "{ended:?}");
-    for text in texts {
-        assert!(ended.err.contains(text), "{text:?} is not in: {}", ended.err);
-    }
-}
-
 #[test]
 fn message_is_recorded_listed_sent_and_shown() {
     let (setup, weixin) = (Setup::new(), Weixin::start());
     weixin.allow("oUser", 7);
-    let added = setup.add("oUser").args(["--key", "order-4711"]).run();
-    said(&added, 0, &["new ledger: "]);
+    let added = setup.add("oUser").args(&["--key", "order-4711"]).run();
+    added.said(0, "new ledger: ");
     let id = added.out.trim();
-    let again = setup.add("oUser").args(["--key", "order-4711"]).run();
-    said(&again, 0, &["recorded before under this key"]);
+    let again = setup.add("oUser").args(&["--key", "order-4711"]).run();
+    again.said(0, "recorded before under this key");
     assert_eq!(again.out.trim(), id);
-    said(&setup.add("oOther").args(["--key", "order-4711"]).run(), 2, &["it stands for the message "]);
-    said(&setup.add("oOther").args(["--require-grant"]).run(), 3, &["there is no open grant"]);
+    setup.add("oOther").args(&["--key", "order-4711"]).run().said(2, "it stands for the message ");
+    setup.add("oOther").args(&["--require-grant"]).run().said(3, "there is no open grant");
 
-    let table = setup.run(["outbox", "list"]);
-    said(&table, 0, &[&format!("app {APPID}: 1 queued, 0 undecided")]);
+    let table = setup.run(&["outbox", "list"]);
+    table.said(0, &format!("app {APPID}: 1 queued, 0 undecided"));
     let rows: Vec<Vec<_>> = table.out.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["ID", "STATE", "ATTEMPTS", "CREATED", "WHY", "USER"]);
     assert_eq!((rows.len(), &rows[1][..3], rows[1].last()), (2, &[id, "queued", "0"][..], Some(&"oUser")));
@@ -84,26 +75,24 @@ fn message_is_recorded_listed_sent_and_shown() {
 
     let sent = setup.worker(&weixin.base).run();
     assert_eq!((sent.code, sent.out.trim()), (0, format!("{id} sent to oUser").as_str()), "{}", sent.err);
-    let shown = setup.run(["outbox", "show", id, "--json"]);
+    let shown = setup.run(&["outbox", "show", id, "--json"]);
     let events: Vec<_> =
         shown.json()[0]["events"].as_array().unwrap().iter().map(|event| event["event"].clone()).collect();
     assert_eq!(events, ["enqueued", "claimed", "sent"]);
-    let text = setup.run(["outbox", "show", id]).out;
+    let text = setup.run(&["outbox", "show", id]).out;
     assert!(text.contains("state: sent\n") && text.contains("  attempt 1  sent by "), "{text}");
-    assert_eq!(setup.run(["outbox", "list", "--state", "queued"]).out.lines().count(), 1);
-    said(&setup.run(["outbox", "cancel", id]), 3, &["it is final"]);
-    said(
-        &setup.run(["outbox", "show", "01010101-0101-0101-0101-010101010101"]),
-        2,
-        &["there is none with this id"],
-    );
+    assert_eq!(setup.run(&["outbox", "list", "--state", "queued"]).out.lines().count(), 1);
+    setup.run(&["outbox", "cancel", id]).said(3, "it is final");
+    setup
+        .run(&["outbox", "show", "01010101-0101-0101-0101-010101010101"])
+        .said(2, "there is none with this id");
 }
 
 #[test]
 fn message_that_cannot_be_sent_in_time_is_refused_or_named() {
     let (setup, weixin) = (Setup::new(), Weixin::start());
     let times = |send_at, expires_at| {
-        setup.add("oUser").args(["--send-at", send_at, "--expires-at", expires_at]).run()
+        setup.add("oUser").args(&["--send-at", send_at, "--expires-at", expires_at]).run()
     };
     times("2030-01-01T00:00:00Z", "2029-12-31T00:00:00Z")
         .assert_wrong(&["--expires-at: must be later than --send-at"]);
@@ -117,11 +106,11 @@ fn message_that_cannot_be_sent_in_time_is_refused_or_named() {
 fn pages_follow_each_other() {
     let setup = Setup::new();
     let ids: Vec<_> = ["a", "b", "c"].map(|user| setup.add(user).run().out.trim().to_owned()).into();
-    let first = setup.run(["outbox", "list", "--json", "--limit", "2"]).json().remove(0);
+    let first = setup.run(&["outbox", "list", "--json", "--limit", "2"]).json().remove(0);
     assert_eq!(first["next"], ids[1].as_str());
-    let rest = setup.run(["outbox", "list", "--json", "--limit", "2", "--after", &ids[1]]).json().remove(0);
+    let rest = setup.run(&["outbox", "list", "--json", "--limit", "2", "--after", &ids[1]]).json().remove(0);
     assert_eq!((rest["messages"][0]["id"].as_str(), &rest["next"]), (Some(ids[2].as_str()), &Value::Null));
-    let of_user = setup.run(["outbox", "list", "--json", "--to", "b"]).json().remove(0);
+    let of_user = setup.run(&["outbox", "list", "--json", "--to", "b"]).json().remove(0);
     assert_eq!(of_user["messages"].as_array().unwrap().len(), 1);
 }
 
@@ -131,48 +120,41 @@ fn paused_app_sends_nothing_until_it_is_resumed() {
     weixin.allow("oUser", 7);
     std::fs::write(setup.path("lines.jsonl"), line("oUser", 7, "Hello")).unwrap();
     let id = setup.add("oOther").run().out.trim().to_owned();
-    said(&setup.run(["outbox", "cancel", &id]), 0, &["cancelled"]);
-    said(&setup.run(["outbox", "pause", "--note", "wrong text"]), 0, &["paused"]);
-    said(&setup.run(["outbox", "list"]), 0, &["paused by operator since 20", ": wrong text"]);
+    setup.run(&["outbox", "cancel", &id]).said(0, "cancelled");
+    setup.run(&["outbox", "pause", "--note", "wrong text"]).said(0, "paused");
+    setup.run(&["outbox", "list"]).said(0, "paused by operator since 20").says(": wrong text");
     let path = setup.path("lines.jsonl");
-    let send = || pointed_at(&weixin.base, setup.command(["send", "--file", &path])).run();
-    said(&send(), 4, &["1 queued", "stopped: an operator has paused the app"]);
-    said(&setup.run(["outbox", "resume"]), 0, &["resumed"]);
-    said(&send(), 0, &["1 sent"]);
+    let send = || pointed_at(&weixin.base, setup.command(&["send", "--file", &path])).run();
+    send().said(4, "1 queued").says("stopped: an operator has paused the app");
+    setup.run(&["outbox", "resume"]).said(0, "resumed");
+    send().said(0, "1 sent");
     assert_eq!(weixin.seen(SEND), 1);
 }
 
 #[test]
 fn decision_shows_evidence_and_consequences() {
     let (setup, gate) = (Setup::new(), Gate::start());
-    let consent = ["grant", "record", "--to", "oUser", "--template", TEMPLATE, "--scene", "7"];
-    said(&setup.run(consent), 0, &["recorded"]);
+    setup.command(&["grant", "record"]).consent("oUser").run().said(0, "recorded");
     let id = setup.kill_worker(&gate);
-    let asked = setup.run(["outbox", "decide", &id]);
-    said(
-        &asked,
-        2,
-        &[
-            "evidence: the process that was sending it ended before it recorded a response",
-            "stage: send",
-            ", in_doubt\n",
-            "newer consent: none",
-            "a stopped process may still post it; it can be decided from 20",
-            "assume_sent: it counts as sent and is not sent again; its grant is used",
-            "give_up: ",
-            "send_again: a new message is queued in its place, with the same consent; ",
-            "this is no terminal, so nothing was asked; give --decision and --yes",
-        ],
-    );
-    let decide = |decision| setup.command(["outbox", "decide", &id, "--yes", "--decision", decision]).run();
-    said(
-        &decide("give_up"),
+    let asked = setup.run(&["outbox", "decide", &id]);
+    asked
+        .said(2, "evidence: the process that was sending it ended before it recorded a response")
+        .says("stage: send")
+        .says(", in_doubt\n")
+        .says("newer consent: none")
+        .says("a stopped process may still post it; it can be decided from 20")
+        .says("assume_sent: it counts as sent and is not sent again; its grant is used")
+        .says("give_up: ")
+        .says("send_again: a new message is queued in its place, with the same consent; ")
+        .says("this is no terminal, so nothing was asked; give --decision and --yes");
+    let decide = |decision| setup.command(&["outbox", "decide", &id, "--yes", "--decision", decision]).run();
+    decide("give_up").said(
         3,
-        &["it was not decided: decision: a worker may still be posting the message; try again after 20"],
+        "it was not decided: decision: a worker may still be posting the message; try again after 20",
     );
     setup.age();
-    said(&decide("send_again"), 0, &["decided, send_again; message ", " is queued in its place"]);
-    said(&decide("give_up"), 3, &["decided: send_again by operator at ", "the message is decided already"]);
+    decide("send_again").said(0, "decided, send_again; message ").says(" is queued in its place");
+    decide("give_up").said(3, "decided: send_again by operator at ").says("the message is decided already");
     let states: Vec<_> = setup.list().iter().map(|message| message["state"].clone()).collect();
     assert_eq!(states, ["maybe_sent", "queued"]);
 }
@@ -181,13 +163,12 @@ fn decision_shows_evidence_and_consequences() {
 fn decision_about_a_message_without_a_grant_names_none() {
     let (setup, gate) = (Setup::new(), Gate::start());
     let id = setup.kill_worker(&gate);
-    let consequences = [
-        "grant: none\n",
-        "assume_sent: it counts as sent and is not sent again\n",
-        "give_up: it is not sent again, whether it arrived or not\n",
-        "send_again: a new message is queued in its place; if the first one arrived, the user gets two messages\n",
-    ];
-    said(&setup.run(["outbox", "decide", &id]), 2, &consequences);
+    let asked = setup.run(&["outbox", "decide", &id]);
+    asked
+        .said(2, "grant: none\n")
+        .says("assume_sent: it counts as sent and is not sent again\n")
+        .says("give_up: it is not sent again, whether it arrived or not\n")
+        .says("send_again: a new message is queued in its place; if the first one arrived, the user gets two messages\n");
 }
 
 #[test]
@@ -195,22 +176,21 @@ fn errors_of_the_ledger_are_in_chinese() {
     let setup = Setup::new();
     let path = setup.path("ledger.db");
     let zh = |words: &[&str]| {
-        let call = words.iter().fold(wxsub(["--lang", "zh"]), |call, word| call.args([word]));
-        call.args(["--outbox", &path]).env("WXSUB_APPID", APPID).run()
+        let call = wxsub(&["--lang", "zh"]).args(words);
+        call.args(&["--outbox", &path]).env("WXSUB_APPID", APPID)
     };
-    let add = ["outbox", "add", "--to", "o", "--template", TEMPLATE, "--scene", "7", "--title", "t"];
     let unknown = "01a22860-c806-7000-bbd1-9b84f98d7e02";
+    zh(&["ledger", "check"]).run().said(2, "文件不存在；请检查路径");
+    zh(&["outbox", "add", "--require-grant"]).message("o", "c").run().said(3, "没有可用的授权");
     for (words, exit, text) in [
-        (&["ledger", "check"][..], 2, "文件不存在；请检查路径"),
-        (&[&add[..], &["--content", "c", "--require-grant"]].concat(), 3, "没有可用的授权"),
-        (&["outbox", "show", unknown], 2, "没有这个 id 的消息"),
+        (&["outbox", "show", unknown][..], 2, "没有这个 id 的消息"),
         (&["outbox", "cancel", unknown], 2, "消息没有取消：message：没有这个 id 的消息"),
         (&["outbox", "decide", "--yes", "--decision", "give_up", unknown], 2, "没有这个 id 的消息"),
         (&["grant", "void", unknown], 3, "没有作废授权"),
         (&["ledger", "restore"], 2, "没有恢复：请加上 --from BACKUP"),
         (&["ledger", "prune", "--batch", "b"], 2, "消息库中没有该应用的批次"),
     ] {
-        said(&zh(words), exit, &[text]);
+        zh(words).run().said(exit, text);
     }
 }
 
@@ -221,20 +201,20 @@ fn reading_commands_work_beside_a_writer_and_others_name_it() {
     let worker = setup.worker(&gate.base).start();
     gate.wait_for(1);
     assert_eq!(setup.list()[0]["state"], "attempting");
-    assert_eq!(setup.run(["outbox", "show", &id]).code, 0);
-    said(&setup.run(["ledger", "check"]), 0, &["no problems"]);
+    assert_eq!(setup.run(&["outbox", "show", &id]).code, 0);
+    setup.run(&["ledger", "check"]).said(0, "no problems");
     let copy = setup.path("copy.db");
-    said(&setup.run(["ledger", "backup", "--to", &copy]), 0, &["backup written to "]);
+    setup.run(&["ledger", "backup", "--to", &copy]).said(0, "backup written to ");
     let holder = format!("process {} on ", worker.id());
     for refused in [
-        setup.command(["outbox", "cancel", &id]),
-        setup.command(["outbox", "pause"]),
-        setup.command(["ledger", "prune"]),
+        setup.command(&["outbox", "cancel", &id]),
+        setup.command(&["outbox", "pause"]),
+        setup.command(&["ledger", "prune"]),
         setup.add("oOther"),
     ] {
-        said(&refused.env("WXSUB_LEDGER_WAIT_S", "0").run(), 4, &[&holder]);
+        refused.env("WXSUB_LEDGER_WAIT_S", "0").run().said(4, &holder);
     }
-    let odd = setup.command(["outbox", "pause"]).env("WXSUB_LEDGER_WAIT_S", "soon").run();
+    let odd = setup.command(&["outbox", "pause"]).env("WXSUB_LEDGER_WAIT_S", "soon").run();
     odd.assert_wrong(&["WXSUB_LEDGER_WAIT_S: must be a whole number of seconds, at most 3600"]);
     gate.open();
     assert_eq!(ended(worker).code, 0);
@@ -243,60 +223,47 @@ fn reading_commands_work_beside_a_writer_and_others_name_it() {
 #[test]
 fn backup_is_restored_and_decided() {
     let (setup, weixin) = (Setup::new(), Weixin::start());
-    let added = setup.add("oUser").args(["--key", "order-4711"]).run();
-    assert_eq!(added.code, 0);
+    assert_eq!(setup.add("oUser").args(&["--key", "order-4711"]).run().code, 0);
     let copy = setup.path("copy.db");
-    said(&setup.run(["ledger", "backup", "--to", &copy]), 0, &[]);
+    setup.run(&["ledger", "backup", "--to", &copy]).said(0, "");
     let mode = Path::new(&copy).metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let consent = ["--to", "oOther", "--template", TEMPLATE, "--scene", "7"];
-    said(&setup.command(["grant", "record"]).args(consent).run(), 0, &["recorded"]);
+    setup.command(&["grant", "record"]).consent("oOther").run().said(0, "recorded");
     let copy = setup.path("second.db");
-    said(&setup.run(["ledger", "backup", "--to", &copy]), 0, &[]);
+    setup.run(&["ledger", "backup", "--to", &copy]).said(0, "");
     weixin.allow("oUser", 7);
     assert_eq!(setup.worker(&weixin.base).run().code, 0);
-    let unrestored = wxsub(["outbox", "resume", "--outbox", &copy, "--appid", APPID]).run();
-    said(&unrestored, 2, &["it is a backup; before it is used, run `wxsub ledger restore --from "]);
-    said(
-        &setup.run(["ledger", "restore"]),
-        2,
-        &["give --from BACKUP; or --snapshot, if ", "queued messages: 0, open grants: 1"],
-    );
-    let in_doubt = || setup.run(["grant", "list", "--state", "in_doubt", "--json"]).json().remove(0);
+    let unrestored = wxsub(&["outbox", "resume", "--outbox", &copy, "--appid", APPID]).run();
+    unrestored.said(2, "it is a backup; before it is used, run `wxsub ledger restore --from ");
+    setup
+        .run(&["ledger", "restore"])
+        .said(2, "give --from BACKUP; or --snapshot, if ")
+        .says("queued messages: 0, open grants: 1");
+    let in_doubt = || setup.run(&["grant", "list", "--state", "in_doubt", "--json"]).json().remove(0);
     assert_eq!(in_doubt()["grants"].as_array().unwrap().len(), 0);
-    said(
-        &setup.run(["ledger", "restore", "--from", &copy]),
-        0,
-        &[
-            "the ledger before it is now ",
-            "messages that became maybe_sent: 1; grants that became in_doubt: 1",
-            "idempotency keys used since 20",
-            "wxsub outbox decide --restored --outbox ",
-            "wxsub grant list --state in_doubt --outbox ",
-        ],
-    );
+    setup
+        .run(&["ledger", "restore", "--from", &copy])
+        .said(0, "the ledger before it is now ")
+        .says("messages that became maybe_sent: 1; grants that became in_doubt: 1")
+        .says("idempotency keys used since 20")
+        .says("wxsub outbox decide --restored --outbox ")
+        .says("wxsub grant list --state in_doubt --outbox ");
     assert_eq!(in_doubt()["grants"][0]["openid"], "oOther");
-    said(&setup.run(["ledger", "check"]), 0, &["no problems"]);
+    setup.run(&["ledger", "check"]).said(0, "no problems");
     let url = format!("sqlite:{}", setup.path("ledger.db"));
-    said(&wxsub(["ledger", "migrate", "--url", &url]).run(), 0, &["the schema is up to date"]);
+    wxsub(&["ledger", "migrate", "--url", &url]).run().said(0, "the schema is up to date");
     setup.age();
-    let decided = setup.run(["outbox", "decide", "--restored", "--decision", "assume_sent", "--yes"]);
-    said(&decided, 0, &["a backup was restored in which it was not final", "decided, assume_sent"]);
-    said(
-        &setup.run(["outbox", "decide", "--restored", "--decision", "give_up", "--yes"]),
-        0,
-        &["no undecided message"],
-    );
-    said(
-        &wxsub(["ledger", "check", "--outbox", &setup.path("nothing.db")]).run(),
-        2,
-        &["nothing.db: there is no such file; check the path; `wxsub outbox add`"],
-    );
-    said(
-        &wxsub(["ledger", "migrate", "--outbox", &setup.path("nothing.db")]).run(),
-        2,
-        &["there is no such file"],
-    );
+    let decided = setup.run(&["outbox", "decide", "--restored", "--decision", "assume_sent", "--yes"]);
+    decided.said(0, "a backup was restored in which it was not final").says("decided, assume_sent");
+    setup
+        .run(&["outbox", "decide", "--restored", "--decision", "give_up", "--yes"])
+        .said(0, "no undecided message");
+    wxsub(&["ledger", "check", "--outbox", &setup.path("nothing.db")])
+        .run()
+        .said(2, "nothing.db: there is no such file; check the path; `wxsub outbox add`");
+    wxsub(&["ledger", "migrate", "--outbox", &setup.path("nothing.db")])
+        .run()
+        .said(2, "there is no such file");
 }
 
 /// A copy of the file alone must not send again what was sent.
@@ -304,23 +271,14 @@ fn backup_is_restored_and_decided() {
 fn ledger_is_one_file_when_its_command_has_ended() {
     let (setup, weixin) = (Setup::new(), Weixin::start());
     let is_one_file = |after: &str| {
-        for suffix in ["-wal", "-shm"] {
-            assert!(
-                !Path::new(&setup.path(&format!("ledger.db{suffix}"))).exists(),
-                "{suffix} after {after}"
-            );
+        for name in ["ledger.db-wal", "ledger.db-shm"] {
+            assert!(!Path::new(&setup.path(name)).exists(), "{name} after {after}");
         }
     };
-    let lines: Vec<_> = (0..40)
-        .map(|number| {
-            weixin.allow(&format!("oUser{number}"), 7);
-            line(&format!("oUser{number}"), 7, "Hello")
-        })
-        .collect();
     let path = setup.path("lines.jsonl");
-    std::fs::write(&path, lines.join("\n")).unwrap();
-    let sent = pointed_at(&weixin.base, setup.command(["send", "--batch", "b", "--file", &path])).run();
-    said(&sent, 0, &["40 sent"]);
+    setup.write(&lines(&weixin.sandbox, 40, "Hello"));
+    let sent = pointed_at(&weixin.base, setup.command(&["send", "--batch", "b", "--file", &path])).run();
+    sent.said(0, "40 sent");
     is_one_file("send");
     weixin.allow("oUser", 7);
     assert_eq!(setup.add("oUser").run().code, 0);
@@ -331,8 +289,8 @@ fn ledger_is_one_file_when_its_command_has_ended() {
     is_one_file("outbox list");
     let copy = setup.path("copy.db");
     std::fs::copy(setup.path("ledger.db"), &copy).unwrap();
-    let queued = wxsub(["outbox", "list", "--state", "queued", "--outbox", &copy, "--appid", APPID]).run();
-    said(&queued, 0, &["41 sent, 0 undecided"]);
+    let queued = wxsub(&["outbox", "list", "--state", "queued", "--outbox", &copy, "--appid", APPID]).run();
+    queued.said(0, "41 sent, 0 undecided");
 }
 
 #[test]
@@ -342,18 +300,16 @@ fn finished_batch_is_forgotten_only_by_name() {
     let path = setup.path("lines.jsonl");
     std::fs::write(&path, line("oUser", 7, "Hello")).unwrap();
     let send =
-        || pointed_at(&weixin.base, setup.command(["send", "--batch", "spring", "--file", &path])).run();
-    said(&send(), 0, &["1 sent"]);
-    said(&setup.run(["ledger", "prune"]), 0, &["deleted messages: 0, keys: 0, grants: 0"]);
-    said(&send(), 0, &["nothing to do: 1 lines had ended before; nothing was posted"]);
-    said(
-        &setup.run(["ledger", "prune", "--batch", "summer"]),
-        2,
-        &["has no batch \"summer\" of this app; its batches: \"spring\""],
-    );
-    said(&setup.run(["ledger", "prune", "--batch", "spring"]), 0, &["keys deleted: 1"]);
+        || pointed_at(&weixin.base, setup.command(&["send", "--batch", "spring", "--file", &path])).run();
+    send().said(0, "1 sent");
+    setup.run(&["ledger", "prune"]).said(0, "deleted messages: 0, keys: 0, grants: 0");
+    send().said(0, "nothing to do: 1 lines had ended before; nothing was posted");
+    setup
+        .run(&["ledger", "prune", "--batch", "summer"])
+        .said(2, "has no batch \"summer\" of this app; its batches: \"spring\"");
+    setup.run(&["ledger", "prune", "--batch", "spring"]).said(0, "keys deleted: 1");
     assert_eq!(weixin.seen(SEND), 1);
-    said(&send(), 3, &["1 refused"]);
+    send().said(3, "1 refused");
     assert_eq!(weixin.seen(SEND), 2);
 }
 
@@ -361,46 +317,42 @@ fn finished_batch_is_forgotten_only_by_name() {
 fn consents_are_recorded_once() {
     let setup = Setup::new();
     let grants = || -> Vec<_> {
-        let listed = setup.run(["grant", "list", "--to", "oUser", "--json"]).json().remove(0);
+        let listed = setup.run(&["grant", "list", "--to", "oUser", "--json"]).json().remove(0);
         listed["grants"].as_array().unwrap().iter().map(|grant| grant["state"].clone()).collect()
     };
-    let record = |key| {
-        let consent = ["--to", "oUser", "--template", TEMPLATE, "--scene", "7", "--key", key];
-        setup.command(["grant", "record"]).args(consent).run()
-    };
+    let record = |key| setup.command(&["grant", "record", "--key", key]).consent("oUser").run();
     let id = record("visit-1").out.trim().to_owned();
-    said(&record("visit-1"), 0, &["recorded before"]);
-    said(&record("visit-2"), 0, &["adds nothing"]);
-    said(&setup.run(["grant", "void", &id]), 0, &["void"]);
-    said(&setup.run(["grant", "void", &id]), 3, &["the grant was not voided"]);
-    said(&record("visit-1"), 0, &["recorded before"]);
+    record("visit-1").said(0, "recorded before");
+    record("visit-2").said(0, "adds nothing");
+    setup.run(&["grant", "void", &id]).said(0, "void");
+    setup.run(&["grant", "void", &id]).said(3, "the grant was not voided");
+    record("visit-1").said(0, "recorded before");
     assert_eq!(grants(), ["void"]);
 
     let consent = |more: &str| format!(r#"{{"openid":"oUser","template_id":"{TEMPLATE}","scene":7{more}}}"#);
     let (path, file) =
         (setup.path("consents.jsonl"), [consent(r#","id":1"#), consent(r#","id":"1""#), consent("")]);
     std::fs::write(&path, file.join("\n")).unwrap();
-    said(&setup.run(["grant", "import", &path]), 0, &["1 recorded, 1 recorded before, 1 add nothing"]);
-    said(&setup.run(["grant", "import", &path]), 0, &["0 recorded, 3 recorded before, 0 add nothing"]);
+    setup.run(&["grant", "import", &path]).said(0, "1 recorded, 1 recorded before, 1 add nothing");
+    setup.run(&["grant", "import", &path]).said(0, "0 recorded, 3 recorded before, 0 add nothing");
     assert_eq!(grants(), ["void", "open"]);
     std::fs::write(&path, [consent(""), consent(r#","scen":7"#)].join("\n")).unwrap();
-    said(&setup.run(["grant", "import", &path]), 2, &["line 2: unknown field `scen`"]);
-    assert!(setup.run(["grant", "list", "--to", "oUser"]).out.contains("  open  "));
+    setup.run(&["grant", "import", &path]).said(2, "line 2: unknown field `scen`");
+    assert!(setup.run(&["grant", "list", "--to", "oUser"]).out.contains("  open  "));
 }
 
 #[test]
 fn signed_callback_is_verified_and_recorded_once() {
     let setup = Setup::new();
     let key = setup.path("consent.key");
-    said(&wxsub(["consent", "key", "--out", &key]).run(), 0, &["written to "]);
-    said(&wxsub(["consent", "key", "--out", &key]).run(), 2, &["the file exists"]);
+    wxsub(&["consent", "key", "--out", &key]).run().said(0, "written to ");
+    wxsub(&["consent", "key", "--out", &key]).run().said(2, "the file exists");
     assert_eq!(Path::new(&key).metadata().unwrap().permissions().mode() & 0o777, 0o600);
     let bytes = std::fs::read(&key).unwrap();
-    assert!(bytes.len() > 32 && wxsub(["consent", "key"]).run().out.len() == bytes.len());
+    assert!(bytes.len() > 32 && wxsub(&["consent", "key"]).run().out.len() == bytes.len());
     let url = |more: &[&str]| {
-        let url =
-            wxsub(["consent", "url", "--mobile", "--template", TEMPLATE, "--scene", "7", "--appid", APPID]);
-        more.iter().fold(url, |url, word| url.args([*word])).run()
+        let url = ["consent", "url", "--mobile", "--template", TEMPLATE, "--scene", "7", "--appid", APPID];
+        wxsub(&url).args(more).run()
     };
     for (wrong, text) in [
         (&["--session", "session-1"][..], "--signing-key-file <FILE>"),
@@ -423,24 +375,24 @@ fn signed_callback_is_verified_and_recorded_once() {
     };
     let record = |action: &str, session: &str| {
         let callback = ["--callback", &callback(action), "--session", session, "--signing-key-file", &key];
-        setup.command(["grant", "record", "--json"]).args(callback).run()
+        setup.command(&["grant", "record", "--json"]).args(&callback).run()
     };
-    said(&record("confirm", "session-2"), 2, &["callback rejected: its request was for another session"]);
+    record("confirm", "session-2").said(2, "callback rejected: its request was for another session");
     let other = setup.path("other.key");
     std::fs::write(&other, "an old key, which is long enough to be one\n").unwrap();
     let with_other_key = || {
         let callback = callback("cancel");
         let callback = ["--callback", &callback, "--session", "session-1", "--signing-key-file", &other];
-        setup.command(["grant", "record"]).args(callback)
+        setup.command(&["grant", "record"]).args(&callback)
     };
-    said(&with_other_key().run(), 2, &["callback rejected: its request was signed with another key"]);
-    said(&with_other_key().args(["--previous-key-file", &key]).run(), 3, &["the user cancelled"]);
-    said(&record("cancel", "session-1"), 3, &["the user cancelled; nothing was recorded"]);
+    with_other_key().run().said(2, "callback rejected: its request was signed with another key");
+    with_other_key().args(&["--previous-key-file", &key]).run().said(3, "the user cancelled");
+    record("cancel", "session-1").said(3, "the user cancelled; nothing was recorded");
     assert!(!Path::new(&setup.path("ledger.db")).exists());
     let first = record("confirm", "session-1").json().remove(0);
     assert_eq!(first["outcome"], "recorded");
     let again = record("confirm", "session-1").json().remove(0);
     assert_eq!((&again["outcome"], &again["grant"]), (&"already_recorded".into(), &first["grant"]));
     std::fs::write(&key, "short\n").unwrap();
-    said(&record("confirm", "session-1"), 2, &["must have 32 to 4096 bytes"]);
+    record("confirm", "session-1").said(2, "must have 32 to 4096 bytes");
 }

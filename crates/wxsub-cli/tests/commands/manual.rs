@@ -6,7 +6,7 @@ use super::wxsub::{file, folder, wxsub};
 
 /// The commands that `wxsub --help` lists.
 fn commands() -> Vec<String> {
-    let help = wxsub(["--help"]).run().out;
+    let help = wxsub(&["--help"]).run().out;
     let (_, list) = help.split_once("Commands:\n").unwrap();
     let (list, _) = list.split_once("\n\n").unwrap();
     let names = list.lines().map(|line| line.split_whitespace().next().unwrap().to_owned());
@@ -18,18 +18,18 @@ fn commands() -> Vec<String> {
 #[test]
 fn completions_have_every_command() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
-        let ended = wxsub(["completions", shell]).run();
+        let ended = wxsub(&["completions", shell]).run();
         assert_eq!((ended.code, ended.err.as_str()), (0, ""));
         for word in commands().iter().map(String::as_str).chain(["expect-reserved", "refresh"]) {
             assert!(ended.out.contains(word), "{shell} does not know {word}");
         }
     }
-    wxsub(["completions", "tcsh"]).run().assert_wrong(&["possible values: bash, elvish, fish"]);
+    wxsub(&["completions", "tcsh"]).run().assert_wrong(&["possible values: bash, elvish, fish"]);
 }
 
 #[test]
 fn manual_has_every_command_variable_and_exit_code() {
-    let ended = wxsub(["man"]).run();
+    let ended = wxsub(&["man"]).run();
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
     for command in commands() {
         assert!(ended.out.contains(&format!("wxsub\\-{command}(1)")), "{command} is missing");
@@ -43,7 +43,7 @@ fn manual_has_every_command_variable_and_exit_code() {
 fn every_command_has_a_manual_page() {
     let parent = folder();
     let folder = format!("{}/deep", parent.path().display());
-    let ended = wxsub(["man", "--out", &folder]).run();
+    let ended = wxsub(&["man", "--out", &folder]).run();
     assert_eq!((ended.code, ended.out.as_str()), (0, ""));
     let mut expected = vec!["wxsub.1".to_owned()];
     expected.extend(commands().iter().map(|command| format!("wxsub-{command}.1")));
@@ -97,5 +97,5 @@ fn every_command_has_a_manual_page() {
 #[test]
 fn unwritable_directory_is_named() {
     let taken = file("not_a_directory", "");
-    wxsub(["man", "--out", &taken]).run().assert_wrong(&[&format!("--out: {taken} cannot be written")]);
+    wxsub(&["man", "--out", &taken]).run().assert_wrong(&[&format!("--out: {taken} cannot be written")]);
 }

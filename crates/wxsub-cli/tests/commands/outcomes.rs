@@ -317,9 +317,9 @@ fn summary(result: &Value) -> String {
 }
 
 fn command(row: &Row) -> String {
-    let call = wxsub(["send", "--to", OPENID, "--template", TEMPLATE, "--scene", "7", "--json"])
-        .args(["--title", row.title, "--content", "It is here."])
-        .args(["--timeout", &row.limit().to_string()]);
+    let call = wxsub(&["send", "--to", OPENID, "--template", TEMPLATE, "--scene", "7", "--json"])
+        .args(&["--title", row.title, "--content", "It is here."])
+        .args(&["--timeout", &row.limit().to_string()]);
     let ended = pointed_at(&row.weixin(), call).run();
     format!("{} {}", ended.code, summary(&ended.json()[0]))
 }
@@ -341,7 +341,7 @@ impl Server {
         let (key, lines) = client("orders", ALL);
         let limits = format!("[limits]\nrequest_timeout_s = {}\n", row.limit());
         let config = config("outcomes.toml", weixin, &(lines + &limits));
-        let call = wxsub(["serve", "--config", &config]).env("WXSUB_LOG_FORMAT", "json");
+        let call = wxsub(&["serve", "--config", &config]).env("WXSUB_LOG_FORMAT", "json");
         Self { served: Served::start_as(call), key }
     }
 

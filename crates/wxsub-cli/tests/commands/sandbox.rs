@@ -6,16 +6,17 @@ use std::net::TcpStream;
 use wxsub_sandbox::JournalRecord;
 
 use super::served::Served;
+use super::weixin::TEMPLATE;
 use super::wxsub::wxsub;
 
 /// Starts a sandbox on a free port.
-fn start<const N: usize>(arguments: [&str; N]) -> Served {
-    Served::start_as(wxsub(["sandbox", "--listen", "127.0.0.1:0"]).args(arguments))
+fn start(arguments: &[&str]) -> Served {
+    Served::start_as(wxsub(&["sandbox", "--listen", "127.0.0.1:0"]).args(arguments))
 }
 
 #[test]
 fn printed_variables_point_at_the_sandbox() {
-    let sandbox = start([]);
+    let sandbox = start(&[]);
     let base = sandbox.base.clone();
     assert!(base.starts_with("http://127.0.0.1:"), "{base}");
     let (code, printed) = sandbox.stop_and_read("TERM");
@@ -30,11 +31,11 @@ fn printed_variables_point_at_the_sandbox() {
 #[test]
 fn sandbox_serves_the_given_apps() {
     let sandbox =
-        start(["--app", "wx1:one", "--app", "wx2:it's two".replace(' ', "+").as_str(), "--template", "-T"]);
+        start(&["--app", "wx1:one", "--app", "wx2:it's two".replace(' ', "+").as_str(), "--template", "-T"]);
     for (appid, secret, code) in
         [("wx1", "one", 0), ("wx2", "it's+two", 0), ("wx1", "two", 3), ("wx3", "one", 3)]
     {
-        let shown = wxsub(["token", "show", "--appid", appid])
+        let shown = wxsub(&["token", "show", "--appid", appid])
             .env("WXSUB_API_BASE", &sandbox.base)
             .env("WXSUB_SECRET", secret)
             .run();
@@ -47,8 +48,8 @@ fn sandbox_serves_the_given_apps() {
 
 #[test]
 fn ten_of_many_apps_and_templates_are_printed() {
-    let command = (0..500).fold(wxsub(["sandbox", "--listen", "127.0.0.1:0"]), |command, number| {
-        command.args(["--app", &format!("wx{number}:one"), "--template", &format!("T{number}")])
+    let command = (0..500).fold(wxsub(&["sandbox", "--listen", "127.0.0.1:0"]), |command, number| {
+        command.args(&["--app", &format!("wx{number}:one"), "--template", &format!("T{number}")])
     });
     let sandbox = Served::start_as(command);
     let (code, printed) = sandbox.stop_and_read("TERM");
@@ -64,18 +65,14 @@ fn ten_of_many_apps_and_templates_are_printed() {
 fn journal_survives_kill_of_sandbox() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.jsonl");
-    let sandbox = start(["--journal", path.to_str().unwrap(), "--app", "wx1:play", "--template", "T"]);
-    let consent = r#"{"appid":"wx1","openid":"oUser","template_id":"T","scene":7,"action":"confirm"}"#;
+    let sandbox = start(&["--journal", path.to_str().unwrap(), "--app", "wx1:play", "--template", TEMPLATE]);
+    let consent = format!(
+        r#"{{"appid":"wx1","openid":"oUser","template_id":"{TEMPLATE}","scene":7,"action":"confirm"}}"#
+    );
     assert_eq!(sandbox.post("/_sandbox/consents", "", consent.as_bytes()).0, 200);
     let send = || {
-        let message = ["--to", "oUser", "--template", "T", "--scene", "7", "--title", "t", "--content", "c"];
-        wxsub(["send"])
-            .args(message)
-            .env("WXSUB_API_BASE", &sandbox.base)
-            .env("WXSUB_APPID", "wx1")
-            .env("WXSUB_SECRET", "play")
-            .run()
-            .code
+        let call = wxsub(&["send", "--appid", "wx1"]).message("oUser", "c").env("WXSUB_SECRET", "play");
+        call.env("WXSUB_API_BASE", &sandbox.base).run().code
     };
     assert_eq!((send(), send()), (0, 3));
     sandbox.stop("KILL");
@@ -97,7 +94,7 @@ pub(crate) fn status_by_name(base: &str, name: &str) -> String {
 
 #[test]
 fn only_allowed_host_names_are_served() {
-    let sandbox = start(["--allow-host", "one.example", "--allow-host", "two.example"]);
+    let sandbox = start(&["--allow-host", "one.example", "--allow-host", "two.example"]);
     for (name, status) in
         [("localhost", "200"), ("one.example:80", "200"), ("two.example", "200"), ("evil.example", "403")]
     {
@@ -108,25 +105,24 @@ fn only_allowed_host_names_are_served() {
 
 #[test]
 fn wrong_usage_of_sandbox() {
-    for call in [vec!["sandbox"], vec!["serve", "--sandbox"]] {
-        let call = call.iter().fold(wxsub([]), |call, argument| call.args([argument]));
-        let ended = call.args(["--allow-host", "http://a", "--allow-host", "b:1"]).run();
+    for words in [&["sandbox"][..], &["serve", "--sandbox"]] {
+        let ended = wxsub(words).args(&["--allow-host", "http://a", "--allow-host", "b:1"]).run();
         ended.assert_wrong(&["--allow-host: must be a host name without scheme and port"]);
         assert_eq!(ended.err.lines().count(), 2, "{ended:?}");
     }
     let folder = tempfile::tempdir().unwrap();
-    wxsub(["sandbox", "--journal", folder.path().to_str().unwrap()])
+    wxsub(&["sandbox", "--journal", folder.path().to_str().unwrap()])
         .run()
         .assert_wrong(&["--journal: ", "cannot be opened"]);
-    wxsub(["sandbox", "--app", "wx1", "--app", "w x:s", "--template", "a b"]).run().assert_wrong(&[
+    wxsub(&["sandbox", "--app", "wx1", "--app", "w x:s", "--template", "a b"]).run().assert_wrong(&[
         "--app: must be APPID:SECRET",
         "--app: has a character",
         "--template: has a character",
     ]);
-    wxsub(["sandbox", "--listen", "localhost"]).run().assert_wrong(&["--listen"]);
+    wxsub(&["sandbox", "--listen", "localhost"]).run().assert_wrong(&["--listen"]);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().map(|address| (taken, address.to_string())).unwrap();
-    wxsub(["sandbox", "--listen", &taken.1]).run().assert_wrong(&["cannot be used", "choose another port"]);
+    wxsub(&["sandbox", "--listen", &taken.1]).run().assert_wrong(&["cannot be used", "choose another port"]);
 }
 
 const STEPS: [&str; 14] = [
@@ -148,7 +144,7 @@ const STEPS: [&str; 14] = [
 
 #[test]
 fn every_step_succeeds() {
-    let ended = wxsub(["demo", "--json"]).run();
+    let ended = wxsub(&["demo", "--json"]).run();
     assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{ended:?}");
     for (index, (output, name)) in ended.json().iter().zip(STEPS).enumerate() {
         assert_eq!(output["step"], index + 1);
@@ -160,7 +156,7 @@ fn every_step_succeeds() {
 
 #[test]
 fn text_output_has_one_line_per_step() {
-    let ended = wxsub(["demo"]).run();
+    let ended = wxsub(&["demo"]).run();
     assert_eq!(ended.code, 0);
     for (output, name) in ended.out.lines().zip(STEPS) {
         assert!(output.starts_with('✓') && output.contains(name), "{output}");

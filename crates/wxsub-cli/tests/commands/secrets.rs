@@ -34,16 +34,16 @@ fn commands_print_no_secret() {
             }
         }
         weixin.sandbox.clear_faults();
-        watch(on(weixin.call(["send", "--file", "-"]).input(line("oUser", 8, "Hello"))));
-        watch(on(weixin.call(["token", "show", "--fetch"])));
-        watch(on(weixin.call(["token", "refresh", "--json"])));
-        watch(on(weixin.call(["doctor", "--fetch"])));
-        let revealed = on(weixin.call(["token", "show", "--fetch", "--json", "--reveal"])).run();
+        watch(on(weixin.call(&["send", "--file", "-"]).input(line("oUser", 8, "Hello"))));
+        watch(on(weixin.call(&["token", "show", "--fetch"])));
+        watch(on(weixin.call(&["token", "refresh", "--json"])));
+        watch(on(weixin.call(&["doctor", "--fetch"])));
+        let revealed = on(weixin.call(&["token", "show", "--fetch", "--json", "--reveal"])).run();
         secrets.push(revealed.json()[0]["access_token"].as_str().unwrap().to_owned());
     }
     watch(weixin.send("oUser", "7").env("WXSUB_SECRET", &format!("{SECRET}-wrong")));
     watch(weixin.send("oUser", "7").env("WXSUB_SECRET_FILE", "x"));
-    watch(weixin.call(["doctor", "--json"]).env("WXSUB_SECRET", &format!("{SECRET}-wrong")));
+    watch(weixin.call(&["doctor", "--json"]).env("WXSUB_SECRET", &format!("{SECRET}-wrong")));
     assert!(printed.contains("TRACE") && printed.contains("127.0.0.1"), "nothing was logged");
     for secret in secrets {
         let found = printed.lines().find(|line| line.contains(&secret));
@@ -57,9 +57,8 @@ fn commands_print_no_secret() {
 fn server_prints_no_secret() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
-    let path = config("secrets.toml", &weixin.base, &lines);
-    std::fs::write(&path, std::fs::read_to_string(&path).unwrap().replace("\"off\"", "\"stderr\"")).unwrap();
-    let mut server = Served::start_as(wxsub(["serve", "--config", &path]).env("RUST_LOG", "trace"));
+    let path = config("secrets.toml", &weixin.base, &format!("audit = \"stderr\"\n{lines}"));
+    let mut server = Served::start_as(wxsub(&["serve", "--config", &path]).env("RUST_LOG", "trace"));
     let address = server.address().to_owned();
     // A full pipe would block the server.
     let mut said = server.said.take().unwrap();
@@ -117,14 +116,13 @@ fn client_of_a_server_prints_no_secret() {
     let first = server.token(&key)["access_token"].as_str().unwrap().to_owned();
     let mut printed = String::new();
     let watch = |call: Wxsub, base: &str| {
-        let call = call.env("WXSUB_SERVER", base).env("WXSUB_KEY", &key).env("WXSUB_APPID", APPID);
-        let ended = call.env("RUST_LOG", "trace").run();
+        let ended = call.through(base, &key).env("RUST_LOG", "trace").run();
         format!("{}{}", ended.out, ended.err)
     };
     for base in [server.base.as_str(), weixin.base.as_str(), UNUSED_BASE] {
-        printed += &watch(wxsub(["send", "--file", "-"]).input(line("oUser", 8, "Hello")), base);
+        printed += &watch(wxsub(&["send", "--file", "-"]).input(line("oUser", 8, "Hello")), base);
         for what in ["show", "refresh"] {
-            printed += &watch(wxsub(["token", what, "--json"]), base);
+            printed += &watch(wxsub(&["token", what, "--json"]), base);
         }
     }
     let last = server.token(&key)["access_token"].as_str().unwrap().to_owned();

@@ -4,58 +4,15 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::interrupt::signal;
-use super::served::{ALL, Served, ask, client, config, head};
-use super::weixin::{APPID, CLASSIC_TOKEN, Gate, SECRET, Weixin, allow, line};
-use super::wxsub::{file, folder, wxsub};
-
-fn token_path() -> String {
-    format!("/v1/apps/{APPID}/access_token")
-}
-
-/// The same request from many threads at once.
-fn all_at_once(
-    count: usize,
-    server: &Served,
-    method: &str,
-    path: &str,
-    key: &str,
-    body: &str,
-) -> Vec<(u16, String)> {
-    thread::scope(|scope| {
-        let ask = || ask(server.address(), method, path, key, body.as_bytes()).unwrap();
-        let threads: Vec<_> = (0..count).map(|_| scope.spawn(ask)).collect();
-        threads.into_iter().map(|one| one.join().unwrap()).collect()
-    })
-}
-
-#[test]
-fn concurrent_reads_cost_one_fetch_and_reports_one_more() {
-    let (weixin, server, key) = Served::before_sandbox("many", "");
-    let reads = all_at_once(300, &server, "GET", &token_path(), &key, "");
-    assert!(reads.iter().all(|(status, _)| *status == 200));
-    assert_eq!(weixin.seen(CLASSIC_TOKEN), 1);
-    let token = server.token(&key)["access_token"].as_str().unwrap().to_owned();
-    weixin.sandbox.invalidate_tokens(&APPID.parse().unwrap()).unwrap();
-    let body = json!({"access_token": token}).to_string();
-    let reported = all_at_once(300, &server, "POST", &(token_path() + "/report"), &key, &body);
-    let tokens: Vec<String> = reported
-        .iter()
-        .map(|(_, body)| {
-            serde_json::from_str::<Value>(body).unwrap()["access_token"].as_str().unwrap().to_owned()
-        })
-        .collect();
-    assert!(tokens.iter().all(|new| *new == tokens[0] && *new != token), "{reported:?}");
-    assert_eq!(weixin.seen(CLASSIC_TOKEN), 2);
-    assert_eq!(server.post(&(token_path() + "/report"), &key, body.as_bytes()).0, 200);
-    assert_eq!(weixin.seen(CLASSIC_TOKEN), 2);
-    assert_eq!(server.stop("TERM"), Some(0));
-}
+use super::served::{ALL, Served, app, ask, client, config, head, read_during, token_path, wait_for};
+use super::weixin::{APPID, CLASSIC_TOKEN, Gate, SECRET, UNUSED_BASE, Weixin, allow, line};
+use super::wxsub::{append, file, folder, replace, wxsub};
 
 #[test]
 fn restart_costs_no_fetch_and_second_server_is_rejected() {
@@ -66,25 +23,19 @@ fn restart_costs_no_fetch_and_second_server_is_rejected() {
     let path = config("restart.toml", &weixin.base, &format!("state_dir = \"{folder}\"\n{lines}"));
     let server = Served::start(&path);
     let before = server.token(&key);
-    let second = wxsub(["serve", "--config", &path]).env("APP_SECRET", SECRET).run();
-    assert!(second.code == 1 && second.err.contains("state_dir: another server uses it"), "{second:?}");
+    let second = wxsub(&["serve", "--config", &path]).env("APP_SECRET", SECRET).run();
+    second.said(1, "state_dir: another server uses it");
     assert_eq!(server.stop("KILL"), None);
     let server = Served::start(&path);
     let after = server.token(&key);
-    assert_eq!(
-        (&before["access_token"], &before["generation"]),
-        (&after["access_token"], &after["generation"])
-    );
+    assert_eq!(["access_token", "generation"].map(|name| before[name] == after[name]), [true; 2]);
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 1);
     let names: Vec<_> = fs::read_dir(state.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    assert!(
-        names
-            .iter()
-            .all(|name| !name.contains(before["access_token"].as_str().unwrap()) && !name.contains(SECRET))
-    );
+    let secrets = [SECRET, before["access_token"].as_str().unwrap()];
+    assert!(names.iter().all(|name| !secrets.iter().any(|secret| name.contains(secret))), "{names:?}");
     // An unreadable file is moved aside and reported.
     server.stop("KILL");
     fs::write(format!("{folder}/{APPID}.json"), "{").unwrap();
@@ -93,25 +44,6 @@ fn restart_costs_no_fetch_and_second_server_is_rejected() {
     let shown: Value = serde_json::from_str(&server.get("/v1/apps", &key).1).unwrap();
     assert_eq!(shown["apps"][0]["state_file_broken"], true);
     assert!(fs::exists(format!("{folder}/{APPID}.broken")).unwrap());
-}
-
-#[test]
-fn reload_applies_and_invalid_reload_changes_nothing() {
-    let weixin = Weixin::start();
-    let ((old, old_lines), (new, new_lines)) = (client("old", ALL), client("new", ALL));
-    let path = config("reload.toml", &weixin.base, &old_lines);
-    let mut server = Served::start(&path);
-    let token = server.token(&old);
-    fs::write(&path, "listen = 1").unwrap();
-    signal(&server.child, "HUP");
-    server.wait_until_it_says("the configuration was not reloaded");
-    assert_eq!(server.token(&old)["generation"], token["generation"]);
-    config("reload.toml", &weixin.base, &new_lines);
-    signal(&server.child, "HUP");
-    server.wait_until_it_says("the configuration was reloaded");
-    assert_eq!(server.get(&token_path(), &old).0, 401);
-    assert_eq!(server.token(&new)["access_token"], token["access_token"]);
-    assert_eq!(weixin.seen(CLASSIC_TOKEN), 1);
 }
 
 /// A file adds an app and a client, a broken one changes nothing, and the check names its line.
@@ -128,35 +60,26 @@ fn included_files_apply_at_the_next_reload() {
     fs::rename(main_file, &path).unwrap();
     let mut server = Served::start(&path);
     let token = server.token(&main);
-    let app = |appid: &str| {
-        format!(
-            "[[apps]]\nappid = \"{appid}\"\nsecret_env = \"APP_SECRET\"\ntoken_endpoint = \"token\"\n\
-             api_base = \"{}\"\n",
-            weixin.base
-        )
-    };
+    let app = |appid| app(appid, &weixin.base);
     weixin.sandbox.add_app("wx2".parse().unwrap(), SECRET.parse().unwrap(), []);
     fs::write(apps.join("added.toml"), app("wx2") + &added_lines).unwrap();
     assert_eq!(server.get("/v1/apps/wx2/access_token", &added).0, 401, "before the reload");
-    signal(&server.child, "HUP");
-    server.wait_until_it_says("the configuration was reloaded");
+    server.reload();
     assert_eq!(server.get("/v1/apps/wx2/access_token", &added).0, 200);
     assert_eq!(server.token(&main)["access_token"], token["access_token"]);
     fs::write(apps.join("broken.toml"), app("wx3") + "tokn = 1\n" + &app(APPID)).unwrap();
-    let check = || wxsub(["serve", "--check", "--config", &path]).env("APP_SECRET", SECRET).run();
+    let check = || wxsub(&["serve", "--check", "--config", &path]).env("APP_SECRET", SECRET).run();
     check().assert_wrong(&[
         "apps.d/broken.toml:6: apps[0].tokn: is an unknown key",
         &format!("apps.d/broken.toml:7: apps[1]: appid {APPID} is used twice, first in {path}:"),
     ]);
-    signal(&server.child, "HUP");
-    server.wait_until_it_says("apps.d/broken.toml:6: apps[0].tokn");
+    server.hang_up("apps.d/broken.toml:6: apps[0].tokn");
     server.wait_until_it_says("the previous one stays in use");
     assert_eq!(server.get("/v1/apps/wx2/access_token", &added).0, 200);
     fs::remove_file(apps.join("broken.toml")).unwrap();
     fs::remove_file(apps.join("added.toml")).unwrap();
     assert_eq!(check().code, 0);
-    signal(&server.child, "HUP");
-    server.wait_until_it_says("the configuration was reloaded");
+    server.reload();
     assert_eq!(server.get("/v1/apps/wx2/access_token", &added).0, 401);
     assert_eq!(server.token(&main)["access_token"], token["access_token"]);
 }
@@ -197,58 +120,24 @@ fn signal_finishes_requests_and_second_signal_ends_them() {
 }
 
 #[test]
-fn hostile_clients_do_not_affect_others() {
-    let (weixin, server, key) = Served::before_sandbox("hostile", "");
-    let half_open: Vec<_> = (0..500)
-        .map(|_| {
-            let mut stream = TcpStream::connect(server.address()).unwrap();
-            stream.write_all(b"GET / HTTP/1.1\r\nX: ").unwrap();
-            stream
-        })
-        .collect();
-    let messages = format!("/v1/apps/{APPID}/messages");
-    // A request that is rejected before it is read may get a closed connection.
-    if let Some((status, _)) = ask(server.address(), "POST", &messages, &key, &vec![b'x'; 8 << 20]) {
-        assert_eq!(status, 413);
-    }
-    assert_eq!(server.post(&messages, &key, "[".repeat(60_000).as_bytes()).0, 400);
-    if let Some((status, _)) = ask(server.address(), "POST", &messages, &key, "[".repeat(200_000).as_bytes())
-    {
-        assert_eq!(status, 413);
-    }
-    let mut long = TcpStream::connect(server.address()).unwrap();
-    let _ = long.write_all(format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(1 << 20)).as_bytes());
-    let mut response = String::new();
-    let _ = long.read_to_string(&mut response);
-    assert!(response.is_empty() || response.starts_with("HTTP/1.1 4"), "{response}");
-    for guess in 0..50 {
-        assert_eq!(server.get(&token_path(), &format!("{guess:043}")).0, 401);
-    }
-    server.token(&key);
-    assert_eq!((weixin.seen_any(), half_open.len()), (1, 500));
-    drop(half_open);
-    assert_eq!(server.stop("TERM"), Some(0));
-}
-
-#[test]
 fn check_names_all_problems() {
     let (_, lines) = client("orders", ALL);
     let good = config("good.toml", "http://127.0.0.1:1", &lines);
-    let checked = wxsub(["serve", "--check", "--config", &good]).env("APP_SECRET", SECRET).run();
+    let checked = wxsub(&["serve", "--check", "--config", &good]).env("APP_SECRET", SECRET).run();
     assert_eq!((checked.code, checked.out.as_str()), (0, ""));
-    wxsub(["serve", "--check", "--config", &good])
+    wxsub(&["serve", "--check", "--config", &good])
         .run()
         .assert_wrong(&["apps[0].secret_env: names a variable"]);
     let bad = file("bad.toml", "listen = 1\nzzz = 1\n[limits]\nheader_timeout_s = 0\n");
-    wxsub(["serve", "--check", "--config", &bad]).run().assert_wrong(&[
+    wxsub(&["serve", "--check", "--config", &bad]).run().assert_wrong(&[
         "bad.toml:1: listen: ",
         "bad.toml:2: zzz: ",
         "bad.toml:4: limits.header_timeout_s: ",
         "apps: ",
     ]);
-    wxsub(["serve", "--config", "/nowhere"]).run().assert_wrong(&["/nowhere: cannot be read"]);
+    wxsub(&["serve", "--config", "/nowhere"]).run().assert_wrong(&["/nowhere: cannot be read"]);
     for wrong in [["serve", "--check"], ["serve", "--listen"]] {
-        assert_eq!(wxsub(wrong).run().code, 2);
+        assert_eq!(wxsub(&wrong).run().code, 2);
     }
 }
 
@@ -258,40 +147,23 @@ fn reload_under_load_fails_no_request() {
     let weixin = Weixin::start();
     let ((good, good_lines), (revoked, revoked_lines)) = (client("good", ALL), client("revoked", ALL));
     let secret = file("rotated.secret", SECRET);
-    let app = |appid: &str| {
-        format!(
-            "[[apps]]\nappid = \"{appid}\"\nsecret_file = {secret:?}\ntoken_endpoint = \"token\"\n\
-             api_base = \"{}\"\n",
-            weixin.base
-        )
-    };
-    let head = "listen = \"127.0.0.1:0\"\naudit = \"off\"\n";
-    let path = file("load.toml", &format!("{head}{}{good_lines}{revoked_lines}", app(APPID)));
+    let path = config("load.toml", &weixin.base, &format!("{good_lines}{revoked_lines}"));
+    let secret_file = format!("secret_file = {secret:?}");
+    replace(&path, "secret_env = \"APP_SECRET\"", &secret_file);
     let mut server = Served::start(&path);
     let before = server.token(&good);
     let address = server.address().to_owned();
-    let (done, path_read, good_key) = (AtomicBool::new(false), token_path(), good.clone());
-    let statuses = thread::scope(|scope| {
-        let ask_on = || {
-            let mut statuses = Vec::new();
-            while !done.load(Ordering::Relaxed) {
-                statuses.push(ask(&address, "GET", &path_read, &good_key, b"").map(|(status, _)| status));
-            }
-            statuses
-        };
-        let threads: Vec<_> = (0..4).map(|_| scope.spawn(ask_on)).collect();
+    read_during(&address, &good, |count| {
+        wait_for(count, 4);
         weixin.sandbox.add_app("wx2".parse().unwrap(), "new-secret".parse().unwrap(), []);
         weixin.sandbox.add_app(APPID.parse().unwrap(), "new-secret".parse().unwrap(), []);
         fs::write(&secret, "new-secret\n").unwrap();
-        fs::write(&path, format!("{head}{}{}{good_lines}", app(APPID), app("wx2"))).unwrap();
-        signal(&server.child, "HUP");
-        server.wait_until_it_says("the configuration was reloaded");
-        assert_eq!(ask(&address, "GET", &path_read, &revoked, b"").unwrap().0, 401);
-        assert_eq!(ask(&address, "GET", "/v1/apps/wx2/access_token", &good, b"").unwrap().0, 200);
-        done.store(true, Ordering::Relaxed);
-        threads.into_iter().flat_map(|one| one.join().unwrap()).collect::<Vec<_>>()
+        config("load.toml", &weixin.base, &(good_lines + &app("wx2", &weixin.base)));
+        replace(&path, "secret_env = \"APP_SECRET\"", &secret_file);
+        server.reload();
+        assert_eq!(server.get(&token_path(), &revoked).0, 401);
+        assert_eq!(server.get("/v1/apps/wx2/access_token", &good).0, 200);
     });
-    assert!(statuses.iter().all(|status| *status == Some(200)) && statuses.len() > 4, "{statuses:?}");
     assert_eq!(server.token(&good)["access_token"], before["access_token"]);
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 2);
 }
@@ -379,14 +251,14 @@ fn request_before_the_signal_gets_a_response() {
 
 #[test]
 fn new_key_is_printed_with_its_digest() {
-    let made = wxsub(["key", "new", "--name", "orders"]).run();
+    let made = wxsub(&["key", "new", "--name", "orders"]).run();
     let key = made.out.trim_end();
     assert!(
         made.code == 0 && key.len() == 43 && key.bytes().all(|byte| byte.is_ascii_alphanumeric()),
         "{made:?}"
     );
     assert!(made.err.contains("\nname = \"orders\"\nkey_sha256 = \"") && !made.err.contains(key));
-    let json = wxsub(["key", "new", "--name", "orders", "--json"]).run().json().remove(0);
+    let json = wxsub(&["key", "new", "--name", "orders", "--json"]).run().json().remove(0);
     assert_eq!(json["name"], "orders");
     assert_ne!(json["key"], key);
     let digest = json["key_sha256"].as_str().unwrap();
@@ -396,13 +268,13 @@ fn new_key_is_printed_with_its_digest() {
 #[test]
 fn wrong_name_of_a_key() {
     for name in ["", "a b", "a\nb", &"a".repeat(65)] {
-        wxsub(["key", "new", "--name", name]).run().assert_wrong(&["--name: must be 1 to 64 letters"]);
+        wxsub(&["key", "new", "--name", name]).run().assert_wrong(&["--name: must be 1 to 64 letters"]);
     }
 }
 
 #[test]
 fn password_from_standard_input_is_hashed() {
-    let call = |password: &str| wxsub(["console", "password"]).input(password).run();
+    let call = |password: &str| wxsub(&["console", "password"]).input(password).run();
     let made = call("correct horse battery\n");
     assert_eq!(made.code, 0, "{made:?}");
     assert!(made.out.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{made:?}");
@@ -428,14 +300,13 @@ fn service_manager_learns_of_start_reload_and_stop() {
         String::from_utf8_lossy(&bytes[..length]).into_owned()
     };
     let config = config("notify.toml", &weixin.base, &client("orders", ALL).1);
-    let call = wxsub(["serve", "--config", &config]).env("NOTIFY_SOCKET", path.to_str().unwrap());
+    let call = wxsub(&["serve", "--config", &config]).env("NOTIFY_SOCKET", path.to_str().unwrap());
     let server = Served::start_as(call);
     assert_eq!(received(), "READY=1\n");
     for (more, status) in
         [("", "was reloaded"), ("nonsense", "was not reloaded; the previous one stays in use")]
     {
-        let text = fs::read_to_string(&config).unwrap();
-        fs::write(&config, text + more).unwrap();
+        append(&config, more);
         signal(&server.child, "HUP");
         let begun = received();
         let time = begun.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap_or_else(|| panic!("{begun}"));
@@ -448,47 +319,25 @@ fn service_manager_learns_of_start_reload_and_stop() {
     fs::remove_file(path).unwrap();
 }
 
+/// The exit codes of the start and of the check, and what both say.
 #[test]
 fn exit_code_tells_why_the_server_did_not_start() {
     let (_, lines) = client("orders", ALL);
-    let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let path = config("busy.toml", "http://127.0.0.1:1", &lines);
-    let text = fs::read_to_string(&path).unwrap();
-    let started = |name: &str, from: &str, to: &str| {
-        let path = file(name, &text.replace(from, to));
-        let run = |check: bool| {
-            let call = wxsub(["serve", "--config", &path]).env("APP_SECRET", SECRET);
-            let ended = if check { call.args(["--check"]).run() } else { call.run() };
-            (ended.code, ended.err)
-        };
-        (run(false), run(true))
-    };
-    let _held = std::net::TcpListener::bind(busy).unwrap();
-    let ((code, said), (checked, warned)) = started("busy_port.toml", "127.0.0.1:0", &busy.to_string());
-    assert!(
-        code == 1 && said.contains("listen: ") && checked == 0 && warned.contains("is in use"),
-        "{said}{warned}"
-    );
-    for (name, from, to, key) in [
-        ("no_folder.toml", "audit = \"off\"", "audit = \"/nowhere/audit.log\"", "audit: "),
-        (
-            "no_state.toml",
-            "audit = \"off\"",
-            "audit = \"off\"\nstate_dir = \"/dev/null/state\"",
-            "state_dir: ",
-        ),
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().map(|address| (taken, address.to_string())).unwrap();
+    let (off, no_state) = ("audit = \"off\"", "audit = \"off\"\nstate_dir = \"/dev/null/state\"");
+    for (from, to, (code, said), (checked, found)) in [
+        ("127.0.0.1:0", taken.1.as_str(), (1, "listen: "), (0, "is in use")),
+        (off, "audit = \"/nowhere/audit.log\"", (1, "audit: "), (1, "audit: ")),
+        (off, no_state, (1, "state_dir: "), (1, "state_dir: ")),
+        (off, "audit = 1", (2, "audit: "), (2, "audit: ")),
     ] {
-        let ((code, said), (checked, found)) = started(name, from, to);
-        assert!(
-            code == 1 && said.contains(key) && checked == 1 && found.contains(key),
-            "{name}: {said}{found}"
-        );
+        let path = config("no_start.toml", UNUSED_BASE, &lines);
+        replace(&path, from, to);
+        let serve = || wxsub(&["serve", "--config", &path]).env("APP_SECRET", SECRET);
+        serve().run().said(code, said);
+        serve().args(&["--check"]).run().said(checked, found);
     }
-    let ((code, said), (checked, found)) = started("wrong.toml", "audit = \"off\"", "audit = 1");
-    assert!(
-        code == 2 && checked == 2 && said.contains("audit: ") && found.contains("audit: "),
-        "{said}{found}"
-    );
 }
 
 /// A volume of Kubernetes with `fsGroup` is writable by its group.
@@ -527,16 +376,10 @@ fn caught_signals(child: &Child) -> u64 {
 #[test]
 fn hangup_during_the_start_does_not_end_the_server() {
     let (_, lines) = client("orders", ALL);
-    let path = config("hangup.toml", "http://127.0.0.1:1", &lines);
-    let app = |number: u32| {
-        format!(
-            "[[apps]]\nappid = \"wx{number:016x}\"\nsecret_env = \"APP_SECRET\"\ntoken_endpoint = \"token\"\n\
-             api_base = \"http://127.0.0.1:1\"\n"
-        )
-    };
-    let text = fs::read_to_string(&path).unwrap();
-    fs::write(&path, text + &(1..300).map(app).collect::<String>()).unwrap();
-    let mut child = wxsub(["serve", "--config", &path]).env("APP_SECRET", SECRET).start();
+    let path = config("hangup.toml", UNUSED_BASE, &lines);
+    let app = |number: u32| app(&format!("wx{number:016x}"), UNUSED_BASE);
+    append(&path, &(1..300).map(app).collect::<String>());
+    let mut child = wxsub(&["serve", "--config", &path]).env("APP_SECRET", SECRET).start();
     while caught_signals(&child) & (1 << 14) == 0 {
         assert!(child.try_wait().unwrap().is_none());
     }
@@ -561,18 +404,14 @@ fn fifo_in_the_configuration_fails_the_reload_only() {
     let folder = folder();
     let fifo = folder.path().join("fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    let text = fs::read_to_string(&path).unwrap();
-    let secret = format!("secret_file = {fifo:?}");
-    fs::write(&path, text.replace("secret_env = \"APP_SECRET\"", &secret)).unwrap();
-    signal(&server.child, "HUP");
-    server.wait_until_it_says("not a regular file");
+    replace(&path, "secret_env = \"APP_SECRET\"", &format!("secret_file = {fifo:?}"));
+    server.hang_up("not a regular file");
     server.wait_until_it_says("the configuration was not reloaded");
     server.token(&key);
     // The configuration itself.
     fs::remove_file(&path).unwrap();
     std::os::unix::fs::symlink(&fifo, &path).unwrap();
-    signal(&server.child, "HUP");
-    server.wait_until_it_says("not a regular file");
+    server.hang_up("not a regular file");
     server.wait_until_it_says("the configuration was not reloaded");
     assert!(server.get("/metrics", "").1.contains("wxsub_config_last_reload_successful 0"));
     fs::remove_file(&path).unwrap();
@@ -594,36 +433,18 @@ fn hundred_reloads_under_load_fail_no_read() {
         good.replace("127.0.0.1:0", "127.0.0.1:1"),
         String::new(),
     ];
-    let (address, path_read) = (server.address().to_owned(), token_path());
-    let (done, responses) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let failed = thread::scope(|scope| {
-        let ask_on = || {
-            let mut failed = Vec::new();
-            while !done.load(Ordering::Relaxed) {
-                let status = ask(&address, "GET", &path_read, &key, b"").map(|(status, _)| status);
-                responses.fetch_add(1, Ordering::Relaxed);
-                failed.extend(Some(status).filter(|status| *status != Some(200)));
-            }
-            failed
-        };
-        let threads: Vec<_> = (0..4).map(|_| scope.spawn(ask_on)).collect();
+    let address = server.address().to_owned();
+    read_during(&address, &key, |count| {
         for number in 0..100 {
-            let before = responses.load(Ordering::Relaxed);
             let (text, said) = match number % 2 {
                 0 => (&broken[number / 2 % broken.len()], "the configuration was not reloaded"),
                 _ => (&good, "the configuration was reloaded"),
             };
             fs::write(&path, text).unwrap();
-            signal(&server.child, "HUP");
-            server.wait_until_it_says(said);
-            while responses.load(Ordering::Relaxed) < before + 4 {
-                thread::yield_now();
-            }
+            server.hang_up(said);
+            wait_for(count, 4);
         }
-        done.store(true, Ordering::Relaxed);
-        threads.into_iter().flat_map(|one| one.join().unwrap()).collect::<Vec<_>>()
     });
-    assert!(failed.is_empty() && responses.load(Ordering::Relaxed) >= 400, "{failed:?}");
     assert!(server.get("/metrics", "").1.contains("wxsub_config_last_reload_successful 1"));
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 1);
     assert_eq!(server.stop("TERM"), Some(0));

@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStderr};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 
 use serde_json::Value;
 
@@ -20,7 +22,7 @@ pub(crate) struct Served {
 
 /// A key, and the lines of its configuration.
 pub(crate) fn client(name: &str, scopes: &str) -> (String, String) {
-    let made = wxsub(["key", "new", "--name", name, "--json"]).run().json().remove(0);
+    let made = wxsub(&["key", "new", "--name", name, "--json"]).run().json().remove(0);
     let digest = made["key_sha256"].as_str().unwrap();
     let lines = format!(
         "[[clients]]\nname = \"{name}\"\nkey_sha256 = \"{digest}\"\napps = [\"*\"]\nscopes = [{scopes}]\n"
@@ -30,28 +32,36 @@ pub(crate) fn client(name: &str, scopes: &str) -> (String, String) {
 
 pub(crate) const ALL: &str = r#""token:read", "token:report", "message:send", "admin""#;
 
-/// A configuration with one app and this base URL of Weixin.
-pub(crate) fn config(name: &str, weixin: &str, more: &str) -> String {
-    let text = format!(
-        "listen = \"127.0.0.1:0\"\naudit = \"off\"\n{more}\n[[apps]]\nappid = \"{APPID}\"\nsecret_env = \"APP_SECRET\"\ntoken_endpoint = \"token\"\n\
-             \
-         api_base = \"{weixin}\"\n"
-    );
-    file(name, &text)
+/// A configuration with these lines, and at its end one app with this base URL of Weixin.
+pub(crate) fn config(name: &str, weixin: &str, lines: &str) -> String {
+    let audit = if lines.contains("audit = ") { "" } else { "audit = \"off\"\n" };
+    file(name, &format!("listen = \"127.0.0.1:0\"\n{audit}{lines}\n{}", app(APPID, weixin)))
+}
+
+/// The lines of an app.
+pub(crate) fn app(appid: &str, weixin: &str) -> String {
+    format!(
+        "[[apps]]\nappid = \"{appid}\"\nsecret_env = \"APP_SECRET\"\ntoken_endpoint = \"token\"\napi_base = \"{weixin}\"\n"
+    )
+}
+
+/// The path of the token in the v1 API.
+pub(crate) fn token_path() -> String {
+    format!("/v1/apps/{APPID}/access_token")
 }
 
 impl Served {
-    /// A sandbox, a server with this configuration behind its client, and the key of that client.
+    /// A sandbox, a server with this configuration and a client, and the key of that client.
     pub(crate) fn before_sandbox(name: &str, more: &str) -> (Weixin, Self, String) {
         let weixin = Weixin::start();
-        let (key, lines) = client("orders", ALL);
-        let server = Self::start(&config(&format!("{name}.toml"), &weixin.base, &(lines + more)));
+        let (key, client) = client("orders", ALL);
+        let server = Self::start(&config(&format!("{name}.toml"), &weixin.base, &format!("{more}{client}")));
         (weixin, server, key)
     }
 
     /// Starts a server, and waits until it listens.
     pub(crate) fn start(config: &str) -> Self {
-        Self::start_as(wxsub(["serve", "--config", config]))
+        Self::start_as(wxsub(&["serve", "--config", config]))
     }
 
     /// Starts it by this call, and waits until it listens.
@@ -82,6 +92,22 @@ impl Served {
         line
     }
 
+    /// Reloads the configuration.
+    pub(crate) fn reload(&mut self) {
+        self.hang_up("the configuration was reloaded");
+    }
+
+    /// Sends SIGHUP, and waits until it prints a line that contains this.
+    pub(crate) fn hang_up(&mut self, text: &str) {
+        signal(&self.child, "HUP");
+        self.wait_until_it_says(text);
+    }
+
+    /// A call through it, with this key.
+    pub(crate) fn call(&self, key: &str, words: &[&str]) -> Wxsub {
+        wxsub(words).through(&self.base, key)
+    }
+
     pub(crate) fn get(&self, path: &str, key: &str) -> (u16, String) {
         ask(self.address(), "GET", path, key, b"").unwrap()
     }
@@ -91,7 +117,7 @@ impl Served {
     }
 
     pub(crate) fn token(&self, key: &str) -> Value {
-        let (status, body) = self.get(&format!("/v1/apps/{APPID}/access_token"), key);
+        let (status, body) = self.get(&token_path(), key);
         assert_eq!(status, 200, "{body}");
         serde_json::from_str(&body).unwrap()
     }
@@ -115,6 +141,42 @@ impl Drop for Served {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Sets the flag when it is dropped, also by a failed assertion: the other threads end then.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Reads tokens from four threads while `work` runs, which gets the number of responses so far. All must be 200. Returns their number.
+pub(crate) fn read_during(address: &str, key: &str, work: impl FnOnce(&AtomicUsize)) -> usize {
+    let (path, done, count) = (token_path(), AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        let read_on = || {
+            while !done.load(Ordering::Relaxed) {
+                assert_eq!(ask(address, "GET", &path, key, b"").unwrap().0, 200);
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(read_on)).collect();
+        let stop = SetOnDrop(&done);
+        work(&count);
+        drop(stop);
+        threads.into_iter().for_each(|one| one.join().unwrap());
+    });
+    count.into_inner()
+}
+
+/// Waits until there were this many more responses.
+pub(crate) fn wait_for(count: &AtomicUsize, more: usize) {
+    let until = count.load(Ordering::Relaxed) + more;
+    while count.load(Ordering::Relaxed) < until {
+        thread::yield_now();
     }
 }
 

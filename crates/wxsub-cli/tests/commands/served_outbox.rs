@@ -3,10 +3,9 @@
 use wxsub_sandbox::Fault;
 
 use super::durable::Setup;
-use super::ledger::said;
 use super::served::{Served, client, config};
 use super::weixin::{APPID, SEND, TEMPLATE, Weixin, line};
-use super::wxsub::{Wxsub, file, wxsub};
+use super::wxsub::{Wxsub, append, file, wxsub};
 
 const SCOPES: &str = r#""message:send", "outbox:write", "outbox:read", "outbox:decide", "consent""#;
 
@@ -28,22 +27,20 @@ impl Server {
     fn start_with(settings: &str) -> Self {
         let (weixin, setup, (key, clients)) = (Weixin::start(), Setup::new(), client("orders", SCOPES));
         let signing_key = setup.path("signing.key");
-        assert_eq!(wxsub(["consent", "key", "--out", &signing_key]).run().code, 0);
+        assert_eq!(wxsub(&["consent", "key", "--out", &signing_key]).run().code, 0);
         let (ledger, name) = (setup.path("served.db"), format!("outbox-{}.toml", key.get(..8).unwrap()));
         let more = format!(
             "{clients}[ledger]\nurl = \"sqlite:{ledger}\"\n[consent]\nkey_file = \"{signing_key}\"\n"
         );
         let path = config(&name, &weixin.base, &more);
         // The app is the last table.
-        let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, text + settings).unwrap();
+        append(&path, settings);
         let served = Served::start(&path);
         Self { served, key, weixin, setup, signing_key }
     }
 
-    fn command<const N: usize>(&self, words: [&str; N]) -> Wxsub {
-        let call = wxsub(words).env("WXSUB_APPID", APPID).env("WXSUB_SERVER", &self.served.base);
-        call.env("WXSUB_KEY", &self.key)
+    fn command(&self, words: &[&str]) -> Wxsub {
+        self.served.call(&self.key, words)
     }
 }
 
@@ -115,10 +112,8 @@ fn commands_say_the_same_about_a_file_and_a_server() {
         &format!("{{\"openid\":\"oImported\",\"template_id\":\"{TEMPLATE}\",\"scene\":7,\"id\":\"é 1\"}}\n")
             .repeat(2),
     );
-    let with = |call: Wxsub, rest: &[&str]| rest.iter().fold(call, |call, word| call.args([*word]));
-    let at_server = |words: &[&str]| with(server.command([words[0], words[1]]), &words[2..]);
-    let in_file = |words: &[&str]| with(setup.command([words[0], words[1]]), &words[2..]);
-    let (file, served) = (scenario(&in_file, &consents), scenario(&at_server, &consents));
+    let file = scenario(&|words| setup.command(words), &consents);
+    let served = scenario(&|words| server.command(words), &consents);
     for (of_file, of_server) in file.iter().zip(&served) {
         assert_eq!(of_server, of_file);
     }
@@ -130,75 +125,70 @@ fn commands_say_the_same_about_a_file_and_a_server() {
 fn a_callback_is_verified_by_the_server() {
     let server = Server::start();
     let request = ["--mobile", "--template", TEMPLATE, "--scene", "7", "--session", "s-1"];
-    let request = wxsub(["consent", "url"]).args(request).args(["--appid", APPID]);
-    let request = request.args(["--signing-key-file", &server.signing_key]).run().json().remove(0);
+    let request = wxsub(&["consent", "url"]).args(&request).args(&["--appid", APPID]);
+    let request = request.args(&["--signing-key-file", &server.signing_key]).run().json().remove(0);
     let callback = |action| {
         let reserved = request["reserved"].as_str().unwrap();
         format!("openid=oUser&template_id={TEMPLATE}&action={action}&scene=7&reserved={reserved}")
     };
     let record = |action, session| {
         let callback = callback(action);
-        server.command(["grant", "record", "--callback", &callback, "--session", session]).run()
+        server.command(&["grant", "record", "--callback", &callback, "--session", session]).run()
     };
-    said(&record("confirm", "s-2"), 2, &["the callback belongs to no request of this app and session"]);
-    said(&record("cancel", "s-1"), 3, &["the user cancelled; nothing was recorded"]);
-    said(&record("confirm", "s-1"), 0, &["recorded"]);
-    said(&record("confirm", "s-1"), 0, &["recorded before; nothing new was recorded"]);
+    record("confirm", "s-2").said(2, "the callback belongs to no request of this app and session");
+    record("cancel", "s-1").said(3, "the user cancelled; nothing was recorded");
+    record("confirm", "s-1").said(0, "recorded");
+    record("confirm", "s-1").said(0, "recorded before; nothing new was recorded");
     let with_key =
-        server.command(["grant", "record", "--callback", &callback("confirm"), "--session", "s-1"]);
-    said(&with_key.args(["--signing-key-file", "k"]).run(), 2, &["has an effect only with --outbox"]);
+        server.command(&["grant", "record", "--callback", &callback("confirm"), "--session", "s-1"]);
+    with_key.args(&["--signing-key-file", "k"]).run().said(2, "has an effect only with --outbox");
     let in_file =
-        server.setup.command(["grant", "record", "--callback", &callback("confirm"), "--session", "s"]);
-    said(&in_file.run(), 2, &["--signing-key-file: is missing"]);
+        server.setup.command(&["grant", "record", "--callback", &callback("confirm"), "--session", "s"]);
+    in_file.run().said(2, "--signing-key-file: is missing");
 }
 
 #[test]
 fn message_that_may_have_been_sent_is_shown_and_too_early_to_decide() {
     let server = Server::start();
     server.weixin.allow("oUser", 7).fault(SEND, Fault::ResetAfterApply);
-    let message = ["--to", "oUser", "--template", TEMPLATE, "--scene", "7", "--title", "t", "--content", "c"];
-    let id = server.command(["outbox", "add"]).args(message).run().out.trim().to_owned();
-    let undecided = || server.command(["outbox", "list", "--undecided", "--json"]).run().json().remove(0);
+    let id = server.command(&["outbox", "add"]).message("oUser", "c").run().out.trim().to_owned();
+    let undecided = || server.command(&["outbox", "list", "--undecided", "--json"]).run().json().remove(0);
     while undecided()["messages"].as_array().unwrap().is_empty() {
         std::thread::yield_now();
     }
-    let decided = server.command(["outbox", "decide", &id, "--yes", "--decision", "assume_sent"]).run();
-    said(
-        &decided,
-        3,
-        &["evidence: it was posted, and the response is lost", "it can be decided from 20", "409"],
-    );
+    let decided = server.command(&["outbox", "decide", &id, "--yes", "--decision", "assume_sent"]).run();
+    decided
+        .said(3, "evidence: it was posted, and the response is lost")
+        .says("it can be decided from 20")
+        .says("409");
 }
 
 #[test]
 fn without_a_ledger_and_a_server_the_command_names_both() {
-    let list = wxsub(["outbox", "list"]).env("WXSUB_APPID", APPID).run();
-    said(&list, 2, &["--outbox: is missing; name a ledger, or set WXSUB_SERVER and WXSUB_KEY"]);
+    let list = wxsub(&["outbox", "list"]).env("WXSUB_APPID", APPID).run();
+    list.said(2, "--outbox: is missing; name a ledger, or set WXSUB_SERVER and WXSUB_KEY");
     let server = Server::start();
-    said(
-        &server.command(["grant", "list", "--state", "open"]).run(),
-        2,
-        &["--state: has an effect only with --outbox"],
-    );
-    let wrong = server.command(["outbox", "list"]).env("WXSUB_KEY", &"x".repeat(43)).run();
-    said(&wrong, 4, &["the control server responded with 401"]);
-    let gone = server.command(["outbox", "list"]).env("WXSUB_SERVER", "http://127.0.0.1:1").run();
-    said(&gone, 4, &["the control server was not reached"]);
+    server
+        .command(&["grant", "list", "--state", "open"])
+        .run()
+        .said(2, "--state: has an effect only with --outbox");
+    let wrong = server.command(&["outbox", "list"]).env("WXSUB_KEY", &"x".repeat(43)).run();
+    wrong.said(4, "the control server responded with 401");
+    let gone = server.command(&["outbox", "list"]).env("WXSUB_SERVER", "http://127.0.0.1:1").run();
+    gone.said(4, "the control server was not reached");
 }
 
 #[test]
 fn message_without_a_grant_exits_3_and_does_not_stop_a_batch() {
     let server = Server::start_with("require_grant = true\n");
-    let message = ["--to", "oNone", "--template", TEMPLATE, "--scene", "7", "--title", "t", "--content", "c"];
-    let one = server.command(["send"]).args(message).run();
-    said(&one, 3, &["409", "no grant allows the message"]);
-    let consent = ["--to", "oUser", "--template", TEMPLATE, "--scene", "7"];
-    assert_eq!(server.command(["grant", "record"]).args(consent).run().code, 0);
+    let one = server.command(&["send"]).message("oNone", "c").run();
+    one.said(3, "409").says("no grant allows the message");
+    assert_eq!(server.command(&["grant", "record"]).consent("oUser").run().code, 0);
     server.weixin.allow("oUser", 7);
     let mut lines: Vec<_> = (0..9).map(|number| line(&format!("oNone{number}"), 7, "c")).collect();
     lines.push(line("oUser", 7, "c"));
     let path = file("grants.jsonl", &lines.join("\n"));
-    let batch = server.command(["send", "--file", &path]).run();
-    said(&batch, 3, &["1 sent, 0 refused, 0 invalid, 9 not sent"]);
+    let batch = server.command(&["send", "--file", &path]).run();
+    batch.said(3, "1 sent, 0 refused, 0 invalid, 9 not sent");
     assert_eq!((server.weixin.received("oUser").len(), server.weixin.seen(SEND)), (1, 1));
 }

@@ -9,8 +9,8 @@ use wxsub_sandbox::{Fault, Sandbox};
 
 use super::durable::Setup;
 use super::served::{Served, client, config};
-use super::weixin::{APPID, CLASSIC_TOKEN, Gate, SEND, TEMPLATE, allow};
-use super::wxsub::{Ended, Wxsub, ended, wxsub};
+use super::weixin::{CLASSIC_TOKEN, Gate, SEND, allow};
+use super::wxsub::{Ended, Wxsub, append, ended};
 
 const SCOPES: &str = r#""message:send", "outbox:write", "outbox:decide", "consent""#;
 
@@ -85,8 +85,7 @@ impl App {
         let more = format!("{clients}[ledger]\nurl = \"{ledger}\"\n{limits}");
         let path = config(&format!("outcome-{}.toml", key.get(..8).unwrap()), &gate.base, &more);
         // The app is the last table.
-        let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, text + settings).unwrap();
+        append(&path, settings);
         Self { gate, served: Served::start(&path), setup, key }
     }
 
@@ -94,19 +93,13 @@ impl App {
         &self.gate.sandbox
     }
 
-    fn command<const N: usize>(&self, words: [&str; N]) -> Wxsub {
-        let call = wxsub(words).env("WXSUB_APPID", APPID).env("WXSUB_SERVER", &self.served.base);
-        call.env("WXSUB_KEY", &self.key)
+    fn command(&self, words: &[&str]) -> Wxsub {
+        self.served.call(&self.key, words)
     }
 
     /// A message with this content. The gate holds "hold".
-    fn message(&self, words: [&str; 2], content: &str) -> Wxsub {
-        let message = ["--to", "oUser", "--template", TEMPLATE, "--scene", "7", "--title", "Parcel"];
-        self.command(words).args(message).args(["--content", content])
-    }
-
     fn send(&self, content: &str) -> Wxsub {
-        self.message(["send", "--json"], content)
+        self.command(&["send", "--json"]).message("oUser", content)
     }
 
     /// Sends the message after what happens before it, or with what happens to it.
@@ -115,18 +108,16 @@ impl App {
         match event {
             Event::Sent => allow(sandbox, "oUser", 7),
             Event::Invalid => return self.send(&"x".repeat(201)).run(),
-            Event::Paused => assert_eq!(self.command(["outbox", "pause"]).run().code, 0),
+            Event::Paused => assert_eq!(self.command(&["outbox", "pause"]).run().code, 0),
             Event::QuotaOver => {
                 sandbox.add_fault(SEND, 1, Fault::ErrCode(ErrCode::DAILY_QUOTA));
                 let used_up = self.send("first").run();
                 assert_eq!(used_up.json()[0]["errcode"], 45009, "{used_up:?}");
             }
             Event::GrantInUse => {
-                let grant = ["grant", "record", "--to", "oUser", "--template", TEMPLATE, "--scene", "7"];
-                assert_eq!(self.command(grant).run().code, 0);
-                let later =
-                    self.message(["outbox", "add"], "later").args(["--send-at", "2030-01-01T00:00:00Z"]);
-                assert_eq!(later.run().code, 0);
+                assert_eq!(self.command(&["grant", "record"]).consent("oUser").run().code, 0);
+                let later = self.command(&["outbox", "add", "--send-at", "2030-01-01T00:00:00Z"]);
+                assert_eq!(later.message("oUser", "later").run().code, 0);
             }
             Event::Unknown => {
                 sandbox.add_fault(SEND, 1, Fault::ResetAfterApply);

@@ -25,8 +25,7 @@ pub(crate) struct ServedSandbox {
 impl ServedSandbox {
     /// Starts it, and reads what it prints.
     pub(crate) fn start(options: &[&str]) -> Self {
-        let call = wxsub(["serve", "--sandbox", "--listen", "127.0.0.1:0"]);
-        let mut child = options.iter().fold(call, |call, option| call.args([*option])).start();
+        let mut child = wxsub(&["serve", "--sandbox", "--listen", "127.0.0.1:0"]).args(options).start();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut next = || lines.next().expect("it ended").unwrap();
         let mut exports = next();
@@ -103,7 +102,7 @@ fn wrong_url_of_a_webhook_is_named() {
     let urls =
         ["shop.example", "http://10.0.0.1/hooks", "http://127.0.0.1:1/\"\n", "https://shop.example/\u{200b}"];
     for url in urls {
-        wxsub(["serve", "--sandbox", "--listen", "127.0.0.1:0", "--webhook", url])
+        wxsub(&["serve", "--sandbox", "--listen", "127.0.0.1:0", "--webhook", url])
             .run()
             .assert_wrong(&["--webhook: "]);
     }

@@ -12,7 +12,7 @@ use super::wxsub::{file, wxsub};
 #[test]
 fn secret_comes_from_variable_or_file() {
     let weixin = Weixin::start();
-    let show = || weixin.call(["token", "show"]);
+    let show = || weixin.call(&["token", "show"]);
     for (name, content) in
         [("plain", SECRET.to_owned()), ("newline", format!("{SECRET}\n")), ("crlf", format!("{SECRET}\r\n"))]
     {
@@ -49,7 +49,7 @@ fn secret_comes_from_variable_or_file() {
 
 #[test]
 fn all_environment_problems_are_named_at_once() {
-    wxsub(["token", "show"])
+    wxsub(&["token", "show"])
         .env("WXSUB_API_BASE", "http://192.0.2.1")
         .env("WXSUB_TOKEN_ENDPOINT", "classic")
         .env("WXSUB_PROXY", "socks5://user:PLANTED@proxy")
@@ -69,17 +69,17 @@ fn all_environment_problems_are_named_at_once() {
         ("https://a,http://192.0.2.1", "uses http:// for an address that is not loopback"),
     ] {
         weixin
-            .call(["token", "show"])
+            .call(&["token", "show"])
             .env("WXSUB_API_BASE", hosts)
             .run()
             .assert_wrong(&["WXSUB_API_BASE: ", said]);
     }
-    let ended = weixin.call(["token", "show"]).env("WXSUB_PROXY", "http://u:PLANTED@proxy?x").run();
+    let ended = weixin.call(&["token", "show"]).env("WXSUB_PROXY", "http://u:PLANTED@proxy?x").run();
     assert!(ended.code == 2 && !ended.err.contains("PLANTED"), "{}", ended.err);
     let path = file("no_certificate.pem", "hello");
     for (path, said) in [("/nonexistent", "cannot be read"), (path.as_str(), "no certificate found")] {
         weixin
-            .call(["token", "show"])
+            .call(&["token", "show"])
             .env("WXSUB_CA_FILE", path)
             .run()
             .assert_wrong(&["WXSUB_CA_FILE: ", said]);
@@ -91,7 +91,7 @@ fn all_environment_problems_are_named_at_once() {
 fn common_mistakes_are_named_before_the_network() {
     let weixin = Weixin::start();
     for command in [["token", "show"], ["doctor", "--json"]] {
-        let call = || weixin.call(command);
+        let call = || weixin.call(&command);
         for (variable, value, said) in [
             ("WXSUB_SECRET", "\"PLANTED\"", "WXSUB_SECRET: must be given without quotes around it"),
             (
@@ -113,7 +113,7 @@ fn common_mistakes_are_named_before_the_network() {
         assert_eq!(ended.code, 2, "{ended:?}");
         let said = "warning: the proxy in HTTPS_PROXY is not used; set WXSUB_PROXY to use it, or add \
                     api.invalid to NO_PROXY\n";
-        assert!(ended.err.contains(said) && !ended.err.contains("PLANTED"), "{}", ended.err);
+        assert!(!ended.says(said).err.contains("PLANTED"));
     }
     assert_eq!(weixin.seen_any(), 0);
 }
@@ -121,7 +121,7 @@ fn common_mistakes_are_named_before_the_network() {
 #[test]
 fn missing_trust_roots_name_the_alternatives() {
     let weixin = Weixin::start();
-    let show = weixin.call(["token", "show"]).env("WXSUB_API_BASE", "https://127.0.0.1:1");
+    let show = weixin.call(&["token", "show"]).env("WXSUB_API_BASE", "https://127.0.0.1:1");
     let ended = show.env("SSL_CERT_FILE", "/nonexistent").run();
     ended.assert_wrong(&[
         "WXSUB_CA_FILE: is not set, and this machine has no certificate authorities",
@@ -133,10 +133,9 @@ fn missing_trust_roots_name_the_alternatives() {
 #[test]
 fn flag_overrides_variable() {
     let weixin = Weixin::start();
-    let ended = weixin.call(["token", "show", "--appid", "wxOther"]).run();
-    assert_eq!(ended.code, 3);
-    assert!(ended.err.contains("40013"), "{}", ended.err);
-    weixin.call(["token", "show", "--appid", ""]).run().assert_wrong(&["--appid: is empty"]);
+    let ended = weixin.call(&["token", "show", "--appid", "wxOther"]).run();
+    ended.said(3, "40013");
+    weixin.call(&["token", "show", "--appid", ""]).run().assert_wrong(&["--appid: is empty"]);
 }
 
 #[test]
@@ -145,7 +144,7 @@ fn log_is_text_or_json() {
     let (_, lines) = client("orders", ALL);
     let config = config("log_format.toml", &weixin.base, &lines);
     let logged = |format| {
-        let call = wxsub(["serve", "--config", &config]).env("WXSUB_LOG_FORMAT", format);
+        let call = wxsub(&["serve", "--config", &config]).env("WXSUB_LOG_FORMAT", format);
         Served::start_as(call).wait_until_it_says("access token refreshed")
     };
     let output: Value = serde_json::from_str(&logged("json")).unwrap();
@@ -155,11 +154,11 @@ fn log_is_text_or_json() {
     assert_eq!(output["fields"]["lifetime_s"], 7200);
     let output = logged("text");
     assert!(output.contains(&format!("access token refreshed appid=\"{APPID}\"")), "{output}");
-    wxsub(["check", "-"])
+    wxsub(&["check", "-"])
         .env("WXSUB_LOG_FORMAT", "xml")
         .run()
         .assert_wrong(&["WXSUB_LOG_FORMAT: must be text or json"]);
-    wxsub(["check", "-"]).env("RUST_LOG", "][").run().assert_wrong(&["RUST_LOG: is no log filter: "]);
+    wxsub(&["check", "-"]).env("RUST_LOG", "][").run().assert_wrong(&["RUST_LOG: is no log filter: "]);
 }
 
 /// The lines of the command itself too: errors of the command line, of the configuration and of a reload, and notes.
@@ -178,9 +177,9 @@ fn every_line_is_json_in_the_json_format() {
         levels.collect()
     };
     for call in [
-        wxsub(["serve", "--nonsense"]),
-        wxsub(["serve", "--check", "--config", "/nonexistent"]),
-        wxsub(["check", "/nonexistent"]),
+        wxsub(&["serve", "--nonsense"]),
+        wxsub(&["serve", "--check", "--config", "/nonexistent"]),
+        wxsub(&["check", "/nonexistent"]),
     ] {
         let ended = call.env("WXSUB_LOG_FORMAT", "json").run();
         assert_eq!((ended.code, ended.out.as_str()), (2, ""));
@@ -189,7 +188,7 @@ fn every_line_is_json_in_the_json_format() {
     let weixin = Weixin::start();
     let (_, lines) = client("orders", ALL);
     let path = config("log_json.toml", &weixin.base, &lines);
-    let call = wxsub(["serve", "--config", &path]).env("WXSUB_LOG_FORMAT", "json");
+    let call = wxsub(&["serve", "--config", &path]).env("WXSUB_LOG_FORMAT", "json");
     let mut server = Served::start_as(call);
     let mut said = server.wait_until_it_says("access token refreshed");
     std::fs::write(&path, "listen = 1").unwrap();
@@ -203,8 +202,8 @@ fn every_line_is_json_in_the_json_format() {
 #[test]
 fn plain_http_needs_an_explicit_setting() {
     let consent_url = || {
-        wxsub(["consent", "url", "--appid", "wx1", "--template", "T", "--scene", "7", "--reserved", "r"])
-            .args(["--redirect", "https://a.example"])
+        wxsub(&["consent", "url", "--appid", "wx1", "--template", "T", "--scene", "7", "--reserved", "r"])
+            .args(&["--redirect", "https://a.example"])
             .env("WXSUB_MP_BASE", "http://192.0.2.1")
     };
     consent_url().run().assert_wrong(&["WXSUB_MP_BASE: uses http://"]);
@@ -224,14 +223,14 @@ fn proxy_setting_is_used() {
     // The sandbox is the proxy, so it gets all requests.
     let weixin = Weixin::start();
     let ended = weixin
-        .call(["token", "show"])
+        .call(&["token", "show"])
         .env("WXSUB_API_BASE", "http://127.0.0.1:9")
         .env("WXSUB_PROXY", &weixin.base)
         .run();
     assert_eq!((ended.code, weixin.seen(STABLE_TOKEN)), (0, 1), "{ended:?}");
     // Other proxy variables are ignored.
     let ended = weixin
-        .call(["token", "show"])
+        .call(&["token", "show"])
         .env("HTTP_PROXY", "http://127.0.0.1:9")
         .env("http_proxy", "http://127.0.0.1:9")
         .run();

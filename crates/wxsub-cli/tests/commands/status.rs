@@ -8,16 +8,11 @@ use super::durable::Setup;
 #[cfg(unix)]
 use super::interrupt::signal;
 use super::served::{ALL, Served, client, config};
-use super::weixin::{APPID, CLASSIC_TOKEN, SEND, TEMPLATE, UNUSED_BASE, Weixin};
-use super::wxsub::{Ended, Wxsub, wxsub};
+use super::weixin::{APPID, CLASSIC_TOKEN, SEND, UNUSED_BASE, Weixin};
+use super::wxsub::{Ended, Wxsub, assert_has, wxsub};
 
 const CHECKS: [&str; 8] =
     ["configuration", "dns", "connection", "server", "ledger", "key", "app", "webhooks"];
-
-/// A call with only a server and a key.
-fn call<const N: usize>(base: &str, key: &str, arguments: [&str; N]) -> Wxsub {
-    wxsub(arguments).env("WXSUB_SERVER", base).env("WXSUB_KEY", key).env("WXSUB_APPID", APPID)
-}
 
 /// A server whose app has tried to fetch a token, and its key with these scopes.
 fn served(name: &str, weixin: &Weixin, scopes: &str) -> (Served, String) {
@@ -26,6 +21,15 @@ fn served(name: &str, weixin: &Weixin, scopes: &str) -> (Served, String) {
     let server = Served::start(&config(name, &weixin.base, &(admin_lines + &lines)));
     server.get(&format!("/v1/apps/{APPID}/access_token"), &admin);
     (server, key)
+}
+
+/// A server with a ledger, and a key with the rights of an operator.
+fn with_ledger(name: &str) -> (Weixin, Setup, Served, String) {
+    let (weixin, setup) = (Weixin::start(), Setup::new());
+    let (key, lines) = client("ops", &format!("{ALL}, \"outbox:write\", \"outbox:read\", \"outbox:decide\""));
+    let ledger = format!("[ledger]\nurl = \"sqlite:{}\"\n", setup.path("served.db"));
+    let server = Served::start(&config(name, &weixin.base, &(lines + &ledger)));
+    (weixin, setup, server, key)
 }
 
 /// Weixin accepts calls from another address only.
@@ -40,10 +44,10 @@ fn block_address(weixin: &Weixin) {
 fn healthy_app_needs_no_action() {
     let weixin = Weixin::start();
     let (server, key) = served("status_ok.toml", &weixin, "\"admin\"");
-    let ended = wxsub(["status"]).env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", &key).run();
+    let ended = server.call(&key, &["status"]).without("WXSUB_APPID").run();
     assert_eq!((ended.code, ended.err.as_str()), (0, "apps that need action: 0 of 1\n"), "{ended:?}");
     assert!(ended.out.starts_with(&format!("{APPID} ok, token, expires_in ")), "{}", ended.out);
-    let ended = call(&server.base, &key, ["status", "--json"]).run();
+    let ended = server.call(&key, &["status", "--json"]).run();
     let app = &ended.json()[0];
     assert_eq!((&app["appid"], &app["state"], &app["problems"]), (&json!(APPID), &json!("ok"), &json!([])));
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
@@ -54,22 +58,23 @@ fn refused_app_has_cause_address_and_remedy_in_both_languages() {
     let weixin = Weixin::start();
     block_address(&weixin);
     let (server, key) = served("status_ip.toml", &weixin, "\"admin\"");
-    let ended = call(&server.base, &key, ["status"]).run();
+    let ended = server.call(&key, &["status"]).run();
     assert_eq!((ended.code, ended.err.as_str()), (3, "apps that need action: 1 of 1\n"), "{ended:?}");
-    for said in [
-        "down, token, no access_token\n",
-        "  failing since: 20",
-        "on the app's IP allow-list; Weixin sees the server as 127.0.0.1 (errcode 40164: ",
-        "  what to do: add 127.0.0.1 to the app's IP allow-list in Weixin's console\n",
-        "  trace id for Weixin's support: ",
-    ] {
-        assert!(ended.out.contains(said), "{said:?} is not in {}", ended.out);
-    }
+    assert_has(
+        &ended.out,
+        &[
+            "down, token, no access_token\n",
+            "  failing since: 20",
+            "on the app's IP allow-list; Weixin sees the server as 127.0.0.1 (errcode 40164: ",
+            "  what to do: add 127.0.0.1 to the app's IP allow-list in Weixin's console\n",
+            "  trace id for Weixin's support: ",
+        ],
+    );
     let chinese = "  处理建议：请在微信后台把 127.0.0.1 加入该应用的 IP 白名单\n";
-    let ended = call(&server.base, &key, ["status"]).env("LANG", "zh_CN.UTF-8").run();
+    let ended = server.call(&key, &["status"]).env("LANG", "zh_CN.UTF-8").run();
     assert!(ended.out.contains(chinese) && ended.err == "共 1 个应用，1 个需要处理\n", "{ended:?}");
-    assert_eq!(call(&server.base, &key, ["--lang", "zh", "status"]).run().out, ended.out);
-    let app = &call(&server.base, &key, ["status", "--json"]).run().json()[0];
+    assert_eq!(server.call(&key, &["--lang", "zh", "status"]).run().out, ended.out);
+    let app = &server.call(&key, &["status", "--json"]).run().json()[0];
     assert_eq!((&app["error"]["ip"], &app["error"]["errcode"]), (&json!("127.0.0.1"), &json!(40164)));
     assert_eq!(app["problems"][0]["remedy"], "allow_ip");
 }
@@ -83,7 +88,7 @@ fn problems_of_the_server_come_first_in_both_languages() {
     let path = config("status_server.toml", &weixin.base, "broken = 1\n");
     signal(&server.child, "HUP");
     server.wait_until_it_says("the configuration was not reloaded");
-    let ended = call(&server.base, &key, ["status"]).run();
+    let ended = server.call(&key, &["status"]).run();
     assert_eq!(
         (ended.code, ended.err.as_str()),
         (4, "problems of the server: 1\napps that need action: 0 of 1\n")
@@ -91,13 +96,13 @@ fn problems_of_the_server_come_first_in_both_languages() {
     let lines: Vec<_> = ended.out.lines().collect();
     assert_eq!(lines[0], "server: reload");
     assert!(lines[1].starts_with("  the reload at 20") && lines[2].starts_with(APPID), "{}", ended.out);
-    let chinese = call(&server.base, &key, ["--lang", "zh", "status"]).run();
+    let chinese = server.call(&key, &["--lang", "zh", "status"]).run();
     assert!(
         chinese.out.starts_with("中控服务器：reload\n  20") && chinese.out.contains("的重新加载失败"),
         "{chinese:?}"
     );
     assert_eq!(chinese.err, "中控服务器的问题：1 个\n共 1 个应用，0 个需要处理\n");
-    let json = call(&server.base, &key, ["status", "--json"]).run().json();
+    let json = server.call(&key, &["status", "--json"]).run().json();
     assert_eq!((&json[0]["server"]["kind"], &json[1]["appid"]), (&json!("reload"), &json!(APPID)));
     std::fs::remove_file(path).unwrap();
 }
@@ -105,84 +110,72 @@ fn problems_of_the_server_come_first_in_both_languages() {
 /// Both name what the messages of an app wait for, and the messages without a decision.
 #[test]
 fn waiting_and_undecided_messages_need_action() {
-    let (weixin, setup) = (Weixin::start(), Setup::new());
-    let (key, lines) = client("ops", &format!("{ALL}, \"outbox:write\", \"outbox:read\", \"outbox:decide\""));
-    let ledger = format!("[ledger]\nurl = \"sqlite:{}\"\n", setup.path("served.db"));
-    let server = Served::start(&config("status_outbox.toml", &weixin.base, &(lines + &ledger)));
-    let message = |words: [&str; 2]| {
-        let message =
-            ["--to", "oUser", "--template", TEMPLATE, "--scene", "7", "--title", "t", "--content", "c"];
-        call(&server.base, &key, words).args(message).run()
-    };
+    let (weixin, _setup, server, key) = with_ledger("status_outbox.toml");
+    let message = |words: &[&str]| server.call(&key, words).message("oUser", "c").run();
     weixin.fault(SEND, Fault::ResetAfterApply);
-    let unknown = message(["send", "--json"]);
+    let unknown = message(&["send", "--json"]);
     let id = unknown.json()[0]["id"].as_str().unwrap().to_owned();
     let said = format!("do not blindly repeat it; when you know, run `wxsub outbox decide {id}`\n");
     assert!(unknown.code == 5 && unknown.err.ends_with(&said), "{unknown:?}");
-    assert_eq!(call(&server.base, &key, ["outbox", "pause", "--note", "night"]).run().code, 0);
-    assert_eq!(message(["outbox", "add"]).code, 0);
-    let status = call(&server.base, &key, ["status"]).run();
+    assert_eq!(server.call(&key, &["outbox", "pause", "--note", "night"]).run().code, 0);
+    assert_eq!(message(&["outbox", "add"]).code, 0);
+    let status = server.call(&key, &["status"]).run();
     assert_eq!((status.code, status.err.as_str()), (4, "apps that need action: 1 of 1\n"), "{status:?}");
-    for said in [
-        "  queued messages: 1; the oldest has been due for ",
-        "; they wait: paused\n  cause: ops has paused the app since 20",
-        " (night); its messages wait until an operator resumes it\n",
-        "  what to do: run `wxsub outbox resume --appid wx0123456789abcdef` when they may go on\n",
-        "  cause: messages may have been sent and wait for a decision: 1\n",
-        "  what to do: run `wxsub outbox list --appid wx0123456789abcdef --undecided`, then `wxsub outbox decide ID`",
-    ] {
-        assert!(status.out.contains(said), "{said:?} is not in {}", status.out);
-    }
-    let (found, ended) = doctor(|| call(&server.base, &key, ["doctor"]));
+    assert_has(
+        &status.out,
+        &[
+            "  queued messages: 1; the oldest has been due for ",
+            "; they wait: paused\n  cause: ops has paused the app since 20",
+            " (night); its messages wait until an operator resumes it\n",
+            "  what to do: run `wxsub outbox resume --appid wx0123456789abcdef` when they may go on\n",
+            "  cause: messages may have been sent and wait for a decision: 1\n",
+            "  what to do: run `wxsub outbox list --appid wx0123456789abcdef --undecided`, then `wxsub outbox decide ID`",
+        ],
+    );
+    let (found, ended) = doctor(|| server.call(&key, &["doctor"]));
     assert_eq!((found.as_str(), ended.code), ("oooooofs", 4), "{ended:?}");
     assert!(ended.out.contains("ok      ledger        the ledger takes messages\n"), "{ended:?}");
     assert!(ended.err.ends_with(&format!("start with: app {APPID}\n")), "{ended:?}");
-    let json = &call(&server.base, &key, ["status", "--json"]).run().json()[0];
+    let json = &server.call(&key, &["status", "--json"]).run().json()[0];
     assert_eq!((&json["outbox"]["waiting_for"], &json["outbox"]["undecided"]), (&json!("paused"), &json!(1)));
 }
 
 /// A token works, so the app is ok, and its messages wait all the same: for how long, and how to go on at once.
 #[test]
 fn app_that_waits_for_its_daily_quota_needs_action() {
-    let (weixin, setup) = (Weixin::start(), Setup::new());
-    let (key, lines) = client("ops", &format!("{ALL}, \"outbox:write\", \"outbox:decide\""));
-    let ledger = format!("[ledger]\nurl = \"sqlite:{}\"\n", setup.path("served.db"));
-    let server = Served::start(&config("status_quota.toml", &weixin.base, &(lines + &ledger)));
-    let message = |words: [&str; 2]| {
-        let message =
-            ["--to", "oUser", "--template", TEMPLATE, "--scene", "7", "--title", "t", "--content", "c"];
-        call(&server.base, &key, words).args(message).run()
-    };
+    let (weixin, _setup, server, key) = with_ledger("status_quota.toml");
+    let message = |words: &[&str]| server.call(&key, words).message("oUser", "c").run();
     weixin.fault(SEND, Fault::ErrCode(ErrCode::DAILY_QUOTA));
-    assert_eq!(message(["send", "--json"]).code, 3);
-    assert_eq!(message(["outbox", "add"]).code, 0);
-    let status = call(&server.base, &key, ["status"]).run();
+    assert_eq!(message(&["send", "--json"]).code, 3);
+    assert_eq!(message(&["outbox", "add"]).code, 0);
+    let status = server.call(&key, &["status"]).run();
     assert_eq!((status.code, status.err.as_str()), (4, "apps that need action: 1 of 1\n"), "{status:?}");
-    for said in [
-        " ok, token, expires_in ",
-        "  queued messages: 1; the oldest has been due for ",
-        "; they wait: quota, until 20",
-        "  cause: errcode 45009, the daily quota is used up; messages wait until 20",
-        "T16:00:00Z, midnight in Beijing; one tries at 20",
-        "  what to do: nothing if they may wait; else clear the app's quota in Weixin's console",
-        "then run `wxsub outbox resume --appid wx0123456789abcdef`\n",
-    ] {
-        assert!(status.out.contains(said), "{said:?} is not in {}", status.out);
-    }
-    let chinese = call(&server.base, &key, ["--lang", "zh", "status"]).run();
+    assert_has(
+        &status.out,
+        &[
+            " ok, token, expires_in ",
+            "  queued messages: 1; the oldest has been due for ",
+            "; they wait: quota, until 20",
+            "  cause: errcode 45009, the daily quota is used up; messages wait until 20",
+            "T16:00:00Z, midnight in Beijing; one tries at 20",
+            "  what to do: nothing if they may wait; else clear the app's quota in Weixin's console",
+            "then run `wxsub outbox resume --appid wx0123456789abcdef`\n",
+        ],
+    );
+    let chinese = server.call(&key, &["--lang", "zh", "status"]).run();
     assert!(
         chinese.out.contains("  排队的消息：1 条；") && chinese.out.contains("（北京时间零点）"),
         "{chinese:?}"
     );
-    let json = &call(&server.base, &key, ["status", "--json"]).run().json()[0];
+    let json = &server.call(&key, &["status", "--json"]).run().json()[0];
     let problem = &json["problems"][0];
     assert_eq!((&problem["errcode"], &problem["remedy"]), (&json!(45009), &json!("slow_down")));
     assert_eq!((&json["outbox"]["queued"], &json["outbox"]["waiting_for"]), (&json!(1), &json!("quota")));
     assert!(json["outbox"]["next_probe_at"].is_string(), "{json}");
-    let (found, ended) = doctor(|| call(&server.base, &key, ["doctor"]));
+    let (found, ended) = doctor(|| server.call(&key, &["doctor"]));
     assert_eq!((found.as_str(), ended.code), ("oooooofs", 4), "{ended:?}");
-    assert_eq!(call(&server.base, &key, ["outbox", "resume"]).run().code, 0);
-    let status = call(&server.base, &key, ["status"]).run();
+    assert_eq!(server.call(&key, &["outbox", "resume"]).run().code, 0);
+    let status = server.call(&key, &["status"]).run();
     assert_eq!((status.code, status.err.as_str()), (0, "apps that need action: 0 of 1\n"), "{status:?}");
 }
 
@@ -194,10 +187,10 @@ fn ledger_that_is_down_needs_action() {
     let ledger = "[ledger]\nurl = \"postgres://wxsub@127.0.0.1:1/shop\"\n";
     let server = Served::start(&config("status_ledger.toml", &weixin.base, &(lines + ledger)));
     server.token(&key);
-    let status = call(&server.base, &key, ["status"]).run();
+    let status = server.call(&key, &["status"]).run();
     assert!(status.out.starts_with("server: ledger\n  the last commit to the ledger failed"), "{status:?}");
-    assert!(status.code == 4 && status.err.contains("apps that need action: 0 of 1\n"), "{status:?}");
-    let (found, ended) = doctor(|| call(&server.base, &key, ["doctor"]));
+    status.said(4, "apps that need action: 0 of 1\n");
+    let (found, ended) = doctor(|| server.call(&key, &["doctor"]));
     assert_eq!((found.as_str(), ended.code), ("oooofoos", 4), "{ended:?}");
 }
 
@@ -206,38 +199,35 @@ fn wrong_secret_is_corrected_on_the_server() {
     let weixin = Weixin::start();
     weixin.sandbox.add_fault(CLASSIC_TOKEN, 99, Fault::ErrCode(ErrCode::INVALID_APPSECRET));
     let (server, key) = served("status_secret.toml", &weixin, "\"admin\"");
-    let ended = call(&server.base, &key, ["status"]).run();
+    let ended = server.call(&key, &["status"]).run();
     let advice =
         format!("write the new AppSecret of {APPID} into the file of secret_file on the server, and reload");
-    assert!(ended.code == 3 && ended.out.contains(&advice), "{ended:?}");
+    ended.printed(3, &advice);
 }
 
 #[test]
 fn status_says_what_the_key_lacks() {
     let weixin = Weixin::start();
     let (server, key) = served("status_scope.toml", &weixin, "\"token:read\"");
-    let ended = call(&server.base, &key, ["status"]).run();
-    assert!(ended.code == 4 && ended.err.contains("the request needs admin"), "{ended:?}");
+    let ended = server.call(&key, &["status"]).run();
+    ended.said(4, "the request needs admin");
     let unknown = "x".repeat(43);
-    let ended = call(&server.base, &unknown, ["status"]).run();
-    assert!(ended.code == 4 && ended.err.contains("responded with 401"), "{ended:?}");
-    let ended = call(UNUSED_BASE, &key, ["status"]).run();
-    assert!(ended.code == 4 && ended.err.contains("it is safe to try again"), "{ended:?}");
+    let ended = server.call(&unknown, &["status"]).run();
+    ended.said(4, "responded with 401");
+    let ended = wxsub(&["status"]).through(UNUSED_BASE, &key).run();
+    ended.said(4, "it is safe to try again");
     // The address of Weixin instead of the server's.
-    let ended = call(&weixin.base, &key, ["status"]).run();
-    assert!(
-        ended.code == 4 && ended.err.contains("what to do: check that WXSUB_SERVER is the base URL"),
-        "{ended:?}"
-    );
+    let ended = wxsub(&["status"]).through(&weixin.base, &key).run();
+    ended.said(4, "what to do: check that WXSUB_SERVER is the base URL");
     // Without a server, the AppSecret is not in its way.
-    let ended = wxsub(["status"]).env("WXSUB_SECRET", "s").run();
+    let ended = wxsub(&["status"]).env("WXSUB_SECRET", "s").run();
     assert_eq!(ended.err.lines().count(), 2, "{ended:?}");
-    wxsub(["status"]).run().assert_wrong(&["WXSUB_SERVER: is not set", "WXSUB_KEY: is not set"]);
+    wxsub(&["status"]).run().assert_wrong(&["WXSUB_SERVER: is not set", "WXSUB_KEY: is not set"]);
 }
 
 /// The outcomes of doctor, by their first letters, and its last line.
 fn doctor(call: impl Fn() -> Wxsub) -> (String, Ended) {
-    let (plain, json) = (call().run(), call().args(["--json"]).run());
+    let (plain, json) = (call().run(), call().args(&["--json"]).run());
     assert_eq!(plain.code, json.code);
     let checks: Vec<Value> = json.json();
     let names: Vec<_> = checks.iter().map(|check| check["check"].as_str().unwrap()).collect();
@@ -256,7 +246,7 @@ fn doctor_checks_the_server_key_and_app() {
         ("doctor_send.toml", "\"message:send\"", "oooososs"),
     ] {
         let (server, key) = served(name, &weixin, scopes);
-        let (found, ended) = doctor(|| call(&server.base, &key, ["doctor"]));
+        let (found, ended) = doctor(|| server.call(&key, &["doctor"]));
         assert_eq!((found.as_str(), ended.code), (outcomes, 0), "{ended:?}");
     }
 }
@@ -265,23 +255,23 @@ fn doctor_checks_the_server_key_and_app() {
 fn doctor_finds_what_is_wrong_with_server_key_or_app() {
     let weixin = Weixin::start();
     let (server, key) = served("doctor_wrong.toml", &weixin, "\"admin\"");
-    let (found, ended) = doctor(|| call(UNUSED_BASE, &key, ["doctor"]));
+    let (found, ended) = doctor(|| wxsub(&["doctor"]).through(UNUSED_BASE, &key));
     assert_eq!((found.as_str(), ended.code), ("oofsssss", 4), "{ended:?}");
     // The address of Weixin instead of the server's.
-    let (found, ended) = doctor(|| call(&weixin.base, &key, ["doctor"]));
+    let (found, ended) = doctor(|| wxsub(&["doctor"]).through(&weixin.base, &key));
     assert_eq!((found.as_str(), ended.code), ("ooofssss", 4), "{ended:?}");
     assert!(ended.out.contains("the response is not from a control server"), "{ended:?}");
     let unknown = "x".repeat(43);
-    let (found, ended) = doctor(|| call(&server.base, &unknown, ["doctor"]));
+    let (found, ended) = doctor(|| server.call(&unknown, &["doctor"]));
     assert_eq!((found.as_str(), ended.code), ("oooosfss", 4), "{ended:?}");
     assert!(ended.out.contains("what to do: check WXSUB_KEY"), "{ended:?}");
-    let (found, ended) = doctor(|| call(&server.base, &key, ["doctor", "--appid", "wx9"]));
+    let (found, ended) = doctor(|| server.call(&key, &["doctor", "--appid", "wx9"]));
     assert_eq!((found.as_str(), ended.code), ("oooosofs", 4), "{ended:?}");
     assert!(
         ended.out.contains(&format!("the key may use: {APPID}; what to do: correct the AppID")),
         "{ended:?}"
     );
-    let (found, ended) = doctor(|| call(&server.base, &key, ["doctor", "--fetch"]));
+    let (found, ended) = doctor(|| server.call(&key, &["doctor", "--fetch"]));
     assert_eq!((found.as_str(), ended.code), ("fsssssss", 2), "{ended:?}");
 }
 
@@ -289,7 +279,7 @@ fn doctor_finds_what_is_wrong_with_server_key_or_app() {
 fn doctor_without_an_appid_checks_all_apps_of_the_key() {
     let weixin = Weixin::start();
     let (server, key) = served("doctor_all.toml", &weixin, "\"admin\"");
-    let all = |key: &str| wxsub(["doctor"]).env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", key);
+    let all = |key: &str| server.call(key, &["doctor"]).without("WXSUB_APPID");
     let (found, ended) = doctor(|| all(&key));
     assert_eq!((found.as_str(), ended.code), ("oooosoos", 0), "{ended:?}");
     assert!(
@@ -298,11 +288,11 @@ fn doctor_without_an_appid_checks_all_apps_of_the_key() {
     );
     // Without the scope admin the key cannot list them. The server says which ones the key may use.
     let (server, key) = served("doctor_list.toml", &weixin, "\"token:read\"");
-    let all = |key: &str| wxsub(["doctor"]).env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", key);
+    let all = |key: &str| server.call(key, &["doctor"]).without("WXSUB_APPID");
     let (found, ended) = doctor(|| all(&key));
     assert_eq!((found.as_str(), ended.code), ("oooososs", 0), "{ended:?}");
     assert!(ended.out.contains("name one with --appid"), "{ended:?}");
-    let (_, ended) = doctor(|| call(&server.base, &key, ["doctor", "--appid", "wx9"]));
+    let (_, ended) = doctor(|| server.call(&key, &["doctor", "--appid", "wx9"]));
     assert!(ended.out.contains(&format!("this key may use {APPID}")), "{ended:?}");
 }
 
@@ -312,10 +302,10 @@ fn doctor_says_what_weixin_refused_the_server() {
         let weixin = Weixin::start();
         block_address(&weixin);
         let (server, key) = served("doctor_refused.toml", &weixin, scopes);
-        let (found, ended) = doctor(|| call(&server.base, &key, ["doctor"]));
+        let (found, ended) = doctor(|| server.call(&key, &["doctor"]));
         assert_eq!((found.as_str(), ended.code), ("oooosofs", 3), "{ended:?}");
         assert!(ended.out.contains("what to do: add 127.0.0.1 to the app's IP allow-list"), "{ended:?}");
-        let chinese = call(&server.base, &key, ["doctor"]).env("LANG", "zh_CN").run();
+        let chinese = server.call(&key, &["doctor"]).env("LANG", "zh_CN").run();
         assert!(chinese.out.contains("处理建议：请在微信后台把 127.0.0.1 加入"), "{chinese:?}");
     }
 }

@@ -21,7 +21,7 @@ fn verify(secret: &WebhookSecret, file: &str, seconds: i64) -> Wxsub {
     let now = SystemClock::new().now().wall.get() / 1000;
     let timestamp = now.saturating_add_signed(seconds);
     let signature = secret.sign("m-1-3", timestamp, BODY.as_bytes());
-    wxsub(["webhook", "verify", "--secret-file", file, "--id", "m-1-3"]).args([
+    wxsub(&["webhook", "verify", "--secret-file", file, "--id", "m-1-3"]).args(&[
         "--timestamp",
         &timestamp.to_string(),
         "--signature",
@@ -33,12 +33,12 @@ fn verify(secret: &WebhookSecret, file: &str, seconds: i64) -> Wxsub {
 fn verify_says_what_is_wrong_with_a_webhook() {
     let folder = folder();
     let path = folder.path().join("hook").display().to_string();
-    let made = wxsub(["webhook", "secret", "--out", &path]).run();
+    let made = wxsub(&["webhook", "secret", "--out", &path]).run();
     assert_eq!((made.code, made.out.as_str()), (0, ""), "{made:?}");
     let secret: WebhookSecret = fs::read_to_string(&path).unwrap().trim_end().parse().unwrap();
-    let again = wxsub(["webhook", "secret", "--out", &path]).run();
+    let again = wxsub(&["webhook", "secret", "--out", &path]).run();
     again.assert_wrong(&["the file exists"]);
-    assert!(wxsub(["webhook", "secret"]).run().out.starts_with("whsec_"));
+    assert!(wxsub(&["webhook", "secret"]).run().out.starts_with("whsec_"));
     let good = verify(&secret, &path, 0).input(BODY).run();
     assert_eq!((good.code, good.err.as_str()), (0, "the webhook is genuine\n"), "{good:?}");
     let changed = verify(&secret, &path, 0).input(format!("{BODY}\n")).run();
@@ -51,7 +51,7 @@ fn verify_says_what_is_wrong_with_a_webhook() {
     let secret_itself = verify(&secret, &text, 0).input(BODY).run();
     secret_itself.assert_wrong(&["--secret-file: is the secret itself"]);
     assert!(!secret_itself.err.contains(text.as_str()), "{secret_itself:?}");
-    let chinese = verify(&other, &path, 0).args(["--lang", "zh"]).input(BODY).run();
+    let chinese = verify(&other, &path, 0).args(&["--lang", "zh"]).input(BODY).run();
     chinese.assert_wrong(&["webhook 被拒绝：webhook-signature：签名不匹配"]);
     fs::write(&path, "PLANTED").unwrap();
     let wrong = verify(&secret, &path, 0).input(BODY).run();
@@ -103,7 +103,7 @@ fn a_killed_server_delivers_after_its_restart() {
     let weixin = Weixin::start();
     let folder = folder();
     let file = |name: &str| folder.path().join(name).display().to_string();
-    wxsub(["webhook", "secret", "--out", &file("hook")]).run();
+    wxsub(&["webhook", "secret", "--out", &file("hook")]).run();
     let (url, arrivals) = endpoint(&[410]);
     let (key, lines) = client("orders", ALL);
     let more = format!(
@@ -111,9 +111,7 @@ fn a_killed_server_delivers_after_its_restart() {
         file("ledger.db"),
         file("hook")
     );
-    // Tables of TOML end with the next one, so the ones above come last.
-    let path = config("webhooks.toml", &weixin.base, &lines);
-    fs::write(&path, fs::read_to_string(&path).unwrap() + &more).unwrap();
+    let path = config("webhooks.toml", &weixin.base, &(lines + &more));
     let server = Served::start(&path);
     let send = |server: &Served, openid: &str| {
         weixin.allow(openid, 1);
@@ -123,18 +121,14 @@ fn a_killed_server_delivers_after_its_restart() {
     };
     send(&server, "oFirst");
     let (first, _) = arrivals.recv().unwrap();
-    let call = |server: &Served, arguments: &[&str]| {
-        let call = wxsub(["webhook"]).env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", &key);
-        let call = arguments.iter().fold(call, |call, argument| call.args([*argument]));
-        call.run()
-    };
+    let call = |server: &Served, arguments: &[&str]| server.call(&key, &["webhook"]).args(arguments).run();
     // It is disabled when the ledger has the response.
     while !call(&server, &["list"]).out.contains("disabled since") {}
-    let status = wxsub(["status"]).env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", &key).run();
+    let status = wxsub(&["status"]).env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", &key).run();
     let summary = "apps that need action: 0 of 1\nendpoints of webhooks that need action: 1\n";
     assert_eq!((status.code, status.err.as_str()), (4, summary), "{status:?}");
     assert!(status.out.contains("webhooks: shop\n  cause: disabled since 20"), "{status:?}");
-    let doctor = wxsub(["doctor"]).env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", &key).run();
+    let doctor = wxsub(&["doctor"]).env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", &key).run();
     assert_eq!(doctor.code, 4, "{doctor:?}");
     assert!(doctor.out.contains("disabled endpoints of webhooks: shop;"), "{doctor:?}");
     assert!(doctor.out.contains("failed  webhooks      shop: disabled since 20"), "{doctor:?}");

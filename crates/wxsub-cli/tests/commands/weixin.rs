@@ -47,6 +47,23 @@ pub(crate) fn pointed_at(base: &str, call: Wxsub) -> Wxsub {
     call.env("WXSUB_API_BASE", base).env("WXSUB_APPID", APPID).env("WXSUB_SECRET", SECRET)
 }
 
+impl Wxsub {
+    /// The call through this control server, with this key.
+    pub(crate) fn through(self, server: &str, key: &str) -> Self {
+        self.env("WXSUB_SERVER", server).env("WXSUB_KEY", key).env("WXSUB_APPID", APPID)
+    }
+
+    /// With the flags of a consent of this user to scene 7.
+    pub(crate) fn consent(self, openid: &str) -> Self {
+        self.args(&["--to", openid, "--template", TEMPLATE, "--scene", "7"])
+    }
+
+    /// With the flags of a message to this user.
+    pub(crate) fn message(self, openid: &str, content: &str) -> Self {
+        self.consent(openid).args(&["--title", "t", "--content", content])
+    }
+}
+
 impl Weixin {
     pub(crate) fn start() -> Self {
         let runtime = Runtime::new().unwrap();
@@ -58,18 +75,14 @@ impl Weixin {
     }
 
     /// A call of the binary as this app.
-    pub(crate) fn call<const N: usize>(&self, arguments: [&str; N]) -> Wxsub {
+    pub(crate) fn call(&self, arguments: &[&str]) -> Wxsub {
         pointed_at(&self.base, wxsub(arguments))
     }
 
     /// A message to this user, as flags.
     pub(crate) fn send(&self, openid: &str, scene: &str) -> Wxsub {
-        self.call(["send", "--to", openid, "--template", TEMPLATE, "--scene", scene]).args([
-            "--title",
-            "Parcel",
-            "--content",
-            "It is here.",
-        ])
+        let call = self.call(&["send", "--to", openid, "--template", TEMPLATE, "--scene", scene]);
+        call.args(&["--title", "Parcel", "--content", "It is here."])
     }
 
     pub(crate) fn allow(&self, openid: &str, scene: u16) -> &Self {

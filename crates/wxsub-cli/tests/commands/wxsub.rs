@@ -21,12 +21,12 @@ pub(crate) struct Ended {
 }
 
 /// A call with these arguments and an empty environment.
-pub(crate) fn wxsub<const N: usize>(arguments: [&str; N]) -> Wxsub {
+pub(crate) fn wxsub(arguments: &[&str]) -> Wxsub {
     program(env!("CARGO_BIN_EXE_wxsub"), arguments)
 }
 
 /// The same of another version of the binary.
-pub(crate) fn program<const N: usize>(path: &str, arguments: [&str; N]) -> Wxsub {
+pub(crate) fn program(path: &str, arguments: &[&str]) -> Wxsub {
     let mut command = Command::new(path);
     command.env_clear().args(arguments);
     Wxsub { command, input: Vec::new() }
@@ -41,7 +41,7 @@ pub(crate) fn shell(script: &str) -> Wxsub {
 }
 
 impl Wxsub {
-    pub(crate) fn args<const N: usize>(mut self, arguments: [&str; N]) -> Self {
+    pub(crate) fn args(mut self, arguments: &[&str]) -> Self {
         self.command.args(arguments);
         self
     }
@@ -112,12 +112,36 @@ impl Ended {
         self.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// Asserts a usage error with these lines, and no output.
-    pub(crate) fn assert_wrong(&self, said: &[&str]) {
+    /// Asserts a usage error with these texts, and no output.
+    pub(crate) fn assert_wrong(&self, texts: &[&str]) {
         assert_eq!((self.code, self.out.as_str()), (2, ""), "{self:?}");
-        for text in said {
-            assert!(self.err.lines().any(|line| line.contains(text)), "{text:?} is not in {}", self.err);
-        }
+        assert_has(&self.err, texts);
+    }
+
+    /// Asserts this exit code, and that standard error has this text.
+    pub(crate) fn said(&self, code: i32, text: &str) -> &Self {
+        assert_eq!(self.code, code, "{self:?}");
+        self.says(text)
+    }
+
+    /// Asserts that standard error has this text.
+    pub(crate) fn says(&self, text: &str) -> &Self {
+        assert_has(&self.err, &[text]);
+        self
+    }
+
+    /// Asserts this exit code, and that standard output has this text.
+    pub(crate) fn printed(&self, code: i32, text: &str) -> &Self {
+        assert_eq!(self.code, code, "{self:?}");
+        assert_has(&self.out, &[text]);
+        self
+    }
+}
+
+/// Asserts that the text has each of these.
+pub(crate) fn assert_has(text: &str, expected: &[&str]) {
+    for expected in expected {
+        assert!(text.contains(expected), "{expected:?} is not in {text}");
     }
 }
 
@@ -131,4 +155,16 @@ pub(crate) fn file(name: &str, content: &str) -> String {
     let path = format!("{}/{name}", env!("CARGO_TARGET_TMPDIR"));
     std::fs::write(&path, content).unwrap();
     path
+}
+
+/// Adds this to the end of a file.
+pub(crate) fn append(path: &str, more: &str) {
+    std::fs::write(path, std::fs::read_to_string(path).unwrap() + more).unwrap();
+}
+
+/// Replaces a text that the file has.
+pub(crate) fn replace(path: &str, from: &str, to: &str) {
+    let text = std::fs::read_to_string(path).unwrap();
+    assert!(text.contains(from), "{from:?} is not in {text}");
+    std::fs::write(path, text.replace(from, to)).unwrap();
 }

@@ -1,4 +1,5 @@
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,8 +31,7 @@ use crate::transport::{HttpRequest, Transport, TransportError, TransportErrorKin
 /// assert_eq!(error.errcode().unwrap().get(), 43101);
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Default, derive_more::Debug)]
-#[debug("MockTransport({} requests seen)", locked(seen).len())]
+#[derive(Clone, Default)]
 pub struct MockTransport {
     script: Arc<Mutex<HashMap<String, Responses>>>,
     seen: Arc<Mutex<Vec<RecordedRequest>>>,
@@ -73,8 +73,7 @@ impl MockResponse {
 }
 
 /// A recorded request, **with its secrets**. `Debug` shows method and path only.
-#[derive(Clone, derive_more::Debug)]
-#[debug("{method} {path}")]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct RecordedRequest {
     /// The method.
@@ -85,6 +84,12 @@ pub struct RecordedRequest {
     pub query: String,
     /// The body.
     pub body: Bytes,
+}
+
+impl fmt::Debug for RecordedRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.path)
+    }
 }
 
 impl MockTransport {
@@ -148,6 +153,12 @@ impl MockTransport {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for MockTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MockTransport({} requests seen)", locked(&self.seen).len())
+    }
 }
 
 #[async_trait]

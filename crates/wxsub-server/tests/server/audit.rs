@@ -97,13 +97,16 @@ async fn each_v1_request_has_its_line() {
 async fn each_weixin_compatible_request_has_its_line() {
     let audited = AuditedServer::new("audit-weixin.jsonl", &client('a', "\"wx1\"", ALL)).await;
     let setup = &audited.setup;
-    let token = setup.classic(&key('a')).await.access_token();
+    let mut token = setup.classic(&key('a')).await.access_token();
     setup.classic(&key('z')).await;
     let stable = |appid: &str, force: bool| {
         let secret = key('a');
         let body = json!({"grant_type": "client_credential", "appid": appid, "secret": secret, "force_refresh": force});
         setup.ask("POST", STABLE, None, body.to_string())
     };
+    for _ in 0..3 {
+        token = stable("wx1", true).await.access_token();
+    }
     stable("wx1", true).await;
     stable("wx2", true).await;
     setup.ask("GET", TOKEN, None, "").await;
@@ -113,7 +116,9 @@ async fn each_weixin_compatible_request_has_its_line() {
     send(&token, message("oUser", 1)).await;
     send(&token, "{".to_owned()).await;
     send("other", message("oUser", 1)).await;
+    let secrets = [token, key('a'), "oUser".to_owned()];
     let facts = |line: &Value| {
+        assert!(secrets.iter().all(|secret| !line.to_string().contains(secret)), "{line}");
         assert_eq!((&line["api"], &line["address"]), (&json!("weixin"), &json!("10.1.2.3")));
         let member =
             |name: &str| line.get(name).map_or("-".to_owned(), |value| value.to_string().replace('"', ""));
@@ -125,6 +130,9 @@ async fn each_weixin_compatible_request_has_its_line() {
             "read ok a wx1 - some",
             "read denied - wx1 40125 -",
             "report ok a wx1 - some",
+            "report ok a wx1 - some",
+            "report ok a wx1 - some",
+            "report rate_limited a wx1 45011 -",
             "report denied a wx2 40013 -",
             "read denied - - 41002 -",
             "send refused - wx1 43101 some",

@@ -76,6 +76,7 @@ async fn untrusted_text_starts_no_log_line() {
     for title in ["a\\r\\nX: y", "a\\u001b[2J", "a\\u0000"] {
         let response = setup.send(message("oUser", 1).replace("Parcel", title)).await;
         assert_eq!((response.status, response.json()["problems"][0]["field"].as_str()), (422, Some("title")));
+        assert!(!response.text.contains(['\r', '\u{1b}', '\0']), "{response:?}");
     }
     let twice = message("oUser", 1).replace("\"title\"", "\"touser\":\"o2\",\"title\"");
     assert_eq!(setup.send(twice).await.status, 400);

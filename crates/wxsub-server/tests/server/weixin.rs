@@ -186,6 +186,8 @@ async fn force_refresh_is_a_rate_limited_report() {
         token = response.access_token();
     }
     assert_eq!(stable(&setup, &key('a'), true).await.errcode(), 45011);
+    // Reports through the v1 API count too.
+    assert_eq!(setup.report(&token).await.status, 429);
     assert_eq!(setup.seen(TOKEN), 4);
 }
 

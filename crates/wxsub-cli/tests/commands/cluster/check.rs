@@ -7,8 +7,8 @@ use super::server::Redis;
 
 /// Exit code and log of `serve`, with `--check` or without.
 fn serve(config: &str, is_check: bool) -> (i32, String) {
-    let call = wxsub(["serve", "--config", config]).env("APP_SECRET", SECRET);
-    let ended = if is_check { call.args(["--check"]).run() } else { call.run() };
+    let call = wxsub(&["serve", "--config", config]).env("APP_SECRET", SECRET);
+    let ended = if is_check { call.args(&["--check"]).run() } else { call.run() };
     (ended.code, ended.err)
 }
 

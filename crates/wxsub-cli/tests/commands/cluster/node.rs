@@ -32,7 +32,7 @@ impl Node {
 
     /// The same with the binary of this version.
     fn start_version(binary: &str, config: &str) -> Self {
-        let call = program(binary, ["serve", "--config", config]);
+        let call = program(binary, &["serve", "--config", config]);
         let (mut served, log) = (Served::start_as(call), Arc::default());
         let (said, kept) = (served.said.take().unwrap(), Arc::clone(&log));
         // Read continuously, because a full pipe blocks the server.

@@ -24,7 +24,7 @@ fn wrong_password_is_shown_until_its_file_is_corrected() {
         (&json!("wrong_credentials"), &json!("fix_config")),
         "{apps}"
     );
-    let status = wxsub(["status"]).env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", &key).run();
+    let status = wxsub(&["status"]).env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", &key).run();
     assert!(status.out.contains("the token store refuses the user or the password"), "{status:?}");
     assert!(status.out.contains("correct the password file"), "{status:?}");
     let metrics = server.get("/metrics", &key).1;
