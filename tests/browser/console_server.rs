@@ -177,7 +177,7 @@ impl ConsoleServer {
         let detail = Detail { errcode: Some(ErrCode::USER_REFUSED), errmsg, ..Detail::default() };
         let settlement = Settlement::Refused(detail);
         let settled = Change::Settle { message, worker, attempt: 1, settlement, max_failures: 20 };
-        assert!(matches!(self.commit(settled), Applied::Settled(Some(_))));
+        assert!(matches!(self.commit(settled), Applied::Settled { message: Some(_), .. }));
         message
     }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use wxsub_outbox::ledger::{Applied, Change, KeyKind};
+use wxsub_outbox::ledger::{Applied, Change, KeyKind, Results};
 use wxsub_outbox::testing::CommitLayer;
-use wxsub_outbox::{Ledger, LedgerError};
+use wxsub_outbox::{Ledger, LedgerResult};
 
 use super::plan::{Fault, Point, Trap};
 
@@ -38,10 +38,7 @@ impl CommitLayer for CrashLedger {
         &*self.ledger
     }
 
-    async fn commit_through(
-        &self,
-        mut changes: Vec<Change>,
-    ) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
+    async fn commit_through(&self, mut changes: Vec<Change>) -> LedgerResult<Results> {
         let points: Vec<_> = changes.iter().filter_map(points).collect();
         points.iter().for_each(|(before, _)| self.trap.pass(*before));
         let forgets = |change: &Change| matches!(change, Change::Settle { .. });
@@ -53,7 +50,10 @@ impl CommitLayer for CrashLedger {
         if forgotten {
             // Settlements come first in a batch.
             let missing = points.iter().filter(|(before, _)| *before == Point::BeforeSettle).count();
-            applied.splice(0..0, std::iter::repeat_n(Ok(Applied::Settled(None)), missing));
+            applied.splice(
+                0..0,
+                std::iter::repeat_n(Ok(Applied::Settled { message: None, is_late: false }), missing),
+            );
         }
         // A claim or a move of nothing is none.
         let is_empty = |after| {

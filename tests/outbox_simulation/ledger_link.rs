@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use fastrand::Rng;
 use futures_util::FutureExt;
 use tokio::sync::Notify;
-use wxsub_outbox::ledger::{Applied, Change};
+use wxsub_outbox::ledger::{Change, Results};
 use wxsub_outbox::message::Settlement;
 use wxsub_outbox::testing::CommitLayer;
-use wxsub_outbox::{Ledger, LedgerError, MemoryLedger};
+use wxsub_outbox::{Ledger, LedgerError, LedgerResult, MemoryLedger};
 
 use super::node_clock::NodeClock;
 use super::oracle::Oracle;
@@ -107,7 +107,7 @@ fn without_unknown(change: Change) -> Change {
     }
 }
 
-type Committed = Result<Vec<Result<Applied, LedgerError>>, LedgerError>;
+type Committed = LedgerResult<Results>;
 
 #[async_trait]
 impl CommitLayer for LedgerLink {

@@ -17,13 +17,14 @@ mod tables;
 
 pub use apply::apply;
 pub use change::{
-    Applied, Change, Gone, InvalidMessage, KeyKind, NewConsent, NewDecision, NewKey, NewMessage,
-    NotCancelled, NotDecided, NotRecorded, PruneReport, Recorded, Rejected, RestoreReport, RowOutcomes,
+    Applied, Change, FromApplied, Gone, InvalidMessage, KeyKind, NewConsent, NewDecision, NewKey, NewMessage,
+    NotCancelled, NotDecided, NotRecorded, PruneReport, Recorded, Rejected, RestoreReport, Results,
+    RowOutcomes,
 };
 pub use columns::{Columns, FromColumns};
-pub use error::LedgerError;
+pub use error::{LedgerError, LedgerResult};
 pub use memory::MemoryLedger;
-pub use rows::{Rows, Savepoint, Write, Written, WrittenApp};
+pub use rows::{Rows, Write, Written, WrittenApp};
 pub use tables::{LEASE, StoredWorker, Tables};
 
 use std::fmt;
@@ -55,7 +56,7 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     ///
     /// # Cancel safety
     /// All or none are applied.
-    async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError>;
+    async fn commit(&self, changes: Vec<Change>) -> LedgerResult<Results>;
 
     /// One message.
     ///
@@ -64,7 +65,7 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     ///
     /// # Cancel safety
     /// Changes nothing.
-    async fn message(&self, id: MessageId) -> Result<Option<StoredMessage>, LedgerError>;
+    async fn message(&self, id: MessageId) -> LedgerResult<Option<StoredMessage>>;
 
     /// What happened to a message, oldest first.
     ///
@@ -73,7 +74,7 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     ///
     /// # Cancel safety
     /// Changes nothing.
-    async fn history(&self, id: MessageId) -> Result<Vec<StoredEvent>, LedgerError>;
+    async fn history(&self, id: MessageId) -> LedgerResult<Vec<StoredEvent>>;
 
     /// Messages of an app in the order of their ids, which is that of their recording.
     ///
@@ -82,7 +83,7 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     ///
     /// # Cancel safety
     /// Changes nothing.
-    async fn messages(&self, query: &MessageQuery) -> Result<Vec<StoredMessage>, LedgerError>;
+    async fn messages(&self, query: &MessageQuery) -> LedgerResult<Vec<StoredMessage>>;
 
     /// The grants of one user of an app, oldest first.
     ///
@@ -91,7 +92,7 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     ///
     /// # Cancel safety
     /// Changes nothing.
-    async fn grants(&self, appid: &AppId, openid: &OpenId) -> Result<Vec<StoredGrant>, LedgerError>;
+    async fn grants(&self, appid: &AppId, openid: &OpenId) -> LedgerResult<Vec<StoredGrant>>;
 
     /// Why an app waits, and how many messages it has in each state, in constant time. An app that the ledger does not
     /// know waits for nothing and has none.
@@ -101,7 +102,7 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     ///
     /// # Cancel safety
     /// Changes nothing.
-    async fn app(&self, appid: &AppId) -> Result<StoredApp, LedgerError>;
+    async fn app(&self, appid: &AppId) -> LedgerResult<StoredApp>;
 
     /// Apps of which a message can be claimed now: it is due, and no pause of the app forbids it. The cost grows with the number
     /// of apps that have queued messages, and not with the number of messages.
@@ -111,7 +112,7 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     ///
     /// # Cancel safety
     /// Changes nothing.
-    async fn claimable_apps(&self) -> Result<Vec<AppId>, LedgerError>;
+    async fn claimable_apps(&self) -> LedgerResult<Vec<AppId>>;
 
     /// Waits for the notification that another process queued a message. It is a hint: it can come without a message, and a message
     /// without it. The default never comes.
@@ -129,7 +130,7 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     ///
     /// # Cancel safety
     /// Changes nothing.
-    async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError>;
+    async fn undecided_apps(&self) -> LedgerResult<Vec<AppId>>;
 
     /// The workers, also those that were marked gone some days ago.
     ///
@@ -138,7 +139,7 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     ///
     /// # Cancel safety
     /// Changes nothing.
-    async fn workers(&self) -> Result<Vec<StoredWorker>, LedgerError>;
+    async fn workers(&self) -> LedgerResult<Vec<StoredWorker>>;
 
     /// The newest lines of the audit with a smaller number than `before`, newest first, at most so many.
     ///
@@ -147,7 +148,7 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     ///
     /// # Cancel safety
     /// Changes nothing.
-    async fn audit(&self, before: Option<u64>, limit: usize) -> Result<Vec<StoredAudit>, LedgerError>;
+    async fn audit(&self, before: Option<u64>, limit: usize) -> LedgerResult<Vec<StoredAudit>>;
 
     /// When the queued message of an app is due that is due first; `None` if none is queued. In constant time.
     ///
@@ -156,7 +157,7 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     ///
     /// # Cancel safety
     /// Changes nothing.
-    async fn first_due_at(&self, appid: &AppId) -> Result<Option<UnixMillis>, LedgerError>;
+    async fn first_due_at(&self, appid: &AppId) -> LedgerResult<Option<UnixMillis>>;
 
     /// Which rows wait in an inbox in the ledger's own database, for these apps and for others. `None` if it has no inbox.
     ///
@@ -165,7 +166,7 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     ///
     /// # Cancel safety
     /// Changes nothing.
-    async fn inbox_backlog(&self, apps: &[AppId]) -> Result<Option<InboxBacklog>, LedgerError>;
+    async fn inbox_backlog(&self, apps: &[AppId]) -> LedgerResult<Option<InboxBacklog>>;
 
     /// The endpoints that get webhooks, by their names, with the numbers of their deliveries, in constant time.
     ///
@@ -174,7 +175,7 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     ///
     /// # Cancel safety
     /// Changes nothing.
-    async fn webhook_endpoints(&self) -> Result<Vec<EndpointStatus>, LedgerError>;
+    async fn webhook_endpoints(&self) -> LedgerResult<Vec<EndpointStatus>>;
 
     /// Deliveries to an endpoint whose last attempt failed, oldest first, at most so many.
     ///
@@ -183,11 +184,7 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     ///
     /// # Cancel safety
     /// Changes nothing.
-    async fn failed_deliveries(
-        &self,
-        endpoint: &str,
-        limit: usize,
-    ) -> Result<Vec<StoredDelivery>, LedgerError>;
+    async fn failed_deliveries(&self, endpoint: &str, limit: usize) -> LedgerResult<Vec<StoredDelivery>>;
 }
 
 /// How many rows of apps that a process does not serve are counted at most.

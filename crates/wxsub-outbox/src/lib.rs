@@ -39,7 +39,7 @@ pub mod view;
 pub mod webhook;
 mod worker;
 
-pub use ledger::{Ledger, LedgerError, MemoryLedger};
+pub use ledger::{Ledger, LedgerError, LedgerResult, MemoryLedger};
 pub use outbox::{
     App, Batch, CommitEvent, Gate, InvalidLine, LedgerFailure, MaybeSentPolicy, MissedOutcomes, Outbox,
     OutboxBuilder, OutboxError, OutboxMessage, Outcomes, Receipt,

@@ -38,7 +38,8 @@ use crate::id::{GrantId, IdGenerator, MessageId};
 use crate::idempotency::Fingerprint;
 use crate::inbox::InboxStatus;
 use crate::ledger::{
-    Applied, Change, KeyKind, Ledger, LedgerError, NewConsent, NewDecision, NewKey, NewMessage, Recorded,
+    Change, FromApplied, KeyKind, Ledger, NewConsent, NewDecision, NewKey, NewMessage, NotCancelled,
+    NotDecided, NotRecorded, Recorded,
 };
 use crate::message::StoredMessage;
 use crate::retention::Retention;
@@ -159,18 +160,17 @@ impl Outbox {
     /// # Cancel safety
     /// The line may or may not have been appended.
     pub async fn record_audit(&self, entry: AuditEntry) -> Result<(), OutboxError> {
-        self.inner.writer.submit(Change::Audited(Box::new(entry), None)).await?;
-        Ok(())
+        Ok(self.inner.writer.submit(Change::Audited(Box::new(entry), None)).await?)
     }
 
     /// Submits a change, with a line of the audit if an operator makes it.
-    async fn act(
+    async fn act<T: FromApplied>(
         &self,
         action: AuditAction,
         subject: String,
         detail: &str,
         change: Change,
-    ) -> Result<Applied, OutboxError> {
+    ) -> Result<T, OutboxError> {
         let change = match &self.auditor {
             None => change,
             Some((actor, address)) => {
@@ -224,10 +224,7 @@ impl Outbox {
         let subject = Subject::new(self.app()?.appid.clone(), grant);
         let grant = self.inner.ids.grant(self.inner.clock.now().wall)?;
         let consent = NewConsent { grant, subject, nonce: Some(*nonce) };
-        match self.inner.writer.submit(Change::RecordConsent(Box::new(consent))).await? {
-            Applied::Consent(consent) => Ok(Some(consent)),
-            other => Err(unexpected(&other)),
-        }
+        Ok(Some(self.inner.writer.submit(Change::RecordConsent(Box::new(consent))).await?))
     }
 
     /// Voids an open grant of the app, or one in doubt that no message has. `None` if there is no such grant.
@@ -240,10 +237,7 @@ impl Outbox {
     pub async fn void_grant(&self, grant: GrantId) -> Result<Option<StoredGrant>, OutboxError> {
         let appid = Some(self.app()?.appid.clone());
         let change = Change::VoidGrant { grant, appid };
-        match self.act(AuditAction::VoidGrant, grant.to_string(), "", change).await? {
-            Applied::Grant(voided) => Ok(voided),
-            other => Err(unexpected(&other)),
-        }
+        self.act(AuditAction::VoidGrant, grant.to_string(), "", change).await
     }
 
     /// Records a message. When this returns, it is not lost any more, and ends in exactly one final state.
@@ -278,12 +272,8 @@ impl Outbox {
     }
 
     async fn record(&self, change: Change) -> Result<Receipt, OutboxError> {
-        match self.inner.writer.submit(change).await? {
-            Applied::Recorded(Ok(Recorded::New(message))) => Ok(Receipt::new(*message, false)),
-            Applied::Recorded(Ok(Recorded::Replayed(message))) => Ok(Receipt::new(*message, true)),
-            Applied::Recorded(Err(why)) => Err(why.into()),
-            other => Err(unexpected(&other)),
-        }
+        let recorded: Result<Recorded, NotRecorded> = self.inner.writer.submit(change).await?;
+        Ok(recorded?.into())
     }
 
     /// Waits until a message is final, whichever process settles it.
@@ -347,11 +337,9 @@ impl Outbox {
     /// The message may or may not have been withdrawn.
     pub async fn cancel(&self, id: MessageId, by: &str) -> Result<StoredMessage, OutboxError> {
         let change = Change::Cancel { message: id, by: by.to_owned() };
-        match self.act(AuditAction::Cancel, id.to_string(), "", change).await? {
-            Applied::Cancelled(Ok(message)) => Ok(*message),
-            Applied::Cancelled(Err(why)) => Err(why.into()),
-            other => Err(unexpected(&other)),
-        }
+        let cancelled: Result<_, NotCancelled> =
+            self.act(AuditAction::Cancel, id.to_string(), "", change).await?;
+        Ok(cancelled?)
     }
 
     /// Decides an undecided message. `seen` is the version that the operator looked at. Gives the message, and for
@@ -374,11 +362,9 @@ impl Outbox {
         let (by, note) = (by.to_owned(), note.to_owned());
         let new = NewDecision { message: id, decision, by, note, seen, child };
         let change = Change::Decide(Box::new(new));
-        match self.act(AuditAction::Decide, id.to_string(), decision.as_str(), change).await? {
-            Applied::Decided(Ok((message, child))) => Ok((*message, child.map(|child| *child))),
-            Applied::Decided(Err(why)) => Err(why.into()),
-            other => Err(unexpected(&other)),
-        }
+        let decided: Result<_, NotDecided> =
+            self.act(AuditAction::Decide, id.to_string(), decision.as_str(), change).await?;
+        Ok(decided?)
     }
 
     /// Claims no more queued messages, if a [worker](Self::run) of this outbox runs; synchronous sends go on. For a process
@@ -398,8 +384,7 @@ impl Outbox {
     /// The app may or may not have been paused.
     pub async fn pause(&self, by: &str, note: &str) -> Result<(), OutboxError> {
         let (appid, by, note) = (self.app()?.appid.clone(), by.to_owned(), note.to_owned());
-        self.act(AuditAction::Pause, String::new(), "", Change::Pause { appid, by, note }).await?;
-        Ok(())
+        self.act(AuditAction::Pause, String::new(), "", Change::Pause { appid, by, note }).await
     }
 
     /// Lifts every pause of the app, also those for Weixin's limits and for want of a token.
@@ -411,8 +396,7 @@ impl Outbox {
     /// The app may or may not have been resumed.
     pub async fn resume(&self) -> Result<(), OutboxError> {
         let change = Change::Resume(self.app()?.appid.clone());
-        self.act(AuditAction::Resume, String::new(), "", change).await?;
-        Ok(())
+        self.act(AuditAction::Resume, String::new(), "", change).await
     }
 
     /// Lifts the pause of the app for want of a token: call it when its credentials have changed. The next message tries at once.
@@ -423,14 +407,8 @@ impl Outbox {
     /// # Cancel safety
     /// The pause may or may not have been lifted.
     pub async fn lift_token_pause(&self) -> Result<(), OutboxError> {
-        self.inner.writer.submit(Change::LiftTokenPause(self.app()?.appid.clone())).await?;
-        Ok(())
+        Ok(self.inner.writer.submit(Change::LiftTokenPause(self.app()?.appid.clone())).await?)
     }
-}
-
-/// A ledger that gives another result than the one that belongs to the change.
-pub(crate) fn unexpected(applied: &Applied) -> OutboxError {
-    LedgerError::Inconsistent(format!("unexpected result {applied:?}")).into()
 }
 
 impl OutboxBuilder {

@@ -4,7 +4,6 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql, Type, accepts};
 use uuid::Uuid;
 use wxsub_core::clock::UnixMillis;
-use wxsub_outbox::LedgerError;
 use wxsub_outbox::app::Pauses;
 use wxsub_outbox::audit::StoredAudit;
 use wxsub_outbox::grant::{StoredGrant, Subject};
@@ -14,6 +13,7 @@ use wxsub_outbox::inbox::InboxRow;
 use wxsub_outbox::ledger::{Columns, FromColumns, StoredWorker};
 use wxsub_outbox::message::{StoredEvent, StoredMessage};
 use wxsub_outbox::webhook::{DeliveryId, StoredDelivery, StoredEndpoint};
+use wxsub_outbox::{LedgerError, LedgerResult};
 use wxsub_proto::{AppId, ErrCode};
 
 /// One parameter of a statement.
@@ -273,12 +273,12 @@ struct RowColumns<'a> {
 }
 
 /// Reads a row.
-pub(crate) fn read<T: FromColumns>(row: &Row) -> Result<T, LedgerError> {
+pub(crate) fn read<T: FromColumns>(row: &Row) -> LedgerResult<T> {
     T::from_columns(&mut RowColumns { row, next: 0 })
 }
 
 impl<'a> RowColumns<'a> {
-    fn get<T: FromSql<'a>>(&mut self) -> Result<Option<T>, LedgerError> {
+    fn get<T: FromSql<'a>>(&mut self) -> LedgerResult<Option<T>> {
         let value = self.row.try_get(self.next);
         self.next += 1;
         value.map_err(|error| self.unreadable(error.to_string()))
@@ -288,20 +288,20 @@ impl<'a> RowColumns<'a> {
 impl Columns for RowColumns<'_> {
     type Error = LedgerError;
 
-    fn text(&mut self) -> Result<Option<&str>, LedgerError> {
+    fn text(&mut self) -> LedgerResult<Option<&str>> {
         self.get()
     }
 
-    fn integer(&mut self) -> Result<Option<i64>, LedgerError> {
+    fn integer(&mut self) -> LedgerResult<Option<i64>> {
         Ok(self.get()?.map(|Integer(integer)| integer))
     }
 
-    fn bytes<const N: usize>(&mut self) -> Result<Option<[u8; N]>, LedgerError> {
+    fn bytes<const N: usize>(&mut self) -> LedgerResult<Option<[u8; N]>> {
         let Some(Bytes(bytes)) = self.get()? else { return Ok(None) };
         bytes.try_into().map(Some).map_err(|_| self.unreadable(format!("has not {N} bytes")))
     }
 
-    fn actor(&mut self) -> Result<Option<String>, LedgerError> {
+    fn actor(&mut self) -> LedgerResult<Option<String>> {
         self.get()
     }
 
@@ -343,7 +343,7 @@ impl<'a> FromSql<'a> for Bytes<'a> {
 }
 
 /// The endpoint of a row that may have none.
-pub(crate) fn read_endpoint(row: &Row) -> Result<Option<StoredEndpoint>, LedgerError> {
+pub(crate) fn read_endpoint(row: &Row) -> LedgerResult<Option<StoredEndpoint>> {
     row.get::<_, Option<&str>>(0).map(|_| read(row)).transpose()
 }
 
@@ -354,13 +354,13 @@ pub(crate) fn read_nonce(row: &Row) -> ([u8; 16], GrantId) {
 }
 
 /// An app with a due message, if its pauses allow a claim.
-pub(crate) fn read_due_app(row: &Row) -> Result<Option<AppId>, LedgerError> {
+pub(crate) fn read_due_app(row: &Row) -> LedgerResult<Option<AppId>> {
     let (pauses, (appid, now)): (Pauses, (AppId, Option<UnixMillis>)) = read(row)?;
     Ok((pauses.claimable(1, now.unwrap_or_default()) > 0).then_some(appid))
 }
 
 /// When the first queued message of an app is due, from that of each priority.
-pub(crate) fn read_first_due(row: &Row) -> Result<Option<UnixMillis>, LedgerError> {
+pub(crate) fn read_first_due(row: &Row) -> LedgerResult<Option<UnixMillis>> {
     let (high, (normal, low)): (Option<UnixMillis>, (_, _)) = read(row)?;
     Ok([high, normal, low].into_iter().flatten().min())
 }

@@ -1,12 +1,12 @@
 //! A transaction from its BEGIN to its COMMIT.
 
 use wxsub_core::clock::Clock;
-use wxsub_outbox::ledger::{Applied, Change};
+use wxsub_outbox::ledger::{Applied, Change, Results};
 
 use crate::error::Failure;
 use crate::named::{Named, can_write_endpoints, is_sweep};
 use crate::session::Session;
-use crate::transaction::{Part, Results};
+use crate::transaction::Part;
 use crate::{own_inbox, sql};
 
 /// Applies changes in one transaction, and commits it. Nothing is kept if it fails, unless the failure is

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use wxsub_outbox::LedgerError;
 use wxsub_outbox::ledger::Written;
+use wxsub_outbox::{LedgerError, LedgerResult};
 
 use crate::columns::column;
 use crate::connection::{Connector, PostgresOptions};
@@ -66,7 +66,7 @@ impl PostgresImport {
     ///
     /// # Cancel safety
     /// Drop it then: some of the rows may be written.
-    pub async fn write(&mut self, rows: &Written) -> Result<(), LedgerError> {
+    pub async fn write(&mut self, rows: &Written) -> LedgerResult<()> {
         for (table, length) in lengths(rows) {
             *self.written.entry(table).or_default() += length;
         }
@@ -84,7 +84,7 @@ impl PostgresImport {
     ///
     /// # Cancel safety
     /// Changes nothing.
-    pub async fn check(&self) -> Result<(), LedgerError> {
+    pub async fn check(&self) -> LedgerResult<()> {
         let unreadable = |error| Failure::from(error).into_error();
         for (table, expected) in &self.written {
             let found = count(&self.session, table).await.map_err(unreadable)?;
@@ -112,7 +112,7 @@ impl PostgresImport {
     ///
     /// # Cancel safety
     /// All rows are there or none.
-    pub async fn commit(self) -> Result<(), LedgerError> {
+    pub async fn commit(self) -> LedgerResult<()> {
         let committed = self.session.batch("COMMIT").await;
         committed.map_err(|error| match Failure::from(error) {
             Failure::Disconnected(what) => LedgerError::Unknown(what),

@@ -12,11 +12,11 @@ use wxsub_outbox::app::StoredApp;
 use wxsub_outbox::audit::StoredAudit;
 use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::{GrantId, MessageId};
-use wxsub_outbox::ledger::{Applied, Change, InboxBacklog, MAX_FOREIGN_ROWS, MessageQuery, StoredWorker};
+use wxsub_outbox::ledger::{Change, InboxBacklog, MAX_FOREIGN_ROWS, MessageQuery, Results, StoredWorker};
 use wxsub_outbox::message::{StoredEvent, StoredMessage};
 use wxsub_outbox::state::{GrantState, MessageState};
 use wxsub_outbox::webhook::{EndpointStatus, MAX_COUNTED_DELIVERIES, StoredDelivery};
-use wxsub_outbox::{Ledger, LedgerError};
+use wxsub_outbox::{Ledger, LedgerError, LedgerResult};
 use wxsub_proto::{AppId, OpenId};
 
 use crate::columns::{self, AsUuid, Param, millis};
@@ -87,7 +87,7 @@ impl PostgresLedger {
         state: GrantState,
         after: Option<GrantId>,
         limit: usize,
-    ) -> Result<Vec<StoredGrant>, LedgerError> {
+    ) -> LedgerResult<Vec<StoredGrant>> {
         let params: [Param<'_>; 4] = [
             Box::new(appid.as_str()),
             Box::new(state.as_str()),
@@ -108,12 +108,12 @@ impl PostgresLedger {
     ///
     /// # Cancel safety
     /// Changes nothing.
-    pub async fn batch_clients(&self, appid: &AppId, limit: usize) -> Result<Vec<String>, LedgerError> {
+    pub async fn batch_clients(&self, appid: &AppId, limit: usize) -> LedgerResult<Vec<String>> {
         let params: [Param<'_>; 2] = [Box::new(appid.as_str()), Box::new(at_most(limit))];
         self.read(sql::BATCHES, &params, |row| Ok(row.get(0))).await
     }
 
-    async fn reader(&self) -> Result<Arc<Session>, LedgerError> {
+    async fn reader(&self) -> LedgerResult<Arc<Session>> {
         let mut reader = self.reader.lock().await;
         match &*reader {
             Some(session) if !session.is_closed() => Ok(Arc::clone(session)),
@@ -129,8 +129,8 @@ impl PostgresLedger {
         &self,
         sql: &'static str,
         params: &[Param<'_>],
-        read: impl Fn(&Row) -> Result<T, LedgerError>,
-    ) -> Result<Vec<T>, LedgerError> {
+        read: impl Fn(&Row) -> LedgerResult<T>,
+    ) -> LedgerResult<Vec<T>> {
         let rows = self.reader().await?.query(sql, params).await.map_err(unreadable)?;
         rows.iter().map(read).collect()
     }
@@ -149,20 +149,20 @@ impl fmt::Debug for PostgresLedger {
 
 #[async_trait]
 impl Ledger for PostgresLedger {
-    async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
+    async fn commit(&self, changes: Vec<Change>) -> LedgerResult<Results> {
         self.writer.commit(changes).await
     }
 
-    async fn message(&self, id: MessageId) -> Result<Option<StoredMessage>, LedgerError> {
+    async fn message(&self, id: MessageId) -> LedgerResult<Option<StoredMessage>> {
         let found = self.read(sql::MESSAGE, &[Box::new(id.uuid())], columns::read).await?;
         Ok(found.into_iter().next())
     }
 
-    async fn history(&self, id: MessageId) -> Result<Vec<StoredEvent>, LedgerError> {
+    async fn history(&self, id: MessageId) -> LedgerResult<Vec<StoredEvent>> {
         self.read(sql::HISTORY, &[Box::new(id.uuid())], columns::read).await
     }
 
-    async fn messages(&self, query: &MessageQuery) -> Result<Vec<StoredMessage>, LedgerError> {
+    async fn messages(&self, query: &MessageQuery) -> LedgerResult<Vec<StoredMessage>> {
         let MessageQuery { appid, state, openid, undecided, newest_first, after, limit } = query;
         let state_name = state.map(MessageState::as_str);
         let first = if *newest_first { Uuid::max() } else { Uuid::nil() };
@@ -193,12 +193,12 @@ impl Ledger for PostgresLedger {
         self.read(sql, &params, columns::read).await
     }
 
-    async fn grants(&self, appid: &AppId, openid: &OpenId) -> Result<Vec<StoredGrant>, LedgerError> {
+    async fn grants(&self, appid: &AppId, openid: &OpenId) -> LedgerResult<Vec<StoredGrant>> {
         let params: [Param<'_>; 2] = [Box::new(openid.as_str()), Box::new(appid.as_str())];
         self.read(sql::GRANTS_OF_USER, &params, columns::read).await
     }
 
-    async fn inbox_backlog(&self, apps: &[AppId]) -> Result<Option<InboxBacklog>, LedgerError> {
+    async fn inbox_backlog(&self, apps: &[AppId]) -> LedgerResult<Option<InboxBacklog>> {
         let params: [Param<'_>; 2] =
             [columns::column(apps, |appid| appid.as_str()), Box::new(i64::from(MAX_FOREIGN_ROWS))];
         let backlog = |row: &Row| {
@@ -208,23 +208,19 @@ impl Ledger for PostgresLedger {
         Ok(self.read(sql::INBOX_BACKLOG, &params, backlog).await?.pop())
     }
 
-    async fn webhook_endpoints(&self) -> Result<Vec<EndpointStatus>, LedgerError> {
+    async fn webhook_endpoints(&self) -> LedgerResult<Vec<EndpointStatus>> {
         let now = self.clock.as_ref().map(|clock| millis(clock.now().wall));
         let most = i64::try_from(MAX_COUNTED_DELIVERIES).unwrap_or(i64::MAX);
         let params: [Param<'_>; 2] = [Box::new(now), Box::new(most)];
         self.read(sql::ENDPOINT_STATUSES, &params, columns::read).await
     }
 
-    async fn failed_deliveries(
-        &self,
-        endpoint: &str,
-        limit: usize,
-    ) -> Result<Vec<StoredDelivery>, LedgerError> {
+    async fn failed_deliveries(&self, endpoint: &str, limit: usize) -> LedgerResult<Vec<StoredDelivery>> {
         let params: [Param<'_>; 2] = [Box::new(endpoint), Box::new(at_most(limit))];
         self.read(sql::FAILED_DELIVERIES, &params, columns::read).await
     }
 
-    async fn app(&self, appid: &AppId) -> Result<StoredApp, LedgerError> {
+    async fn app(&self, appid: &AppId) -> LedgerResult<StoredApp> {
         let mut pipeline = Pipeline::default();
         let pauses = pipeline.push(sql::APPS, vec![Box::new(vec![appid.as_str()])]);
         let counts = pipeline.push(sql::COUNTS, vec![Box::new(appid.as_str())]);
@@ -246,13 +242,13 @@ impl Ledger for PostgresLedger {
         Ok(app)
     }
 
-    async fn claimable_apps(&self) -> Result<Vec<AppId>, LedgerError> {
+    async fn claimable_apps(&self) -> LedgerResult<Vec<AppId>> {
         let now = self.clock.as_ref().map(|clock| millis(clock.now().wall));
         let due = self.read(sql::DUE_APPS, &[Box::new(now)], columns::read_due_app).await?;
         Ok(due.into_iter().flatten().collect())
     }
 
-    async fn first_due_at(&self, appid: &AppId) -> Result<Option<UnixMillis>, LedgerError> {
+    async fn first_due_at(&self, appid: &AppId) -> LedgerResult<Option<UnixMillis>> {
         let found = self.read(sql::FIRST_DUE, &[Box::new(appid.as_str())], columns::read_first_due).await?;
         Ok(found.into_iter().flatten().next())
     }
@@ -261,15 +257,15 @@ impl Ledger for PostgresLedger {
         self.connector.notified.notified().await;
     }
 
-    async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError> {
+    async fn undecided_apps(&self) -> LedgerResult<Vec<AppId>> {
         self.read(sql::UNDECIDED_APPS, &[], columns::read).await
     }
 
-    async fn workers(&self) -> Result<Vec<StoredWorker>, LedgerError> {
+    async fn workers(&self) -> LedgerResult<Vec<StoredWorker>> {
         self.read(sql::ALL_WORKERS, &[], columns::read).await
     }
 
-    async fn audit(&self, before: Option<u64>, limit: usize) -> Result<Vec<StoredAudit>, LedgerError> {
+    async fn audit(&self, before: Option<u64>, limit: usize) -> LedgerResult<Vec<StoredAudit>> {
         let before = before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
         let params: [Param<'_>; 2] = [Box::new(before), Box::new(at_most(limit))];
         self.read(sql::AUDIT, &params, columns::read).await

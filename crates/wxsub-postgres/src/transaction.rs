@@ -8,12 +8,11 @@ use std::collections::BTreeSet;
 
 use tokio_postgres::Row;
 use wxsub_core::clock::{Clock, UnixMillis};
-use wxsub_outbox::LedgerError;
 use wxsub_outbox::app::Pauses;
 use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::MessageId;
 use wxsub_outbox::idempotency::StoredKey;
-use wxsub_outbox::ledger::{Applied, Change, Gone, Rows, StoredWorker, apply};
+use wxsub_outbox::ledger::{Change, Gone, Results, Rows, StoredWorker};
 use wxsub_outbox::message::{DECISION_DELAY, RESTORED_DECISION_DELAY};
 use wxsub_outbox::retention::Retention;
 use wxsub_outbox::state::MessageState;
@@ -25,8 +24,6 @@ use crate::named::{Named, is_sweep};
 use crate::session::{Pipeline, Session};
 use crate::sql;
 use crate::write::{self, Notified};
-
-pub(crate) type Results = Vec<Result<Applied, LedgerError>>;
 
 /// A part of an open transaction: its changes are applied to the same rows.
 pub(crate) struct Part<'a> {
@@ -107,33 +104,20 @@ impl<'a> Part<'a> {
         }
         self.named.add_of_messages(&self.rows, with_grants);
         self.load_rest(lock_workers).await?;
-        let before = self.rows.savepoint();
-        let results = self.apply_to_rows(changes);
+        let results = self.rows.apply_all(changes.iter().cloned(), self.now);
         if self.rows.apps_with_new_pauses().is_empty() {
             return Ok(results);
         }
         // The pauses were read without a lock.
-        self.rows.undo_to(before);
+        self.rows.undo_all();
         self.lock_apps().await?;
-        Ok(self.apply_to_rows(changes))
+        Ok(self.rows.apply_all(changes.iter().cloned(), self.now))
     }
 
     /// Writes what the changes did to the rows.
     pub(crate) async fn write(mut self, shard: i16) -> Result<(), Failure> {
         let notified = Notified { now: self.now, claims: &self.named.claims };
         write::write(self.session, shard, Some(notified), &self.rows.take_written()).await
-    }
-
-    fn apply_to_rows(&mut self, changes: &[Change]) -> Results {
-        let apply_one = |change: &Change| {
-            let savepoint = self.rows.savepoint();
-            let applied = apply(&mut self.rows, change.clone(), self.now);
-            if applied.is_err() {
-                self.rows.undo_to(savepoint);
-            }
-            applied
-        };
-        changes.iter().map(apply_one).collect()
     }
 
     /// Locks and loads messages that can be claimed, and loads the running attempts of workers that beat. Says whether there is

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use wxsub_core::clock::Clock;
-use wxsub_outbox::LedgerError;
-use wxsub_outbox::ledger::Change;
+use wxsub_outbox::ledger::{Change, Results};
+use wxsub_outbox::{LedgerError, LedgerResult};
 
 use crate::commit;
 use crate::connection::Connector;
 use crate::error::Failure;
 use crate::session::Session;
-use crate::transaction::Results;
 
 /// The most changes of one transaction, unless one batch has more.
 const MAX_CHANGES: usize = 1024;
@@ -24,7 +23,7 @@ const SHARDS: u8 = 16;
 
 struct Batch {
     changes: Vec<Change>,
-    reply: oneshot::Sender<Result<Results, LedgerError>>,
+    reply: oneshot::Sender<LedgerResult<Results>>,
 }
 
 /// The writing task. It ends after the commit under way when this is dropped.
@@ -47,7 +46,7 @@ impl Writer {
         Self { batches }
     }
 
-    pub(crate) async fn commit(&self, changes: Vec<Change>) -> Result<Results, LedgerError> {
+    pub(crate) async fn commit(&self, changes: Vec<Change>) -> LedgerResult<Results> {
         let (reply, replied) = oneshot::channel();
         if self.batches.send(Batch { changes, reply }).is_err() {
             return Err(LedgerError::Unavailable("the runtime of the ledger has ended".to_owned()));
@@ -94,7 +93,7 @@ impl Writing {
     }
 
     /// Commits all changes together; or, if a row of one of them breaks a rule, each by itself.
-    async fn commit(&mut self, changes: &[Change]) -> Result<Results, LedgerError> {
+    async fn commit(&mut self, changes: &[Change]) -> LedgerResult<Results> {
         match self.try_commit(changes).await {
             Err(Failure::Row(_)) if changes.len() > 1 => {
                 let mut results = Vec::with_capacity(changes.len());

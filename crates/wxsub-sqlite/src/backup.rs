@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use wxsub_core::clock::Clock;
 use wxsub_core::rfc3339;
-use wxsub_outbox::LedgerError;
-use wxsub_outbox::ledger::{Applied, Change, RestoreReport, apply};
+use wxsub_outbox::ledger::{Change, FromApplied, RestoreReport, apply};
 
 use crate::connection::{self, IS_BACKUP, SqliteOptions};
 use crate::error::{OpenError, failed};
@@ -195,12 +194,9 @@ pub(crate) fn restore(
     clock: &dyn Clock,
 ) -> Result<RestoreReport, OpenError> {
     let restored = file.transact(|tables| {
-        let applied = apply(tables, Change::Restore, clock.now().wall)?;
+        let report = RestoreReport::from_applied(apply(tables, Change::Restore, clock.now().wall)?)?;
         tables.connection().pragma_update(None, "user_version", 0).map_err(failed)?;
-        match applied {
-            Applied::Restored(report) => Ok(report),
-            other => Err(LedgerError::Inconsistent(format!("unexpected result {other:?}"))),
-        }
+        Ok(report)
     });
     restored.map_err(|error| OpenError::ledger(path, &error))
 }

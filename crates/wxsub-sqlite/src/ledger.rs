@@ -12,11 +12,11 @@ use wxsub_outbox::app::{Pauses, StoredApp};
 use wxsub_outbox::audit::StoredAudit;
 use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::{GrantId, MessageId};
-use wxsub_outbox::ledger::{Applied, Change, InboxBacklog, MessageQuery, RestoreReport, StoredWorker};
+use wxsub_outbox::ledger::{Change, InboxBacklog, MessageQuery, RestoreReport, Results, StoredWorker};
 use wxsub_outbox::message::{StoredEvent, StoredMessage};
 use wxsub_outbox::state::{GrantState, MessageState, Priority};
 use wxsub_outbox::webhook::{EndpointStatus, MAX_COUNTED_DELIVERIES, StoredDelivery};
-use wxsub_outbox::{Ledger, LedgerError};
+use wxsub_outbox::{Ledger, LedgerError, LedgerResult};
 use wxsub_proto::{AppId, OpenId};
 
 use crate::columns::millis;
@@ -177,7 +177,7 @@ impl SqliteLedger {
         state: GrantState,
         after: Option<GrantId>,
         limit: usize,
-    ) -> Result<Vec<StoredGrant>, LedgerError> {
+    ) -> LedgerResult<Vec<StoredGrant>> {
         let appid = appid.clone();
         self.readers
             .read(move |connection| {
@@ -200,7 +200,7 @@ impl SqliteLedger {
     ///
     /// # Cancel safety
     /// Changes nothing.
-    pub async fn batch_clients(&self, appid: &AppId, limit: usize) -> Result<Vec<String>, LedgerError> {
+    pub async fn batch_clients(&self, appid: &AppId, limit: usize) -> LedgerResult<Vec<String>> {
         let appid = appid.clone();
         self.readers
             .read(move |connection| {
@@ -265,14 +265,14 @@ impl fmt::Debug for SqliteLedger {
 
 #[async_trait]
 impl Ledger for SqliteLedger {
-    async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
+    async fn commit(&self, changes: Vec<Change>) -> LedgerResult<Results> {
         match &self.writer {
             Some(writer) => writer.commit(changes).await,
             None => Err(opened_for_reading()),
         }
     }
 
-    async fn message(&self, id: MessageId) -> Result<Option<StoredMessage>, LedgerError> {
+    async fn message(&self, id: MessageId) -> LedgerResult<Option<StoredMessage>> {
         self.readers
             .read(move |connection| {
                 let mut statement = connection.prepare_cached(sql::MESSAGE)?;
@@ -281,7 +281,7 @@ impl Ledger for SqliteLedger {
             .await
     }
 
-    async fn history(&self, id: MessageId) -> Result<Vec<StoredEvent>, LedgerError> {
+    async fn history(&self, id: MessageId) -> LedgerResult<Vec<StoredEvent>> {
         self.readers
             .read(move |connection| {
                 let mut statement = connection.prepare_cached(sql::HISTORY)?;
@@ -290,12 +290,12 @@ impl Ledger for SqliteLedger {
             .await
     }
 
-    async fn messages(&self, query: &MessageQuery) -> Result<Vec<StoredMessage>, LedgerError> {
+    async fn messages(&self, query: &MessageQuery) -> LedgerResult<Vec<StoredMessage>> {
         let query = query.clone();
         self.readers.read(move |connection| list(connection, &query)).await
     }
 
-    async fn grants(&self, appid: &AppId, openid: &OpenId) -> Result<Vec<StoredGrant>, LedgerError> {
+    async fn grants(&self, appid: &AppId, openid: &OpenId) -> LedgerResult<Vec<StoredGrant>> {
         let (appid, openid) = (appid.clone(), openid.clone());
         self.readers
             .read(move |connection| {
@@ -306,13 +306,13 @@ impl Ledger for SqliteLedger {
             .await
     }
 
-    async fn app(&self, appid: &AppId) -> Result<StoredApp, LedgerError> {
+    async fn app(&self, appid: &AppId) -> LedgerResult<StoredApp> {
         let appid = appid.clone();
         let stored = self.readers.read(move |connection| read_app(connection, &appid)).await?;
         Ok(stored.unwrap_or_default())
     }
 
-    async fn claimable_apps(&self) -> Result<Vec<AppId>, LedgerError> {
+    async fn claimable_apps(&self) -> LedgerResult<Vec<AppId>> {
         let writer = self.writer.as_ref().ok_or_else(opened_for_reading)?;
         let now = writer.now();
         let due = self.readers.read(move |connection| {
@@ -326,7 +326,7 @@ impl Ledger for SqliteLedger {
         Ok(due.into_iter().map(|(_, appid)| appid).collect())
     }
 
-    async fn first_due_at(&self, appid: &AppId) -> Result<Option<UnixMillis>, LedgerError> {
+    async fn first_due_at(&self, appid: &AppId) -> LedgerResult<Option<UnixMillis>> {
         let appid = appid.clone();
         self.readers
             .read(move |connection| {
@@ -342,11 +342,11 @@ impl Ledger for SqliteLedger {
             .await
     }
 
-    async fn inbox_backlog(&self, _apps: &[AppId]) -> Result<Option<InboxBacklog>, LedgerError> {
+    async fn inbox_backlog(&self, _apps: &[AppId]) -> LedgerResult<Option<InboxBacklog>> {
         Ok(None)
     }
 
-    async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError> {
+    async fn undecided_apps(&self) -> LedgerResult<Vec<AppId>> {
         let apps = self.readers.read(|connection| {
             let mut statement = connection.prepare_cached(sql::UNDECIDED_APPS)?;
             statement.query_map([], columns::read)?.collect()
@@ -354,7 +354,7 @@ impl Ledger for SqliteLedger {
         apps.await
     }
 
-    async fn workers(&self) -> Result<Vec<StoredWorker>, LedgerError> {
+    async fn workers(&self) -> LedgerResult<Vec<StoredWorker>> {
         self.readers
             .read(|connection| {
                 connection.prepare_cached(sql::ALL_WORKERS)?.query_map([], columns::read)?.collect()
@@ -362,7 +362,7 @@ impl Ledger for SqliteLedger {
             .await
     }
 
-    async fn audit(&self, before: Option<u64>, limit: usize) -> Result<Vec<StoredAudit>, LedgerError> {
+    async fn audit(&self, before: Option<u64>, limit: usize) -> LedgerResult<Vec<StoredAudit>> {
         let before = before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
         self.readers
             .read(move |connection| {
@@ -372,7 +372,7 @@ impl Ledger for SqliteLedger {
             .await
     }
 
-    async fn webhook_endpoints(&self) -> Result<Vec<EndpointStatus>, LedgerError> {
+    async fn webhook_endpoints(&self) -> LedgerResult<Vec<EndpointStatus>> {
         // Without a writer, nothing is claimed.
         let now = self.writer.as_ref().map_or(0, |writer| millis(writer.now()));
         self.readers
@@ -384,11 +384,7 @@ impl Ledger for SqliteLedger {
             .await
     }
 
-    async fn failed_deliveries(
-        &self,
-        endpoint: &str,
-        limit: usize,
-    ) -> Result<Vec<StoredDelivery>, LedgerError> {
+    async fn failed_deliveries(&self, endpoint: &str, limit: usize) -> LedgerResult<Vec<StoredDelivery>> {
         let endpoint = endpoint.to_owned();
         self.readers
             .read(move |connection| {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
 use tokio::task;
-use wxsub_outbox::LedgerError;
+use wxsub_outbox::{LedgerError, LedgerResult};
 
 use crate::connection::open_reader;
 use crate::error::failed;
@@ -28,7 +28,7 @@ impl Readers {
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, LedgerError> {
+    ) -> LedgerResult<T> {
         let readers = self.clone();
         let reading = task::spawn_blocking(move || {
             let mut connection = readers.take()?;
@@ -39,7 +39,7 @@ impl Readers {
         reading.await.unwrap_or_else(|error| Err(LedgerError::Unavailable(error.to_string())))
     }
 
-    fn take(&self) -> Result<Connection, LedgerError> {
+    fn take(&self) -> LedgerResult<Connection> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match idle {
             Some(connection) => Ok(connection),

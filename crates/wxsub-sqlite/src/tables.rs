@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use wxsub_core::clock::UnixMillis;
-use wxsub_outbox::LedgerError;
 use wxsub_outbox::app::StoredApp;
 use wxsub_outbox::audit::AuditEntry;
 use wxsub_outbox::grant::{StoredGrant, Subject};
@@ -15,6 +14,7 @@ use wxsub_outbox::ledger::{StoredWorker, Tables};
 use wxsub_outbox::message::{DECISION_DELAY, RESTORED_DECISION_DELAY, StoredEvent, StoredMessage};
 use wxsub_outbox::state::{AuditOutcome, MessageState, Priority};
 use wxsub_outbox::webhook::{DeliveryId, StoredDelivery, StoredEndpoint};
+use wxsub_outbox::{LedgerError, LedgerResult};
 use wxsub_proto::AppId;
 
 use crate::columns::{self, millis};
@@ -49,8 +49,8 @@ impl<'a> OpenTables<'a> {
     /// Does this in a savepoint: if it fails, what it wrote is undone.
     pub(crate) fn separately<T>(
         &mut self,
-        work: impl FnOnce(&mut Self) -> Result<T, LedgerError>,
-    ) -> Result<T, LedgerError> {
+        work: impl FnOnce(&mut Self) -> LedgerResult<T>,
+    ) -> LedgerResult<T> {
         self.execute("SAVEPOINT change", [])?;
         let apps = self.apps.clone();
         let done = work(self).and_then(|done| self.write_rows().map(|()| done));
@@ -64,7 +64,7 @@ impl<'a> OpenTables<'a> {
     }
 
     /// Writes what changed.
-    pub(crate) fn finish(&mut self) -> Result<(), LedgerError> {
+    pub(crate) fn finish(&mut self) -> LedgerResult<()> {
         self.write_rows()?;
         for (appid, app) in &self.apps {
             if app.stored.as_ref() != Some(&app.now) {
@@ -74,11 +74,11 @@ impl<'a> OpenTables<'a> {
         Ok(())
     }
 
-    fn write_rows(&mut self) -> Result<(), LedgerError> {
+    fn write_rows(&mut self) -> LedgerResult<()> {
         self.rows.write(self.connection).map_err(failed)
     }
 
-    fn execute(&self, sql: &str, params: impl Params) -> Result<usize, LedgerError> {
+    fn execute(&self, sql: &str, params: impl Params) -> LedgerResult<usize> {
         self.connection
             .prepare_cached(sql)
             .and_then(|mut statement| statement.execute(params))
@@ -90,7 +90,7 @@ impl<'a> OpenTables<'a> {
         sql: &str,
         params: impl Params,
         read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Option<T>, LedgerError> {
+    ) -> LedgerResult<Option<T>> {
         let statement = self.connection.prepare_cached(sql);
         statement.and_then(|mut statement| statement.query_row(params, read).optional()).map_err(failed)
     }
@@ -100,12 +100,12 @@ impl<'a> OpenTables<'a> {
         sql: &str,
         params: impl Params,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Vec<T>, LedgerError> {
+    ) -> LedgerResult<Vec<T>> {
         let statement = self.connection.prepare_cached(sql);
         statement.and_then(|mut statement| statement.query_map(params, read)?.collect()).map_err(failed)
     }
 
-    fn newest_message(&mut self) -> Result<MessageId, LedgerError> {
+    fn newest_message(&mut self) -> LedgerResult<MessageId> {
         if let Some(newest) = self.rows.newest() {
             return Ok(newest);
         }
@@ -113,7 +113,7 @@ impl<'a> OpenTables<'a> {
         Ok(self.rows.read_newest(MessageId::from_bytes(stored.unwrap_or_default())))
     }
 
-    fn open_app(&mut self, appid: &AppId) -> Result<&mut App, LedgerError> {
+    fn open_app(&mut self, appid: &AppId) -> LedgerResult<&mut App> {
         // Most changes are about an app that is open: no copy of its name is made then.
         if !self.apps.contains_key(appid) {
             let stored = read_app(self.connection, appid).map_err(failed)?;
@@ -152,7 +152,7 @@ impl<'a> OpenTables<'a> {
         Ok(due)
     }
 
-    fn messages(&mut self, sql: &str, params: impl Params) -> Result<Vec<StoredMessage>, LedgerError> {
+    fn messages(&mut self, sql: &str, params: impl Params) -> LedgerResult<Vec<StoredMessage>> {
         self.write_rows()?;
         self.all(sql, params, columns::read)
     }
@@ -212,32 +212,32 @@ fn write_app(connection: &Connection, appid: &AppId, app: &App) -> rusqlite::Res
 }
 
 impl Tables for OpenTables<'_> {
-    fn worker(&mut self, id: WorkerId) -> Result<Option<StoredWorker>, LedgerError> {
+    fn worker(&mut self, id: WorkerId) -> LedgerResult<Option<StoredWorker>> {
         self.one(sql::WORKER, [id.as_bytes()], columns::read)
     }
 
-    fn put_worker(&mut self, worker: StoredWorker) -> Result<(), LedgerError> {
+    fn put_worker(&mut self, worker: StoredWorker) -> LedgerResult<()> {
         let values = params![worker.id.as_bytes(), millis(worker.beat_at), worker.gone_at.map(millis)];
         self.execute(sql::PUT_WORKER, values).map(drop)
     }
 
-    fn live_workers(&mut self) -> Result<Vec<StoredWorker>, LedgerError> {
+    fn live_workers(&mut self) -> LedgerResult<Vec<StoredWorker>> {
         self.all(sql::LIVE_WORKERS, [], columns::read)
     }
 
-    fn delete_gone_workers(&mut self, until: UnixMillis) -> Result<usize, LedgerError> {
+    fn delete_gone_workers(&mut self, until: UnixMillis) -> LedgerResult<usize> {
         self.execute(sql::DELETE_GONE_WORKERS, [millis(until)])
     }
 
-    fn app(&mut self, appid: &AppId) -> Result<StoredApp, LedgerError> {
+    fn app(&mut self, appid: &AppId) -> LedgerResult<StoredApp> {
         self.open_app(appid).map(|app| app.now.clone())
     }
 
-    fn put_app(&mut self, appid: &AppId, app: StoredApp) -> Result<(), LedgerError> {
+    fn put_app(&mut self, appid: &AppId, app: StoredApp) -> LedgerResult<()> {
         self.open_app(appid).map(|known| known.now = app)
     }
 
-    fn grant(&mut self, id: GrantId) -> Result<Option<StoredGrant>, LedgerError> {
+    fn grant(&mut self, id: GrantId) -> LedgerResult<Option<StoredGrant>> {
         if let Some(grant) = self.rows.grant(id) {
             return Ok(Some(grant.clone()));
         }
@@ -245,7 +245,7 @@ impl Tables for OpenTables<'_> {
         Ok(stored.map(|grant| self.rows.read_grant(grant)))
     }
 
-    fn newest_grant(&mut self, subject: &Subject) -> Result<Option<StoredGrant>, LedgerError> {
+    fn newest_grant(&mut self, subject: &Subject) -> LedgerResult<Option<StoredGrant>> {
         let Subject { appid, openid, template_id, scene } = subject;
         let values = params![openid.as_str(), appid.as_str(), template_id.as_str(), scene.get()];
         let stored = self.one(sql::NEWEST_GRANT, values, columns::read)?;
@@ -253,7 +253,7 @@ impl Tables for OpenTables<'_> {
     }
 
     /// A new grant is written at once, so that it is found as the newest one.
-    fn put_grant(&mut self, grant: StoredGrant) -> Result<(), LedgerError> {
+    fn put_grant(&mut self, grant: StoredGrant) -> LedgerResult<()> {
         if self.rows.update_grant(&grant) {
             return Ok(());
         }
@@ -277,7 +277,7 @@ impl Tables for OpenTables<'_> {
         self.execute(sql::INSERT_GRANT, values).map(drop)
     }
 
-    fn unfinished_grants(&mut self) -> Result<Vec<StoredGrant>, LedgerError> {
+    fn unfinished_grants(&mut self) -> LedgerResult<Vec<StoredGrant>> {
         self.write_rows()?;
         self.all(sql::UNFINISHED_GRANTS, [], columns::read)
     }
@@ -287,26 +287,26 @@ impl Tables for OpenTables<'_> {
         until: UnixMillis,
         now: UnixMillis,
         limit: usize,
-    ) -> Result<Vec<GrantId>, LedgerError> {
+    ) -> LedgerResult<Vec<GrantId>> {
         self.write_rows()?;
         let values = params![millis(until), millis(now), at_most(limit)];
         self.all(sql::SPENT_GRANTS, values, |row| row.get(0).map(GrantId::from_bytes))
     }
 
-    fn delete_grant(&mut self, id: GrantId) -> Result<(), LedgerError> {
+    fn delete_grant(&mut self, id: GrantId) -> LedgerResult<()> {
         self.write_rows()?;
         self.execute(sql::DELETE_GRANT, [id.as_bytes()]).map(drop)
     }
 
-    fn nonce(&mut self, nonce: &[u8; 16]) -> Result<Option<GrantId>, LedgerError> {
+    fn nonce(&mut self, nonce: &[u8; 16]) -> LedgerResult<Option<GrantId>> {
         self.one(sql::NONCE, [nonce], |row| row.get(0).map(GrantId::from_bytes))
     }
 
-    fn put_nonce(&mut self, nonce: [u8; 16], grant: GrantId) -> Result<(), LedgerError> {
+    fn put_nonce(&mut self, nonce: [u8; 16], grant: GrantId) -> LedgerResult<()> {
         self.execute(sql::PUT_NONCE, [&nonce, grant.as_bytes()]).map(drop)
     }
 
-    fn message(&mut self, id: MessageId) -> Result<Option<StoredMessage>, LedgerError> {
+    fn message(&mut self, id: MessageId) -> LedgerResult<Option<StoredMessage>> {
         if let Some(message) = self.rows.message(id) {
             return Ok(Some(message.clone()));
         }
@@ -318,22 +318,17 @@ impl Tables for OpenTables<'_> {
     }
 
     /// That another message holds its grant shows when it is written.
-    fn put_message(&mut self, message: StoredMessage) -> Result<(), LedgerError> {
+    fn put_message(&mut self, message: StoredMessage) -> LedgerResult<()> {
         self.rows.put_message(message);
         Ok(())
     }
 
-    fn holder(&mut self, grant: GrantId) -> Result<Option<MessageId>, LedgerError> {
+    fn holder(&mut self, grant: GrantId) -> LedgerResult<Option<MessageId>> {
         self.write_rows()?;
         self.one(sql::HOLDER, [grant.as_bytes()], |row| row.get(0).map(MessageId::from_bytes))
     }
 
-    fn due(
-        &mut self,
-        appid: &AppId,
-        now: UnixMillis,
-        limit: usize,
-    ) -> Result<Vec<StoredMessage>, LedgerError> {
+    fn due(&mut self, appid: &AppId, now: UnixMillis, limit: usize) -> LedgerResult<Vec<StoredMessage>> {
         let mut due = Vec::new();
         for priority in Priority::ALL {
             let rest = limit - due.len();
@@ -348,15 +343,15 @@ impl Tables for OpenTables<'_> {
         Ok(due)
     }
 
-    fn expired(&mut self, now: UnixMillis, limit: usize) -> Result<Vec<StoredMessage>, LedgerError> {
+    fn expired(&mut self, now: UnixMillis, limit: usize) -> LedgerResult<Vec<StoredMessage>> {
         self.messages(sql::EXPIRED, params![millis(now), at_most(limit)])
     }
 
-    fn attempts_of(&mut self, worker: WorkerId) -> Result<Vec<StoredMessage>, LedgerError> {
+    fn attempts_of(&mut self, worker: WorkerId) -> LedgerResult<Vec<StoredMessage>> {
         self.messages(sql::ATTEMPTS_OF, [worker.as_bytes()])
     }
 
-    fn attempts_of_gone_workers(&mut self, limit: usize) -> Result<Vec<StoredMessage>, LedgerError> {
+    fn attempts_of_gone_workers(&mut self, limit: usize) -> LedgerResult<Vec<StoredMessage>> {
         self.messages(sql::ATTEMPTS_OF_GONE_WORKERS, [at_most(limit)])
     }
 
@@ -365,13 +360,13 @@ impl Tables for OpenTables<'_> {
         appid: &AppId,
         now: UnixMillis,
         limit: usize,
-    ) -> Result<Vec<StoredMessage>, LedgerError> {
+    ) -> LedgerResult<Vec<StoredMessage>> {
         let (attempted, restored) = (now.before(DECISION_DELAY), now.before(RESTORED_DECISION_DELAY));
         let values = params![appid.as_str(), millis(restored), millis(attempted), at_most(limit)];
         self.messages(sql::DECIDABLE, values)
     }
 
-    fn unfinished(&mut self) -> Result<Vec<StoredMessage>, LedgerError> {
+    fn unfinished(&mut self) -> LedgerResult<Vec<StoredMessage>> {
         let mut unfinished = self.messages(sql::QUEUED, [])?;
         unfinished.extend(self.messages(sql::ATTEMPTING, [])?);
         unfinished.extend(self.messages(sql::UNDECIDED, [])?);
@@ -383,7 +378,7 @@ impl Tables for OpenTables<'_> {
         state: MessageState,
         until: UnixMillis,
         limit: usize,
-    ) -> Result<Vec<StoredMessage>, LedgerError> {
+    ) -> LedgerResult<Vec<StoredMessage>> {
         match state {
             MessageState::Queued | MessageState::Attempting => Ok(Vec::new()),
             MessageState::MaybeSent => self.messages(sql::DECIDED, params![millis(until), at_most(limit)]),
@@ -393,22 +388,17 @@ impl Tables for OpenTables<'_> {
         }
     }
 
-    fn delete_message(&mut self, id: MessageId) -> Result<(), LedgerError> {
+    fn delete_message(&mut self, id: MessageId) -> LedgerResult<()> {
         self.write_rows()?;
         self.rows.forget_message(id);
         self.execute(sql::DELETE_MESSAGE, [id.as_bytes()]).map(drop)
     }
 
-    fn append_event(&mut self, event: StoredEvent) -> Result<(), LedgerError> {
+    fn append_event(&mut self, event: StoredEvent) -> LedgerResult<()> {
         if self.rows.append_event(event) { self.write_rows() } else { Ok(()) }
     }
 
-    fn append_audit(
-        &mut self,
-        entry: AuditEntry,
-        at: UnixMillis,
-        outcome: AuditOutcome,
-    ) -> Result<(), LedgerError> {
+    fn append_audit(&mut self, entry: AuditEntry, at: UnixMillis, outcome: AuditOutcome) -> LedgerResult<()> {
         let AuditEntry { actor, address, action, appid, subject, detail } = entry;
         let appid = appid.as_ref().map(AppId::as_str);
         let values =
@@ -416,13 +406,13 @@ impl Tables for OpenTables<'_> {
         self.execute(sql::APPEND_AUDIT, values).map(drop)
     }
 
-    fn last_event_at(&mut self) -> Result<Option<UnixMillis>, LedgerError> {
+    fn last_event_at(&mut self) -> LedgerResult<Option<UnixMillis>> {
         self.write_rows()?;
         let last = self.one(sql::LAST_EVENT, [], |row| row.get::<_, Option<i64>>(0))?.flatten();
         Ok(last.map(|at| UnixMillis::new(u64::try_from(at).unwrap_or(0))))
     }
 
-    fn key(&mut self, scope: &KeyScope) -> Result<Option<StoredKey>, LedgerError> {
+    fn key(&mut self, scope: &KeyScope) -> LedgerResult<Option<StoredKey>> {
         if let Some(key) = self.rows.key(scope) {
             return Ok(Some(key.clone()));
         }
@@ -430,28 +420,28 @@ impl Tables for OpenTables<'_> {
         self.one(sql::KEY, values, columns::read)
     }
 
-    fn put_key(&mut self, key: StoredKey) -> Result<(), LedgerError> {
+    fn put_key(&mut self, key: StoredKey) -> LedgerResult<()> {
         self.rows.put_key(key);
         Ok(())
     }
 
-    fn keys_to_check(&mut self, now: UnixMillis, limit: usize) -> Result<Vec<StoredKey>, LedgerError> {
+    fn keys_to_check(&mut self, now: UnixMillis, limit: usize) -> LedgerResult<Vec<StoredKey>> {
         self.write_rows()?;
         self.all(sql::KEYS_TO_CHECK, params![millis(now), at_most(limit)], columns::read)
     }
 
-    fn keys_of(&mut self, appid: &AppId, client: &str) -> Result<Vec<StoredKey>, LedgerError> {
+    fn keys_of(&mut self, appid: &AppId, client: &str) -> LedgerResult<Vec<StoredKey>> {
         self.write_rows()?;
         self.all(sql::KEYS_OF, params![appid.as_str(), client], columns::read)
     }
 
-    fn delete_key(&mut self, scope: &KeyScope) -> Result<(), LedgerError> {
+    fn delete_key(&mut self, scope: &KeyScope) -> LedgerResult<()> {
         self.write_rows()?;
         let values = params![scope.appid.as_str(), scope.client, scope.key.as_str()];
         self.execute(sql::DELETE_KEY, values).map(drop)
     }
 
-    fn webhook_endpoints(&mut self) -> Result<Arc<[StoredEndpoint]>, LedgerError> {
+    fn webhook_endpoints(&mut self) -> LedgerResult<Arc<[StoredEndpoint]>> {
         if let Some(endpoints) = &self.rows.endpoints {
             return Ok(Arc::clone(endpoints));
         }
@@ -459,7 +449,7 @@ impl Tables for OpenTables<'_> {
         Ok(Arc::clone(self.rows.endpoints.insert(endpoints.into())))
     }
 
-    fn set_webhook_endpoints(&mut self, endpoints: Vec<StoredEndpoint>) -> Result<(), LedgerError> {
+    fn set_webhook_endpoints(&mut self, endpoints: Vec<StoredEndpoint>) -> LedgerResult<()> {
         self.rows.endpoints = None;
         self.execute(sql::DELETE_ENDPOINTS, [])?;
         for endpoint in &endpoints {
@@ -470,16 +460,16 @@ impl Tables for OpenTables<'_> {
         Ok(())
     }
 
-    fn delivery(&mut self, id: &DeliveryId) -> Result<Option<StoredDelivery>, LedgerError> {
+    fn delivery(&mut self, id: &DeliveryId) -> LedgerResult<Option<StoredDelivery>> {
         let values = params![id.endpoint, id.message.as_bytes(), id.sequence];
         self.one(sql::DELIVERY, values, columns::read)
     }
 
-    fn put_delivery(&mut self, delivery: StoredDelivery) -> Result<(), LedgerError> {
+    fn put_delivery(&mut self, delivery: StoredDelivery) -> LedgerResult<()> {
         self.execute(sql::PUT_DELIVERY, columns::delivery_values(&delivery)).map(drop)
     }
 
-    fn delete_delivery(&mut self, id: &DeliveryId) -> Result<(), LedgerError> {
+    fn delete_delivery(&mut self, id: &DeliveryId) -> LedgerResult<()> {
         self.execute(sql::DELETE_DELIVERY, params![id.endpoint, id.message.as_bytes(), id.sequence]).map(drop)
     }
 
@@ -488,20 +478,16 @@ impl Tables for OpenTables<'_> {
         endpoint: &str,
         now: UnixMillis,
         limit: usize,
-    ) -> Result<Vec<StoredDelivery>, LedgerError> {
+    ) -> LedgerResult<Vec<StoredDelivery>> {
         let values = params![endpoint, millis(now), at_most(limit)];
         self.all(sql::DUE_DELIVERIES, values, columns::read)
     }
 
-    fn failed_deliveries(
-        &mut self,
-        endpoint: &str,
-        limit: usize,
-    ) -> Result<Vec<StoredDelivery>, LedgerError> {
+    fn failed_deliveries(&mut self, endpoint: &str, limit: usize) -> LedgerResult<Vec<StoredDelivery>> {
         self.all(sql::FAILED_DELIVERIES, params![endpoint, at_most(limit)], columns::read)
     }
 
-    fn old_deliveries(&mut self, until: UnixMillis, limit: usize) -> Result<Vec<DeliveryId>, LedgerError> {
+    fn old_deliveries(&mut self, until: UnixMillis, limit: usize) -> LedgerResult<Vec<DeliveryId>> {
         let values = params![millis(until), at_most(limit)];
         self.all(sql::OLD_DELIVERIES, values, columns::read)
     }

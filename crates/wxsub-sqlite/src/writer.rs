@@ -7,8 +7,8 @@ use std::thread::{self, JoinHandle};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 use wxsub_core::clock::{Clock, UnixMillis};
-use wxsub_outbox::LedgerError;
-use wxsub_outbox::ledger::{Applied, Change, Gone, apply};
+use wxsub_outbox::ledger::{Change, Gone, Results, apply};
+use wxsub_outbox::{LedgerError, LedgerResult};
 
 use crate::connection::{self, IS_BACKUP, IS_MOVED, SqliteOptions};
 use crate::error::{OpenError, failed};
@@ -19,11 +19,9 @@ use crate::tables::OpenTables;
 /// The most changes of one transaction, unless one batch has more.
 const MAX_CHANGES: usize = 1024;
 
-pub(crate) type Results = Vec<Result<Applied, LedgerError>>;
-
 struct Batch {
     changes: Vec<Change>,
-    reply: oneshot::Sender<Result<Results, LedgerError>>,
+    reply: oneshot::Sender<LedgerResult<Results>>,
 }
 
 /// The writing thread. It ends when this is dropped, and gives the lock back.
@@ -49,7 +47,7 @@ impl Writer {
         self.clock.now().wall
     }
 
-    pub(crate) async fn commit(&self, changes: Vec<Change>) -> Result<Results, LedgerError> {
+    pub(crate) async fn commit(&self, changes: Vec<Change>) -> LedgerResult<Results> {
         let (reply, replied) = oneshot::channel();
         let sent =
             self.batches.as_ref().is_some_and(|batches| batches.send(Batch { changes, reply }).is_ok());
@@ -140,7 +138,7 @@ impl OpenFile {
         &mut self,
         batches: Vec<Vec<Change>>,
         clock: &dyn Clock,
-    ) -> Result<Vec<Results>, LedgerError> {
+    ) -> LedgerResult<Vec<Results>> {
         let now = clock.now().wall;
         let together = self.transact(|tables| {
             let mut apply = |change: &Change| apply(tables, change.clone(), now).map(Ok);
@@ -163,8 +161,8 @@ impl OpenFile {
     /// Runs this in one transaction. Nothing is kept if it fails.
     pub(crate) fn transact<T>(
         &mut self,
-        work: impl FnOnce(&mut OpenTables<'_>) -> Result<T, LedgerError>,
-    ) -> Result<T, LedgerError> {
+        work: impl FnOnce(&mut OpenTables<'_>) -> LedgerResult<T>,
+    ) -> LedgerResult<T> {
         if !self.connection.is_autocommit() {
             // Undoing the last one failed.
             let reopened = connection::open_writer(&self.path);
@@ -224,7 +222,7 @@ mod tests {
     use rusqlite::types::Value;
     use wxsub_core::testing::ManualClock;
     use wxsub_outbox::id::{IdGenerator, MessageId, WorkerId};
-    use wxsub_outbox::ledger::NewMessage;
+    use wxsub_outbox::ledger::{Applied, FromApplied, NewMessage};
     use wxsub_outbox::message::{Detail, Settlement, StoredMessage};
     use wxsub_outbox::state::Priority;
     use wxsub_proto::{AppId, Grant, Message};
@@ -262,7 +260,7 @@ mod tests {
             "wx1".parse().unwrap()
         }
 
-        fn enqueue(&mut self, user: usize) -> Result<MessageId, LedgerError> {
+        fn enqueue(&mut self, user: usize) -> LedgerResult<MessageId> {
             let user = format!("user{user}");
             let grant = Grant::assume_verified(user, "T", 7).unwrap();
             let id = self.ids.message(self.clock.now().wall).unwrap();
@@ -279,18 +277,15 @@ mod tests {
             self.commit(Change::Enqueue(Box::new(new))).map(|_| id)
         }
 
-        fn commit(&mut self, change: Change) -> Result<Applied, LedgerError> {
+        fn commit(&mut self, change: Change) -> LedgerResult<Applied> {
             let clock = Arc::clone(&self.clock);
             self.file
                 .commit(vec![vec![change]], &*clock)
                 .map(|mut results| results.remove(0).remove(0).unwrap())
         }
 
-        fn claim(&mut self, worker: WorkerId, limit: usize) -> Result<Vec<StoredMessage>, LedgerError> {
-            match self.commit(Change::Claim { worker, appid: self.appid(), limit })? {
-                Applied::Messages(messages) => Ok(messages),
-                other => panic!("{other:?}"),
-            }
+        fn claim(&mut self, worker: WorkerId, limit: usize) -> LedgerResult<Vec<StoredMessage>> {
+            Vec::from_applied(self.commit(Change::Claim { worker, appid: self.appid(), limit })?)
         }
 
         /// All that is stored of messages, events and counts.
@@ -320,7 +315,7 @@ mod tests {
             let mut user = 60;
             loop {
                 let before = full.rows();
-                let mut steps: Vec<Result<(), LedgerError>> = vec![full.enqueue(user).map(drop)];
+                let mut steps: Vec<LedgerResult<()>> = vec![full.enqueue(user).map(drop)];
                 user += 1;
                 if steps[0].is_ok() {
                     continue;

@@ -8,7 +8,7 @@ use wxsub_proto::AppId;
 
 use super::InboxError;
 use super::copier::{BATCH, retry_delay};
-use crate::ledger::{Applied, Change, InboxBacklog, LedgerError};
+use crate::ledger::{Change, InboxBacklog, LedgerResult, RowOutcomes};
 use crate::outbox::Inner;
 
 /// Moves rows as long as it is polled, for the apps of this outbox. While the ledger fails, it tries again after a pause of 1
@@ -46,7 +46,7 @@ async fn move_batch(
     inner: &Inner,
     apps: &Arc<BTreeMap<AppId, bool>>,
     appids: &[AppId],
-) -> Result<Option<usize>, LedgerError> {
+) -> LedgerResult<Option<usize>> {
     let Some(InboxBacklog { has_rows, foreign_rows }) = inner.ledger.inbox_backlog(appids).await? else {
         return Ok(None);
     };
@@ -57,11 +57,8 @@ async fn move_batch(
     if !has_rows {
         return Ok(Some(0));
     }
-    let outcomes =
-        match inner.writer.submit(Change::MoveInbox { apps: Arc::clone(apps), limit: BATCH }).await? {
-            Applied::Moved(outcomes) => outcomes,
-            other => return Err(LedgerError::Inconsistent(format!("unexpected result {other:?}"))),
-        };
+    let change = Change::MoveInbox { apps: Arc::clone(apps), limit: BATCH };
+    let outcomes: RowOutcomes = inner.writer.submit(change).await?;
     let (done, error) = (outcomes.done(), outcomes.error.clone());
     inner.inbox.send_modify(|status| status.add(outcomes));
     error.map_or(Ok(Some(done)), Err)

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use wxsub_core::clock::UnixMillis;
 use wxsub_proto::AppId;
 
-use super::LedgerError;
 use super::change::{Applied, Change, Gone, NewDecision, NotCancelled, NotDecided, RestoreReport};
 use super::tables::{StoredWorker, Tables};
+use super::{LedgerError, LedgerResult};
 use crate::app::{OperatorPause, Pauses, StoredApp};
 use crate::grant::{StoredGrant, Subject, admit_again, after};
 use crate::id::{MessageId, WorkerId};
@@ -22,7 +22,7 @@ use crate::state::{AuditOutcome, Decision, GrantState, MessageState};
 ///
 /// # Errors
 /// [`LedgerError`] if a row could not be read or written. The caller then undoes what was written.
-pub fn apply(tables: &mut dyn Tables, change: Change, now: UnixMillis) -> Result<Applied, LedgerError> {
+pub fn apply(tables: &mut dyn Tables, change: Change, now: UnixMillis) -> LedgerResult<Applied> {
     let mut changing = Changing { tables, now };
     match change {
         Change::Register(id) => {
@@ -30,7 +30,7 @@ pub fn apply(tables: &mut dyn Tables, change: Change, now: UnixMillis) -> Result
             changing.tables.put_worker(worker).map(|()| Applied::Done)
         }
         Change::Heartbeat(worker) => changing.beat(worker).map(Applied::Beat),
-        Change::MarkGone(gone) => changing.mark_gone(gone).map(Applied::Marked),
+        Change::MarkGone(gone) => changing.mark_gone(gone).map(Applied::Count),
         Change::Reclaim(limit) => {
             let lost = changing.tables.attempts_of_gone_workers(limit)?;
             changing.each(&lost, |message| message.reclaim(now)).map(Applied::Messages)
@@ -78,11 +78,12 @@ pub fn apply(tables: &mut dyn Tables, change: Change, now: UnixMillis) -> Result
         Change::SettleDelivery { id, attempt, outcome } => changing
             .settle_delivery(&id, attempt, outcome)
             .map(|settled| Applied::Delivery(settled.map(Box::new))),
-        Change::Redeliver { endpoint, limit } => {
-            changing.redeliver(&endpoint, limit).map(Applied::Redelivered)
-        }
+        Change::Redeliver { endpoint, limit } => changing.redeliver(&endpoint, limit).map(Applied::Count),
     }
 }
+
+/// Of a settlement that changes nothing.
+const UNCHANGED: Applied = Applied::Settled { message: None, is_late: false };
 
 struct Changing<'a> {
     tables: &'a mut dyn Tables,
@@ -90,11 +91,11 @@ struct Changing<'a> {
 }
 
 impl Changing<'_> {
-    fn is_alive(&mut self, worker: WorkerId) -> Result<bool, LedgerError> {
+    fn is_alive(&mut self, worker: WorkerId) -> LedgerResult<bool> {
         Ok(self.tables.worker(worker)?.is_some_and(|worker| worker.gone_at.is_none()))
     }
 
-    fn beat(&mut self, worker: WorkerId) -> Result<Option<Vec<(MessageId, u32)>>, LedgerError> {
+    fn beat(&mut self, worker: WorkerId) -> LedgerResult<Option<Vec<(MessageId, u32)>>> {
         if !self.is_alive(worker)? {
             return Ok(None);
         }
@@ -103,7 +104,7 @@ impl Changing<'_> {
         Ok(Some(attempts.iter().map(|message| (message.id, message.attempt)).collect()))
     }
 
-    fn mark_gone(&mut self, gone: Gone) -> Result<usize, LedgerError> {
+    fn mark_gone(&mut self, gone: Gone) -> LedgerResult<usize> {
         let mut workers = self.tables.live_workers()?;
         workers.retain(|worker| match gone {
             Gone::LeaseOver => worker.is_lease_over(self.now),
@@ -116,12 +117,7 @@ impl Changing<'_> {
         Ok(workers.len())
     }
 
-    fn claim(
-        &mut self,
-        worker: WorkerId,
-        appid: &AppId,
-        limit: usize,
-    ) -> Result<Vec<StoredMessage>, LedgerError> {
+    fn claim(&mut self, worker: WorkerId, appid: &AppId, limit: usize) -> LedgerResult<Vec<StoredMessage>> {
         if !self.is_alive(worker)? {
             return Ok(Vec::new());
         }
@@ -136,7 +132,7 @@ impl Changing<'_> {
         Ok(claimed)
     }
 
-    fn note_claims(&mut self, appid: &AppId, claimed: &[MessageId]) -> Result<(), LedgerError> {
+    fn note_claims(&mut self, appid: &AppId, claimed: &[MessageId]) -> LedgerResult<()> {
         let mut app = self.tables.app(appid)?;
         if app.pauses.daily_quota.is_none() || claimed.is_empty() {
             return Ok(());
@@ -151,13 +147,13 @@ impl Changing<'_> {
         (worker, attempt): (WorkerId, u32),
         settlement: &Settlement,
         max_failures: u32,
-    ) -> Result<Applied, LedgerError> {
-        let Some(message) = self.tables.message(id)? else { return Ok(Applied::Settled(None)) };
+    ) -> LedgerResult<Applied> {
+        let Some(message) = self.tables.message(id)? else { return Ok(UNCHANGED) };
         let (is_late, transition) = match message.settle(worker, attempt, settlement, max_failures, self.now)
         {
             Settled::Ended(transition) => (false, transition),
             Settled::Late(transition) | Settled::Recorded(transition) => (true, transition),
-            Settled::Unchanged | Settled::NotOwner => return Ok(Applied::Settled(None)),
+            Settled::Unchanged | Settled::NotOwner => return Ok(UNCHANGED),
         };
         let pause = transition.pause;
         let settled = self.save(Some(&message), *transition)?;
@@ -167,15 +163,10 @@ impl Changing<'_> {
         if app.pauses != before {
             self.tables.put_app(&settled.appid, app)?;
         }
-        let settled = Box::new(settled);
-        Ok(if is_late { Applied::SettledLate(settled) } else { Applied::Settled(Some(settled)) })
+        Ok(Applied::Settled { message: Some(Box::new(settled)), is_late })
     }
 
-    fn cancel(
-        &mut self,
-        id: MessageId,
-        by: &str,
-    ) -> Result<Result<Box<StoredMessage>, NotCancelled>, LedgerError> {
+    fn cancel(&mut self, id: MessageId, by: &str) -> LedgerResult<Result<Box<StoredMessage>, NotCancelled>> {
         let Some(message) = self.tables.message(id)? else { return Ok(Err(NotCancelled::NotFound)) };
         let Some(transition) = message.cancel(by, self.now) else {
             let is_final = message.state.is_final();
@@ -188,7 +179,7 @@ impl Changing<'_> {
     fn decide(
         &mut self,
         new: &NewDecision,
-    ) -> Result<Result<(Box<StoredMessage>, Option<Box<StoredMessage>>), NotDecided>, LedgerError> {
+    ) -> LedgerResult<Result<(Box<StoredMessage>, Option<Box<StoredMessage>>), NotDecided>> {
         let Some(message) = self.tables.message(new.message)? else { return Ok(Err(NotDecided::NotFound)) };
         let again = new.decision == Decision::SendAgain;
         let child = again.then_some(new.child);
@@ -220,7 +211,7 @@ impl Changing<'_> {
         appid: &AppId,
         decision: Decision,
         limit: usize,
-    ) -> Result<Vec<StoredMessage>, LedgerError> {
+    ) -> LedgerResult<Vec<StoredMessage>> {
         if decision == Decision::SendAgain {
             return Err(LedgerError::Inconsistent("a policy cannot send again".to_owned()));
         }
@@ -228,7 +219,7 @@ impl Changing<'_> {
         self.each(&decidable, |message| message.decide(decision, "policy", "", None, None, now).ok())
     }
 
-    fn restore(&mut self) -> Result<RestoreReport, LedgerError> {
+    fn restore(&mut self) -> LedgerResult<RestoreReport> {
         let last_event_at = self.tables.last_event_at()?;
         for worker in self.tables.live_workers()? {
             self.tables.put_worker(StoredWorker { gone_at: Some(self.now), ..worker })?;
@@ -244,11 +235,7 @@ impl Changing<'_> {
         Ok(RestoreReport { messages, grants: doubted, inbox_rows: 0, last_event_at })
     }
 
-    fn update_app(
-        &mut self,
-        appid: &AppId,
-        update: impl FnOnce(&mut StoredApp),
-    ) -> Result<Applied, LedgerError> {
+    fn update_app(&mut self, appid: &AppId, update: impl FnOnce(&mut StoredApp)) -> LedgerResult<Applied> {
         let mut app = self.tables.app(appid)?;
         update(&mut app);
         self.tables.put_app(appid, app)?;
@@ -259,7 +246,7 @@ impl Changing<'_> {
         &mut self,
         messages: &[StoredMessage],
         change: impl Fn(&StoredMessage) -> Option<Transition>,
-    ) -> Result<Vec<StoredMessage>, LedgerError> {
+    ) -> LedgerResult<Vec<StoredMessage>> {
         let changes = messages.iter().filter_map(|message| change(message).map(|next| (message, next)));
         changes.map(|(message, next)| self.save(Some(message), next)).collect()
     }
@@ -269,7 +256,7 @@ impl Changing<'_> {
         &mut self,
         before: Option<&StoredMessage>,
         transition: Transition,
-    ) -> Result<StoredMessage, LedgerError> {
+    ) -> LedgerResult<StoredMessage> {
         let Transition { message, grant, event, .. } = transition;
         self.tables.put_message(message.clone())?;
         self.record_deliveries(before.map(|before| before.state), &message, event.kind)?;
@@ -286,7 +273,7 @@ impl Changing<'_> {
         Ok(message)
     }
 
-    fn count(&mut self, before: Option<&StoredMessage>, message: &StoredMessage) -> Result<(), LedgerError> {
+    fn count(&mut self, before: Option<&StoredMessage>, message: &StoredMessage) -> LedgerResult<()> {
         let of = |message: &StoredMessage| (message.state, message.is_undecided());
         if before.map(of) == Some(of(message)) {
             return Ok(());

@@ -7,7 +7,7 @@ use wxsub_core::clock::UnixMillis;
 use wxsub_core::consent::Nonce;
 use wxsub_proto::{AppId, Language, LocalizedText, Message, OpenId, Scene, TemplateId};
 
-use super::error::LedgerError;
+use super::error::{LedgerError, LedgerResult};
 use crate::audit::AuditEntry;
 use crate::grant::{Consent, NotAdmitted, StoredGrant, Subject};
 use crate::id::{GrantId, MessageId, WorkerId};
@@ -25,7 +25,7 @@ pub enum Change {
     Register(WorkerId),
     /// A worker is alive. Gives [`Applied::Beat`].
     Heartbeat(WorkerId),
-    /// Marks workers gone. Gives [`Applied::Marked`].
+    /// Marks workers gone. Gives [`Applied::Count`].
     MarkGone(Gone),
     /// The attempts of workers that an *earlier* transaction marked gone become `maybe_sent`: a claim that was committed
     /// meanwhile would be missed otherwise. At most so many. Gives [`Applied::Messages`].
@@ -64,8 +64,7 @@ pub enum Change {
         /// At most so many.
         limit: usize,
     },
-    /// The owner of an attempt reports how it ended. Gives [`Applied::Settled`], or
-    /// [`Applied::SettledLate`] if the attempt had been given up.
+    /// The owner of an attempt reports how it ended. Gives [`Applied::Settled`].
     Settle {
         /// The message.
         message: MessageId,
@@ -137,7 +136,7 @@ pub enum Change {
         /// How it ended.
         outcome: DeliveryOutcome,
     },
-    /// Enables an endpoint, and makes its failed deliveries due, at most so many. Gives [`Applied::Redelivered`].
+    /// Enables an endpoint, and makes its failed deliveries due, at most so many. Gives [`Applied::Count`].
     Redeliver {
         /// The endpoint.
         endpoint: String,
@@ -285,8 +284,8 @@ pub enum Applied {
     Done,
     /// The worker's running attempts; `None` if it is gone, or not registered.
     Beat(Option<Vec<(MessageId, u32)>>),
-    /// So many workers were marked gone.
-    Marked(usize),
+    /// So many rows were changed.
+    Count(usize),
     /// The messages that changed, as they are now.
     Messages(Vec<StoredMessage>),
     /// What became of the consent.
@@ -297,10 +296,13 @@ pub enum Applied {
     Recorded(Result<Recorded, NotRecorded>),
     /// How the rows of an inbox were recorded or rejected.
     Moved(RowOutcomes),
-    /// The message as it is now, if the settlement changed it.
-    Settled(Option<Box<StoredMessage>>),
-    /// The message as it is now, after a late response.
-    SettledLate(Box<StoredMessage>),
+    /// The end of an attempt.
+    Settled {
+        /// The message as it is now, if the settlement changed it.
+        message: Option<Box<StoredMessage>>,
+        /// Whether the response came after the attempt had been given up.
+        is_late: bool,
+    },
     /// The message, or why it was not cancelled.
     Cancelled(Result<Box<StoredMessage>, NotCancelled>),
     /// The decided message, and the one sent in its place.
@@ -320,8 +322,56 @@ pub enum Applied {
     Deliveries(Vec<StoredDelivery>),
     /// The delivery as it is now; `None` if it is delivered or deleted.
     Delivery(Option<Box<StoredDelivery>>),
-    /// So many deliveries are due.
-    Redelivered(usize),
+}
+
+/// The results of changes, in their order.
+pub type Results = Vec<LedgerResult<Applied>>;
+
+/// What a change gives, as the type that belongs to it.
+pub trait FromApplied: Sized {
+    /// Takes the result of a change that gives this type.
+    ///
+    /// # Errors
+    /// [`LedgerError::Inconsistent`] if the ledger gave another result.
+    fn from_applied(applied: Applied) -> LedgerResult<Self>;
+}
+
+impl FromApplied for Applied {
+    fn from_applied(applied: Applied) -> LedgerResult<Self> {
+        Ok(applied)
+    }
+}
+
+macro_rules! results {
+    ($($result:ty: $pattern:pat => $value:expr;)+) => { $(
+        impl FromApplied for $result {
+            fn from_applied(applied: Applied) -> LedgerResult<Self> {
+                match applied {
+                    $pattern => Ok($value),
+                    other => Err(LedgerError::Inconsistent(format!("unexpected result {other:?}"))),
+                }
+            }
+        }
+    )+ };
+}
+
+results! {
+    (): Applied::Done => ();
+    Option<Vec<(MessageId, u32)>>: Applied::Beat(attempts) => attempts;
+    usize: Applied::Count(number) => number;
+    Vec<StoredMessage>: Applied::Messages(messages) => messages;
+    Consent: Applied::Consent(consent) => consent;
+    Option<StoredGrant>: Applied::Grant(voided) => voided;
+    Result<Recorded, NotRecorded>: Applied::Recorded(recorded) => recorded;
+    RowOutcomes: Applied::Moved(outcomes) => outcomes;
+    Option<StoredMessage>: Applied::Settled { message, .. } => message.map(|message| *message);
+    Result<StoredMessage, NotCancelled>: Applied::Cancelled(cancelled) => cancelled.map(|message| *message);
+    Result<(StoredMessage, Option<StoredMessage>), NotDecided>: Applied::Decided(decided) =>
+        decided.map(|(message, child)| (*message, child.map(|child| *child)));
+    RestoreReport: Applied::Restored(report) => report;
+    PruneReport: Applied::Pruned(report) => report;
+    Vec<StoredDelivery>: Applied::Deliveries(deliveries) => deliveries;
+    Option<StoredDelivery>: Applied::Delivery(delivery) => delivery.map(|delivery| *delivery);
 }
 
 impl Applied {
@@ -359,7 +409,7 @@ pub struct RowOutcomes {
 
 impl RowOutcomes {
     /// Adds the row with this id: the error of [`decide`](crate::inbox::decide), or the result of its change.
-    pub fn add(&mut self, id: String, decided: Result<Result<Applied, LedgerError>, String>) {
+    pub fn add(&mut self, id: String, decided: Result<LedgerResult<Applied>, String>) {
         match decided {
             Err(error) => self.rejected.push(Rejected { id, error }),
             Ok(Ok(Applied::Recorded(Ok(recorded)))) => {

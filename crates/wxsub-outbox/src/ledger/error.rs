@@ -1,5 +1,8 @@
 use wxsub_proto::LocalizedText;
 
+/// The result of a call to a ledger.
+pub type LedgerResult<T> = Result<T, LedgerError>;
+
 /// What a ledger could not do. It holds no message content and no password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
 use wxsub_proto::{AppId, OpenId};
 
-use super::{Applied, Change, InboxBacklog, Ledger, LedgerError, MessageQuery, Rows, StoredWorker, apply};
+use super::tables::Tables;
+use super::{Change, InboxBacklog, Ledger, LedgerResult, MessageQuery, Results, Rows, StoredWorker};
 use crate::app::StoredApp;
 use crate::audit::StoredAudit;
 use crate::grant::StoredGrant;
@@ -64,75 +65,63 @@ impl fmt::Debug for MemoryLedger {
 
 #[async_trait]
 impl Ledger for MemoryLedger {
-    async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
+    async fn commit(&self, changes: Vec<Change>) -> LedgerResult<Results> {
         let (mut rows, now) = (self.rows(), self.now());
-        let apply_one = |change| {
-            let savepoint = rows.savepoint();
-            let applied = apply(&mut *rows, change, now);
-            if applied.is_err() {
-                rows.undo_to(savepoint);
-            }
-            applied
-        };
-        let applied = changes.into_iter().map(apply_one).collect();
+        let applied = rows.apply_all(changes, now);
         rows.forget_undo();
         Ok(applied)
     }
 
-    async fn message(&self, id: MessageId) -> Result<Option<StoredMessage>, LedgerError> {
-        Ok(self.rows().find_message(id))
+    async fn message(&self, id: MessageId) -> LedgerResult<Option<StoredMessage>> {
+        self.rows().message(id)
     }
 
-    async fn history(&self, id: MessageId) -> Result<Vec<StoredEvent>, LedgerError> {
+    async fn history(&self, id: MessageId) -> LedgerResult<Vec<StoredEvent>> {
         Ok(self.rows().history(id))
     }
 
-    async fn messages(&self, query: &MessageQuery) -> Result<Vec<StoredMessage>, LedgerError> {
+    async fn messages(&self, query: &MessageQuery) -> LedgerResult<Vec<StoredMessage>> {
         Ok(self.rows().list(query))
     }
 
-    async fn grants(&self, appid: &AppId, openid: &OpenId) -> Result<Vec<StoredGrant>, LedgerError> {
+    async fn grants(&self, appid: &AppId, openid: &OpenId) -> LedgerResult<Vec<StoredGrant>> {
         Ok(self.rows().grants_of(appid, openid))
     }
 
-    async fn app(&self, appid: &AppId) -> Result<StoredApp, LedgerError> {
-        Ok(self.rows().find_app(appid))
+    async fn app(&self, appid: &AppId) -> LedgerResult<StoredApp> {
+        self.rows().app(appid)
     }
 
-    async fn claimable_apps(&self) -> Result<Vec<AppId>, LedgerError> {
+    async fn claimable_apps(&self) -> LedgerResult<Vec<AppId>> {
         Ok(self.rows().claimable_apps(self.now()))
     }
 
-    async fn first_due_at(&self, appid: &AppId) -> Result<Option<UnixMillis>, LedgerError> {
+    async fn first_due_at(&self, appid: &AppId) -> LedgerResult<Option<UnixMillis>> {
         Ok(self.rows().first_due_at(appid))
     }
 
-    async fn inbox_backlog(&self, _apps: &[AppId]) -> Result<Option<InboxBacklog>, LedgerError> {
+    async fn inbox_backlog(&self, _apps: &[AppId]) -> LedgerResult<Option<InboxBacklog>> {
         Ok(None)
     }
 
-    async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError> {
+    async fn undecided_apps(&self) -> LedgerResult<Vec<AppId>> {
         Ok(self.rows().undecided_apps())
     }
 
-    async fn workers(&self) -> Result<Vec<StoredWorker>, LedgerError> {
+    async fn workers(&self) -> LedgerResult<Vec<StoredWorker>> {
         Ok(self.rows().workers())
     }
 
-    async fn audit(&self, before: Option<u64>, limit: usize) -> Result<Vec<StoredAudit>, LedgerError> {
+    async fn audit(&self, before: Option<u64>, limit: usize) -> LedgerResult<Vec<StoredAudit>> {
         Ok(self.rows().audit(before, limit))
     }
 
-    async fn webhook_endpoints(&self) -> Result<Vec<EndpointStatus>, LedgerError> {
+    async fn webhook_endpoints(&self) -> LedgerResult<Vec<EndpointStatus>> {
         let now = self.now();
         Ok(self.rows().endpoint_statuses(now))
     }
 
-    async fn failed_deliveries(
-        &self,
-        endpoint: &str,
-        limit: usize,
-    ) -> Result<Vec<StoredDelivery>, LedgerError> {
-        Ok(self.rows().list_failed_deliveries(endpoint, limit))
+    async fn failed_deliveries(&self, endpoint: &str, limit: usize) -> LedgerResult<Vec<StoredDelivery>> {
+        self.rows().failed_deliveries(endpoint, limit)
     }
 }

@@ -1,9 +1,11 @@
 //! The tables in memory, their indexes, and what it takes to undo a change.
 
+mod table;
 mod webhooks;
 mod written;
 
-pub use written::{Write, Written, WrittenApp};
+pub use table::Write;
+pub use written::{Written, WrittenApp};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -12,8 +14,9 @@ use std::sync::Arc;
 use wxsub_core::clock::UnixMillis;
 use wxsub_proto::{AppId, OpenId};
 
+use self::table::{Table, Writes};
 use super::tables::{StoredWorker, Tables};
-use super::{LedgerError, MessageQuery};
+use super::{Change, LedgerError, LedgerResult, MessageQuery, Results, apply};
 use crate::app::StoredApp;
 use crate::audit::{AuditEntry, StoredAudit};
 use crate::grant::{StoredGrant, Subject};
@@ -28,22 +31,28 @@ use crate::webhook::{DeliveryId, StoredDelivery, StoredEndpoint};
 /// A ledger over a database loads rows with the methods `load_…`, applies changes, and writes [what changed](Self::take_written).
 #[derive(Debug, Clone, Default)]
 pub struct Rows {
-    workers: BTreeMap<WorkerId, StoredWorker>,
-    apps: BTreeMap<AppId, StoredApp>,
-    grants: BTreeMap<GrantId, StoredGrant>,
+    workers: Table<WorkerId, StoredWorker>,
+    apps: Table<AppId, StoredApp>,
+    grants: Table<GrantId, StoredGrant>,
     /// In the order in which they were recorded.
-    grants_of: BTreeMap<Subject, Vec<GrantId>>,
-    nonces: BTreeMap<[u8; 16], GrantId>,
-    messages: BTreeMap<MessageId, StoredMessage>,
-    events: BTreeMap<MessageId, Vec<StoredEvent>>,
-    keys: BTreeMap<KeyScope, StoredKey>,
-    endpoints: Arc<[StoredEndpoint]>,
-    deliveries: BTreeMap<DeliveryId, StoredDelivery>,
-    last_event_at: Option<UnixMillis>,
-    audit: Vec<StoredAudit>,
+    grants_of: Table<Subject, Vec<GrantId>>,
+    nonces: Table<[u8; 16], GrantId>,
+    messages: Table<MessageId, StoredMessage>,
+    /// By message and version.
+    events: Table<(MessageId, u32), StoredEvent>,
+    keys: Table<KeyScope, StoredKey>,
+    /// One row has all of them.
+    endpoints: Table<(), Arc<[StoredEndpoint]>>,
+    deliveries: Table<DeliveryId, StoredDelivery>,
+    /// By their numbers.
+    audit: Table<u64, StoredAudit>,
+    /// When the last event happened that is not among the rows.
+    loaded_event_at: Option<UnixMillis>,
     index: Index,
-    undo: Vec<Undo>,
 }
+
+/// The number of tables.
+const TABLES: usize = 11;
 
 #[derive(Debug, Clone, Default)]
 struct Index {
@@ -57,91 +66,70 @@ struct Index {
 /// No id is greater.
 const LAST_ID: MessageId = MessageId::from_bytes([0xFF; 16]);
 
-/// What stood there before a write.
-#[derive(Debug, Clone)]
-enum Undo {
-    Worker(WorkerId, Option<StoredWorker>),
-    App(AppId, Option<StoredApp>),
-    Grant(Box<StoredGrant>, Option<Box<StoredGrant>>),
-    Nonce([u8; 16], Option<GrantId>),
-    Message(MessageId, Option<Box<StoredMessage>>),
-    Event(MessageId, Option<UnixMillis>),
-    Events(MessageId, Vec<StoredEvent>),
-    GrantOrder(Subject, Vec<GrantId>),
-    Key(KeyScope, Option<StoredKey>),
-    Audit,
-    Endpoints(Arc<[StoredEndpoint]>),
-    Delivery(DeliveryId, Option<Box<StoredDelivery>>),
-}
-
-/// Where a change began.
-#[derive(Debug, Clone, Copy)]
-pub struct Savepoint(usize);
-
 impl Rows {
-    /// What is written from here on can be undone.
-    #[must_use]
-    pub fn savepoint(&self) -> Savepoint {
-        Savepoint(self.undo.len())
+    fn tables(&mut self) -> [&mut dyn Writes; TABLES] {
+        [
+            &mut self.workers,
+            &mut self.apps,
+            &mut self.grants,
+            &mut self.grants_of,
+            &mut self.nonces,
+            &mut self.messages,
+            &mut self.events,
+            &mut self.keys,
+            &mut self.endpoints,
+            &mut self.deliveries,
+            &mut self.audit,
+        ]
     }
 
-    /// Undoes what was written since.
-    pub fn undo_to(&mut self, savepoint: Savepoint) {
-        for undo in self.undo.split_off(savepoint.0).into_iter().rev() {
-            match undo {
-                Undo::Worker(id, before) => restore(&mut self.workers, id, before),
-                Undo::App(id, before) => restore(&mut self.apps, id, before),
-                Undo::Grant(written, None) => {
-                    self.grants.remove(&written.id);
-                    if let Some(ids) = self.grants_of.get_mut(&written.subject) {
-                        ids.retain(|id| *id != written.id);
-                    }
-                }
-                Undo::Grant(_, Some(before)) => restore(&mut self.grants, before.id, Some(*before)),
-                Undo::Nonce(nonce, before) => restore(&mut self.nonces, nonce, before),
-                Undo::Message(id, before) => self.replace(id, before.map(|before| *before)),
-                Undo::Event(id, before) => {
-                    self.events.entry(id).or_default().pop();
-                    self.last_event_at = before;
-                }
-                Undo::Events(id, before) => restore(&mut self.events, id, Some(before)),
-                Undo::GrantOrder(subject, before) => restore(&mut self.grants_of, subject, Some(before)),
-                Undo::Key(scope, before) => restore(&mut self.keys, scope, before),
-                Undo::Audit => drop(self.audit.pop()),
-                Undo::Endpoints(before) => self.endpoints = before,
-                Undo::Delivery(id, before) => {
-                    restore(&mut self.deliveries, id, before.map(|before| *before));
-                }
+    /// Applies changes in their order. One that fails is undone alone.
+    pub fn apply_all(&mut self, changes: impl IntoIterator<Item = Change>, now: UnixMillis) -> Results {
+        let apply_one = |change| {
+            let savepoint = self.tables().map(|table| table.count());
+            let applied = apply(self, change, now);
+            if applied.is_err() {
+                self.undo_to(savepoint);
             }
+            applied
+        };
+        changes.into_iter().map(apply_one).collect()
+    }
+
+    /// Undoes all that was written since the rows were loaded.
+    pub fn undo_all(&mut self) {
+        self.undo_to([0; TABLES]);
+    }
+
+    fn undo_to(&mut self, savepoint: [usize; TABLES]) {
+        for (table, count) in self.tables().into_iter().zip(savepoint) {
+            table.undo_to(count);
         }
+        self.index = Index::default();
+        self.messages.values().for_each(|message| self.index.insert(message));
     }
 
     /// Keeps what was written.
     pub(super) fn forget_undo(&mut self) {
-        self.undo.clear();
+        self.tables().into_iter().for_each(Writes::forget_undo);
+    }
+
+    fn history_keys(&self, id: MessageId) -> impl Iterator<Item = (&(MessageId, u32), &StoredEvent)> {
+        self.events.rows.range((id, 0)..=(id, u32::MAX))
+    }
+
+    pub(super) fn history(&self, id: MessageId) -> Vec<StoredEvent> {
+        self.history_keys(id).map(|(_, event)| event.clone()).collect()
     }
 
     /// Puts a message in place of the one with its id, and keeps the indexes right.
     fn replace(&mut self, id: MessageId, message: Option<StoredMessage>) {
-        if let Some(before) = self.messages.remove(&id) {
-            self.index.remove(&before);
+        if let Some(before) = self.messages.put(id, message) {
+            self.index.remove(before);
         }
-        if let Some(message) = message {
-            self.index.insert(&message);
-            self.messages.insert(id, message);
+        if let Some(message) = self.messages.get(&id) {
+            self.index.insert(message);
         }
-    }
-
-    pub(super) fn find_message(&self, id: MessageId) -> Option<StoredMessage> {
-        self.messages.get(&id).cloned()
-    }
-
-    pub(super) fn find_app(&self, appid: &AppId) -> StoredApp {
-        self.apps.get(appid).cloned().unwrap_or_default()
-    }
-
-    pub(super) fn history(&self, id: MessageId) -> Vec<StoredEvent> {
-        self.events.get(&id).cloned().unwrap_or_default()
     }
 
     pub(super) fn workers(&self) -> Vec<StoredWorker> {
@@ -150,8 +138,8 @@ impl Rows {
 
     /// The newest lines of the audit, newest first.
     pub(super) fn audit(&self, before: Option<u64>, limit: usize) -> Vec<StoredAudit> {
-        let lines = self.audit.iter().rev().filter(|line| before.is_none_or(|before| line.seq < before));
-        lines.take(limit).cloned().collect()
+        let lines = self.audit.rows.range(..before.unwrap_or(u64::MAX)).rev();
+        lines.take(limit).map(|(_, line)| line.clone()).collect()
     }
 
     pub(super) fn list(&self, query: &MessageQuery) -> Vec<StoredMessage> {
@@ -164,7 +152,7 @@ impl Rows {
 
     pub(super) fn grants_of(&self, appid: &AppId, openid: &OpenId) -> Vec<StoredGrant> {
         let of_user = |subject: &Subject| subject.appid == *appid && subject.openid == *openid;
-        let ids = self.grants_of.iter().filter(|(subject, _)| of_user(subject)).flat_map(|(_, ids)| ids);
+        let ids = self.grants_of.rows.iter().filter(|(subject, _)| of_user(subject)).flat_map(|(_, ids)| ids);
         let mut grants: Vec<_> = ids.filter_map(|id| self.grants.get(id)).cloned().collect();
         grants.sort_by_key(|grant| grant.consented_at);
         grants
@@ -223,13 +211,6 @@ impl Rows {
     }
 }
 
-fn restore<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
-    match value {
-        Some(value) => drop(map.insert(key, value)),
-        None => drop(map.remove(&key)),
-    }
-}
-
 impl Index {
     fn insert(&mut self, message: &StoredMessage) {
         let id = message.id;
@@ -262,59 +243,57 @@ impl Index {
 }
 
 impl Tables for Rows {
-    fn worker(&mut self, id: WorkerId) -> Result<Option<StoredWorker>, LedgerError> {
+    fn worker(&mut self, id: WorkerId) -> LedgerResult<Option<StoredWorker>> {
         Ok(self.workers.get(&id).copied())
     }
 
-    fn put_worker(&mut self, worker: StoredWorker) -> Result<(), LedgerError> {
-        let before = self.workers.insert(worker.id, worker);
-        self.undo.push(Undo::Worker(worker.id, before));
+    fn put_worker(&mut self, worker: StoredWorker) -> LedgerResult<()> {
+        self.workers.put(worker.id, Some(worker));
         Ok(())
     }
 
-    fn live_workers(&mut self) -> Result<Vec<StoredWorker>, LedgerError> {
+    fn live_workers(&mut self) -> LedgerResult<Vec<StoredWorker>> {
         Ok(self.workers.values().filter(|worker| worker.gone_at.is_none()).copied().collect())
     }
 
-    fn delete_gone_workers(&mut self, until: UnixMillis) -> Result<usize, LedgerError> {
+    fn delete_gone_workers(&mut self, until: UnixMillis) -> LedgerResult<usize> {
         let gone = |worker: &&StoredWorker| worker.gone_at.is_some_and(|at| at <= until);
-        let gone: Vec<_> = self.workers.values().filter(gone).copied().collect();
-        for worker in &gone {
-            self.workers.remove(&worker.id);
-            self.undo.push(Undo::Worker(worker.id, Some(*worker)));
+        let gone: Vec<_> = self.workers.values().filter(gone).map(|worker| worker.id).collect();
+        for id in &gone {
+            self.workers.put(*id, None);
         }
         Ok(gone.len())
     }
 
-    fn app(&mut self, appid: &AppId) -> Result<StoredApp, LedgerError> {
-        Ok(self.find_app(appid))
+    fn app(&mut self, appid: &AppId) -> LedgerResult<StoredApp> {
+        Ok(self.apps.get(appid).cloned().unwrap_or_default())
     }
 
-    fn put_app(&mut self, appid: &AppId, app: StoredApp) -> Result<(), LedgerError> {
-        let before = self.apps.insert(appid.clone(), app);
-        self.undo.push(Undo::App(appid.clone(), before));
+    fn put_app(&mut self, appid: &AppId, app: StoredApp) -> LedgerResult<()> {
+        self.apps.put(appid.clone(), Some(app));
         Ok(())
     }
 
-    fn grant(&mut self, id: GrantId) -> Result<Option<StoredGrant>, LedgerError> {
+    fn grant(&mut self, id: GrantId) -> LedgerResult<Option<StoredGrant>> {
         Ok(self.grants.get(&id).cloned())
     }
 
-    fn newest_grant(&mut self, subject: &Subject) -> Result<Option<StoredGrant>, LedgerError> {
+    fn newest_grant(&mut self, subject: &Subject) -> LedgerResult<Option<StoredGrant>> {
         let newest = self.grants_of.get(subject).and_then(|ids| ids.last());
         Ok(newest.and_then(|id| self.grants.get(id)).cloned())
     }
 
-    fn put_grant(&mut self, grant: StoredGrant) -> Result<(), LedgerError> {
-        let before = self.grants.insert(grant.id, grant.clone());
-        if before.is_none() {
-            self.grants_of.entry(grant.subject.clone()).or_default().push(grant.id);
+    fn put_grant(&mut self, grant: StoredGrant) -> LedgerResult<()> {
+        let (id, subject) = (grant.id, grant.subject.clone());
+        if self.grants.put(id, Some(grant)).is_none() {
+            let mut order = self.grants_of.get(&subject).cloned().unwrap_or_default();
+            order.push(id);
+            self.grants_of.put(subject, Some(order));
         }
-        self.undo.push(Undo::Grant(Box::new(grant), before.map(Box::new)));
         Ok(())
     }
 
-    fn unfinished_grants(&mut self) -> Result<Vec<StoredGrant>, LedgerError> {
+    fn unfinished_grants(&mut self) -> LedgerResult<Vec<StoredGrant>> {
         use GrantState::{Attempting, Open, Reserved};
         let unfinished = |grant: &&StoredGrant| matches!(grant.state, Open | Reserved | Attempting);
         Ok(self.grants.values().filter(unfinished).cloned().collect())
@@ -325,7 +304,7 @@ impl Tables for Rows {
         until: UnixMillis,
         now: UnixMillis,
         limit: usize,
-    ) -> Result<Vec<GrantId>, LedgerError> {
+    ) -> LedgerResult<Vec<GrantId>> {
         let is_spent = |id: &GrantId| {
             self.grants
                 .get(id)
@@ -337,69 +316,63 @@ impl Tables for Rows {
         Ok(spent.into_iter().map(|grant| grant.id).take(limit).collect())
     }
 
-    fn delete_grant(&mut self, id: GrantId) -> Result<(), LedgerError> {
-        let Some(grant) = self.grants.remove(&id) else { return Ok(()) };
-        let order = self.grants_of.entry(grant.subject.clone()).or_default();
-        self.undo.push(Undo::GrantOrder(grant.subject.clone(), order.clone()));
+    fn delete_grant(&mut self, id: GrantId) -> LedgerResult<()> {
+        let Some(subject) = self.grants.put(id, None).map(|grant| grant.subject.clone()) else {
+            return Ok(());
+        };
+        let mut order = self.grants_of.get(&subject).cloned().unwrap_or_default();
         order.retain(|other| *other != id);
-        for (nonce, _) in self.nonces.extract_if(.., |_, of| *of == id) {
-            self.undo.push(Undo::Nonce(nonce, Some(id)));
+        self.grants_of.put(subject, Some(order));
+        let nonces = self.nonces.rows.iter().filter(|(_, grant)| **grant == id);
+        for nonce in nonces.map(|(nonce, _)| *nonce).collect::<Vec<_>>() {
+            self.nonces.put(nonce, None);
         }
-        self.undo.push(Undo::Grant(Box::new(grant.clone()), Some(Box::new(grant))));
         Ok(())
     }
 
-    fn nonce(&mut self, nonce: &[u8; 16]) -> Result<Option<GrantId>, LedgerError> {
+    fn nonce(&mut self, nonce: &[u8; 16]) -> LedgerResult<Option<GrantId>> {
         Ok(self.nonces.get(nonce).copied())
     }
 
-    fn put_nonce(&mut self, nonce: [u8; 16], grant: GrantId) -> Result<(), LedgerError> {
-        let before = self.nonces.insert(nonce, grant);
-        self.undo.push(Undo::Nonce(nonce, before));
+    fn put_nonce(&mut self, nonce: [u8; 16], grant: GrantId) -> LedgerResult<()> {
+        self.nonces.put(nonce, Some(grant));
         Ok(())
     }
 
-    fn message(&mut self, id: MessageId) -> Result<Option<StoredMessage>, LedgerError> {
-        Ok(self.find_message(id))
+    fn message(&mut self, id: MessageId) -> LedgerResult<Option<StoredMessage>> {
+        Ok(self.messages.get(&id).cloned())
     }
 
-    fn put_message(&mut self, message: StoredMessage) -> Result<(), LedgerError> {
+    fn put_message(&mut self, message: StoredMessage) -> LedgerResult<()> {
         let id = message.id;
         if let Some(grant) = message.grant.filter(|_| message.holds_grant())
             && self.index.holders.get(&grant).is_some_and(|holder| *holder != id)
         {
             return Err(LedgerError::Inconsistent(format!("grant {grant}: another message holds it")));
         }
-        let before = self.messages.get(&id).cloned().map(Box::new);
         self.replace(id, Some(message));
-        self.undo.push(Undo::Message(id, before));
         Ok(())
     }
 
-    fn holder(&mut self, grant: GrantId) -> Result<Option<MessageId>, LedgerError> {
+    fn holder(&mut self, grant: GrantId) -> LedgerResult<Option<MessageId>> {
         Ok(self.index.holders.get(&grant).copied())
     }
 
-    fn due(
-        &mut self,
-        appid: &AppId,
-        now: UnixMillis,
-        limit: usize,
-    ) -> Result<Vec<StoredMessage>, LedgerError> {
+    fn due(&mut self, appid: &AppId, now: UnixMillis, limit: usize) -> LedgerResult<Vec<StoredMessage>> {
         Ok(self.due_messages(appid, now, limit))
     }
 
-    fn expired(&mut self, now: UnixMillis, limit: usize) -> Result<Vec<StoredMessage>, LedgerError> {
+    fn expired(&mut self, now: UnixMillis, limit: usize) -> LedgerResult<Vec<StoredMessage>> {
         let until = (now, LAST_ID);
         Ok(self.some_messages(self.index.expiring.range(..=until).map(|(_, id)| *id), |_| true, limit))
     }
 
-    fn attempts_of(&mut self, worker: WorkerId) -> Result<Vec<StoredMessage>, LedgerError> {
+    fn attempts_of(&mut self, worker: WorkerId) -> LedgerResult<Vec<StoredMessage>> {
         let attempting = self.index.attempting.iter().copied();
         Ok(self.some_messages(attempting, |message| message.worker == Some(worker), usize::MAX))
     }
 
-    fn attempts_of_gone_workers(&mut self, limit: usize) -> Result<Vec<StoredMessage>, LedgerError> {
+    fn attempts_of_gone_workers(&mut self, limit: usize) -> LedgerResult<Vec<StoredMessage>> {
         let is_alive = |id| self.workers.get(&id).is_some_and(|worker| worker.gone_at.is_none());
         let attempting = self.index.attempting.iter().copied();
         Ok(self.some_messages(attempting, |message| !message.worker.is_some_and(is_alive), limit))
@@ -410,12 +383,12 @@ impl Tables for Rows {
         appid: &AppId,
         now: UnixMillis,
         limit: usize,
-    ) -> Result<Vec<StoredMessage>, LedgerError> {
+    ) -> LedgerResult<Vec<StoredMessage>> {
         let decidable = |message: &StoredMessage| message.appid == *appid && message.decidable_at() <= now;
         Ok(self.some_messages(self.index.undecided.iter().copied(), decidable, limit))
     }
 
-    fn unfinished(&mut self) -> Result<Vec<StoredMessage>, LedgerError> {
+    fn unfinished(&mut self) -> LedgerResult<Vec<StoredMessage>> {
         let unfinished = |message: &&StoredMessage| !message.state.is_final() || message.is_undecided();
         Ok(self.messages.values().filter(unfinished).cloned().collect())
     }
@@ -425,100 +398,81 @@ impl Tables for Rows {
         state: MessageState,
         until: UnixMillis,
         limit: usize,
-    ) -> Result<Vec<StoredMessage>, LedgerError> {
+    ) -> LedgerResult<Vec<StoredMessage>> {
         let keyed: BTreeSet<_> = self.keys.values().map(|key| key.message).collect();
         let ended = |message: &StoredMessage| {
             let over = message.ended_at().is_some_and(|ended| ended <= until);
             message.state == state && over && !keyed.contains(&message.id)
         };
-        Ok(self.some_messages(self.messages.keys().copied(), ended, limit))
+        Ok(self.some_messages(self.messages.rows.keys().copied(), ended, limit))
     }
 
-    fn delete_message(&mut self, id: MessageId) -> Result<(), LedgerError> {
-        if let Some(before) = self.find_message(id) {
-            self.undo.push(Undo::Message(id, Some(Box::new(before))));
-            self.replace(id, None);
-        }
-        if let Some(events) = self.events.remove(&id) {
-            self.undo.push(Undo::Events(id, events));
+    fn delete_message(&mut self, id: MessageId) -> LedgerResult<()> {
+        self.replace(id, None);
+        for key in self.history_keys(id).map(|(key, _)| *key).collect::<Vec<_>>() {
+            self.events.put(key, None);
         }
         Ok(())
     }
 
-    fn append_event(&mut self, event: StoredEvent) -> Result<(), LedgerError> {
-        self.undo.push(Undo::Event(event.message, self.last_event_at));
-        self.last_event_at = self.last_event_at.max(Some(event.at));
-        self.events.entry(event.message).or_default().push(event);
+    fn append_event(&mut self, event: StoredEvent) -> LedgerResult<()> {
+        self.events.put((event.message, event.version), Some(event));
         Ok(())
     }
 
-    fn append_audit(
-        &mut self,
-        entry: AuditEntry,
-        at: UnixMillis,
-        outcome: AuditOutcome,
-    ) -> Result<(), LedgerError> {
-        let seq = self.audit.last().map_or(1, |line| line.seq + 1);
-        self.undo.push(Undo::Audit);
-        self.audit.push(StoredAudit { seq, at, entry, outcome });
+    fn append_audit(&mut self, entry: AuditEntry, at: UnixMillis, outcome: AuditOutcome) -> LedgerResult<()> {
+        let seq = self.audit.rows.last_key_value().map_or(1, |(seq, _)| seq + 1);
+        self.audit.put(seq, Some(StoredAudit { seq, at, entry, outcome }));
         Ok(())
     }
 
-    fn last_event_at(&mut self) -> Result<Option<UnixMillis>, LedgerError> {
-        Ok(self.last_event_at)
+    fn last_event_at(&mut self) -> LedgerResult<Option<UnixMillis>> {
+        Ok(self.events.values().map(|event| event.at).max().max(self.loaded_event_at))
     }
 
-    fn key(&mut self, scope: &KeyScope) -> Result<Option<StoredKey>, LedgerError> {
+    fn key(&mut self, scope: &KeyScope) -> LedgerResult<Option<StoredKey>> {
         Ok(self.keys.get(scope).cloned())
     }
 
-    fn put_key(&mut self, key: StoredKey) -> Result<(), LedgerError> {
-        let before = self.keys.insert(key.scope.clone(), key.clone());
-        self.undo.push(Undo::Key(key.scope, before));
+    fn put_key(&mut self, key: StoredKey) -> LedgerResult<()> {
+        self.keys.put(key.scope.clone(), Some(key));
         Ok(())
     }
 
-    fn keys_to_check(&mut self, now: UnixMillis, limit: usize) -> Result<Vec<StoredKey>, LedgerError> {
+    fn keys_to_check(&mut self, now: UnixMillis, limit: usize) -> LedgerResult<Vec<StoredKey>> {
         Ok(self.keys.values().filter(|key| key.check_at <= now).take(limit).cloned().collect())
     }
 
-    fn keys_of(&mut self, appid: &AppId, client: &str) -> Result<Vec<StoredKey>, LedgerError> {
+    fn keys_of(&mut self, appid: &AppId, client: &str) -> LedgerResult<Vec<StoredKey>> {
         let of_client = |key: &&StoredKey| key.scope.appid == *appid && key.scope.client == client;
         Ok(self.keys.values().filter(of_client).cloned().collect())
     }
 
-    fn delete_key(&mut self, scope: &KeyScope) -> Result<(), LedgerError> {
-        if let Some(before) = self.keys.remove(scope) {
-            self.undo.push(Undo::Key(scope.clone(), Some(before)));
-        }
+    fn delete_key(&mut self, scope: &KeyScope) -> LedgerResult<()> {
+        self.keys.put(scope.clone(), None);
         Ok(())
     }
 
-    fn webhook_endpoints(&mut self) -> Result<Arc<[StoredEndpoint]>, LedgerError> {
-        Ok(Arc::clone(&self.endpoints))
+    fn webhook_endpoints(&mut self) -> LedgerResult<Arc<[StoredEndpoint]>> {
+        Ok(self.endpoints.get(&()).cloned().unwrap_or_default())
     }
 
-    fn set_webhook_endpoints(&mut self, endpoints: Vec<StoredEndpoint>) -> Result<(), LedgerError> {
-        let before = std::mem::replace(&mut self.endpoints, endpoints.into());
-        self.undo.push(Undo::Endpoints(before));
+    fn set_webhook_endpoints(&mut self, endpoints: Vec<StoredEndpoint>) -> LedgerResult<()> {
+        self.endpoints.put((), Some(endpoints.into()));
         Ok(())
     }
 
-    fn delivery(&mut self, id: &DeliveryId) -> Result<Option<StoredDelivery>, LedgerError> {
+    fn delivery(&mut self, id: &DeliveryId) -> LedgerResult<Option<StoredDelivery>> {
         Ok(self.deliveries.get(id).cloned())
     }
 
-    fn put_delivery(&mut self, delivery: StoredDelivery) -> Result<(), LedgerError> {
-        let id = delivery.id.clone();
-        let before = self.deliveries.insert(id.clone(), delivery).map(Box::new);
-        self.undo.push(Undo::Delivery(id, before));
+    fn put_delivery(&mut self, delivery: StoredDelivery) -> LedgerResult<()> {
+        self.deliveries.put(delivery.id.clone(), Some(delivery));
         Ok(())
     }
 
-    fn delete_delivery(&mut self, id: &DeliveryId) -> Result<(), LedgerError> {
-        if let Some(before) = self.deliveries.remove(id) {
-            self.undo.push(Undo::Delivery(id.clone(), Some(Box::new(before))));
-        }
+    fn delete_delivery(&mut self, id: &DeliveryId) -> LedgerResult<()> {
+        self.deliveries.put(id.clone(), None);
         Ok(())
     }
 
@@ -527,21 +481,20 @@ impl Tables for Rows {
         endpoint: &str,
         now: UnixMillis,
         limit: usize,
-    ) -> Result<Vec<StoredDelivery>, LedgerError> {
+    ) -> LedgerResult<Vec<StoredDelivery>> {
         let mut due: Vec<_> = self.deliveries_to(endpoint).filter(|delivery| delivery.is_due(now)).collect();
         due.sort_by_key(|delivery| delivery.due_at);
         Ok(due.into_iter().take(limit).cloned().collect())
     }
 
-    fn failed_deliveries(
-        &mut self,
-        endpoint: &str,
-        limit: usize,
-    ) -> Result<Vec<StoredDelivery>, LedgerError> {
-        Ok(self.list_failed_deliveries(endpoint, limit))
+    fn failed_deliveries(&mut self, endpoint: &str, limit: usize) -> LedgerResult<Vec<StoredDelivery>> {
+        let failed = self.deliveries_to(endpoint).filter(|delivery| delivery.error.is_some());
+        let mut failed: Vec<_> = failed.collect();
+        failed.sort_by_key(|delivery| delivery.created_at);
+        Ok(failed.into_iter().take(limit).cloned().collect())
     }
 
-    fn old_deliveries(&mut self, until: UnixMillis, limit: usize) -> Result<Vec<DeliveryId>, LedgerError> {
+    fn old_deliveries(&mut self, until: UnixMillis, limit: usize) -> LedgerResult<Vec<DeliveryId>> {
         let old = self.deliveries.values().filter(|delivery| delivery.created_at <= until);
         Ok(old.take(limit).map(|delivery| delivery.id.clone()).collect())
     }

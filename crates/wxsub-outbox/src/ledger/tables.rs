@@ -6,7 +6,7 @@ use std::time::Duration;
 use wxsub_core::clock::UnixMillis;
 use wxsub_proto::AppId;
 
-use super::LedgerError;
+use super::LedgerResult;
 use crate::app::StoredApp;
 use crate::audit::AuditEntry;
 use crate::grant::{StoredGrant, Subject};
@@ -46,27 +46,27 @@ impl StoredWorker {
 #[expect(clippy::missing_errors_doc, reason = "said once, for all of them")]
 pub trait Tables {
     /// A worker.
-    fn worker(&mut self, id: WorkerId) -> Result<Option<StoredWorker>, LedgerError>;
+    fn worker(&mut self, id: WorkerId) -> LedgerResult<Option<StoredWorker>>;
     /// Writes a worker.
-    fn put_worker(&mut self, worker: StoredWorker) -> Result<(), LedgerError>;
+    fn put_worker(&mut self, worker: StoredWorker) -> LedgerResult<()>;
     /// Workers that are not gone.
-    fn live_workers(&mut self) -> Result<Vec<StoredWorker>, LedgerError>;
+    fn live_workers(&mut self) -> LedgerResult<Vec<StoredWorker>>;
     /// Deletes the workers that were gone at this time, and gives their number.
-    fn delete_gone_workers(&mut self, until: UnixMillis) -> Result<usize, LedgerError>;
+    fn delete_gone_workers(&mut self, until: UnixMillis) -> LedgerResult<usize>;
 
     /// What is kept of an app; the default if it is new.
-    fn app(&mut self, appid: &AppId) -> Result<StoredApp, LedgerError>;
+    fn app(&mut self, appid: &AppId) -> LedgerResult<StoredApp>;
     /// Writes what is kept of an app.
-    fn put_app(&mut self, appid: &AppId, app: StoredApp) -> Result<(), LedgerError>;
+    fn put_app(&mut self, appid: &AppId, app: StoredApp) -> LedgerResult<()>;
 
     /// A grant.
-    fn grant(&mut self, id: GrantId) -> Result<Option<StoredGrant>, LedgerError>;
+    fn grant(&mut self, id: GrantId) -> LedgerResult<Option<StoredGrant>>;
     /// The grant of this subject that was recorded last.
-    fn newest_grant(&mut self, subject: &Subject) -> Result<Option<StoredGrant>, LedgerError>;
+    fn newest_grant(&mut self, subject: &Subject) -> LedgerResult<Option<StoredGrant>>;
     /// Writes a grant. A new one is the newest of its subject.
-    fn put_grant(&mut self, grant: StoredGrant) -> Result<(), LedgerError>;
+    fn put_grant(&mut self, grant: StoredGrant) -> LedgerResult<()>;
     /// Grants that are open, reserved or attempting.
-    fn unfinished_grants(&mut self) -> Result<Vec<StoredGrant>, LedgerError>;
+    fn unfinished_grants(&mut self) -> LedgerResult<Vec<StoredGrant>>;
     /// Grants that are used or void, were recorded no later than `until` and whose callback expired no later than `now`.
     /// None that has an older one of its subject in another state: that one must not become open for want of a newer one.
     fn spent_grants(
@@ -74,43 +74,34 @@ pub trait Tables {
         until: UnixMillis,
         now: UnixMillis,
         limit: usize,
-    ) -> Result<Vec<GrantId>, LedgerError>;
+    ) -> LedgerResult<Vec<GrantId>>;
     /// Deletes a grant and its nonces.
-    fn delete_grant(&mut self, id: GrantId) -> Result<(), LedgerError>;
+    fn delete_grant(&mut self, id: GrantId) -> LedgerResult<()>;
     /// The grant for which a callback with this nonce was recorded.
-    fn nonce(&mut self, nonce: &[u8; 16]) -> Result<Option<GrantId>, LedgerError>;
+    fn nonce(&mut self, nonce: &[u8; 16]) -> LedgerResult<Option<GrantId>>;
     /// Writes for which grant a callback was recorded.
-    fn put_nonce(&mut self, nonce: [u8; 16], grant: GrantId) -> Result<(), LedgerError>;
+    fn put_nonce(&mut self, nonce: [u8; 16], grant: GrantId) -> LedgerResult<()>;
 
     /// A message.
-    fn message(&mut self, id: MessageId) -> Result<Option<StoredMessage>, LedgerError>;
+    fn message(&mut self, id: MessageId) -> LedgerResult<Option<StoredMessage>>;
     /// Writes a message. [`LedgerError::Inconsistent`] if another one [holds](StoredMessage::holds_grant) its grant.
-    fn put_message(&mut self, message: StoredMessage) -> Result<(), LedgerError>;
+    fn put_message(&mut self, message: StoredMessage) -> LedgerResult<()>;
     /// The message that [holds](StoredMessage::holds_grant) a grant.
-    fn holder(&mut self, grant: GrantId) -> Result<Option<MessageId>, LedgerError>;
+    fn holder(&mut self, grant: GrantId) -> LedgerResult<Option<MessageId>>;
     /// [Due](StoredMessage::is_due) messages of an app, by priority, `due_at` and id. Rows that another transaction has
     /// locked are skipped.
-    fn due(
-        &mut self,
-        appid: &AppId,
-        now: UnixMillis,
-        limit: usize,
-    ) -> Result<Vec<StoredMessage>, LedgerError>;
+    fn due(&mut self, appid: &AppId, now: UnixMillis, limit: usize) -> LedgerResult<Vec<StoredMessage>>;
     /// Queued messages of all apps that have expired.
-    fn expired(&mut self, now: UnixMillis, limit: usize) -> Result<Vec<StoredMessage>, LedgerError>;
+    fn expired(&mut self, now: UnixMillis, limit: usize) -> LedgerResult<Vec<StoredMessage>>;
     /// The running attempts of a worker.
-    fn attempts_of(&mut self, worker: WorkerId) -> Result<Vec<StoredMessage>, LedgerError>;
+    fn attempts_of(&mut self, worker: WorkerId) -> LedgerResult<Vec<StoredMessage>>;
     /// Running attempts whose worker is gone.
-    fn attempts_of_gone_workers(&mut self, limit: usize) -> Result<Vec<StoredMessage>, LedgerError>;
+    fn attempts_of_gone_workers(&mut self, limit: usize) -> LedgerResult<Vec<StoredMessage>>;
     /// Undecided messages of an app that can be decided.
-    fn decidable(
-        &mut self,
-        appid: &AppId,
-        now: UnixMillis,
-        limit: usize,
-    ) -> Result<Vec<StoredMessage>, LedgerError>;
+    fn decidable(&mut self, appid: &AppId, now: UnixMillis, limit: usize)
+    -> LedgerResult<Vec<StoredMessage>>;
     /// Messages that are not final or undecided.
-    fn unfinished(&mut self) -> Result<Vec<StoredMessage>, LedgerError>;
+    fn unfinished(&mut self) -> LedgerResult<Vec<StoredMessage>>;
 
     /// Messages in a final state that ended no later than `until` and that no key stands for. A `maybe_sent` message ends
     /// with its decision.
@@ -119,44 +110,39 @@ pub trait Tables {
         state: MessageState,
         until: UnixMillis,
         limit: usize,
-    ) -> Result<Vec<StoredMessage>, LedgerError>;
+    ) -> LedgerResult<Vec<StoredMessage>>;
     /// Deletes a message and its history.
-    fn delete_message(&mut self, id: MessageId) -> Result<(), LedgerError>;
+    fn delete_message(&mut self, id: MessageId) -> LedgerResult<()>;
 
     /// Appends to a message's history.
-    fn append_event(&mut self, event: StoredEvent) -> Result<(), LedgerError>;
+    fn append_event(&mut self, event: StoredEvent) -> LedgerResult<()>;
     /// When the last event happened.
-    fn last_event_at(&mut self) -> Result<Option<UnixMillis>, LedgerError>;
+    fn last_event_at(&mut self) -> LedgerResult<Option<UnixMillis>>;
 
     /// Appends to the audit.
-    fn append_audit(
-        &mut self,
-        entry: AuditEntry,
-        at: UnixMillis,
-        outcome: AuditOutcome,
-    ) -> Result<(), LedgerError>;
+    fn append_audit(&mut self, entry: AuditEntry, at: UnixMillis, outcome: AuditOutcome) -> LedgerResult<()>;
 
     /// A key.
-    fn key(&mut self, scope: &KeyScope) -> Result<Option<StoredKey>, LedgerError>;
+    fn key(&mut self, scope: &KeyScope) -> LedgerResult<Option<StoredKey>>;
     /// Writes a key.
-    fn put_key(&mut self, key: StoredKey) -> Result<(), LedgerError>;
+    fn put_key(&mut self, key: StoredKey) -> LedgerResult<()>;
     /// Keys whose `check_at` is no later than `now`.
-    fn keys_to_check(&mut self, now: UnixMillis, limit: usize) -> Result<Vec<StoredKey>, LedgerError>;
+    fn keys_to_check(&mut self, now: UnixMillis, limit: usize) -> LedgerResult<Vec<StoredKey>>;
     /// All keys of a client.
-    fn keys_of(&mut self, appid: &AppId, client: &str) -> Result<Vec<StoredKey>, LedgerError>;
+    fn keys_of(&mut self, appid: &AppId, client: &str) -> LedgerResult<Vec<StoredKey>>;
     /// Deletes a key.
-    fn delete_key(&mut self, scope: &KeyScope) -> Result<(), LedgerError>;
+    fn delete_key(&mut self, scope: &KeyScope) -> LedgerResult<()>;
 
     /// The endpoints that get webhooks, by their names. This must be cheap: every outcome of a message reads them.
-    fn webhook_endpoints(&mut self) -> Result<Arc<[StoredEndpoint]>, LedgerError>;
+    fn webhook_endpoints(&mut self) -> LedgerResult<Arc<[StoredEndpoint]>>;
     /// Writes all endpoints.
-    fn set_webhook_endpoints(&mut self, endpoints: Vec<StoredEndpoint>) -> Result<(), LedgerError>;
+    fn set_webhook_endpoints(&mut self, endpoints: Vec<StoredEndpoint>) -> LedgerResult<()>;
     /// A delivery.
-    fn delivery(&mut self, id: &DeliveryId) -> Result<Option<StoredDelivery>, LedgerError>;
+    fn delivery(&mut self, id: &DeliveryId) -> LedgerResult<Option<StoredDelivery>>;
     /// Writes a delivery.
-    fn put_delivery(&mut self, delivery: StoredDelivery) -> Result<(), LedgerError>;
+    fn put_delivery(&mut self, delivery: StoredDelivery) -> LedgerResult<()>;
     /// Deletes a delivery.
-    fn delete_delivery(&mut self, id: &DeliveryId) -> Result<(), LedgerError>;
+    fn delete_delivery(&mut self, id: &DeliveryId) -> LedgerResult<()>;
     /// [Due](StoredDelivery::is_due) deliveries to an endpoint, by `due_at`. Rows that another transaction has locked are
     /// skipped.
     fn due_deliveries(
@@ -164,10 +150,9 @@ pub trait Tables {
         endpoint: &str,
         now: UnixMillis,
         limit: usize,
-    ) -> Result<Vec<StoredDelivery>, LedgerError>;
+    ) -> LedgerResult<Vec<StoredDelivery>>;
     /// Deliveries to an endpoint whose last attempt failed, oldest first.
-    fn failed_deliveries(&mut self, endpoint: &str, limit: usize)
-    -> Result<Vec<StoredDelivery>, LedgerError>;
+    fn failed_deliveries(&mut self, endpoint: &str, limit: usize) -> LedgerResult<Vec<StoredDelivery>>;
     /// Deliveries that were recorded no later than `until`.
-    fn old_deliveries(&mut self, until: UnixMillis, limit: usize) -> Result<Vec<DeliveryId>, LedgerError>;
+    fn old_deliveries(&mut self, until: UnixMillis, limit: usize) -> LedgerResult<Vec<DeliveryId>>;
 }

@@ -3,6 +3,7 @@ use wxsub_proto::Message;
 
 use crate::id::MessageId;
 use crate::idempotency::IdempotencyKey;
+use crate::ledger::Recorded;
 use crate::message::StoredMessage;
 use crate::state::Priority;
 
@@ -57,6 +58,15 @@ impl OutboxMessage {
 pub struct Receipt {
     message: StoredMessage,
     replayed: bool,
+}
+
+impl From<Recorded> for Receipt {
+    fn from(recorded: Recorded) -> Self {
+        match recorded {
+            Recorded::New(message) => Self::new(*message, false),
+            Recorded::Replayed(message) => Self::new(*message, true),
+        }
+    }
 }
 
 impl Receipt {

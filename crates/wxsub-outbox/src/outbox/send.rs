@@ -10,10 +10,10 @@ use tracing::{Instrument, Span};
 use wxsub_core::clock::{ClockReading, timeout_at};
 use wxsub_proto::Message;
 
-use super::{App, Inner, Outbox, OutboxError, Receipt, unexpected};
+use super::{App, Inner, Outbox, OutboxError, Receipt};
 use crate::id::WorkerId;
 use crate::idempotency::{Fingerprint, IdempotencyKey};
-use crate::ledger::{Applied, Change, KeyKind, NewKey, NewMessage, Recorded};
+use crate::ledger::{Change, KeyKind, NewKey, NewMessage, NotRecorded, Recorded};
 use crate::message::StoredMessage;
 use crate::state::{MessageState, Priority};
 use crate::worker::{POST_WINDOW, Posting, WorkerSession};
@@ -115,12 +115,8 @@ impl Sending {
             Ok(Recorded::New(begun)) if begun.state == MessageState::Attempting => begun,
             other => {
                 self.app.give_back(1);
-                let receipt = other.map(|recorded| {
-                    let replayed = matches!(recorded, Recorded::Replayed(_));
-                    Receipt::new(recorded.message().clone(), replayed)
-                });
                 // A caller that has gone needs no reply.
-                let _ = reply.send(receipt);
+                let _ = reply.send(other.map(Receipt::from));
                 return;
             }
         };
@@ -143,11 +139,10 @@ impl Sending {
 
     /// Records the message, with its attempt.
     async fn begin(&self, new: NewMessage) -> Result<Recorded, OutboxError> {
-        let recorded = match self.inner.writer.submit(Change::Begin(Box::new(new), self.worker)).await {
-            Ok(Applied::Recorded(recorded)) => recorded.map_err(OutboxError::from),
-            Ok(other) => Err(unexpected(&other)),
-            Err(error) => Err(error.into()),
-        };
+        let begin = Change::Begin(Box::new(new), self.worker);
+        let recorded = self.inner.writer.submit::<Result<Recorded, NotRecorded>>(begin).await;
+        let recorded =
+            recorded.map_err(OutboxError::from).and_then(|recorded| recorded.map_err(OutboxError::from));
         let attempt = match &recorded {
             Ok(Recorded::New(message)) if message.state == MessageState::Attempting => {
                 Some((message.id, message.attempt))

@@ -62,7 +62,7 @@ impl Finals {
             Applied::Recorded(Ok(Recorded::New(message))) | Applied::Cancelled(Ok(message)) => {
                 self.one(message);
             }
-            Applied::Settled(Some(message)) | Applied::SettledLate(message) => self.one(message),
+            Applied::Settled { message: Some(message), .. } => self.one(message),
             Applied::Moved(rows) => rows.new.iter().for_each(|message| self.one(message)),
             Applied::Messages(messages) => messages.iter().for_each(|message| self.one(message)),
             _ => {}

@@ -11,12 +11,12 @@ use wxsub_core::clock::Clock;
 
 use super::wake::Wake;
 use super::watch::Finals;
-use crate::ledger::{Applied, Change, Ledger, LedgerError};
+use crate::ledger::{Applied, Change, FromApplied, Ledger, LedgerError, LedgerResult, Results};
 
 /// The most changes of one transaction.
 const MAX_BATCH: usize = 1024;
 
-type Reply = Result<Applied, LedgerError>;
+type Reply = LedgerResult<Applied>;
 
 /// Why commits to the ledger fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,14 +53,11 @@ impl fmt::Debug for CommitObserver {
 
 impl CommitObserver {
     /// Commits to the ledger.
-    async fn commit(
-        &self,
-        ledger: &dyn Ledger,
-        changes: Vec<Change>,
-    ) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
+    async fn commit(&self, ledger: &dyn Ledger, changes: Vec<Change>) -> LedgerResult<Results> {
         let started_at = self.clock.now().mono;
         let committed = ledger.commit(changes).await;
-        let is_late = |applied: &&Result<Applied, _>| matches!(applied, Ok(Applied::SettledLate(_)));
+        let is_late =
+            |applied: &&Result<Applied, _>| matches!(applied, Ok(Applied::Settled { is_late: true, .. }));
         let late_answers = committed.iter().flatten().filter(is_late).count() as u64;
         let duration = self.clock.now().mono.duration_since(started_at);
         (self.observe)(&CommitEvent { duration, late_answers });
@@ -109,15 +106,14 @@ impl Writer {
     ///
     /// # Cancel safety
     /// The change may or may not be committed.
-    pub(crate) async fn submit(&self, change: Change) -> Reply {
+    pub(crate) async fn submit<T: FromApplied>(&self, change: Change) -> LedgerResult<T> {
         let (reply, replied) = oneshot::channel();
         self.send(Job { change, reply })?;
-        replied
-            .await
-            .unwrap_or_else(|_| Err(LedgerError::Unknown("the writer ended with its runtime".to_owned())))
+        let ended = || LedgerError::Unknown("the writer ended with its runtime".to_owned());
+        T::from_applied(replied.await.map_err(|_| ended())??)
     }
 
-    fn send(&self, job: Job) -> Result<(), LedgerError> {
+    fn send(&self, job: Job) -> LedgerResult<()> {
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         let job = match &*task {
             Some(running) => match running.jobs.send(job) {

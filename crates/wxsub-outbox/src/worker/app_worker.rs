@@ -11,7 +11,8 @@ use tracing::Instrument;
 
 use super::posting::Posting;
 use super::session::{POST_WINDOW, WorkerSession};
-use crate::ledger::{Applied, Change};
+use crate::ledger::Change;
+use crate::message::StoredMessage;
 use crate::outbox::{App, Inner};
 
 pub(super) struct AppWorker {
@@ -118,17 +119,10 @@ impl AppWorker {
         let deadline = self.inner.clock.now() + POST_WINDOW;
         let Some((worker, number)) = self.session.begin_claim() else { return Vec::new() };
         let claim = Change::Claim { worker, appid: self.app.appid.clone(), limit };
-        let messages = match self.inner.writer.submit(claim).await {
-            Ok(Applied::Messages(messages)) => messages,
-            Ok(other) => {
-                tracing::error!(?other, "unexpected result of a claim");
-                Vec::new()
-            }
-            Err(error) => {
-                tracing::warn!(%error, appid = self.app.appid.as_str(), "claim failed");
-                Vec::new()
-            }
-        };
+        let messages = self.inner.writer.submit(claim).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, appid = self.app.appid.as_str(), "claim failed");
+            Vec::<StoredMessage>::new()
+        });
         self.session.end_claim(number, messages.iter().map(|message| (message.id, message.attempt)));
         let posting = |message| Posting {
             inner: Arc::clone(&self.inner),

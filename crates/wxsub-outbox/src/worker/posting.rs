@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use wxsub_core::clock::{ClockReading, timeout_at};
 
 use super::session::WorkerSession;
-use crate::ledger::{Applied, Change};
+use crate::ledger::Change;
 use crate::message::{Detail, NotAccepted, Settlement, StoredMessage};
 use crate::outbox::{App, Inner};
 
@@ -79,19 +79,14 @@ impl Posting {
             settlement,
             max_failures: self.app.max_failures,
         };
-        let applied = loop {
+        let settled: Option<StoredMessage> = loop {
             match inner.writer.submit(change.clone()).await {
-                Ok(applied) => break applied,
+                Ok(settled) => break settled,
                 Err(error) => tracing::warn!(%error, message_id = %message.id, "settle failed"),
             }
             inner.clock.sleep_until(inner.clock.now().mono + SETTLE_RETRY_INTERVAL).await;
         };
         self.session.end_attempt((message.id, message.attempt));
-        let settled = match applied {
-            Applied::Settled(settled) => settled.map(|settled| *settled),
-            Applied::SettledLate(settled) => Some(*settled),
-            _ => None,
-        };
         self.app.end_attempt(settled.as_ref(), inner.clock.now().mono);
         settled
     }

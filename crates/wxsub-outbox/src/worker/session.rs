@@ -11,7 +11,7 @@ use wxsub_core::clock::{ClockReading, timeout_at};
 use wxsub_proto::AppId;
 
 use crate::id::{MessageId, NoRandomBytes, WorkerId};
-use crate::ledger::{Applied, Change, Gone, LedgerError};
+use crate::ledger::{Applied, Change, Gone, LedgerError, LedgerResult};
 use crate::message::{DEFAULT_MAX_FAILURES, Detail, Settlement};
 use crate::outbox::Inner;
 
@@ -205,23 +205,21 @@ impl WorkerSession {
         }
     }
 
-    async fn register(&self) -> Result<bool, LedgerError> {
+    async fn register(&self) -> LedgerResult<bool> {
         let worker = self.state().worker;
-        self.inner.writer.submit(Change::Register(worker)).await.map(|_| true)
+        self.inner.writer.submit(Change::Register(worker)).await.map(|()| true)
     }
 
-    async fn beat_once(&self) -> Result<bool, LedgerError> {
+    async fn beat_once(&self) -> LedgerResult<bool> {
         let worker = self.state().worker;
-        let applied = self.inner.writer.submit(Change::Heartbeat(worker)).await?;
-        let Applied::Beat(Some(attempts)) = applied else { return Ok(false) };
+        let beat: Option<Vec<Attempt>> = self.inner.writer.submit(Change::Heartbeat(worker)).await?;
+        let Some(attempts) = beat else { return Ok(false) };
         for (message, attempt) in self.lost_claims(attempts.into_iter().collect()) {
             tracing::warn!(%message, attempt, "the reply to a claim was lost");
             let settlement = Settlement::NotSent(Detail::not_posted("the reply to its claim was lost"));
             let max_failures = DEFAULT_MAX_FAILURES;
-            self.inner
-                .writer
-                .submit(Change::Settle { message, worker, attempt, settlement, max_failures })
-                .await?;
+            let settle = Change::Settle { message, worker, attempt, settlement, max_failures };
+            self.inner.writer.submit::<Applied>(settle).await?;
         }
         Ok(true)
     }
@@ -257,7 +255,7 @@ impl WorkerSession {
         let first = [Change::Reclaim(SWEEP_LIMIT), Change::Expire(SWEEP_LIMIT)];
         let last = [Change::MarkGone(Gone::LeaseOver), Change::Prune(self.inner.retention, SWEEP_LIMIT)];
         let changes = first.into_iter().chain(policies).chain(last);
-        for swept in join_all(changes.map(|change| self.inner.writer.submit(change))).await {
+        for swept in join_all(changes.map(|change| self.inner.writer.submit::<Applied>(change))).await {
             if let Err(error) = swept {
                 tracing::warn!(%error, "sweep failed");
             }
@@ -288,7 +286,7 @@ impl WorkerSession {
     /// The process ends: whatever it has not settled is unknown.
     pub(super) async fn stop(&self) {
         let worker = self.state().worker;
-        if let Err(error) = self.inner.writer.submit(Change::MarkGone(Gone::One(worker))).await {
+        if let Err(error) = self.inner.writer.submit::<usize>(Change::MarkGone(Gone::One(worker))).await {
             tracing::warn!(%error, "the worker could not be signed off; its lease will end");
         }
     }

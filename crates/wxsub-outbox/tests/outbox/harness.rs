@@ -12,11 +12,13 @@ use wxsub_core::clock::Clock;
 use wxsub_core::proto::{Grant, Message};
 use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
 use wxsub_outbox::id::MessageId;
-use wxsub_outbox::ledger::{Applied, Change};
+use wxsub_outbox::ledger::{Change, Results};
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::state::EventKind;
 use wxsub_outbox::testing::CommitLayer;
-use wxsub_outbox::{App, Ledger, LedgerError, MemoryLedger, Outbox, OutboxError, OutboxMessage};
+use wxsub_outbox::{
+    App, Ledger, LedgerError, LedgerResult, MemoryLedger, Outbox, OutboxError, OutboxMessage,
+};
 
 pub(super) const TOKEN: &str = "/cgi-bin/token";
 pub(super) const SEND: &str = "/cgi-bin/message/template/subscribe";
@@ -55,10 +57,7 @@ impl CommitLayer for FaultyLedger {
         &self.ledger
     }
 
-    async fn commit_through(
-        &self,
-        changes: Vec<Change>,
-    ) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
+    async fn commit_through(&self, changes: Vec<Change>) -> LedgerResult<Results> {
         let fault = changes.iter().find_map(|change| (self.plan.lock().unwrap())(change));
         match fault {
             None => self.ledger.commit(changes).await,

@@ -10,10 +10,10 @@ use tokio::task::JoinHandle;
 use wxsub_core::Client;
 use wxsub_core::clock::Clock;
 use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
-use wxsub_outbox::ledger::{Applied, Change};
+use wxsub_outbox::ledger::{Change, Results};
 use wxsub_outbox::state::MessageState;
 use wxsub_outbox::testing::CommitLayer;
-use wxsub_outbox::{App, Ledger, LedgerError, MaybeSentPolicy, MemoryLedger, Outbox, OutboxMessage};
+use wxsub_outbox::{App, Ledger, LedgerResult, MaybeSentPolicy, MemoryLedger, Outbox, OutboxMessage};
 
 use super::harness::{MINUTE, SECOND, SEND, TOKEN, message, ok};
 
@@ -44,10 +44,7 @@ impl CommitLayer for CountingLedger {
         &self.ledger
     }
 
-    async fn commit_through(
-        &self,
-        changes: Vec<Change>,
-    ) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
+    async fn commit_through(&self, changes: Vec<Change>) -> LedgerResult<Results> {
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.changes.fetch_add(changes.len(), Ordering::Relaxed);
         self.ledger.commit(changes).await

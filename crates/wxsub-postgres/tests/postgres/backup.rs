@@ -3,7 +3,7 @@
 use tempfile::TempDir;
 use wxsub_outbox::Ledger;
 use wxsub_outbox::grant::Consent;
-use wxsub_outbox::ledger::{Applied, Change, InboxBacklog, RestoreReport};
+use wxsub_outbox::ledger::{Change, InboxBacklog, RestoreReport};
 use wxsub_outbox::message::Settlement;
 use wxsub_outbox::state::{GrantState, MessageState};
 use wxsub_postgres::{PostgresLedger, PostgresOptions};
@@ -44,8 +44,8 @@ async fn restore(process: &Process, postgres: &Postgres, url: &str) {
     assert_eq!(PostgresLedger::check(PostgresOptions::new(url)).await.unwrap(), [""; 0]);
     let backlog = process.ledger.inbox_backlog(&[appid()]).await.unwrap();
     assert_eq!(backlog, Some(InboxBacklog { has_rows: true, foreign_rows: 0 }));
-    let Applied::Restored(report) = process.apply(Change::Restore).await.unwrap() else { panic!() };
-    let RestoreReport { messages, grants, inbox_rows, last_event_at } = report;
+    let RestoreReport { messages, grants, inbox_rows, last_event_at } =
+        process.apply_for(Change::Restore).await;
     // The grants of the two messages are in doubt with them.
     assert_eq!((messages, grants, inbox_rows), (2, 1, 1));
     assert!(last_event_at.is_some());
@@ -63,7 +63,10 @@ async fn restore(process: &Process, postgres: &Postgres, url: &str) {
     process.enqueue(process.message("open")).await.unwrap();
     assert_eq!(PostgresLedger::check(PostgresOptions::new(url)).await.unwrap(), [""; 0]);
     if url == postgres.url() {
-        check(process, &postgres.sql().await).await;
+        let sql = postgres.sql().await;
+        let error = sql.query_one("SELECT error FROM wxsub_inbox", &[]).await.unwrap();
+        assert!(error.get::<_, &str>(0).starts_with("the ledger was restored from a backup"));
+        check(process, &sql).await;
     }
 }
 

@@ -8,10 +8,12 @@ use wxsub_core::consent::Nonce;
 use wxsub_outbox::grant::{Consent, Subject};
 use wxsub_outbox::id::{IdGenerator, MessageId, WorkerId};
 use wxsub_outbox::idempotency::{Fingerprint, IdempotencyKey};
-use wxsub_outbox::ledger::{Applied, Change, KeyKind, NewConsent, NewKey, NewMessage, NotRecorded, Recorded};
+use wxsub_outbox::ledger::{
+    Applied, Change, FromApplied, KeyKind, NewConsent, NewKey, NewMessage, NotRecorded, Recorded,
+};
 use wxsub_outbox::message::{DEFAULT_MAX_FAILURES, Settlement, StoredMessage};
 use wxsub_outbox::state::{MessageState, Priority};
-use wxsub_outbox::{Ledger, LedgerError};
+use wxsub_outbox::{Ledger, LedgerResult};
 use wxsub_postgres::{PostgresLedger, PostgresOptions};
 use wxsub_proto::{AppId, Grant, Message};
 
@@ -44,8 +46,13 @@ impl Process {
         process
     }
 
-    pub(super) async fn apply(&self, change: Change) -> Result<Applied, LedgerError> {
+    pub(super) async fn apply(&self, change: Change) -> LedgerResult<Applied> {
         self.ledger.commit(vec![change]).await?.remove(0)
+    }
+
+    /// What the change gives.
+    pub(super) async fn apply_for<T: FromApplied>(&self, change: Change) -> T {
+        T::from_applied(self.apply(change).await.unwrap()).unwrap()
     }
 
     pub(super) fn message(&self, user: &str) -> NewMessage {
@@ -79,17 +86,11 @@ impl Process {
     }
 
     pub(super) async fn record_consent(&self, user: &str) -> Consent {
-        match self.apply(self.consent(user, None)).await.unwrap() {
-            Applied::Consent(consent) => consent,
-            other => panic!("{other:?}"),
-        }
+        self.apply_for(self.consent(user, None)).await
     }
 
     pub(super) async fn enqueue(&self, new: NewMessage) -> Result<Recorded, NotRecorded> {
-        match self.apply(Change::Enqueue(Box::new(new))).await.unwrap() {
-            Applied::Recorded(recorded) => recorded,
-            other => panic!("{other:?}"),
-        }
+        self.apply_for(Change::Enqueue(Box::new(new))).await
     }
 
     pub(super) fn claim(&self, limit: usize) -> Change {
@@ -97,7 +98,7 @@ impl Process {
     }
 
     pub(super) async fn claimed(&self, limit: usize) -> Vec<StoredMessage> {
-        messages(self.apply(self.claim(limit)).await.unwrap())
+        self.apply_for(self.claim(limit)).await
     }
 
     pub(super) fn settle(message: &StoredMessage, settlement: Settlement) -> Change {
@@ -112,13 +113,6 @@ impl Process {
 
     pub(super) async fn state(&self, id: MessageId) -> MessageState {
         self.ledger.message(id).await.unwrap().unwrap().state
-    }
-}
-
-pub(super) fn messages(applied: Applied) -> Vec<StoredMessage> {
-    match applied {
-        Applied::Messages(messages) => messages,
-        other => panic!("{other:?}"),
     }
 }
 

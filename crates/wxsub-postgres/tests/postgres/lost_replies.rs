@@ -57,7 +57,7 @@ async fn a_connection_cut_at_any_message_leaves_all_or_nothing() {
             }
             // Its process tries again until it knows.
             let settled = process.apply(Process::settle(&claimed, Settlement::Sent)).await.unwrap();
-            assert!(matches!(settled, Applied::Settled(_)));
+            assert!(matches!(settled, Applied::Settled { .. }));
             assert_eq!(observer.state(claimable).await, MessageState::Sent);
             for message in process.claimed(9).await {
                 process.apply(Process::settle(&message, Settlement::Sent)).await.unwrap();

@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use wxsub_core::testing::MockTransport;
 use wxsub_outbox::inbox::{InboxRow, MAX_MESSAGE_BYTES, POSTGRES_INSERT};
-use wxsub_outbox::ledger::{Applied, Change, InboxBacklog, MessageQuery, RowOutcomes};
+use wxsub_outbox::ledger::{Change, InboxBacklog, MessageQuery, RowOutcomes};
 use wxsub_outbox::state::{MessageState, Reason};
 use wxsub_outbox::testing::inbox_conformance::numbered_row;
 use wxsub_outbox::{App, Ledger, LedgerError, Outbox};
@@ -62,10 +62,7 @@ fn move_inbox(limit: usize) -> Change {
 }
 
 async fn move_rows(process: &Process, limit: usize) -> RowOutcomes {
-    match process.apply(move_inbox(limit)).await.unwrap() {
-        Applied::Moved(outcomes) => outcomes,
-        other => panic!("{other:?}"),
-    }
+    process.apply_for(move_inbox(limit)).await
 }
 
 async fn backlog(process: &Process) -> InboxBacklog {
@@ -205,7 +202,7 @@ async fn rows_of_other_apps_wait_for_another_process() {
     assert_eq!(move_rows(&process, 9).await.recorded, [row(4).id]);
     let other =
         Change::MoveInbox { apps: Arc::new(BTreeMap::from([("wx2".parse().unwrap(), true)])), limit: 9 };
-    let Applied::Moved(moved) = process.apply(other).await.unwrap() else { panic!() };
+    let moved: RowOutcomes = process.apply_for(other).await;
     assert_eq!((moved.recorded.len(), moved.not_sent), (3, 3), "this app requires grants");
     assert_eq!(rows(&postgres.sql().await).await, []);
 }
@@ -329,17 +326,4 @@ async fn the_worker_sends_committed_rows() {
     };
     status.wait_for(done).await.unwrap();
     working.abort();
-}
-
-/// Rows of a backup may have been sent after it was made.
-#[tokio::test]
-#[ignore = "needs postgresql: scripts/test runs it"]
-async fn rows_of_a_restored_backup_are_not_sent_by_themselves() {
-    let (postgres, process, application) = start().await;
-    insert(&application, &row(1)).await.unwrap();
-    let Applied::Restored(report) = process.apply(Change::Restore).await.unwrap() else { panic!() };
-    assert_eq!(report.inbox_rows, 1);
-    assert!(!backlog(&process).await.has_rows);
-    let left = rows(&postgres.sql().await).await;
-    assert!(left[0].1.as_ref().unwrap().starts_with("the ledger was restored from a backup"), "{left:?}");
 }

@@ -7,7 +7,7 @@ use wxsub_outbox::audit::AuditEntry;
 use wxsub_outbox::ledger::{Applied, Change};
 use wxsub_outbox::message::Settlement;
 use wxsub_outbox::state::{AuditAction, WebhookEvent};
-use wxsub_outbox::webhook::{DeliveryOutcome, StoredEndpoint};
+use wxsub_outbox::webhook::{DeliveryOutcome, StoredDelivery, StoredEndpoint};
 
 use super::fixture::Process;
 use super::server::Postgres;
@@ -34,10 +34,7 @@ async fn an_endpoint_added_while_another_one_is_disabled_stays() {
     let message = one.claimed(1).await.remove(0);
     one.apply(Process::settle(&message, Settlement::Sent)).await.unwrap();
     let claim = Change::ClaimDeliveries { endpoint: "old".to_owned(), url_sha256: [7; 32], limit: 1 };
-    let Applied::Deliveries(mut deliveries) = one.apply(claim).await.unwrap() else {
-        panic!("no deliveries")
-    };
-    let delivery = deliveries.remove(0);
+    let delivery = one.apply_for::<Vec<StoredDelivery>>(claim).await.remove(0);
 
     // The first process has read the endpoints, and waits with its writes. The second one adds an endpoint meanwhile.
     blocking.batch_execute("BEGIN; LOCK TABLE wxsub_audit IN SHARE MODE").await.unwrap();

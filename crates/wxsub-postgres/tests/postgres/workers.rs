@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wxsub_outbox::grant::{Consent, NotAdmitted};
-use wxsub_outbox::ledger::{Applied, Change, Gone, NotRecorded, Recorded};
+use wxsub_outbox::ledger::{Applied, Change, NotRecorded, Recorded};
 use wxsub_outbox::message::Settlement;
-use wxsub_outbox::state::{GrantState, MessageState};
+use wxsub_outbox::state::GrantState;
 use wxsub_outbox::{Ledger, LedgerError};
 
-use super::fixture::{Process, appid, check, messages};
+use super::fixture::{Process, appid, check};
 use super::server::Postgres;
 
 #[tokio::test]
@@ -52,11 +52,8 @@ async fn consents_and_messages_at_the_same_moment_take_effect_once() {
         // The same callback on two machines.
         let nonce = Some([round; 16]);
         let (first, second) =
-            tokio::join!(one.apply(one.consent(&user, nonce)), two.apply(two.consent(&user, nonce)));
-        let consents = [first.unwrap(), second.unwrap()].map(|applied| match applied {
-            Applied::Consent(consent) => consent,
-            other => panic!("{other:?}"),
-        });
+            tokio::join!(one.apply_for(one.consent(&user, nonce)), two.apply_for(two.consent(&user, nonce)));
+        let consents = [first, second];
         let recorded = consents.iter().filter(|consent| matches!(consent, Consent::Recorded(_))).count();
         let known = consents.iter().filter(|consent| matches!(consent, Consent::AlreadyRecorded(_))).count();
         assert_eq!((recorded, known), (1, 1), "{consents:?}");
@@ -144,7 +141,7 @@ async fn a_grant_released_while_another_machine_records_a_consent_stays_void() {
         };
         let settle = Change::Settle { message, worker, attempt, settlement: refused, max_failures: 1 };
         let (settled, consent) = tokio::join!(one.apply(settle), two.record_consent(&user));
-        assert!(matches!(settled, Ok(Applied::Settled(Some(_)))), "{settled:?}");
+        assert!(matches!(settled, Ok(Applied::Settled { message: Some(_), .. })), "{settled:?}");
         let grants = one.ledger.grants(&appid(), &user.parse().unwrap()).await.unwrap();
         let states: Vec<_> = grants.iter().map(|grant| grant.state).collect();
         match consent {
@@ -153,30 +150,6 @@ async fn a_grant_released_while_another_machine_records_a_consent_stays_void() {
             Consent::AlreadyRecorded(_) => panic!("it has no nonce"),
         }
     }
-}
-
-#[tokio::test]
-#[ignore = "needs postgresql: scripts/test runs it"]
-async fn a_worker_that_was_cut_off_still_reports_its_outcome() {
-    let postgres = Postgres::start();
-    let (one, two) = (Process::start(&postgres).await, Process::start(&postgres).await);
-    let sql = postgres.sql().await;
-    one.record_consent("o").await;
-    one.enqueue(one.message("o")).await.unwrap();
-    let claimed = one.claimed(1).await.remove(0);
-    let mark = || two.apply(Change::MarkGone(Gone::LeaseOver));
-    assert_eq!(mark().await, Ok(Applied::Marked(0)));
-    // Its last heartbeat is longer ago than a lease.
-    let late = "UPDATE wxsub_worker SET beat_ms = beat_ms - 60001 WHERE id <> $1::text::uuid";
-    sql.execute(late, &[&two.worker.to_string()]).await.unwrap();
-    assert_eq!(mark().await, Ok(Applied::Marked(1)));
-    assert_eq!(messages(two.apply(Change::Reclaim(9)).await.unwrap()).len(), 1);
-    assert_eq!(one.state(claimed.id).await, MessageState::MaybeSent);
-    assert_eq!(one.claimed(1).await, [], "it is gone");
-    assert_eq!(one.apply(Change::Heartbeat(one.worker)).await, Ok(Applied::Beat(None)));
-    one.apply(Process::settle(&claimed, Settlement::Sent)).await.unwrap();
-    assert_eq!(two.state(claimed.id).await, MessageState::Sent);
-    check(&one, &sql).await;
 }
 
 /// What is acknowledged is there, and nothing is half there, whatever ends the connections.

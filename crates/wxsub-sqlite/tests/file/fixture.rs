@@ -6,10 +6,10 @@ use tempfile::TempDir;
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_outbox::grant::Subject;
 use wxsub_outbox::id::{IdGenerator, MessageId, WorkerId};
-use wxsub_outbox::ledger::{Applied, Change, MessageQuery, NewConsent, NewMessage};
+use wxsub_outbox::ledger::{Applied, Change, FromApplied, MessageQuery, NewConsent, NewMessage};
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::state::Priority;
-use wxsub_outbox::{Ledger, LedgerError};
+use wxsub_outbox::{Ledger, LedgerResult};
 use wxsub_proto::{AppId, Grant, Message};
 use wxsub_sqlite::{OpenError, SqliteLedger, SqliteOptions};
 
@@ -80,10 +80,8 @@ impl Fixture {
     pub(super) async fn claim(&self, ledger: &SqliteLedger) -> (WorkerId, Vec<StoredMessage>) {
         let worker = self.ids.worker(SystemClock::new().now().wall).unwrap();
         apply(ledger, Change::Register(worker)).await.unwrap();
-        match apply(ledger, Change::Claim { worker, appid: appid(), limit: 100 }).await.unwrap() {
-            Applied::Messages(messages) => (worker, messages),
-            other => panic!("{other:?}"),
-        }
+        let claimed = apply(ledger, Change::Claim { worker, appid: appid(), limit: 100 }).await.unwrap();
+        (worker, Vec::from_applied(claimed).unwrap())
     }
 }
 
@@ -95,7 +93,7 @@ fn weixin_grant(user: &str) -> Grant {
     Grant::assume_verified(user, "T", 7).unwrap()
 }
 
-pub(super) async fn apply(ledger: &SqliteLedger, change: Change) -> Result<Applied, LedgerError> {
+pub(super) async fn apply(ledger: &SqliteLedger, change: Change) -> LedgerResult<Applied> {
     ledger.commit(vec![change]).await.map(|mut results| results.remove(0).unwrap())
 }
 

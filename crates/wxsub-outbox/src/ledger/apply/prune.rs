@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wxsub_proto::AppId;
 
-use super::super::LedgerError;
+use super::super::LedgerResult;
 use super::super::change::{Applied, PruneReport};
 use super::{Changing, take_one};
 use crate::id::MessageId;
@@ -19,7 +19,7 @@ const GONE_WORKER_RETENTION: Duration = Duration::from_secs(24 * 3600);
 
 impl Changing<'_> {
     /// Keys go first: the row of a message stays as long as a key stands for it.
-    pub(super) fn prune(&mut self, retention: &Retention, limit: usize) -> Result<PruneReport, LedgerError> {
+    pub(super) fn prune(&mut self, retention: &Retention, limit: usize) -> LedgerResult<PruneReport> {
         let now = self.now;
         let mut report = PruneReport::default();
         for key in self.tables.keys_to_check(now, limit)? {
@@ -45,7 +45,7 @@ impl Changing<'_> {
     }
 
     /// Deletes the keys of a batch. A key whose message can still change is kept: its line would be sent again.
-    pub(super) fn prune_batch(&mut self, appid: &AppId, client: &str) -> Result<Applied, LedgerError> {
+    pub(super) fn prune_batch(&mut self, appid: &AppId, client: &str) -> LedgerResult<Applied> {
         let (mut deleted, mut kept) = (0, 0);
         for key in self.tables.keys_of(appid, client)? {
             if self.chain(key.message)?.iter().all(|message| message.ended_at().is_some()) {
@@ -59,7 +59,7 @@ impl Changing<'_> {
     }
 
     /// A message, and those sent in its place.
-    fn chain(&mut self, first: MessageId) -> Result<Vec<StoredMessage>, LedgerError> {
+    fn chain(&mut self, first: MessageId) -> LedgerResult<Vec<StoredMessage>> {
         let (mut chain, mut next) = (Vec::new(), Some(first));
         while let Some(message) = next.map(|id| self.tables.message(id)).transpose()?.flatten() {
             next = message.decision.as_ref().and_then(|decided| decided.child);
@@ -69,7 +69,7 @@ impl Changing<'_> {
     }
 
     /// Deletes a key, or notes when to look again.
-    fn prune_key(&mut self, key: StoredKey, retention: &Retention) -> Result<bool, LedgerError> {
+    fn prune_key(&mut self, key: StoredKey, retention: &Retention) -> LedgerResult<bool> {
         let until = retention.key_until(&self.chain(key.message)?);
         if until.is_some_and(|until| until <= self.now) {
             self.tables.delete_key(&key.scope)?;
@@ -80,7 +80,7 @@ impl Changing<'_> {
         Ok(false)
     }
 
-    fn delete(&mut self, message: &StoredMessage) -> Result<(), LedgerError> {
+    fn delete(&mut self, message: &StoredMessage) -> LedgerResult<()> {
         self.tables.delete_message(message.id)?;
         let mut app = self.tables.app(&message.appid)?;
         take_one(&mut app.counts, message.state);

@@ -2,7 +2,7 @@
 
 use wxsub_proto::AppId;
 
-use super::super::LedgerError;
+use super::super::LedgerResult;
 use super::super::change::{InvalidMessage, KeyKind, NewConsent, NewKey, NewMessage, NotRecorded, Recorded};
 use super::Changing;
 use crate::grant::{Consent, StoredGrant, Subject, absorbs, admit};
@@ -13,7 +13,7 @@ use crate::retention::{DEFAULT_KEY_RETENTION, INBOX_KEY_RETENTION};
 use crate::state::{EventKind, GrantState, MessageState, Mode, Priority, Reason};
 
 impl Changing<'_> {
-    pub(super) fn record_consent(&mut self, consent: NewConsent) -> Result<Consent, LedgerError> {
+    pub(super) fn record_consent(&mut self, consent: NewConsent) -> LedgerResult<Consent> {
         let nonce = consent.nonce.as_ref();
         if let Some(nonce) = nonce
             && let Some(grant) = self.tables.nonce(nonce.bytes())?
@@ -55,7 +55,7 @@ impl Changing<'_> {
         &mut self,
         id: GrantId,
         appid: Option<&AppId>,
-    ) -> Result<Option<StoredGrant>, LedgerError> {
+    ) -> LedgerResult<Option<StoredGrant>> {
         let Some(mut grant) = self.tables.grant(id)? else { return Ok(None) };
         if appid.is_some_and(|appid| grant.subject.appid != *appid) {
             return Ok(None);
@@ -75,7 +75,7 @@ impl Changing<'_> {
         &mut self,
         new: NewMessage,
         attempted_by: Option<WorkerId>,
-    ) -> Result<Result<Recorded, NotRecorded>, LedgerError> {
+    ) -> LedgerResult<Result<Recorded, NotRecorded>> {
         let before = match self.before(new.id, &new.appid, new.key.as_ref())? {
             Before::Decided(recorded) => return Ok(recorded),
             Before::Replaced(before) => before,
@@ -123,7 +123,7 @@ impl Changing<'_> {
     pub(super) fn record_invalid(
         &mut self,
         new: InvalidMessage,
-    ) -> Result<Result<Recorded, NotRecorded>, LedgerError> {
+    ) -> LedgerResult<Result<Recorded, NotRecorded>> {
         let before = match self.before(new.id, &new.appid, Some(&new.key))? {
             Before::Decided(recorded) => return Ok(recorded),
             Before::Replaced(before) => before,
@@ -139,7 +139,7 @@ impl Changing<'_> {
     }
 
     /// What an earlier request with this id or key decides.
-    fn before(&mut self, id: MessageId, appid: &AppId, key: Option<&NewKey>) -> Result<Before, LedgerError> {
+    fn before(&mut self, id: MessageId, appid: &AppId, key: Option<&NewKey>) -> LedgerResult<Before> {
         let is_row = key.is_some_and(|key| key.kind == KeyKind::Inbox);
         let known = self.tables.message(id)?;
         if let (Some(known), false) = (&known, is_row) {
@@ -169,7 +169,7 @@ impl Changing<'_> {
         })
     }
 
-    fn put_key(&mut self, key: Option<NewKey>, message: &StoredMessage) -> Result<(), LedgerError> {
+    fn put_key(&mut self, key: Option<NewKey>, message: &StoredMessage) -> LedgerResult<()> {
         let Some(key) = key else { return Ok(()) };
         let check_at = match key.kind {
             KeyKind::Request => self.now + DEFAULT_KEY_RETENTION,

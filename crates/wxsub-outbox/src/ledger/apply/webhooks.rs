@@ -1,6 +1,6 @@
 //! Records, claims and settles deliveries to endpoints.
 
-use super::super::LedgerError;
+use super::super::LedgerResult;
 use super::Changing;
 use crate::message::StoredMessage;
 use crate::state::{EventKind, MessageState, WebhookEvent};
@@ -16,7 +16,7 @@ impl Changing<'_> {
         before: Option<MessageState>,
         message: &StoredMessage,
         kind: EventKind,
-    ) -> Result<(), LedgerError> {
+    ) -> LedgerResult<()> {
         let Some(event) = WebhookEvent::of(before, message.state, kind) else { return Ok(()) };
         for endpoint in self.tables.webhook_endpoints()?.iter() {
             if endpoint.wants(&message.appid, event) {
@@ -27,7 +27,7 @@ impl Changing<'_> {
     }
 
     /// Replaces the endpoints. A disabled one stays disabled while its URL is the same.
-    pub(super) fn set_endpoints(&mut self, mut endpoints: Vec<StoredEndpoint>) -> Result<(), LedgerError> {
+    pub(super) fn set_endpoints(&mut self, mut endpoints: Vec<StoredEndpoint>) -> LedgerResult<()> {
         let known = self.tables.webhook_endpoints()?;
         endpoints.sort_by(|one, next| one.name.cmp(&next.name));
         for endpoint in &mut endpoints {
@@ -39,11 +39,11 @@ impl Changing<'_> {
         if *known == *endpoints { Ok(()) } else { self.tables.set_webhook_endpoints(endpoints) }
     }
 
-    fn endpoint(&mut self, name: &str) -> Result<Option<StoredEndpoint>, LedgerError> {
+    fn endpoint(&mut self, name: &str) -> LedgerResult<Option<StoredEndpoint>> {
         Ok(self.tables.webhook_endpoints()?.iter().find(|endpoint| endpoint.name == name).cloned())
     }
 
-    fn put_endpoint(&mut self, changed: &StoredEndpoint) -> Result<(), LedgerError> {
+    fn put_endpoint(&mut self, changed: &StoredEndpoint) -> LedgerResult<()> {
         let mut endpoints = self.tables.webhook_endpoints()?.to_vec();
         endpoints.iter_mut().filter(|one| one.name == changed.name).for_each(|one| one.clone_from(changed));
         self.tables.set_webhook_endpoints(endpoints)
@@ -54,7 +54,7 @@ impl Changing<'_> {
         endpoint: &str,
         url_sha256: [u8; 32],
         limit: usize,
-    ) -> Result<Vec<StoredDelivery>, LedgerError> {
+    ) -> LedgerResult<Vec<StoredDelivery>> {
         let can_take = |known: &StoredEndpoint| known.disabled_at.is_none() && known.url_sha256 == url_sha256;
         if !self.endpoint(endpoint)?.is_some_and(|known| can_take(&known)) {
             return Ok(Vec::new());
@@ -71,7 +71,7 @@ impl Changing<'_> {
         id: &DeliveryId,
         attempt: u32,
         outcome: DeliveryOutcome,
-    ) -> Result<Option<StoredDelivery>, LedgerError> {
+    ) -> LedgerResult<Option<StoredDelivery>> {
         let Some(delivery) = self.tables.delivery(id)? else { return Ok(None) };
         if outcome == DeliveryOutcome::Delivered {
             // A late success counts, too: the endpoint has the webhook.
@@ -99,7 +99,7 @@ impl Changing<'_> {
     }
 
     /// Enables the endpoint, and makes failed deliveries due. Gives their number.
-    pub(super) fn redeliver(&mut self, endpoint: &str, limit: usize) -> Result<usize, LedgerError> {
+    pub(super) fn redeliver(&mut self, endpoint: &str, limit: usize) -> LedgerResult<usize> {
         let Some(known) = self.endpoint(endpoint)? else { return Ok(0) };
         if known.disabled_at.is_some() {
             self.put_endpoint(&StoredEndpoint { disabled_at: None, ..known })?;

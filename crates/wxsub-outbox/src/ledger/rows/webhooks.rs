@@ -10,19 +10,8 @@ impl Rows {
         self.deliveries.values().filter(move |delivery| delivery.id.endpoint == endpoint)
     }
 
-    pub(in crate::ledger) fn list_failed_deliveries(
-        &self,
-        endpoint: &str,
-        limit: usize,
-    ) -> Vec<StoredDelivery> {
-        let failed = self.deliveries_to(endpoint).filter(|delivery| delivery.error.is_some());
-        let mut failed: Vec<_> = failed.collect();
-        failed.sort_by_key(|delivery| delivery.created_at);
-        failed.into_iter().take(limit).cloned().collect()
-    }
-
     pub(in crate::ledger) fn endpoint_statuses(&self, now: UnixMillis) -> Vec<EndpointStatus> {
-        let statuses = self.endpoints.iter().map(|endpoint| {
+        let statuses = self.endpoints.values().flat_map(|all| all.iter()).map(|endpoint| {
             let (mut is_due, mut pending, mut dead) = (false, 0, 0);
             for delivery in self.deliveries_to(&endpoint.name) {
                 is_due |= delivery.is_due(now);

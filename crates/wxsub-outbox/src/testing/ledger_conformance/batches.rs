@@ -35,18 +35,14 @@ impl Fixture {
             problems: "touser: is missing".to_owned(),
             key: batch_key(key, Fingerprint::of_bytes(text.as_bytes())),
         };
-        match self.apply(Change::RecordInvalid(Box::new(invalid))).await {
-            Applied::Recorded(recorded) => recorded,
-            other => panic!("{other:?}"),
-        }
+        self.apply_for(Change::RecordInvalid(Box::new(invalid))).await
     }
 
     async fn prune_batch(&self) -> (usize, usize) {
         let client = batch_client("spring");
-        match self.apply(Change::PruneBatch { appid: self.appid.clone(), client }).await {
-            Applied::BatchPruned { deleted, kept } => (deleted, kept),
-            other => panic!("{other:?}"),
-        }
+        let pruned = self.apply(Change::PruneBatch { appid: self.appid.clone(), client }).await;
+        let Applied::BatchPruned { deleted, kept } = pruned else { panic!("{pruned:?}") };
+        (deleted, kept)
     }
 
     async fn settle_line(&self, id: MessageId, settlement: Settlement) {
@@ -159,9 +155,9 @@ pub(super) async fn keys_of_a_batch_are_kept_until_it_is_deleted(fixture: &Fixtu
     let request = fixture.record(request).await.unwrap().message().id;
     fixture.settle_line(request, Settlement::Sent).await;
     fixture.pass(YEAR).await;
-    let prune = async || match fixture.apply(Change::Prune(Retention::default(), 100)).await {
-        Applied::Pruned(PruneReport { messages, keys, .. }) => (messages, keys),
-        other => panic!("{other:?}"),
+    let prune = async || {
+        let report: PruneReport = fixture.apply_for(Change::Prune(Retention::default(), 100)).await;
+        (report.messages, report.keys)
     };
     assert_eq!(prune().await, (1, 1), "only the key of the request is over");
     assert_eq!(replayed(fixture.line("sent", "a").await).id, sent.id);

@@ -3,7 +3,7 @@
 use super::fixture::{Fixture, HOUR, MINUTE, SECOND, not_sent, refused, unknown};
 use crate::audit::AuditEntry;
 use crate::grant::NotAdmitted;
-use crate::ledger::{Applied, Change, NotDecided, NotRecorded};
+use crate::ledger::{Applied, Change, NotDecided, NotRecorded, RestoreReport};
 use crate::message::{DECISION_DELAY, DEFAULT_LIFETIME, NotDecidable, RESTORED_DECISION_DELAY, Settlement};
 use crate::state::{AuditAction, AuditOutcome, Decision, EventKind, GrantState, MessageState, Reason};
 
@@ -123,7 +123,7 @@ pub(super) async fn a_restore_leaves_nothing_unfinished(fixture: &Fixture) {
     let claimed = fixture.claimed("attempting").await;
     fixture.consent("queued").await;
     let queued = fixture.enqueue("queued").await;
-    let Applied::Restored(report) = fixture.apply(Change::Restore).await else { panic!("not restored") };
+    let report: RestoreReport = fixture.apply_for(Change::Restore).await;
     assert_eq!((report.messages, report.grants), (2, 1), "messages take their grants along");
     assert_eq!(report.last_event_at, Some(fixture.now()));
     for id in [claimed.id, queued] {

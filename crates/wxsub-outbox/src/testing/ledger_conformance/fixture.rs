@@ -14,8 +14,8 @@ use crate::grant::{Consent, Subject};
 use crate::id::{GrantId, IdGenerator, MessageId, WorkerId};
 use crate::idempotency::{Fingerprint, IdempotencyKey};
 use crate::ledger::{
-    Applied, Change, KeyKind, Ledger, MessageQuery, NewConsent, NewDecision, NewKey, NewMessage, NotDecided,
-    NotRecorded, Recorded,
+    Applied, Change, FromApplied, KeyKind, Ledger, MessageQuery, NewConsent, NewDecision, NewKey, NewMessage,
+    NotDecided, NotRecorded, Recorded,
 };
 use crate::message::{DEFAULT_MAX_FAILURES, Detail, NotAccepted, Settlement, StoredMessage};
 use crate::state::{Decision, GrantState, MessageState, Priority, Reason};
@@ -61,11 +61,13 @@ impl Fixture {
         applied.remove(0).unwrap()
     }
 
+    /// What the change gives.
+    pub(super) async fn apply_for<T: FromApplied>(&self, change: Change) -> T {
+        T::from_applied(self.apply(change).await).unwrap()
+    }
+
     pub(super) async fn messages(&self, change: Change) -> Vec<StoredMessage> {
-        match self.apply(change).await {
-            Applied::Messages(messages) => messages,
-            other => panic!("{other:?}"),
-        }
+        self.apply_for(change).await
     }
 
     pub(super) async fn register(&self) -> WorkerId {
@@ -93,10 +95,7 @@ impl Fixture {
     pub(super) async fn consent_with(&self, user: &str, nonce: Option<Nonce>) -> Consent {
         let subject = Subject::new(self.appid.clone(), &weixin_grant(user));
         let grant = self.ids.grant(self.now()).unwrap();
-        match self.apply(Change::RecordConsent(Box::new(NewConsent { grant, subject, nonce }))).await {
-            Applied::Consent(consent) => consent,
-            other => panic!("{other:?}"),
-        }
+        self.apply_for(Change::RecordConsent(Box::new(NewConsent { grant, subject, nonce }))).await
     }
 
     pub(super) fn new_grant_id(&self) -> GrantId {
@@ -133,17 +132,11 @@ impl Fixture {
     }
 
     pub(super) async fn record(&self, message: NewMessage) -> Result<Recorded, NotRecorded> {
-        match self.apply(Change::Enqueue(Box::new(message))).await {
-            Applied::Recorded(recorded) => recorded,
-            other => panic!("{other:?}"),
-        }
+        self.apply_for(Change::Enqueue(Box::new(message))).await
     }
 
     pub(super) async fn begin(&self, message: NewMessage) -> Result<Recorded, NotRecorded> {
-        match self.apply(Change::Begin(Box::new(message), self.worker)).await {
-            Applied::Recorded(recorded) => recorded,
-            other => panic!("{other:?}"),
-        }
+        self.apply_for(Change::Begin(Box::new(message), self.worker)).await
     }
 
     pub(super) async fn enqueue(&self, user: &str) -> MessageId {
@@ -187,11 +180,7 @@ impl Fixture {
         max_failures: u32,
     ) -> Option<StoredMessage> {
         let (message, attempt, worker) = (claimed.id, claimed.attempt, claimed.worker.unwrap());
-        match self.apply(Change::Settle { message, worker, attempt, settlement, max_failures }).await {
-            Applied::Settled(settled) => settled.map(|settled| *settled),
-            Applied::SettledLate(settled) => Some(*settled),
-            other => panic!("{other:?}"),
-        }
+        self.apply_for(Change::Settle { message, worker, attempt, settlement, max_failures }).await
     }
 
     pub(super) fn new_decision(&self, message: MessageId, decision: Decision) -> NewDecision {
@@ -203,12 +192,7 @@ impl Fixture {
         &self,
         decision: NewDecision,
     ) -> Result<(StoredMessage, Option<StoredMessage>), NotDecided> {
-        match self.apply(Change::Decide(Box::new(decision))).await {
-            Applied::Decided(decided) => {
-                decided.map(|(message, child)| (*message, child.map(|child| *child)))
-            }
-            other => panic!("{other:?}"),
-        }
+        self.apply_for(Change::Decide(Box::new(decision))).await
     }
 
     pub(super) async fn get(&self, id: MessageId) -> StoredMessage {

@@ -22,10 +22,7 @@ impl Fixture {
     }
 
     async fn prune_keys(&self) -> usize {
-        match self.apply(Change::Prune(Retention::default(), 100)).await {
-            Applied::Pruned(PruneReport { keys, .. }) => keys,
-            other => panic!("{other:?}"),
-        }
+        self.apply_for::<PruneReport>(Change::Prune(Retention::default(), 100)).await.keys
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::fixture::{Fixture, HOUR, SECOND, refused, unknown};
 use crate::grant::Consent;
 use crate::id::MessageId;
-use crate::ledger::{Applied, Change, Gone, NotRecorded, PruneReport, Recorded};
+use crate::ledger::{Change, Gone, NotRecorded, PruneReport, Recorded};
 use crate::message::Settlement;
 use crate::retention::Retention;
 use crate::state::{Decision, GrantState, MessageState};
@@ -18,10 +18,7 @@ impl Fixture {
     }
 
     async fn prune_some(&self, limit: usize) -> PruneReport {
-        match self.apply(Change::Prune(Retention::default(), limit)).await {
-            Applied::Pruned(report) => report,
-            other => panic!("{other:?}"),
-        }
+        self.apply_for(Change::Prune(Retention::default(), limit)).await
     }
 
     async fn ended(&self, user: &str, settlement: Settlement) -> MessageId {
@@ -98,9 +95,9 @@ pub(super) async fn a_message_is_kept_as_long_as_its_key(fixture: &Fixture) {
     let claimed = fixture.claim_one(id).await;
     fixture.settle(&claimed, Settlement::Sent).await.unwrap();
     let retention = Retention { sent: Duration::ZERO, key: 10 * DAY, ..Retention::default() };
-    let prune = async || match fixture.apply(Change::Prune(retention, 9)).await {
-        Applied::Pruned(report) => (report.keys, report.messages),
-        other => panic!("{other:?}"),
+    let prune = async || {
+        let report: PruneReport = fixture.apply_for(Change::Prune(retention, 9)).await;
+        (report.keys, report.messages)
     };
     fixture.pass(9 * DAY).await;
     assert_eq!(prune().await, (0, 0));

@@ -10,7 +10,7 @@ use crate::grant::Subject;
 use crate::id::{GrantId, MessageId, WorkerId, split_mix};
 use crate::idempotency::{Fingerprint, INBOX_CLIENT, IdempotencyKey};
 use crate::ledger::{
-    Applied, Change, Gone, InvalidMessage, KeyKind, Ledger, LedgerError, MemoryLedger, MessageQuery,
+    Applied, Change, Gone, InvalidMessage, KeyKind, Ledger, LedgerResult, MemoryLedger, MessageQuery,
     NewConsent, NewDecision, NewKey, NewMessage, Recorded,
 };
 use crate::message::{NotAccepted, Settlement, StoredMessage};
@@ -187,7 +187,7 @@ impl Changes<'_> {
 }
 
 /// Without what a ledger may choose: the order of rows that no rule orders, and the words of an error.
-fn comparable(applied: Result<Applied, LedgerError>) -> Result<Applied, ()> {
+fn comparable(applied: LedgerResult<Applied>) -> Result<Applied, ()> {
     Ok(match applied.map_err(drop)? {
         Applied::Beat(Some(mut attempts)) => {
             attempts.sort_unstable();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::fixture::{Fixture, HOUR, MINUTE, SECOND, not_sent, refused, unknown};
 use crate::audit::AuditEntry;
-use crate::ledger::{Applied, Change, Ledger};
+use crate::ledger::{Applied, Change, PruneReport};
 use crate::message::{DEFAULT_MAX_FAILURES, Settlement};
 use crate::retention::Retention;
 use crate::state::{AuditAction, Decision, MessageState, WebhookEvent};
@@ -36,15 +36,16 @@ async fn set(fixture: &Fixture, endpoints: &[StoredEndpoint]) {
 }
 
 async fn claim(fixture: &Fixture, endpoint: &str) -> Vec<StoredDelivery> {
-    claim_some(&*fixture.ledger, endpoint, 100).await
+    claim_some(fixture, endpoint, URL, 100).await
 }
 
-async fn claim_some(ledger: &dyn Ledger, endpoint: &str, limit: usize) -> Vec<StoredDelivery> {
-    let change = Change::ClaimDeliveries { endpoint: endpoint.to_owned(), url_sha256: URL, limit };
-    match ledger.commit(vec![change]).await.unwrap().remove(0).unwrap() {
-        Applied::Deliveries(deliveries) => deliveries,
-        other => panic!("{other:?}"),
-    }
+async fn claim_some(
+    fixture: &Fixture,
+    endpoint: &str,
+    url_sha256: [u8; 32],
+    limit: usize,
+) -> Vec<StoredDelivery> {
+    fixture.apply_for(Change::ClaimDeliveries { endpoint: endpoint.to_owned(), url_sha256, limit }).await
 }
 
 async fn settle(
@@ -53,17 +54,11 @@ async fn settle(
     outcome: DeliveryOutcome,
 ) -> Option<StoredDelivery> {
     let (id, attempt) = (claimed.id.clone(), claimed.attempt);
-    match fixture.apply(Change::SettleDelivery { id, attempt, outcome }).await {
-        Applied::Delivery(delivery) => delivery.map(|delivery| *delivery),
-        other => panic!("{other:?}"),
-    }
+    fixture.apply_for(Change::SettleDelivery { id, attempt, outcome }).await
 }
 
 async fn redeliver(fixture: &Fixture, endpoint: &str) -> usize {
-    match fixture.apply(Change::Redeliver { endpoint: endpoint.to_owned(), limit: 100 }).await {
-        Applied::Redelivered(number) => number,
-        other => panic!("{other:?}"),
-    }
+    fixture.apply_for(Change::Redeliver { endpoint: endpoint.to_owned(), limit: 100 }).await
 }
 
 fn failed() -> DeliveryOutcome {
@@ -191,7 +186,7 @@ pub(super) async fn a_claimed_delivery_is_claimed_again_after_its_lease(fixture:
         let claimed = fixture.claimed(user).await;
         fixture.settle(&claimed, Settlement::Sent).await;
     }
-    let first = claim_some(&*fixture.ledger, "shop", 2).await;
+    let first = claim_some(fixture, "shop", URL, 2).await;
     let rest = claim(fixture, "shop").await;
     assert_eq!((first.len(), rest.len()), (2, 1));
     assert!(claim(fixture, "shop").await.is_empty());
@@ -264,7 +259,7 @@ pub(super) async fn redelivery_hastens_what_waits_and_not_what_is_under_way(fixt
     };
     let change = Change::Redeliver { endpoint: "shop".to_owned(), limit: 100 };
     let audited = Change::Audited(Box::new(entry.clone()), Some(Box::new(change)));
-    assert_eq!(fixture.apply(audited).await, Applied::Redelivered(1));
+    assert_eq!(fixture.apply(audited).await, Applied::Count(1));
     assert_eq!(fixture.ledger.audit(None, 10).await.unwrap().remove(0).entry, entry);
     assert_eq!(claim(fixture, "shop").await.len(), 1);
 }
@@ -311,21 +306,15 @@ pub(super) async fn a_410_of_the_old_url_does_not_disable_the_new_one(fixture: &
     settle(fixture, &claimed, GONE).await.unwrap();
     assert_eq!(fixture.ledger.webhook_endpoints().await.unwrap()[0].endpoint, moved);
     assert!(claim(fixture, "shop").await.is_empty(), "that is the old URL");
-    let change = Change::ClaimDeliveries { endpoint: "shop".to_owned(), url_sha256: [8; 32], limit: 9 };
-    match fixture.apply(change).await {
-        Applied::Deliveries(deliveries) => assert_eq!(deliveries.len(), 1),
-        other => panic!("{other:?}"),
-    }
+    assert_eq!(claim_some(fixture, "shop", moved.url_sha256, 9).await.len(), 1);
 }
 
 pub(super) async fn deliveries_are_deleted_when_they_are_old(fixture: &Fixture) {
     set(fixture, &[endpoint("shop")]).await;
     let claimed = fixture.claimed("o").await;
     fixture.settle(&claimed, Settlement::Sent).await;
-    let prune = async || match fixture.apply(Change::Prune(Retention::default(), 10)).await {
-        Applied::Pruned(report) => report.deliveries,
-        other => panic!("{other:?}"),
-    };
+    let prune =
+        async || fixture.apply_for::<PruneReport>(Change::Prune(Retention::default(), 10)).await.deliveries;
     fixture.pass(DELIVERY_RETENTION - SECOND).await;
     assert_eq!(prune().await, 0);
     fixture.pass(SECOND).await;

@@ -63,7 +63,7 @@ pub(super) async fn attempts_of_a_gone_worker_become_maybe_sent(fixture: &Fixtur
     let claimed = fixture.claimed("o").await;
     fixture.clock.advance(LEASE + SECOND);
     assert!(fixture.messages(Change::Reclaim(100)).await.is_empty(), "it is not marked gone yet");
-    assert_eq!(fixture.apply(Change::MarkGone(Gone::LeaseOver)).await, Applied::Marked(1));
+    assert_eq!(fixture.apply(Change::MarkGone(Gone::LeaseOver)).await, Applied::Count(1));
     assert_eq!(fixture.get(claimed.id).await.state, MessageState::Attempting, "two transactions");
     let reclaimed = fixture.messages(Change::Reclaim(100)).await;
     assert_eq!(reclaimed.iter().map(|message| message.id).collect::<Vec<_>>(), [claimed.id]);
@@ -79,7 +79,7 @@ pub(super) async fn a_living_worker_keeps_its_attempts(fixture: &Fixture) {
     let claimed = fixture.claimed("o").await;
     for _ in 0..30 {
         fixture.pass(LEASE).await;
-        assert_eq!(fixture.apply(Change::MarkGone(Gone::LeaseOver)).await, Applied::Marked(0));
+        assert_eq!(fixture.apply(Change::MarkGone(Gone::LeaseOver)).await, Applied::Count(0));
         assert!(fixture.messages(Change::Reclaim(100)).await.is_empty());
     }
     assert_eq!(fixture.get(claimed.id).await, claimed);
@@ -97,7 +97,7 @@ pub(super) async fn a_heartbeat_names_the_running_attempts(fixture: &Fixture) {
 pub(super) async fn the_holder_of_the_lock_reclaims_all_others(fixture: &Fixture) {
     let lost = fixture.claimed("o").await;
     fixture.register().await;
-    assert_eq!(fixture.apply(Change::MarkGone(Gone::All)).await, Applied::Marked(2));
+    assert_eq!(fixture.apply(Change::MarkGone(Gone::All)).await, Applied::Count(2));
     let holder = fixture.register().await;
     fixture.enqueue("p").await;
     let kept = fixture.claim(holder).await.remove(0);
@@ -110,10 +110,10 @@ pub(super) async fn a_lease_from_the_future_is_over(fixture: &Fixture) {
     fixture.claimed("o").await;
     fixture.clock.set_back(HOUR);
     // A living worker writes a heartbeat within seconds; this one does not.
-    assert_eq!(fixture.apply(Change::MarkGone(Gone::LeaseOver)).await, Applied::Marked(1));
+    assert_eq!(fixture.apply(Change::MarkGone(Gone::LeaseOver)).await, Applied::Count(1));
     assert_eq!(fixture.messages(Change::Reclaim(100)).await.len(), 1);
     let living = fixture.register().await;
     fixture.clock.set_back(MINUTE / 2);
     fixture.apply(Change::Heartbeat(living)).await;
-    assert_eq!(fixture.apply(Change::MarkGone(Gone::LeaseOver)).await, Applied::Marked(0));
+    assert_eq!(fixture.apply(Change::MarkGone(Gone::LeaseOver)).await, Applied::Count(0));
 }
