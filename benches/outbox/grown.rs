@@ -9,7 +9,6 @@ use wxsub_outbox::Ledger;
 use wxsub_outbox::id::{IdGenerator, WorkerId};
 use wxsub_outbox::ledger::{Applied, Change, NewMessage};
 use wxsub_outbox::message::{DEFAULT_MAX_FAILURES, Settlement, StoredMessage};
-use wxsub_outbox::state::Priority;
 use wxsub_postgres::{PostgresLedger, PostgresOptions};
 
 use crate::postgres::{record_consents, run_workers, start};
@@ -73,14 +72,8 @@ async fn time_commits(postgres: &Postgres, first: usize) -> Times {
     for batch in 0..COMMITS {
         let users = first + batch * BATCH..first + (batch + 1) * BATCH;
         let new = |user| NewMessage {
-            id: ids.message(now).unwrap(),
-            appid: appid(),
-            body: message(user),
-            priority: Priority::Normal,
-            send_at: None,
-            expires_at: None,
-            key: None,
             require_grant: true,
+            ..NewMessage::new(ids.message(now).unwrap(), appid(), message(user))
         };
         let enqueue = users.map(|user| Change::Enqueue(Box::new(new(user)))).collect();
         times.enqueue.push(timed(&ledger, enqueue).await.0);

@@ -14,7 +14,7 @@ use wxsub_outbox::id::GrantId;
 use wxsub_outbox::id::{MessageId, WorkerId};
 use wxsub_outbox::ledger::{Applied, Change, Gone, NewConsent, NewMessage, Recorded};
 use wxsub_outbox::message::{Detail, Settlement};
-use wxsub_outbox::state::{Priority, WebhookEvent};
+use wxsub_outbox::state::WebhookEvent;
 use wxsub_outbox::webhook::{DeliveryOutcome, StoredDelivery, StoredEndpoint};
 use wxsub_outbox::{Ledger, MemoryLedger};
 use wxsub_sandbox::Sandbox;
@@ -127,16 +127,8 @@ impl ConsoleServer {
     pub(super) fn enqueue_with(&self, number: u8, title: &str, content: &str) -> MessageId {
         let (appid, grant) = (APPID.parse().unwrap(), self.consent(number));
         let body = Message::builder(grant).title(title).content(content).build().unwrap();
-        let new = NewMessage {
-            id: MessageId::from_bytes(id(number)),
-            appid,
-            body,
-            priority: Priority::Normal,
-            send_at: None,
-            expires_at: None,
-            key: None,
-            require_grant: true,
-        };
+        let id = MessageId::from_bytes(id(number));
+        let new = NewMessage { require_grant: true, ..NewMessage::new(id, appid, body) };
         match self.commit(Change::Enqueue(Box::new(new))) {
             Applied::Recorded(Ok(Recorded::New(message))) => message.id,
             other => panic!("{other:?}"),

@@ -45,6 +45,7 @@ impl InvalidUrl {
 
 /// How an inbox is connected to.
 #[derive(Clone)]
+#[must_use]
 pub struct MysqlOptions {
     opts: Opts,
     password_file: Option<PathBuf>,
@@ -73,21 +74,18 @@ impl MysqlOptions {
     }
 
     /// Reads the password from this file before each new connection, without the newline at its end.
-    #[must_use]
     pub fn password_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.password_file = Some(path.into());
         self
     }
 
     /// Trusts these certificate authorities. Default: [`Roots::System`].
-    #[must_use]
     pub fn roots(mut self, roots: Roots) -> Self {
         self.roots = roots;
         self
     }
 
     /// Encrypts the connection also if the server is on this machine, and not on a unix socket: for a tunnel.
-    #[must_use]
     pub fn always_encrypted(mut self) -> Self {
         self.encrypted = self.opts.socket().is_none();
         self

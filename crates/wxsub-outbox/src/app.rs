@@ -1,5 +1,7 @@
 //! What the ledger keeps of an app: why it waits, and how many messages it has in each state.
 
+#![expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -21,7 +23,6 @@ pub const MAX_TOKEN_PAUSE: Duration = Duration::from_secs(60);
 
 /// What the ledger keeps of an app: its row of `wxsub_app` and its rows of `wxsub_count`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
 pub struct StoredApp {
     /// Why it waits. The reasons are independent of each other.
     pub pauses: Pauses,
@@ -33,7 +34,6 @@ pub struct StoredApp {
 
 /// Why an app waits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
 pub struct Pauses {
     /// An operator paused it.
     pub operator: Option<OperatorPause>,
@@ -47,7 +47,6 @@ pub struct Pauses {
 
 /// A pause by an operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
 pub struct OperatorPause {
     /// Who.
     pub by: String,
@@ -59,7 +58,6 @@ pub struct OperatorPause {
 
 /// A pause for Weixin's limit per day. One message at a time is the probe; Weixin's response to it decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
 pub struct DailyQuotaPause {
     /// Midnight in Beijing, when the limit starts anew.
     pub until: UnixMillis,
@@ -71,7 +69,6 @@ pub struct DailyQuotaPause {
 
 /// A pause for want of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
 pub struct TokenPause {
     /// When the next attempt may be made.
     pub until: UnixMillis,

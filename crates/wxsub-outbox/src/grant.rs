@@ -5,6 +5,12 @@
 //!
 //! <https://developers.weixin.qq.com/doc/subscription/guide/product/message/One-time_subscription_info.html>
 
+#![expect(
+    clippy::exhaustive_structs,
+    clippy::exhaustive_enums,
+    reason = "a ledger decides, writes and reads all of it"
+)]
+
 use std::time::Duration;
 
 use wxsub_core::clock::UnixMillis;
@@ -18,7 +24,6 @@ use crate::state::{GrantState, Reason, Stage};
 
 /// What a consent is for: consents that agree in these four do not add up.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(clippy::exhaustive_structs, reason = "a consent is for these four")]
 pub struct Subject {
     /// The app.
     pub appid: AppId,
@@ -56,7 +61,6 @@ impl Subject {
 
 /// A recorded consent: one row of `wxsub_grant`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
 pub struct StoredGrant {
     /// Its id.
     pub id: GrantId,
@@ -72,7 +76,6 @@ pub struct StoredGrant {
 
 /// What becomes of a consent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "each is a response of its own")]
 pub enum Consent {
     /// It makes a new open grant.
     Recorded(GrantId),
@@ -113,7 +116,6 @@ pub fn absorbs(newest: GrantState) -> bool {
 
 /// Why a message is not recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[expect(clippy::exhaustive_enums, reason = "each is a response of its own")]
 pub enum NotAdmitted {
     /// Another message has the grant, or may have used it up.
     #[error(

@@ -7,6 +7,12 @@
 //! * a ledger with several (PostgreSQL) locks the rows that a batch names, loads them as [`Rows`], applies the batch to them,
 //!   and writes back what changed.
 
+#![expect(
+    clippy::exhaustive_structs,
+    clippy::exhaustive_enums,
+    reason = "a ledger decides, writes and reads all of it"
+)]
+
 mod apply;
 mod change;
 mod columns;
@@ -46,6 +52,12 @@ use crate::webhook::{EndpointStatus, StoredDelivery};
 ///
 /// The ledger's own clock decides when a message is due or expired, when a worker's lease is over and when a message can be
 /// decided: the database's where several machines share it.
+///
+/// # Errors
+/// Each method that reads fails with [`LedgerError`] if the ledger cannot be read now.
+///
+/// # Cancel safety
+/// A read that is dropped changes nothing.
 #[async_trait]
 pub trait Ledger: Send + Sync + fmt::Debug {
     /// Applies all changes in their order, in one transaction, and gives a result for each. They are durable when it
@@ -59,59 +71,23 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     async fn commit(&self, changes: Vec<Change>) -> LedgerResult<Results>;
 
     /// One message.
-    ///
-    /// # Errors
-    /// [`LedgerError`] if the ledger cannot be read now.
-    ///
-    /// # Cancel safety
-    /// Changes nothing.
     async fn message(&self, id: MessageId) -> LedgerResult<Option<StoredMessage>>;
 
     /// What happened to a message, oldest first.
-    ///
-    /// # Errors
-    /// [`LedgerError`] if the ledger cannot be read now.
-    ///
-    /// # Cancel safety
-    /// Changes nothing.
     async fn history(&self, id: MessageId) -> LedgerResult<Vec<StoredEvent>>;
 
     /// Messages of an app in the order of their ids, which is that of their recording.
-    ///
-    /// # Errors
-    /// [`LedgerError`] if the ledger cannot be read now.
-    ///
-    /// # Cancel safety
-    /// Changes nothing.
     async fn messages(&self, query: &MessageQuery) -> LedgerResult<Vec<StoredMessage>>;
 
     /// The grants of one user of an app, oldest first.
-    ///
-    /// # Errors
-    /// [`LedgerError`] if the ledger cannot be read now.
-    ///
-    /// # Cancel safety
-    /// Changes nothing.
     async fn grants(&self, appid: &AppId, openid: &OpenId) -> LedgerResult<Vec<StoredGrant>>;
 
     /// Why an app waits, and how many messages it has in each state, in constant time. An app that the ledger does not
     /// know waits for nothing and has none.
-    ///
-    /// # Errors
-    /// [`LedgerError`] if the ledger cannot be read now.
-    ///
-    /// # Cancel safety
-    /// Changes nothing.
     async fn app(&self, appid: &AppId) -> LedgerResult<StoredApp>;
 
     /// Apps of which a message can be claimed now: it is due, and no pause of the app forbids it. The cost grows with the number
     /// of apps that have queued messages, and not with the number of messages.
-    ///
-    /// # Errors
-    /// [`LedgerError`] if the ledger cannot be read now.
-    ///
-    /// # Cancel safety
-    /// Changes nothing.
     async fn claimable_apps(&self) -> LedgerResult<Vec<AppId>>;
 
     /// Waits for the notification that another process queued a message. It is a hint: it can come without a message, and a message
@@ -124,66 +100,24 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     }
 
     /// Apps that have `maybe_sent` messages without a decision. Other apps cost nothing.
-    ///
-    /// # Errors
-    /// [`LedgerError`] if the ledger cannot be read now.
-    ///
-    /// # Cancel safety
-    /// Changes nothing.
     async fn undecided_apps(&self) -> LedgerResult<Vec<AppId>>;
 
     /// The workers, also those that were marked gone some days ago.
-    ///
-    /// # Errors
-    /// [`LedgerError`] if the ledger cannot be read now.
-    ///
-    /// # Cancel safety
-    /// Changes nothing.
     async fn workers(&self) -> LedgerResult<Vec<StoredWorker>>;
 
     /// The newest lines of the audit with a smaller number than `before`, newest first, at most so many.
-    ///
-    /// # Errors
-    /// [`LedgerError`] if the ledger cannot be read now.
-    ///
-    /// # Cancel safety
-    /// Changes nothing.
     async fn audit(&self, before: Option<u64>, limit: usize) -> LedgerResult<Vec<StoredAudit>>;
 
     /// When the queued message of an app is due that is due first; `None` if none is queued. In constant time.
-    ///
-    /// # Errors
-    /// [`LedgerError`] if the ledger cannot be read now.
-    ///
-    /// # Cancel safety
-    /// Changes nothing.
     async fn first_due_at(&self, appid: &AppId) -> LedgerResult<Option<UnixMillis>>;
 
     /// Which rows wait in an inbox in the ledger's own database, for these apps and for others. `None` if it has no inbox.
-    ///
-    /// # Errors
-    /// [`LedgerError`] if the ledger cannot be read now.
-    ///
-    /// # Cancel safety
-    /// Changes nothing.
     async fn inbox_backlog(&self, apps: &[AppId]) -> LedgerResult<Option<InboxBacklog>>;
 
     /// The endpoints that get webhooks, by their names, with the numbers of their deliveries, in constant time.
-    ///
-    /// # Errors
-    /// [`LedgerError`] if the ledger cannot be read now.
-    ///
-    /// # Cancel safety
-    /// Changes nothing.
     async fn webhook_endpoints(&self) -> LedgerResult<Vec<EndpointStatus>>;
 
     /// Deliveries to an endpoint whose last attempt failed, oldest first, at most so many.
-    ///
-    /// # Errors
-    /// [`LedgerError`] if the ledger cannot be read now.
-    ///
-    /// # Cancel safety
-    /// Changes nothing.
     async fn failed_deliveries(&self, endpoint: &str, limit: usize) -> LedgerResult<Vec<StoredDelivery>>;
 }
 
@@ -192,7 +126,6 @@ pub const MAX_FOREIGN_ROWS: u32 = 1_000;
 
 /// Which rows wait in the inbox in a ledger's own database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a ledger gives all of it")]
 pub struct InboxBacklog {
     /// There is a row to record: of an app that is served, or of one that cannot be read.
     pub has_rows: bool,
@@ -202,7 +135,6 @@ pub struct InboxBacklog {
 
 /// Which messages to list. The last id of one page is `after` of the next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a ledger must apply every condition")]
 pub struct MessageQuery {
     /// Of this app.
     pub appid: AppId,

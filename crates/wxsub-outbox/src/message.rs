@@ -1,5 +1,11 @@
 //! A message of the outbox as the ledger stores it, and every change that it can undergo.
 
+#![expect(
+    clippy::exhaustive_structs,
+    clippy::exhaustive_enums,
+    reason = "a ledger decides, writes and reads all of it"
+)]
+
 mod settlement;
 mod transition;
 
@@ -29,7 +35,6 @@ pub const RESTORED_DECISION_DELAY: Duration = Duration::from_secs(60);
 
 /// A message as the ledger stores it: one row of `wxsub_message`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
 pub struct StoredMessage {
     /// Its id.
     pub id: MessageId,
@@ -87,7 +92,6 @@ pub struct StoredMessage {
 
 /// A decision, beside the outcome that it does not change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
 pub struct DecisionRecord {
     /// Its decision.
     pub decision: Decision,
@@ -103,7 +107,6 @@ pub struct DecisionRecord {
 
 /// One line of a message's history: one row of `wxsub_event`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
 pub struct StoredEvent {
     /// The message.
     pub message: MessageId,

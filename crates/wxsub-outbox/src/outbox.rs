@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::consent::VerifiedConsent;
-use wxsub_proto::AppId;
+use wxsub_proto::{AppId, Message};
 
 use self::wake::Wake;
 use self::watch::Finals;
@@ -35,11 +35,11 @@ use self::writer::{CommitObserver, Writer};
 use crate::audit::AuditEntry;
 use crate::grant::{Consent, StoredGrant, Subject};
 use crate::id::{GrantId, IdGenerator, MessageId};
-use crate::idempotency::Fingerprint;
+use crate::idempotency::IdempotencyKey;
 use crate::inbox::InboxStatus;
 use crate::ledger::{
-    Change, FromApplied, KeyKind, Ledger, NewConsent, NewDecision, NewKey, NewMessage, NotCancelled,
-    NotDecided, NotRecorded, Recorded,
+    Change, FromApplied, KeyKind, Ledger, NewConsent, NewDecision, NewMessage, NotCancelled, NotDecided,
+    NotRecorded, Recorded,
 };
 use crate::message::StoredMessage;
 use crate::retention::Retention;
@@ -96,6 +96,7 @@ pub struct Outbox {
 }
 
 /// Puts an [`Outbox`] together.
+#[must_use]
 pub struct OutboxBuilder {
     ledger: Arc<dyn Ledger>,
     apps: BTreeMap<AppId, App>,
@@ -108,13 +109,11 @@ pub struct OutboxBuilder {
 
 impl Outbox {
     /// An outbox in this ledger.
-    #[must_use]
     pub fn builder(ledger: impl Ledger + 'static) -> OutboxBuilder {
         Self::with_ledger(Arc::new(ledger))
     }
 
     /// An outbox in a ledger that is shared.
-    #[must_use]
     pub fn with_ledger(ledger: Arc<dyn Ledger>) -> OutboxBuilder {
         OutboxBuilder {
             ledger,
@@ -249,26 +248,30 @@ impl Outbox {
     /// # Cancel safety
     /// The message may or may not have been recorded: enqueue it again with the same idempotency key.
     pub async fn enqueue(&self, message: OutboxMessage) -> Result<Receipt, OutboxError> {
-        let app = self.app()?;
-        if app.require_idempotency_key && message.key.is_none() {
-            return Err(OutboxError::KeyRequired);
+        let OutboxMessage { message, send_at, expires_at, priority, key } = message;
+        let new = NewMessage { send_at, expires_at, priority, ..self.new_message(message)? };
+        self.record(Change::Enqueue(Box::new(self.with_key(new, "outbox", key)?))).await
+    }
+
+    /// A message of the app, to be sent at once.
+    fn new_message(&self, body: Message) -> Result<NewMessage, OutboxError> {
+        let App { appid, require_grant, .. } = self.app()?;
+        let id = self.inner.ids.message(self.inner.clock.now().wall)?;
+        Ok(NewMessage { require_grant: *require_grant, ..NewMessage::new(id, appid.clone(), body) })
+    }
+
+    /// With the key of its sender, which the app may require.
+    fn with_key(
+        &self,
+        new: NewMessage,
+        route: &str,
+        key: Option<IdempotencyKey>,
+    ) -> Result<NewMessage, OutboxError> {
+        match key {
+            Some(key) => Ok(new.with_key(route, &self.client, key, KeyKind::Request)),
+            None if self.app()?.require_idempotency_key => Err(OutboxError::KeyRequired),
+            None => Ok(new),
         }
-        let OutboxMessage { message: body, send_at, expires_at, priority, key } = message;
-        let key = key.map(|key| {
-            let fingerprint = Fingerprint::new("outbox", &body, send_at, expires_at, priority);
-            NewKey { client: self.client.clone(), key, fingerprint, kind: KeyKind::Request }
-        });
-        let new = NewMessage {
-            id: self.inner.ids.message(self.inner.clock.now().wall)?,
-            appid: app.appid.clone(),
-            body,
-            priority,
-            send_at,
-            expires_at,
-            key,
-            require_grant: app.require_grant,
-        };
-        self.record(Change::Enqueue(Box::new(new))).await
     }
 
     async fn record(&self, change: Change) -> Result<Receipt, OutboxError> {
@@ -413,42 +416,36 @@ impl Outbox {
 
 impl OutboxBuilder {
     /// With this app.
-    #[must_use]
     pub fn app(mut self, app: App) -> Self {
         self.apps.insert(app.appid.clone(), app);
         self
     }
 
     /// On this clock.
-    #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
     /// Makes ids from this seed, so that a run can be repeated.
-    #[must_use]
     pub fn id_seed(mut self, seed: u64) -> Self {
         self.id_seed = Some(seed);
         self
     }
 
     /// How often an idle worker looks for messages that another process recorded. 500 ms unless set otherwise.
-    #[must_use]
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.poll_interval = interval;
         self
     }
 
     /// How long rows are kept. Each worker deletes a few of the others with every heartbeat.
-    #[must_use]
     pub fn retention(mut self, retention: Retention) -> Self {
         self.retention = retention;
         self
     }
 
     /// Calls this after each commit to the ledger. It must not block.
-    #[must_use]
     pub fn on_commit(mut self, observe: impl Fn(&CommitEvent) + Send + Sync + 'static) -> Self {
         self.on_commit = Arc::new(observe);
         self

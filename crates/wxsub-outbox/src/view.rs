@@ -385,23 +385,14 @@ mod tests {
     use crate::app::{OperatorPause, Pauses};
     use crate::grant::Subject;
     use crate::ledger::{Applied, Change, Ledger, MemoryLedger, NewMessage};
-    use crate::state::Priority;
 
     fn weixin_grant() -> Grant {
         Grant::assume_verified("o", "T", 7).unwrap()
     }
 
     async fn queued(ledger: &MemoryLedger) -> StoredMessage {
-        let new = NewMessage {
-            id: MessageId::from_bytes([1; 16]),
-            appid: "wx1".parse().unwrap(),
-            body: Message::builder(weixin_grant()).title("t").content("c").build().unwrap(),
-            priority: Priority::Normal,
-            send_at: None,
-            expires_at: None,
-            key: None,
-            require_grant: false,
-        };
+        let body = Message::builder(weixin_grant()).title("t").content("c").build().unwrap();
+        let new = NewMessage::new(MessageId::from_bytes([1; 16]), "wx1".parse().unwrap(), body);
         let applied = ledger.commit(vec![Change::Enqueue(Box::new(new))]).await.unwrap().remove(0);
         let Ok(Applied::Recorded(Ok(recorded))) = applied else { panic!("{applied:?}") };
         let mut message = recorded.message().clone();

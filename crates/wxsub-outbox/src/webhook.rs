@@ -4,6 +4,12 @@
 //! in the same transaction. A sender claims deliveries and posts their bodies, signed as
 //! [Standard Webhooks](https://www.standardwebhooks.com) says.
 
+#![expect(
+    clippy::exhaustive_structs,
+    clippy::exhaustive_enums,
+    reason = "a ledger decides, writes and reads all of it"
+)]
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -34,7 +40,6 @@ const RETRY_DELAYS_S: [u64; 9] =
 
 /// An endpoint that gets webhooks: one row of `wxsub_webhook_endpoint`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
 pub struct StoredEndpoint {
     /// Its name in the configuration.
     pub name: String,
@@ -52,7 +57,6 @@ pub struct StoredEndpoint {
 
 /// An endpoint and its deliveries, in numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a ledger gives all of it")]
 pub struct EndpointStatus {
     /// The endpoint.
     pub endpoint: StoredEndpoint,
@@ -66,7 +70,6 @@ pub struct EndpointStatus {
 
 /// Identifies a delivery.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
 pub struct DeliveryId {
     /// The name of the endpoint.
     pub endpoint: String,
@@ -78,7 +81,6 @@ pub struct DeliveryId {
 
 /// A delivery that has not succeeded: one row of `wxsub_webhook_delivery`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
 pub struct StoredDelivery {
     /// Its id.
     pub id: DeliveryId,
@@ -98,7 +100,6 @@ pub struct StoredDelivery {
 
 /// How an attempt to deliver ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "every ledger must decide each of them")]
 pub enum DeliveryOutcome {
     /// The endpoint took it.
     Delivered,

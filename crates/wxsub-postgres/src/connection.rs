@@ -20,6 +20,7 @@ use crate::sql;
 
 /// How a ledger is connected to.
 #[derive(Clone)]
+#[must_use]
 pub struct PostgresOptions {
     url: String,
     password_file: Option<PathBuf>,
@@ -31,20 +32,17 @@ pub struct PostgresOptions {
 impl PostgresOptions {
     /// With this URL: `postgres://USER@HOST/DATABASE`, or several hosts separated by commas. A directory as the host, with
     /// `%2F` for `/`, is that of a unix socket.
-    #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: url.into(), password_file: None, roots: Roots::default(), migrate: true, clock: None }
     }
 
     /// Reads the password from this file before each new connection, without the newline at its end.
-    #[must_use]
     pub fn password_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.password_file = Some(path.into());
         self
     }
 
     /// Trusts these certificate authorities. Default: [`Roots::System`].
-    #[must_use]
     pub fn roots(mut self, roots: Roots) -> Self {
         self.roots = roots;
         self
@@ -52,7 +50,6 @@ impl PostgresOptions {
 
     /// Whether the schema is made or brought up to date. Yes, unless set otherwise. That needs the rights of an owner only if
     /// there is something to do.
-    #[must_use]
     pub fn migrate(mut self, migrate: bool) -> Self {
         self.migrate = migrate;
         self
@@ -73,7 +70,6 @@ impl PostgresOptions {
     }
 
     /// Takes the time from this clock instead of the database's: for tests. All processes on one ledger must have the same time.
-    #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
         self

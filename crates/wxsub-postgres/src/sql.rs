@@ -10,87 +10,48 @@ macro_rules! statements {
     };
 }
 
-/// The columns of `wxsub_message` in the order in which they are written: the id, the 20 that change, and those that never do.
-macro_rules! message {
-    () => {
-        "id, state, reason, attempt, failures, version, due_ms, attempted_ms, settled_ms, worker, stage, errcode, errmsg, \
-         rid, remedy, decision, decided_by, decided_note, decided_ms, child_id, restored_ms, appid, mode, touser, \
-         template_id, scene, priority, created_ms, send_ms, expires_ms, idempotency_key, grant_id, parent_id, body"
-    };
+/// Texts that several statements have, as macros, because `concat!` takes no constants.
+macro_rules! texts {
+    ($($(#[$doc:meta])* $name:ident = $text:expr;)+) => { $(
+        macro_rules! $name {
+            () => {
+                $text
+            };
+        }
+    )+ };
+}
+
+texts! {
+    /// The columns of `wxsub_message` in the order in which they are written: the id, the 20 that change, and those that never do.
+    message = "id, state, reason, attempt, failures, version, due_ms, attempted_ms, settled_ms, worker, stage, errcode, errmsg, \
+     rid, remedy, decision, decided_by, decided_note, decided_ms, child_id, restored_ms, appid, mode, touser, \
+     template_id, scene, priority, created_ms, send_ms, expires_ms, idempotency_key, grant_id, parent_id, body";
+    in_state = " AND state = $4 AND state <> 'sent'";
+    undecided = "state = 'maybe_sent' AND decision IS NULL";
+    of_user = concat!(
+        " AND touser = $4 AND ($5::text IS NULL OR state = $5) AND (NOT $6::boolean OR ",
+        undecided!(),
+        ")"
+    );
+    grant = "id, appid, openid, template_id, scene, state, consented_ms, callback_expires_ms";
+    key = "appid, client, key, fingerprint, message_id, check_ms";
+    endpoint = "name, url_sha256, apps, events, with_openid, disabled_ms";
+    delivery = "endpoint, message_id, sequence, event, body, created_ms, attempt, due_ms, error";
+    /// The clock of the database, in milliseconds.
+    now = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+    pauses = "paused_by, paused_note, paused_ms, minute_quota_until_ms, daily_quota_until_ms, daily_quota_probe_ms, \
+     daily_quota_probe, token_until_ms, token_failures";
+    /// Messages that hold their grants: the predicate of a unique index.
+    holds_grant = "grant_id IS NOT NULL AND (state IN ('queued', 'attempting', 'sent')
+     OR state = 'maybe_sent' AND (decision IS NULL OR decision = 'assume_sent'))";
+    /// Rows of the inbox that this process records: of apps that it serves, and those whose app is no AppID.
+    is_ours = "(appid = ANY ($1) OR appid !~ '^[A-Za-z0-9_-]+$')";
 }
 
 /// Messages of an app that meet these conditions.
 macro_rules! list {
     ($behind:expr, $($condition:expr),+) => {
         concat!("SELECT ", message!(), " FROM wxsub_message WHERE appid = $1 AND ", $behind, $($condition),+)
-    };
-}
-
-macro_rules! in_state {
-    () => {
-        " AND state = $4 AND state <> 'sent'"
-    };
-}
-
-macro_rules! undecided {
-    () => {
-        "state = 'maybe_sent' AND decision IS NULL"
-    };
-}
-
-macro_rules! of_user {
-    () => {
-        concat!(
-            " AND touser = $4 AND ($5::text IS NULL OR state = $5) AND (NOT $6::boolean OR ",
-            undecided!(),
-            ")"
-        )
-    };
-}
-
-macro_rules! grant {
-    () => {
-        "id, appid, openid, template_id, scene, state, consented_ms, callback_expires_ms"
-    };
-}
-
-macro_rules! key {
-    () => {
-        "appid, client, key, fingerprint, message_id, check_ms"
-    };
-}
-
-macro_rules! endpoint {
-    () => {
-        "name, url_sha256, apps, events, with_openid, disabled_ms"
-    };
-}
-
-macro_rules! delivery {
-    () => {
-        "endpoint, message_id, sequence, event, body, created_ms, attempt, due_ms, error"
-    };
-}
-
-/// The clock of the database, in milliseconds.
-macro_rules! now {
-    () => {
-        "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
-    };
-}
-
-macro_rules! pauses {
-    () => {
-        "paused_by, paused_note, paused_ms, minute_quota_until_ms, daily_quota_until_ms, daily_quota_probe_ms, \
-         daily_quota_probe, token_until_ms, token_failures"
-    };
-}
-
-/// Messages that hold their grants: the predicate of a unique index.
-macro_rules! holds_grant {
-    () => {
-        "grant_id IS NOT NULL AND (state IN ('queued', 'attempting', 'sent')
-         OR state = 'maybe_sent' AND (decision IS NULL OR decision = 'assume_sent'))"
     };
 }
 
@@ -108,13 +69,6 @@ macro_rules! due {
             $limit,
             " FOR UPDATE SKIP LOCKED)"
         )
-    };
-}
-
-/// Rows of the inbox that this process records: of apps that it serves, and those whose app is no AppID.
-macro_rules! is_ours {
-    () => {
-        "(appid = ANY ($1) OR appid !~ '^[A-Za-z0-9_-]+$')"
     };
 }
 

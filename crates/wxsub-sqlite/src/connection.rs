@@ -15,6 +15,7 @@ use crate::schema::{self, Found, VERSION};
 
 /// How a ledger is opened.
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct SqliteOptions {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) quick_check: bool,
@@ -23,13 +24,11 @@ pub struct SqliteOptions {
 
 impl SqliteOptions {
     /// On the real clock, and with a check for damage.
-    #[must_use]
     pub fn new() -> Self {
         Self { clock: Arc::new(SystemClock::new()), quick_check: true, lock_timeout: Duration::ZERO }
     }
 
     /// On this clock: it says when messages are due and leases are over.
-    #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
@@ -37,14 +36,12 @@ impl SqliteOptions {
 
     /// Whether the whole file is read when it is opened, so that a damaged one is refused: about a second for each GB.
     /// Yes, unless set otherwise.
-    #[must_use]
     pub fn quick_check(mut self, check: bool) -> Self {
         self.quick_check = check;
         self
     }
 
     /// How long to wait for another process that has the ledger. It is not waited for, unless set otherwise.
-    #[must_use]
     pub fn lock_timeout(mut self, timeout: Duration) -> Self {
         self.lock_timeout = timeout;
         self

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{OptionalExtension, ToSql, params};
+use rusqlite::{ToSql, params};
 use tokio::task;
 use wxsub_core::clock::UnixMillis;
 use wxsub_outbox::app::{Pauses, StoredApp};
@@ -178,19 +178,12 @@ impl SqliteLedger {
         after: Option<GrantId>,
         limit: usize,
     ) -> LedgerResult<Vec<StoredGrant>> {
-        let appid = appid.clone();
-        self.readers
-            .read(move |connection| {
-                let after = after.as_ref().map_or(&[][..], |id| id.as_bytes());
-                let (appid, limit, read) = (appid.as_str(), at_most(limit), columns::read);
-                if state == GrantState::Used {
-                    let mut statement = connection.prepare_cached(sql::USED_GRANTS)?;
-                    return statement.query_map(params![appid, after, limit], read)?.collect();
-                }
-                let mut statement = connection.prepare_cached(sql::GRANTS_IN_STATE)?;
-                statement.query_map(params![appid, after, limit, state.as_str()], read)?.collect()
-            })
-            .await
+        let after = after.map_or_else(Vec::new, |id| id.as_bytes().to_vec());
+        let (appid, limit) = (appid.as_str().to_owned(), at_most(limit));
+        match state {
+            GrantState::Used => self.readers.all(sql::USED_GRANTS, (appid, after, limit)).await,
+            _ => self.readers.all(sql::GRANTS_IN_STATE, (appid, after, limit, state.as_str())).await,
+        }
     }
 
     /// The clients of the batches of an app that have keys, at most so many.
@@ -201,13 +194,7 @@ impl SqliteLedger {
     /// # Cancel safety
     /// Changes nothing.
     pub async fn batch_clients(&self, appid: &AppId, limit: usize) -> LedgerResult<Vec<String>> {
-        let appid = appid.clone();
-        self.readers
-            .read(move |connection| {
-                let mut statement = connection.prepare_cached(sql::BATCHES)?;
-                statement.query_map(params![appid.as_str(), at_most(limit)], |row| row.get(0))?.collect()
-            })
-            .await
+        self.readers.all(sql::BATCHES, (appid.as_str().to_owned(), at_most(limit))).await
     }
 
     /// The file, without links.
@@ -273,21 +260,11 @@ impl Ledger for SqliteLedger {
     }
 
     async fn message(&self, id: MessageId) -> LedgerResult<Option<StoredMessage>> {
-        self.readers
-            .read(move |connection| {
-                let mut statement = connection.prepare_cached(sql::MESSAGE)?;
-                statement.query_row([id.as_bytes()], columns::read).optional()
-            })
-            .await
+        Ok(self.readers.all(sql::MESSAGE, [*id.as_bytes()]).await?.pop())
     }
 
     async fn history(&self, id: MessageId) -> LedgerResult<Vec<StoredEvent>> {
-        self.readers
-            .read(move |connection| {
-                let mut statement = connection.prepare_cached(sql::HISTORY)?;
-                statement.query_map([id.as_bytes()], columns::read)?.collect()
-            })
-            .await
+        self.readers.all(sql::HISTORY, [*id.as_bytes()]).await
     }
 
     async fn messages(&self, query: &MessageQuery) -> LedgerResult<Vec<StoredMessage>> {
@@ -296,14 +273,8 @@ impl Ledger for SqliteLedger {
     }
 
     async fn grants(&self, appid: &AppId, openid: &OpenId) -> LedgerResult<Vec<StoredGrant>> {
-        let (appid, openid) = (appid.clone(), openid.clone());
-        self.readers
-            .read(move |connection| {
-                let mut statement = connection.prepare_cached(sql::GRANTS_OF_USER)?;
-                let values = [openid.as_str(), appid.as_str()];
-                statement.query_map(values, columns::read)?.collect()
-            })
-            .await
+        let of_user = [openid.as_str().to_owned(), appid.as_str().to_owned()];
+        self.readers.all(sql::GRANTS_OF_USER, of_user).await
     }
 
     async fn app(&self, appid: &AppId) -> LedgerResult<StoredApp> {
@@ -315,13 +286,7 @@ impl Ledger for SqliteLedger {
     async fn claimable_apps(&self) -> LedgerResult<Vec<AppId>> {
         let writer = self.writer.as_ref().ok_or_else(opened_for_reading)?;
         let now = writer.now();
-        let due = self.readers.read(move |connection| {
-            let mut statement = connection.prepare_cached(sql::DUE_APPS)?;
-            statement
-                .query_map([millis(now)], columns::read)?
-                .collect::<rusqlite::Result<Vec<(Pauses, AppId)>>>()
-        });
-        let mut due = due.await?;
+        let mut due: Vec<(Pauses, AppId)> = self.readers.all(sql::DUE_APPS, [millis(now)]).await?;
         due.retain(|(pauses, _)| pauses.claimable(1, now) > 0);
         Ok(due.into_iter().map(|(_, appid)| appid).collect())
     }
@@ -347,51 +312,26 @@ impl Ledger for SqliteLedger {
     }
 
     async fn undecided_apps(&self) -> LedgerResult<Vec<AppId>> {
-        let apps = self.readers.read(|connection| {
-            let mut statement = connection.prepare_cached(sql::UNDECIDED_APPS)?;
-            statement.query_map([], columns::read)?.collect()
-        });
-        apps.await
+        self.readers.all(sql::UNDECIDED_APPS, []).await
     }
 
     async fn workers(&self) -> LedgerResult<Vec<StoredWorker>> {
-        self.readers
-            .read(|connection| {
-                connection.prepare_cached(sql::ALL_WORKERS)?.query_map([], columns::read)?.collect()
-            })
-            .await
+        self.readers.all(sql::ALL_WORKERS, []).await
     }
 
     async fn audit(&self, before: Option<u64>, limit: usize) -> LedgerResult<Vec<StoredAudit>> {
         let before = before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
-        self.readers
-            .read(move |connection| {
-                let mut statement = connection.prepare_cached(sql::AUDIT)?;
-                statement.query_map([before, at_most(limit)], columns::read)?.collect()
-            })
-            .await
+        self.readers.all(sql::AUDIT, [before, at_most(limit)]).await
     }
 
     async fn webhook_endpoints(&self) -> LedgerResult<Vec<EndpointStatus>> {
         // Without a writer, nothing is claimed.
         let now = self.writer.as_ref().map_or(0, |writer| millis(writer.now()));
-        self.readers
-            .read(move |connection| {
-                let mut statement = connection.prepare_cached(sql::ENDPOINT_STATUSES)?;
-                let values = params![now, MAX_COUNTED_DELIVERIES];
-                statement.query_map(values, columns::read)?.collect()
-            })
-            .await
+        self.readers.all(sql::ENDPOINT_STATUSES, (now, MAX_COUNTED_DELIVERIES)).await
     }
 
     async fn failed_deliveries(&self, endpoint: &str, limit: usize) -> LedgerResult<Vec<StoredDelivery>> {
-        let endpoint = endpoint.to_owned();
-        self.readers
-            .read(move |connection| {
-                let mut statement = connection.prepare_cached(sql::FAILED_DELIVERIES)?;
-                statement.query_map(params![endpoint, at_most(limit)], columns::read)?.collect()
-            })
-            .await
+        self.readers.all(sql::FAILED_DELIVERIES, (endpoint.to_owned(), at_most(limit))).await
     }
 }
 

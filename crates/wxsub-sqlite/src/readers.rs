@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Params};
 use tokio::task;
+use wxsub_outbox::ledger::FromColumns;
 use wxsub_outbox::{LedgerError, LedgerResult};
 
+use crate::columns;
 use crate::connection::open_reader;
 use crate::error::failed;
 
@@ -37,6 +39,18 @@ impl Readers {
             result
         });
         reading.await.unwrap_or_else(|error| Err(LedgerError::Unavailable(error.to_string())))
+    }
+
+    /// Reads the rows of one statement.
+    pub(crate) async fn all<T: FromColumns + Send + 'static>(
+        &self,
+        sql: &'static str,
+        params: impl Params + Send + 'static,
+    ) -> LedgerResult<Vec<T>> {
+        self.read(move |connection| {
+            connection.prepare_cached(sql)?.query_map(params, columns::read)?.collect()
+        })
+        .await
     }
 
     fn take(&self) -> LedgerResult<Connection> {

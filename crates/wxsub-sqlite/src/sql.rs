@@ -10,76 +10,40 @@ macro_rules! statements {
     };
 }
 
-/// The columns of `wxsub_message` in the order in which they are written: the id, the 20 that change, and those that never do.
-macro_rules! columns {
-    () => {
-        "id, state, reason, attempt, failures, version, due_ms, attempted_ms, settled_ms, worker, stage, errcode, errmsg, \
-         rid, remedy, decision, decided_by, decided_note, decided_ms, child_id, restored_ms, \
-         appid, mode, touser, template_id, scene, priority, created_ms, send_ms, expires_ms, idempotency_key, grant_id, \
-         parent_id"
-    };
+/// Texts that several statements have, as macros, because `concat!` takes no constants.
+macro_rules! texts {
+    ($($(#[$doc:meta])* $name:ident = $text:expr;)+) => { $(
+        macro_rules! $name {
+            () => {
+                $text
+            };
+        }
+    )+ };
 }
 
-/// What is read of a message.
-macro_rules! message {
-    () => {
-        concat!(columns!(), ", (SELECT body FROM wxsub_body WHERE message_id = id)")
-    };
+texts! {
+    /// The columns of `wxsub_message` in the order in which they are written: the id, the 20 that change, and those that never do.
+    columns = "id, state, reason, attempt, failures, version, due_ms, attempted_ms, settled_ms, worker, stage, errcode, errmsg, \
+     rid, remedy, decision, decided_by, decided_note, decided_ms, child_id, restored_ms, \
+     appid, mode, touser, template_id, scene, priority, created_ms, send_ms, expires_ms, idempotency_key, grant_id, \
+     parent_id";
+    /// What is read of a message.
+    message = concat!(columns!(), ", (SELECT body FROM wxsub_body WHERE message_id = id)");
+    in_state = " AND state = ?4 AND state <> 'sent' AND state <> 'attempting'";
+    undecided = "state = 'maybe_sent' AND decision IS NULL";
+    of_user = concat!(" AND touser = ?4 AND (?5 IS NULL OR state = ?5) AND (NOT ?6 OR ", undecided!(), ")");
+    grant = "id, appid, openid, template_id, scene, state, consented_ms, callback_expires_ms";
+    key = "appid, client, key, fingerprint, message_id, check_ms";
+    endpoint = "name, url_sha256, apps, events, with_openid, disabled_ms";
+    delivery = "endpoint, message_id, sequence, event, body, created_ms, attempt, due_ms, error";
+    pauses = "paused_by, paused_note, paused_ms, minute_quota_until_ms, daily_quota_until_ms, daily_quota_probe_ms, \
+     daily_quota_probe, token_until_ms, token_failures";
 }
 
 /// Messages of an app that meet these conditions.
 macro_rules! list {
     ($behind:expr, $($condition:expr),+) => {
         concat!("SELECT ", message!(), " FROM wxsub_message WHERE appid = ?1 AND ", $behind, $($condition),+)
-    };
-}
-
-macro_rules! in_state {
-    () => {
-        " AND state = ?4 AND state <> 'sent' AND state <> 'attempting'"
-    };
-}
-
-macro_rules! undecided {
-    () => {
-        "state = 'maybe_sent' AND decision IS NULL"
-    };
-}
-
-macro_rules! of_user {
-    () => {
-        concat!(" AND touser = ?4 AND (?5 IS NULL OR state = ?5) AND (NOT ?6 OR ", undecided!(), ")")
-    };
-}
-
-macro_rules! grant {
-    () => {
-        "id, appid, openid, template_id, scene, state, consented_ms, callback_expires_ms"
-    };
-}
-
-macro_rules! key {
-    () => {
-        "appid, client, key, fingerprint, message_id, check_ms"
-    };
-}
-
-macro_rules! endpoint {
-    () => {
-        "name, url_sha256, apps, events, with_openid, disabled_ms"
-    };
-}
-
-macro_rules! delivery {
-    () => {
-        "endpoint, message_id, sequence, event, body, created_ms, attempt, due_ms, error"
-    };
-}
-
-macro_rules! pauses {
-    () => {
-        "paused_by, paused_note, paused_ms, minute_quota_until_ms, daily_quota_until_ms, daily_quota_probe_ms, \
-         daily_quota_probe, token_until_ms, token_failures"
     };
 }
 

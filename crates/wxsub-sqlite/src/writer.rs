@@ -224,7 +224,6 @@ mod tests {
     use wxsub_outbox::id::{IdGenerator, MessageId, WorkerId};
     use wxsub_outbox::ledger::{Applied, FromApplied, NewMessage};
     use wxsub_outbox::message::{Detail, Settlement, StoredMessage};
-    use wxsub_outbox::state::Priority;
     use wxsub_proto::{AppId, Grant, Message};
 
     use super::*;
@@ -264,16 +263,8 @@ mod tests {
             let user = format!("user{user}");
             let grant = Grant::assume_verified(user, "T", 7).unwrap();
             let id = self.ids.message(self.clock.now().wall).unwrap();
-            let new = NewMessage {
-                id,
-                appid: self.appid(),
-                body: Message::builder(grant).title("Title").content("c".repeat(200)).build().unwrap(),
-                priority: Priority::Normal,
-                send_at: None,
-                expires_at: None,
-                key: None,
-                require_grant: false,
-            };
+            let body = Message::builder(grant).title("Title").content("c".repeat(200)).build().unwrap();
+            let new = NewMessage::new(id, self.appid(), body);
             self.commit(Change::Enqueue(Box::new(new))).map(|_| id)
         }
 

@@ -22,10 +22,8 @@ pub fn decide(row: &InboxRow, require_grant: impl Fn(&AppId) -> Option<bool>) ->
     let Some(require_grant) = require_grant(&appid) else {
         return Err(format!("appid: {appid} is not served from this inbox; configure it or correct the row"));
     };
-    let key = |fingerprint| -> Result<NewKey, String> {
-        let key = IdempotencyKey::new(id.to_string()).map_err(|error| error.to_string())?;
-        Ok(NewKey { client: INBOX_CLIENT.to_owned(), key, fingerprint, kind: KeyKind::Inbox })
-    };
+    let (client, kind) = (INBOX_CLIENT, KeyKind::Inbox);
+    let key = IdempotencyKey::new(id.to_string()).map_err(|error| error.to_string())?;
     let mut problems = Vec::new();
     let draft = read_message(&row.message, &mut problems);
     let body = draft.as_ref().and_then(|draft| validate(draft, &mut problems));
@@ -36,13 +34,13 @@ pub fn decide(row: &InboxRow, require_grant: impl Fn(&AppId) -> Option<bool>) ->
         problems.push("priority: must be high, normal or low".to_owned());
     }
     if let (Some(body), Some(priority), true) = (body, priority, problems.is_empty()) {
-        let key = Some(key(Fingerprint::new("inbox", &body, send_at, expires_at, priority))?);
-        let new = NewMessage { id, appid, body, priority, send_at, expires_at, key, require_grant };
-        return Ok(Change::Enqueue(Box::new(new)));
+        let new = NewMessage { id, appid, body, priority, send_at, expires_at, key: None, require_grant };
+        return Ok(Change::Enqueue(Box::new(new.with_key("inbox", client, key, kind))));
     }
     let draft = draft.unwrap_or_default();
     let (touser, template_id, scene) = (draft.touser(), draft.template_id(), draft.scene());
-    let (problems, key) = (problems.join("; "), key(digest(row))?);
+    let (problems, fingerprint) = (problems.join("; "), digest(row));
+    let key = NewKey { client: client.to_owned(), key, fingerprint, kind };
     let invalid = InvalidMessage { id, appid, touser, template_id, scene, problems, key };
     Ok(Change::RecordInvalid(Box::new(invalid)))
 }

@@ -19,7 +19,6 @@ use crate::webhook::{DeliveryId, DeliveryOutcome, StoredDelivery, StoredEndpoint
 
 /// One change. What it needs is decided from the ledger's rows and clock.
 #[derive(Debug, Clone)]
-#[expect(clippy::exhaustive_enums, reason = "every ledger must decide each of them")]
 pub enum Change {
     /// A worker begins. Gives [`Applied::Done`].
     Register(WorkerId),
@@ -158,7 +157,6 @@ impl Change {
 
 /// Which workers are gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "every ledger must decide each of them")]
 pub enum Gone {
     /// Those whose lease is over.
     LeaseOver,
@@ -170,7 +168,6 @@ pub enum Gone {
 
 /// A consent to record.
 #[derive(Debug, Clone)]
-#[expect(clippy::exhaustive_structs, reason = "all of it is needed")]
 pub struct NewConsent {
     /// The id of the grant, if it makes one.
     pub grant: GrantId,
@@ -182,7 +179,6 @@ pub struct NewConsent {
 
 /// A message to record.
 #[derive(Debug, Clone)]
-#[expect(clippy::exhaustive_structs, reason = "all of it is needed")]
 pub struct NewMessage {
     /// Its id. Recorded once: the same id again gives the same message.
     pub id: MessageId,
@@ -202,9 +198,25 @@ pub struct NewMessage {
     pub require_grant: bool,
 }
 
+impl NewMessage {
+    /// A message that is due at once, with normal priority. It has no key, and needs no grant.
+    #[must_use]
+    pub fn new(id: MessageId, appid: AppId, body: Message) -> Self {
+        let (priority, send_at, expires_at, key) = (Priority::Normal, None, None, None);
+        Self { id, appid, body, priority, send_at, expires_at, key, require_grant: false }
+    }
+
+    /// With a key of this client. The key stands for what the message asks for now, on this route.
+    #[must_use]
+    pub fn with_key(self, route: &str, client: &str, key: IdempotencyKey, kind: KeyKind) -> Self {
+        let fingerprint = Fingerprint::new(route, &self.body, self.send_at, self.expires_at, self.priority);
+        let key = Some(NewKey { client: client.to_owned(), key, fingerprint, kind });
+        Self { key, ..self }
+    }
+}
+
 /// The idempotency key of a message to record.
 #[derive(Debug, Clone)]
-#[expect(clippy::exhaustive_structs, reason = "all of it is needed")]
 pub struct NewKey {
     /// The client that sends it; `""` for an embedded outbox.
     pub client: String,
@@ -218,7 +230,6 @@ pub struct NewKey {
 
 /// What a second request under an idempotency key means, and how long the key is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "every ledger must decide each of them")]
 pub enum KeyKind {
     /// Of one request. Another content is refused. The key is kept for some days after the end of its message.
     Request,
@@ -232,7 +243,6 @@ pub enum KeyKind {
 
 /// The line of a batch or the row of an inbox that breaks a rule.
 #[derive(Debug, Clone)]
-#[expect(clippy::exhaustive_structs, reason = "all of it is needed")]
 pub struct InvalidMessage {
     /// Its id. Recorded once: the same id again gives the same message.
     pub id: MessageId,
@@ -260,7 +270,6 @@ impl NewKey {
 
 /// A decision to make.
 #[derive(Debug, Clone)]
-#[expect(clippy::exhaustive_structs, reason = "all of it is needed")]
 pub struct NewDecision {
     /// The undecided message.
     pub message: MessageId,
@@ -278,7 +287,6 @@ pub struct NewDecision {
 
 /// What came of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "one for each kind of change")]
 pub enum Applied {
     /// It was done.
     Done,
@@ -383,7 +391,6 @@ impl Applied {
 
 /// A row of an inbox that stays in the table, because it cannot be recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "an inbox writes all of it")]
 pub struct Rejected {
     /// The row, by its `id` as it was read.
     pub id: String,
@@ -393,7 +400,6 @@ pub struct Rejected {
 
 /// The outcomes of rows that were read from an inbox.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a ledger with an inbox of its own makes and writes all of it")]
 pub struct RowOutcomes {
     /// The ids of the rows that are recorded, those that were known before included. They are to be deleted.
     pub recorded: Vec<String>,
@@ -437,7 +443,6 @@ impl RowOutcomes {
 
 /// A recorded message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "each is a response of its own")]
 pub enum Recorded {
     /// It is new.
     New(Box<StoredMessage>),
@@ -465,7 +470,6 @@ impl Recorded {
 
 /// Why a message was not recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[expect(clippy::exhaustive_enums, reason = "each is a response of its own")]
 pub enum NotRecorded {
     /// Its grant does not allow it.
     #[error(transparent)]
@@ -503,7 +507,6 @@ impl NotRecorded {
 
 /// Why a message was not cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[expect(clippy::exhaustive_enums, reason = "each is a response of its own")]
 pub enum NotCancelled {
     /// There is no such message.
     #[error("message: there is none with this id; list the messages to find it")]
@@ -533,7 +536,6 @@ const NO_SUCH_MESSAGE: &str = "message：没有这个 id 的消息；请在消�
 
 /// Why a message was not decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[expect(clippy::exhaustive_enums, reason = "each is a response of its own")]
 pub enum NotDecided {
     /// There is no such message.
     #[error("message: there is none with this id; list the messages to find it")]
@@ -560,7 +562,6 @@ impl NotDecided {
 
 /// What a restore changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "an operator is shown all of it")]
 pub struct RestoreReport {
     /// So many messages became `maybe_sent`.
     pub messages: usize,
@@ -574,7 +575,6 @@ pub struct RestoreReport {
 
 /// How many rows a prune deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "an operator is shown all of it")]
 pub struct PruneReport {
     /// Messages, with their history.
     pub messages: usize,

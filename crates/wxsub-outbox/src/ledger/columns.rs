@@ -346,6 +346,12 @@ impl FromColumns for AppId {
     }
 }
 
+impl FromColumns for String {
+    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
+        columns.string()
+    }
+}
+
 impl FromColumns for Option<UnixMillis> {
     fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
         columns.optional_time()

@@ -21,7 +21,6 @@ pub const LEASE: Duration = Duration::from_secs(60);
 
 /// A worker: one row of `wxsub_worker`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
 pub struct StoredWorker {
     /// Its id.
     pub id: WorkerId,

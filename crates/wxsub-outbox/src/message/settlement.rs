@@ -8,7 +8,6 @@ use crate::state::Stage;
 
 /// The end of an attempt, as its owner reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "every ledger must decide each of them")]
 pub enum Settlement {
     /// Weixin accepted the message.
     Sent,
@@ -24,7 +23,6 @@ pub enum Settlement {
 
 /// Why an app must wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "every ledger must decide each of them")]
 pub enum NotAccepted {
     /// Weixin called the token stale, and the one after it too.
     StaleToken,
@@ -38,7 +36,6 @@ pub enum NotAccepted {
 
 /// What is known of the end of an attempt. It holds no secret and no URL.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
 pub struct Detail {
     /// The step at which it ended.
     pub stage: Option<Stage>,

@@ -15,7 +15,6 @@ use crate::state::{Decision, EventKind, MessageState, Mode, Reason};
 
 /// What a transition changes, to be written in one transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a ledger writes all of it")]
 pub struct Transition {
     /// The row as it is from now on.
     pub message: StoredMessage,
@@ -29,7 +28,6 @@ pub struct Transition {
 
 /// What a message does to its grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "every ledger must decide each of them")]
 pub enum GrantEffect {
     /// It waits in the queue with it.
     Reserve,
@@ -47,7 +45,6 @@ pub enum GrantEffect {
 
 /// What became of a settlement.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "every ledger must decide each of them")]
 pub enum Settled {
     /// The attempt was running: this is how it ended.
     Ended(Box<Transition>),
@@ -63,7 +60,6 @@ pub enum Settled {
 
 /// Why a message cannot be decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[expect(clippy::exhaustive_enums, reason = "each is a response of its own")]
 pub enum NotDecidable {
     /// It has a decision.
     #[error("decision: the message is decided already")]

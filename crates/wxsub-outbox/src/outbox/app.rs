@@ -16,6 +16,7 @@ const DEFAULT_CONCURRENCY: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
 
 /// An app of an outbox, and what sends its messages.
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct App {
     pub(crate) appid: AppId,
     pub(crate) client: Client,
@@ -68,7 +69,6 @@ impl MaybeSentPolicy {
 
 impl App {
     /// An app whose messages this client sends.
-    #[must_use]
     pub fn new(appid: AppId, client: Client) -> Self {
         Self {
             appid,
@@ -84,27 +84,23 @@ impl App {
     }
 
     /// How many of its messages one worker posts at a time. 8 unless set otherwise.
-    #[must_use]
     pub fn concurrency(mut self, concurrency: NonZeroUsize) -> Self {
         self.concurrency = concurrency;
         self
     }
 
     /// How many of its messages this process posts in a second, queued and synchronous ones together. No limit unless set.
-    #[must_use]
     pub fn rate_per_s(self, rate: NonZeroU32) -> Self {
         self.rate(rate, Duration::from_secs(1))
     }
 
     /// How many of its messages this process posts in this time, queued and synchronous ones together. No limit unless set.
-    #[must_use]
     pub fn rate(mut self, rate: NonZeroU32, per: Duration) -> Self {
         self.pace = Some(Arc::new(Pace::new(rate, per)));
         self
     }
 
     /// What decides before each attempt of this process whether it may begin. Nothing unless set.
-    #[must_use]
     pub fn gate(mut self, gate: Arc<dyn Gate>) -> Self {
         self.gate = Some(gate);
         self
@@ -152,28 +148,24 @@ impl App {
     }
 
     /// With how many failures a message is `not_sent`. 20 unless set otherwise.
-    #[must_use]
     pub fn max_failures(mut self, max_failures: u32) -> Self {
         self.max_failures = max_failures;
         self
     }
 
     /// What happens to a message whose outcome is unknown. It waits for an operator unless set otherwise.
-    #[must_use]
     pub fn maybe_sent(mut self, policy: MaybeSentPolicy) -> Self {
         self.maybe_sent = policy;
         self
     }
 
     /// Whether each message must have a grant.
-    #[must_use]
     pub fn require_grant(mut self, require: bool) -> Self {
         self.require_grant = require;
         self
     }
 
     /// Whether each message must have an idempotency key.
-    #[must_use]
     pub fn require_idempotency_key(mut self, require: bool) -> Self {
         self.require_idempotency_key = require;
         self

@@ -4,8 +4,7 @@ use wxsub_proto::{Message, OpenId, Scene, TemplateId};
 
 use super::{Outbox, OutboxError, Receipt};
 use crate::idempotency::{Fingerprint, IdempotencyKey, batch_client};
-use crate::ledger::{Change, InvalidMessage, KeyKind, NewKey, NewMessage};
-use crate::state::Priority;
+use crate::ledger::{Change, InvalidMessage, KeyKind, NewKey};
 
 /// A named batch of messages. Each line has a key within the batch, which is kept until the batch is deleted.
 #[derive(Debug, Clone)]
@@ -49,18 +48,7 @@ impl Batch {
     /// # Cancel safety
     /// The line may or may not have been recorded: record it again with the same key.
     pub async fn enqueue(&self, key: IdempotencyKey, body: Message) -> Result<Receipt, OutboxError> {
-        let (app, priority) = (self.outbox.app()?, Priority::Normal);
-        let fingerprint = Fingerprint::new("batch", &body, None, None, priority);
-        let new = NewMessage {
-            id: self.outbox.inner.ids.message(self.outbox.inner.clock.now().wall)?,
-            appid: app.appid.clone(),
-            body,
-            priority,
-            send_at: None,
-            expires_at: None,
-            key: Some(self.key(key, fingerprint)),
-            require_grant: app.require_grant,
-        };
+        let new = self.outbox.new_message(body)?.with_key("batch", &self.client, key, KeyKind::Batch);
         self.outbox.record(Change::Enqueue(Box::new(new))).await
     }
 
@@ -78,6 +66,7 @@ impl Batch {
         line: InvalidLine,
     ) -> Result<Receipt, OutboxError> {
         let InvalidLine { touser, template_id, scene, problems } = line;
+        let fingerprint = Fingerprint::of_bytes(text);
         let invalid = InvalidMessage {
             id: self.outbox.inner.ids.message(self.outbox.inner.clock.now().wall)?,
             appid: self.outbox.app()?.appid.clone(),
@@ -85,12 +74,8 @@ impl Batch {
             template_id,
             scene,
             problems,
-            key: self.key(key, Fingerprint::of_bytes(text)),
+            key: NewKey { client: self.client.clone(), key, fingerprint, kind: KeyKind::Batch },
         };
         self.outbox.record(Change::RecordInvalid(Box::new(invalid))).await
-    }
-
-    fn key(&self, key: IdempotencyKey, fingerprint: Fingerprint) -> NewKey {
-        NewKey { client: self.client.clone(), key, fingerprint, kind: KeyKind::Batch }
     }
 }

@@ -9,6 +9,7 @@ use crate::state::Priority;
 
 /// A message to record: what Weixin gets, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
 pub struct OutboxMessage {
     pub(crate) message: Message,
     pub(crate) send_at: Option<UnixMillis>,
@@ -19,34 +20,29 @@ pub struct OutboxMessage {
 
 impl OutboxMessage {
     /// To be sent as soon as possible, and no later than in 7 days.
-    #[must_use]
     pub fn new(message: Message) -> Self {
         Self { message, send_at: None, expires_at: None, priority: Priority::Normal, key: None }
     }
 
     /// Not before this time.
-    #[must_use]
     pub fn send_at(mut self, at: UnixMillis) -> Self {
         self.send_at = Some(at);
         self
     }
 
     /// No attempt begins from this time on. 7 days after `send_at` unless set otherwise.
-    #[must_use]
     pub fn expires_at(mut self, at: UnixMillis) -> Self {
         self.expires_at = Some(at);
         self
     }
 
     /// Before or after other due messages of the app.
-    #[must_use]
     pub fn priority(mut self, priority: Priority) -> Self {
         self.priority = priority;
         self
     }
 
     /// Recording it again with the same key gives the same message.
-    #[must_use]
     pub fn idempotency_key(mut self, key: IdempotencyKey) -> Self {
         self.key = Some(key);
         self

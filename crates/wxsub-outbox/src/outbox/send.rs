@@ -12,10 +12,10 @@ use wxsub_proto::Message;
 
 use super::{App, Inner, Outbox, OutboxError, Receipt};
 use crate::id::WorkerId;
-use crate::idempotency::{Fingerprint, IdempotencyKey};
-use crate::ledger::{Change, KeyKind, NewKey, NewMessage, NotRecorded, Recorded};
+use crate::idempotency::IdempotencyKey;
+use crate::ledger::{Change, NewMessage, NotRecorded, Recorded};
 use crate::message::StoredMessage;
-use crate::state::{MessageState, Priority};
+use crate::state::MessageState;
 use crate::worker::{POST_WINDOW, Posting, WorkerSession};
 
 /// How long a caller waits for the first heartbeat of the worker.
@@ -56,12 +56,8 @@ impl Outbox {
         message: Message,
         key: impl Into<Option<IdempotencyKey>>,
     ) -> Result<Receipt, OutboxError> {
-        let (app, key) = (self.app()?.clone(), key.into());
-        if app.require_idempotency_key && key.is_none() {
-            return Err(OutboxError::KeyRequired);
-        }
-        let new = self.synchronous(&app, message, key)?;
-        let id = new.id;
+        let new = self.with_key(self.new_message(message)?, "messages", key.into())?;
+        let (app, id) = (self.app()?.clone(), new.id);
         let session = self.session().ok_or(OutboxError::NotRunning)?;
         let clock = &*self.inner.clock;
         // Without a heartbeat, the claim below is refused.
@@ -83,29 +79,6 @@ impl Outbox {
         session.spawn(sending.run(new, reply).instrument(Span::current()));
         // Its worker has ended.
         replied.await.unwrap_or(Err(OutboxError::NotSettled(id)))
-    }
-
-    fn synchronous(
-        &self,
-        app: &App,
-        body: Message,
-        key: Option<IdempotencyKey>,
-    ) -> Result<NewMessage, OutboxError> {
-        let priority = Priority::Normal;
-        let key = key.map(|key| {
-            let fingerprint = Fingerprint::new("messages", &body, None, None, priority);
-            NewKey { client: self.client.clone(), key, fingerprint, kind: KeyKind::Request }
-        });
-        Ok(NewMessage {
-            id: self.inner.ids.message(self.inner.clock.now().wall)?,
-            appid: app.appid.clone(),
-            body,
-            priority,
-            send_at: None,
-            expires_at: None,
-            key,
-            require_grant: app.require_grant,
-        })
     }
 }
 

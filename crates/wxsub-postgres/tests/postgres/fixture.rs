@@ -7,12 +7,11 @@ use wxsub_core::clock::UnixMillis;
 use wxsub_core::consent::Nonce;
 use wxsub_outbox::grant::{Consent, Subject};
 use wxsub_outbox::id::{IdGenerator, MessageId, WorkerId};
-use wxsub_outbox::idempotency::{Fingerprint, IdempotencyKey};
 use wxsub_outbox::ledger::{
-    Applied, Change, FromApplied, KeyKind, NewConsent, NewKey, NewMessage, NotRecorded, Recorded,
+    Applied, Change, FromApplied, KeyKind, NewConsent, NewMessage, NotRecorded, Recorded,
 };
 use wxsub_outbox::message::{DEFAULT_MAX_FAILURES, Settlement, StoredMessage};
-use wxsub_outbox::state::{MessageState, Priority};
+use wxsub_outbox::state::MessageState;
 use wxsub_outbox::{Ledger, LedgerResult};
 use wxsub_postgres::{PostgresLedger, PostgresOptions};
 use wxsub_proto::{AppId, Grant, Message};
@@ -57,26 +56,12 @@ impl Process {
 
     pub(super) fn message(&self, user: &str) -> NewMessage {
         let grant = Grant::assume_verified(user, "T", 7).unwrap();
-        NewMessage {
-            id: self.ids.message(NOW).unwrap(),
-            appid: appid(),
-            body: Message::builder(grant).title("Title").content("Text").build().unwrap(),
-            priority: Priority::Normal,
-            send_at: None,
-            expires_at: None,
-            key: None,
-            require_grant: false,
-        }
+        let body = Message::builder(grant).title("Title").content("Text").build().unwrap();
+        NewMessage::new(self.ids.message(NOW).unwrap(), appid(), body)
     }
 
     pub(super) fn keyed(&self, key: &str, user: &str) -> NewMessage {
-        let new = self.message(user);
-        let fingerprint = Fingerprint::new("outbox", &new.body, None, None, new.priority);
-        let key = IdempotencyKey::new(key).unwrap();
-        NewMessage {
-            key: Some(NewKey { client: String::new(), key, fingerprint, kind: KeyKind::Request }),
-            ..new
-        }
+        self.message(user).with_key("outbox", "", key.parse().unwrap(), KeyKind::Request)
     }
 
     pub(super) fn consent(&self, user: &str, nonce: Option<[u8; 16]>) -> Change {

@@ -8,7 +8,6 @@ use wxsub_outbox::grant::Subject;
 use wxsub_outbox::id::{IdGenerator, MessageId, WorkerId};
 use wxsub_outbox::ledger::{Applied, Change, FromApplied, MessageQuery, NewConsent, NewMessage};
 use wxsub_outbox::message::StoredMessage;
-use wxsub_outbox::state::Priority;
 use wxsub_outbox::{Ledger, LedgerResult};
 use wxsub_proto::{AppId, Grant, Message};
 use wxsub_sqlite::{OpenError, SqliteLedger, SqliteOptions};
@@ -50,16 +49,9 @@ impl Fixture {
     }
 
     pub(super) fn new_message(&self, user: &str) -> NewMessage {
-        NewMessage {
-            id: self.ids.message(SystemClock::new().now().wall).unwrap(),
-            appid: appid(),
-            body: Message::builder(weixin_grant(user)).title("Title").content("Text").build().unwrap(),
-            priority: Priority::Normal,
-            send_at: None,
-            expires_at: None,
-            key: None,
-            require_grant: false,
-        }
+        let id = self.ids.message(SystemClock::new().now().wall).unwrap();
+        let body = Message::builder(weixin_grant(user)).title("Title").content("Text").build().unwrap();
+        NewMessage::new(id, appid(), body)
     }
 
     pub(super) async fn enqueue(&self, ledger: &SqliteLedger, user: &str) -> MessageId {

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A row that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a ledger writes all of it")]
 pub struct Write<T> {
     /// As it was loaded; `None` if it is new.
     pub before: Option<T>,

@@ -20,7 +20,6 @@ use crate::webhook::{StoredDelivery, StoredEndpoint};
 
 /// What was written of an app. The number of its messages changes by differences, because other processes count, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a ledger writes all of it")]
 pub struct WrittenApp {
     /// The app.
     pub appid: AppId,
@@ -34,7 +33,6 @@ pub struct WrittenApp {
 
 /// What changes wrote to [`Rows`]: each row once, in the order of its first write.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a ledger writes all of it")]
 pub struct Written {
     /// Workers.
     pub workers: Vec<Write<StoredWorker>>,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::fixture::{Fixture, HOUR, not_sent, refused, unknown};
 use crate::id::MessageId;
-use crate::idempotency::{Fingerprint, IdempotencyKey, batch_client};
+use crate::idempotency::{Fingerprint, batch_client};
 use crate::ledger::{
     Applied, Change, InvalidMessage, KeyKind, NewKey, NewMessage, NotRecorded, PruneReport, Recorded,
 };
@@ -21,11 +21,11 @@ impl Fixture {
     }
 
     fn batch_message(&self, key: &str, message: NewMessage) -> NewMessage {
-        let fingerprint = Fingerprint::new("batch", &message.body, None, None, message.priority);
-        NewMessage { key: Some(batch_key(key, fingerprint)), ..message }
+        message.with_key("batch", &batch_client("spring"), key.parse().unwrap(), KeyKind::Batch)
     }
 
     async fn invalid_line(&self, key: &str, text: &str) -> Result<Recorded, NotRecorded> {
+        let (key, fingerprint) = (key.parse().unwrap(), Fingerprint::of_bytes(text.as_bytes()));
         let invalid = InvalidMessage {
             id: self.new_message("o").id,
             appid: self.appid.clone(),
@@ -33,7 +33,7 @@ impl Fixture {
             template_id: Some("T".parse().unwrap()),
             scene: None,
             problems: "touser: is missing".to_owned(),
-            key: batch_key(key, Fingerprint::of_bytes(text.as_bytes())),
+            key: NewKey { client: batch_client("spring"), key, fingerprint, kind: KeyKind::Batch },
         };
         self.apply_for(Change::RecordInvalid(Box::new(invalid))).await
     }
@@ -49,11 +49,6 @@ impl Fixture {
         let claimed = self.claim_one(id).await;
         self.settle_with(&claimed, settlement, 1).await.unwrap();
     }
-}
-
-fn batch_key(key: &str, fingerprint: Fingerprint) -> NewKey {
-    let (client, key) = (batch_client("spring"), IdempotencyKey::new(key).unwrap());
-    NewKey { client, key, fingerprint, kind: KeyKind::Batch }
 }
 
 fn new(recorded: Result<Recorded, NotRecorded>) -> StoredMessage {

@@ -12,13 +12,12 @@ use wxsub_proto::{AppId, ConsentCallback, ErrCode, Grant, Message, Scene};
 use crate::app::StoredApp;
 use crate::grant::{Consent, Subject};
 use crate::id::{GrantId, IdGenerator, MessageId, WorkerId};
-use crate::idempotency::{Fingerprint, IdempotencyKey};
 use crate::ledger::{
-    Applied, Change, FromApplied, KeyKind, Ledger, MessageQuery, NewConsent, NewDecision, NewKey, NewMessage,
+    Applied, Change, FromApplied, KeyKind, Ledger, MessageQuery, NewConsent, NewDecision, NewMessage,
     NotDecided, NotRecorded, Recorded,
 };
 use crate::message::{DEFAULT_MAX_FAILURES, Detail, NotAccepted, Settlement, StoredMessage};
-use crate::state::{Decision, GrantState, MessageState, Priority, Reason};
+use crate::state::{Decision, GrantState, MessageState, Reason};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
@@ -111,24 +110,12 @@ impl Fixture {
     }
 
     pub(super) fn new_message_of(&self, appid: &AppId, user: &str) -> NewMessage {
-        NewMessage {
-            id: self.ids.message(self.now()).unwrap(),
-            appid: appid.clone(),
-            body: Message::builder(weixin_grant(user)).title("Title").content("Text").build().unwrap(),
-            priority: Priority::Normal,
-            send_at: None,
-            expires_at: None,
-            key: None,
-            require_grant: false,
-        }
+        let body = Message::builder(weixin_grant(user)).title("Title").content("Text").build().unwrap();
+        NewMessage::new(self.ids.message(self.now()).unwrap(), appid.clone(), body)
     }
 
     pub(super) fn with_key(&self, key: &str, message: NewMessage) -> NewMessage {
-        let NewMessage { send_at, expires_at, priority, .. } = message;
-        let fingerprint = Fingerprint::new("outbox", &message.body, send_at, expires_at, priority);
-        let (client, key, kind) = (String::new(), IdempotencyKey::new(key).unwrap(), KeyKind::Request);
-        let key = NewKey { client, key, fingerprint, kind };
-        NewMessage { key: Some(key), ..message }
+        message.with_key("outbox", "", key.parse().unwrap(), KeyKind::Request)
     }
 
     pub(super) async fn record(&self, message: NewMessage) -> Result<Recorded, NotRecorded> {

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::fixture::{Fixture, not_sent, refused, unknown};
-use crate::id::MessageId;
-use crate::idempotency::{Fingerprint, INBOX_CLIENT, IdempotencyKey};
+use crate::idempotency::{Fingerprint, INBOX_CLIENT};
 use crate::ledger::{
     Applied, Change, InvalidMessage, KeyKind, NewKey, NewMessage, NotRecorded, PruneReport, Recorded,
 };
@@ -17,18 +16,13 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 impl Fixture {
     /// The row of this message.
     fn row(&self, message: NewMessage) -> NewMessage {
-        let fingerprint = Fingerprint::new("inbox", &message.body, None, None, message.priority);
-        NewMessage { key: Some(row_key(message.id, fingerprint)), ..message }
+        let key = message.id.to_string().parse().unwrap();
+        message.with_key("inbox", INBOX_CLIENT, key, KeyKind::Inbox)
     }
 
     async fn prune_keys(&self) -> usize {
         self.apply_for::<PruneReport>(Change::Prune(Retention::default(), 100)).await.keys
     }
-}
-
-fn row_key(id: MessageId, fingerprint: Fingerprint) -> NewKey {
-    let (client, key) = (INBOX_CLIENT.to_owned(), IdempotencyKey::new(id.to_string()).unwrap());
-    NewKey { client, key, fingerprint, kind: KeyKind::Inbox }
 }
 
 pub(super) async fn the_id_of_a_row_is_known_for_a_year(fixture: &Fixture) {
@@ -100,7 +94,12 @@ pub(super) async fn a_row_that_breaks_a_rule_is_recorded_once(fixture: &Fixture)
             template_id: None,
             scene: None,
             problems: "message: is not JSON".to_owned(),
-            key: row_key(id, Fingerprint::of_bytes(text.as_bytes())),
+            key: NewKey {
+                client: INBOX_CLIENT.to_owned(),
+                key: id.to_string().parse().unwrap(),
+                fingerprint: Fingerprint::of_bytes(text.as_bytes()),
+                kind: KeyKind::Inbox,
+            },
         }))
     };
     let Applied::Recorded(Ok(Recorded::New(first))) = fixture.apply(invalid("{")).await else { panic!() };
