@@ -6,33 +6,35 @@ use std::sync::Arc;
 
 use wxsub_core::transport::Transport;
 use wxsub_hyper::HyperTransport;
-use wxsub_reqwest::{ReqwestTransport, Roots};
+use wxsub_reqwest::{BuildError, ReqwestTransport, Roots};
 
-/// A transport and its `Debug` text.
+/// A transport, and the `Debug` text of it and its builder.
 struct Built {
     transport: Arc<dyn Transport>,
     debug: String,
 }
 
 /// Builds a transport with these roots and this proxy.
-type Build = fn(&Roots, Option<&str>) -> Built;
+type Build = fn(&Roots, Option<&str>) -> Result<Built, BuildError>;
 
-fn over_hyper(roots: &Roots, proxy: Option<&str>) -> Built {
+fn over_hyper(roots: &Roots, proxy: Option<&str>) -> Result<Built, BuildError> {
     let mut builder = HyperTransport::builder().roots(roots.clone());
     if let Some(proxy) = proxy {
-        builder = builder.proxy(proxy).unwrap();
+        builder = builder.proxy(proxy)?;
     }
-    let transport = builder.build().unwrap();
-    Built { debug: format!("{transport:?}"), transport: Arc::new(transport) }
+    let debug = format!("{builder:?}");
+    let transport = builder.build()?;
+    Ok(Built { debug: format!("{debug} {transport:?}"), transport: Arc::new(transport) })
 }
 
-fn over_reqwest(roots: &Roots, proxy: Option<&str>) -> Built {
+fn over_reqwest(roots: &Roots, proxy: Option<&str>) -> Result<Built, BuildError> {
     let mut builder = ReqwestTransport::builder().roots(roots.clone());
     if let Some(proxy) = proxy {
-        builder = builder.proxy(proxy).unwrap();
+        builder = builder.proxy(proxy)?;
     }
-    let transport = builder.build().unwrap();
-    Built { debug: format!("{transport:?}"), transport: Arc::new(transport) }
+    let debug = format!("{builder:?}");
+    let transport = builder.build()?;
+    Ok(Built { debug: format!("{debug} {transport:?}"), transport: Arc::new(transport) })
 }
 
 /// Makes one test per transport from each case.

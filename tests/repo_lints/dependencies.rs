@@ -62,7 +62,19 @@ const PROGRAMS: [&str; 3] = ["wxsub-benches", "wxsub-examples", "wxsub-tests"];
 
 /// Which libraries each of our crates may use.
 const LIBRARIES: &[(&str, &[&str])] = &[
-    ("wxsub-proto", &["percent-encoding", "serde", "serde_json", "strsim", "subtle", "thiserror", "zeroize"]),
+    (
+        "wxsub-proto",
+        &[
+            "derive_more",
+            "percent-encoding",
+            "serde",
+            "serde_json",
+            "strsim",
+            "subtle",
+            "thiserror",
+            "zeroize",
+        ],
+    ),
     ("wxsub-api", &["serde", "serde_json", "utoipa", "zeroize"]),
     ("wxsub-client", &["async-trait", "bytes", "futures-util", "http", "serde", "serde_json", "thiserror"]),
     (
@@ -74,6 +86,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
             "base16ct",
             "base64",
             "bytes",
+            "derive_more",
             "futures-util",
             "getrandom",
             "hmac",
@@ -89,12 +102,13 @@ const LIBRARIES: &[(&str, &[&str])] = &[
             "zeroize",
         ],
     ),
-    ("wxsub-tls", &["rustls", "rustls-native-certs", "thiserror", "webpki-roots"]),
+    ("wxsub-tls", &["derive_more", "rustls", "rustls-native-certs", "thiserror", "webpki-roots"]),
     (
         "wxsub-hyper",
         &[
             "base64",
             "bytes",
+            "derive_more",
             "http",
             "http-body-util",
             "hyper",
@@ -106,8 +120,21 @@ const LIBRARIES: &[(&str, &[&str])] = &[
             "tower-service",
         ],
     ),
-    ("wxsub-reqwest", &["bytes", "http", "hyper", "reqwest", "rustls", "thiserror", "tokio"]),
-    ("wxsub-redis", &["async-trait", "base16ct", "base64", "redis", "ring", "thiserror", "tokio", "zeroize"]),
+    ("wxsub-reqwest", &["bytes", "derive_more", "http", "hyper", "reqwest", "rustls", "thiserror", "tokio"]),
+    (
+        "wxsub-redis",
+        &[
+            "async-trait",
+            "base16ct",
+            "base64",
+            "derive_more",
+            "redis",
+            "ring",
+            "thiserror",
+            "tokio",
+            "zeroize",
+        ],
+    ),
     (
         "wxsub-outbox",
         &[
@@ -141,6 +168,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     (
         "wxsub-sandbox",
         &[
+            "derive_more",
             "getrandom",
             "http-body-util",
             "httpdate",
@@ -158,7 +186,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
         ],
     ),
     ("wxsub-console", &["maud"]),
-    ("wxsub-sandbox-transport", &["async-trait", "bytes", "tokio"]),
+    ("wxsub-sandbox-transport", &["async-trait", "bytes", "derive_more", "tokio"]),
     (
         "wxsub-server",
         &[

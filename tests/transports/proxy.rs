@@ -6,11 +6,12 @@ use wxsub_core::proto::BaseUrl;
 use wxsub_core::proto::codec::{QueryPair, Request};
 use wxsub_core::testing::faulty_server::{FaultyServer, ScriptStep, closed_port};
 use wxsub_core::transport::{HttpRequest, RequestState, Transport, TransportError, TransportErrorKind};
-use wxsub_reqwest::Roots;
+use wxsub_reqwest::{BuildError, Roots};
 
 use crate::{Build, Built};
 
 over_both!(
+    invalid_proxy_url_is_rejected_and_never_printed,
     plain_request_goes_to_proxy_with_absolute_uri,
     rejected_tunnel_means_not_sent,
     unreachable_proxy_is_reported_as_proxy_error,
@@ -19,7 +20,7 @@ over_both!(
 );
 
 fn through(build: Build, proxy: SocketAddr) -> Built {
-    build(&Roots::Bundled, Some(&format!("http://alice:PLANTED@{proxy}")))
+    build(&Roots::Bundled, Some(&format!("http://alice:PLANTED@{proxy}"))).unwrap()
 }
 
 fn token_call(base: &str) -> HttpRequest {
@@ -35,6 +36,36 @@ async fn failure(built: &Built, base: &str) -> TransportError {
         assert!(!text.contains(secret), "{text}");
     }
     error
+}
+
+async fn invalid_proxy_url_is_rejected_and_never_printed(build: Build) {
+    for bad in [
+        "",
+        "PLANTED",
+        "10.0.0.1:3128",
+        "socks5://user:PLANTED@proxy:1080",
+        "ftp://user:PLANTED@proxy",
+        "http://",
+        "http://:3128",
+        "http://user:PLANTED@",
+        "http://user:PLANTED@proxy/path",
+        "http://user:PLANTED@proxy?x",
+        "http://user:PLANTED@proxy#x",
+        "http://user:PLANTED@proxy:port",
+        "http://user:PLANTED@proxy:65536",
+    ] {
+        let error = build(&Roots::Bundled, Some(bad)).err().unwrap();
+        assert_eq!(error, BuildError::InvalidProxyUrl, "{bad}");
+        assert!(!format!("{error} {error:?}").contains("PLANTED"));
+    }
+    for good in [
+        "http://proxy",
+        "http://user:PLANTED@[::1]:3128/",
+        "HTTP://user:PLANTED@proxy:8080",
+        "https://user:PLANTED@proxy:8443",
+    ] {
+        assert!(!build(&Roots::Bundled, Some(good)).unwrap().debug.contains("PLANTED"), "{good}");
+    }
 }
 
 async fn plain_request_goes_to_proxy_with_absolute_uri(build: Build) {

@@ -5,7 +5,9 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::{JoinHandle, spawn};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, date_time_ymd,
+};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use wxsub_core::proto::BaseUrl;
@@ -77,7 +79,7 @@ async fn call(
 ) -> Result<u16, TransportError> {
     let request = Request::get("/cgi-bin/token", vec![QueryPair::secret("secret", "PLANTED")]);
     let request = HttpRequest::new(base, request).unwrap();
-    Ok(build(roots, proxy).transport.execute(request).await?.status)
+    Ok(build(roots, proxy).unwrap().transport.execute(request).await?.status)
 }
 
 /// Calls `base` through this proxy.
@@ -104,10 +106,17 @@ async fn untrusted_server_receives_no_request(build: Build) {
     let mut expired = for_host("localhost");
     expired.not_before = date_time_ymd(2001, 1, 1);
     expired.not_after = date_time_ymd(2002, 1, 1);
+    let mut early = for_host("localhost");
+    early.not_before = date_time_ymd(4000, 1, 1);
+    let mut for_clients = for_host("localhost");
+    for_clients.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     for (roots, params, says) in [
         (&Roots::Bundled, for_host("localhost"), "issuer is not among"),
+        (&authority().roots, for_host("localhost"), "issuer is not among"),
         (&ours.roots, for_host("api.test"), "another host name"),
         (&ours.roots, expired, "has expired"),
+        (&ours.roots, early, "not valid yet"),
+        (&ours.roots, for_clients, "does not allow server authentication"),
     ] {
         let (base, server) = serve(&ours, &params);
         let error = call(build, roots, None, &base).await.unwrap_err();

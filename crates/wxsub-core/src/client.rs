@@ -2,7 +2,6 @@
 //!
 //! A send makes one call, and one more if Weixin rejects the token as stale.
 
-use std::fmt;
 use std::future::pending;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -51,7 +50,8 @@ use crate::transport::{HttpRequest, RequestState, Transport};
 /// client.send(&message).await?;
 /// # Ok(()) }
 /// ```
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("Client({:?} at {})", inner.source, inner.hosts.bases())]
 pub struct Client {
     inner: Arc<Inner>,
 }
@@ -67,29 +67,13 @@ struct Inner {
     seed: AtomicU64,
 }
 
-impl Client {
-    /// Returns the source of the tokens.
-    pub fn token_source(&self) -> &Arc<dyn TokenSource> {
-        &self.inner.source
-    }
-}
-
-impl fmt::Debug for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { source, hosts, timeout, .. } = &*self.inner;
-        f.debug_struct("Client")
-            .field("source", source)
-            .field("bases", hosts.bases())
-            .field("timeout", timeout)
-            .finish()
-    }
-}
-
 /// The default of [`ClientBuilder::timeout`].
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Builds a [`Client`]. `T` says where its tokens come from: a token cache of its own, or an `Arc<dyn TokenSource>`.
 #[must_use = "a builder does nothing before `build`"]
+#[derive(derive_more::Debug)]
+#[debug("ClientBuilder({bases})")]
 pub struct ClientBuilder<T = TokenCacheBuilder> {
     tokens: T,
     transport: Arc<dyn Transport>,
@@ -196,14 +180,12 @@ impl ClientBuilder<Arc<dyn TokenSource>> {
     }
 }
 
-impl<T> fmt::Debug for ClientBuilder<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { bases, timeout, .. } = self;
-        f.debug_struct("ClientBuilder").field("bases", bases).field("timeout", timeout).finish()
-    }
-}
-
 impl Client {
+    /// Returns the source of the tokens.
+    pub fn token_source(&self) -> &Arc<dyn TokenSource> {
+        &self.inner.source
+    }
+
     /// Sends one message. `Ok` means that Weixin accepted it.
     ///
     /// The message is posted once. It is posted once more, with another token, if Weixin rejected the token as

@@ -184,10 +184,15 @@ impl ConsentVerifier {
     ) -> Result<ConsentRequest, RngError> {
         let mut nonce = [0; NONCE_BYTES];
         getrandom::fill(&mut nonce).map_err(|_| RngError)?;
-        let expires = self.clock.now().wall + self.lifetime;
-        let context = self.mac_context(&template_id, scene, session);
-        // This cannot fail. If it did, there must be no request without a state.
-        let reserved = SignedState::new(expires, nonce).sign(&self.key, &context).ok_or(RngError)?;
+        let expires_s = (self.clock.now().wall + self.lifetime).get().div_ceil(1000).to_be_bytes();
+        let mut state = Vec::with_capacity(HEAD_BYTES + MAC_BYTES);
+        state.push(VERSION);
+        state.extend(self.key.id());
+        state.extend(expires_s.iter().skip(3));
+        state.extend(nonce);
+        state.extend(self.mac(&self.key, &state, &template_id, scene, session));
+        // Always valid: hexadecimal digits of this length. If not, there must be no request without a state.
+        let reserved = Reserved::new(format!("{:x}", base16ct::HexDisplay(&state))).map_err(|_| RngError)?;
         Ok(ConsentRequest { appid: self.appid.clone(), scene, template_id, reserved: Some(reserved) })
     }
 
@@ -205,16 +210,10 @@ impl ConsentVerifier {
         callback: &ConsentCallback,
         session: &str,
     ) -> Result<VerifiedConsent, VerificationError> {
-        let context = self.mac_context(&callback.template_id, callback.scene, session);
-        let now = self.clock.now().wall;
-        let result = callback.reserved.as_ref().ok_or(RejectReason::Absent).and_then(|reserved| {
-            let keys: Vec<_> = std::iter::once(&self.key).chain(&self.previous).collect();
-            SignedState::verify(reserved, &keys, &context, now)
-        });
-        match result {
-            Ok(state) => Ok(match callback.assume_verified() {
-                Some(grant) => VerifiedConsent::Granted { grant, nonce: state.nonce() },
-                None => VerifiedConsent::Declined { nonce: state.nonce() },
+        match self.verify_state(callback, session) {
+            Ok(nonce) => Ok(match callback.assume_verified() {
+                Some(grant) => VerifiedConsent::Granted { grant, nonce },
+                None => VerifiedConsent::Declined { nonce },
             }),
             Err(reason) => {
                 warn!(appid = self.appid.as_str(), ?reason, "consent callback rejected");
@@ -223,14 +222,54 @@ impl ConsentVerifier {
         }
     }
 
-    fn mac_context<'a>(
-        &'a self,
-        template_id: &'a TemplateId,
+    /// Verifies the signed state of a callback, and returns its nonce.
+    fn verify_state(&self, callback: &ConsentCallback, session: &str) -> Result<Nonce, RejectReason> {
+        let ConsentCallback { template_id, scene, reserved, .. } = callback;
+        let reserved = reserved.as_ref().ok_or(RejectReason::Absent)?;
+        let mut state = [0; HEAD_BYTES + MAC_BYTES];
+        let state =
+            base16ct::lower::decode(reserved.as_str(), &mut state).map_err(|_| RejectReason::NotOurs)?;
+        let (head, received_mac) = state
+            .split_at_checked(HEAD_BYTES)
+            .filter(|(_, mac)| mac.len() == MAC_BYTES)
+            .ok_or(RejectReason::NotOurs)?;
+        let [VERSION, id_a, id_b, e0, e1, e2, e3, e4, nonce @ ..] = head else {
+            return Err(RejectReason::NotOurs);
+        };
+        // Key ids are short, so two keys may have the same.
+        let keys = std::iter::once(&self.key).chain(&self.previous);
+        let mut candidates = keys.filter(|key| key.id() == [*id_a, *id_b]).peekable();
+        candidates.peek().ok_or(RejectReason::UnknownKey)?;
+        if !candidates.any(|key| self.mac(key, head, template_id, *scene, session).ct_eq(received_mac).into())
+        {
+            return Err(RejectReason::WrongMac);
+        }
+        let seconds = u64::from_be_bytes([0, 0, 0, *e0, *e1, *e2, *e3, *e4]);
+        let expires = UnixMillis::new(seconds * 1000) + LEEWAY;
+        let nonce = nonce.try_into().map_err(|_| RejectReason::NotOurs)?;
+        match self.clock.now().wall < expires {
+            true => Ok(Nonce::from_parts(nonce, expires)),
+            false => Err(RejectReason::Expired),
+        }
+    }
+
+    /// The MAC of a state: over its head, app, scene, template and session.
+    fn mac(
+        &self,
+        key: &SigningKey,
+        head: &[u8],
+        template_id: &TemplateId,
         scene: Scene,
-        session: &'a str,
-    ) -> [Box<[u8]>; 4] {
-        let bytes = |text: &str| Box::from(text.as_bytes());
-        [bytes(self.appid.as_str()), bytes(&scene.to_string()), bytes(template_id.as_str()), bytes(session)]
+        session: &str,
+    ) -> [u8; MAC_BYTES] {
+        let (app, scene) = (self.appid.as_str(), scene.to_string());
+        key.mac(&[
+            head,
+            app.as_bytes(),
+            scene.as_bytes(),
+            template_id.as_str().as_bytes(),
+            session.as_bytes(),
+        ])
     }
 }
 
@@ -243,94 +282,3 @@ const MAC_BYTES: usize = 32;
 
 /// How long after expiry a callback is still accepted, because clocks of servers differ.
 const LEEWAY: Duration = Duration::from_secs(30);
-
-/// The content of the state, after its MAC was verified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct SignedState {
-    /// When callbacks are no longer accepted.
-    expires: UnixMillis,
-    nonce: [u8; NONCE_BYTES],
-}
-
-impl SignedState {
-    fn new(expires: UnixMillis, nonce: [u8; NONCE_BYTES]) -> Self {
-        Self { expires, nonce }
-    }
-
-    fn nonce(self) -> Nonce {
-        Nonce::from_parts(self.nonce, self.expires)
-    }
-
-    fn sign(self, key: &SigningKey, context: &[Box<[u8]>]) -> Option<Reserved> {
-        let seconds = self.expires.get().div_ceil(1000).to_be_bytes();
-        let mut bytes = Vec::with_capacity(HEAD_BYTES + MAC_BYTES);
-        bytes.push(VERSION);
-        bytes.extend(key.id());
-        bytes.extend(seconds.iter().skip(3));
-        bytes.extend(self.nonce);
-        let mac = mac(key, &bytes, context);
-        bytes.extend(mac);
-        // Always valid: hexadecimal digits of this length.
-        Reserved::new(format!("{:x}", base16ct::HexDisplay(&bytes))).ok()
-    }
-
-    fn verify(
-        reserved: &Reserved,
-        keys: &[&SigningKey],
-        context: &[Box<[u8]>],
-        now: UnixMillis,
-    ) -> Result<Self, RejectReason> {
-        let mut bytes = [0; HEAD_BYTES + MAC_BYTES];
-        let bytes =
-            base16ct::lower::decode(reserved.as_str(), &mut bytes).map_err(|_| RejectReason::NotOurs)?;
-        let (head, received_mac) = bytes
-            .split_at_checked(HEAD_BYTES)
-            .filter(|(_, mac)| mac.len() == MAC_BYTES)
-            .ok_or(RejectReason::NotOurs)?;
-        let [VERSION, id_a, id_b, e0, e1, e2, e3, e4, nonce @ ..] = head else {
-            return Err(RejectReason::NotOurs);
-        };
-        // Key ids are short, so two keys may have the same.
-        let mut candidates = keys.iter().filter(|key| key.id() == [*id_a, *id_b]).peekable();
-        candidates.peek().ok_or(RejectReason::UnknownKey)?;
-        if !candidates.any(|key| mac(key, head, context).ct_eq(received_mac).into()) {
-            return Err(RejectReason::WrongMac);
-        }
-        let seconds = u64::from_be_bytes([0, 0, 0, *e0, *e1, *e2, *e3, *e4]);
-        let expires = UnixMillis::new(seconds * 1000) + LEEWAY;
-        let nonce = nonce.try_into().map_err(|_| RejectReason::NotOurs)?;
-        if now >= expires { Err(RejectReason::Expired) } else { Ok(Self { expires, nonce }) }
-    }
-}
-
-fn mac(key: &SigningKey, head: &[u8], context: &[Box<[u8]>]) -> [u8; MAC_BYTES] {
-    let parts: Vec<Box<[u8]>> = std::iter::once(head.into()).chain(context.iter().cloned()).collect();
-    key.mac(&parts)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The reasons that the log shows.
-    #[test]
-    fn each_defect_has_its_own_reason() {
-        let key = SigningKey::new(&[1; 32]).unwrap();
-        let another = SigningKey::new(&[2; 32]).unwrap();
-        let context = |text: &str| [Box::from(text.as_bytes())];
-        let expires = UnixMillis::new(1_000_000);
-        let reserved = SignedState::new(expires, [7; NONCE_BYTES]).sign(&key, &context("session")).unwrap();
-        let rejected_from = expires + LEEWAY;
-        let verify = |reserved: &Reserved, key: &SigningKey, session: &str, now: UnixMillis| {
-            SignedState::verify(reserved, &[key], &context(session), now).map(|state| state.nonce().expires())
-        };
-        assert_eq!(verify(&reserved, &key, "session", expires), Ok(rejected_from));
-        assert_eq!(verify(&reserved, &key, "session", rejected_from), Err(RejectReason::Expired));
-        assert_eq!(verify(&reserved, &key, "another", expires), Err(RejectReason::WrongMac));
-        assert_eq!(verify(&reserved, &another, "session", expires), Err(RejectReason::UnknownKey));
-        assert_eq!(
-            verify(&Reserved::new("hello").unwrap(), &key, "session", expires),
-            Err(RejectReason::NotOurs)
-        );
-    }
-}

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-use jiff::tz::{self, Offset};
 use wxsub_proto::ErrCode;
 
-use crate::clock::UnixMillis;
+use crate::clock::{UnixMillis, millis};
 
 /// How long to wait after 45011, too many calls within a minute.
 pub const MINUTE_QUOTA_DELAY: Duration = Duration::from_secs(60);
@@ -14,19 +12,13 @@ pub const MINUTE_QUOTA_DELAY: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Beijing is 8 hours ahead of UTC all year.
-const BEIJING: Offset = tz::offset(8);
+const BEIJING_OFFSET: Duration = Duration::from_secs(8 * 3600);
 
 /// Returns the next midnight in Beijing. Then Weixin's daily quotas start anew.
 pub fn next_daily_reset(now: UnixMillis) -> UnixMillis {
-    // jiff's calendar ends with the year 9999.
-    next_midnight(now).unwrap_or(now + DAY)
-}
-
-fn next_midnight(now: UnixMillis) -> Option<UnixMillis> {
-    let now = Timestamp::from_millisecond(now.get().try_into().ok()?).ok()?;
-    let midnight = BEIJING.to_datetime(now).date().tomorrow().ok()?.at(0, 0, 0, 0);
-    let millis = BEIJING.to_timestamp(midnight).ok()?.as_millisecond();
-    millis.try_into().ok().map(UnixMillis::new)
+    let day = millis(DAY);
+    let days = (now + BEIJING_OFFSET).get() / day + 1;
+    UnixMillis::new(days.saturating_mul(day)).before(BEIJING_OFFSET).max(now)
 }
 
 /// Returns how long Weixin refuses more calls after this errcode: a minute after 45011, until midnight in Beijing after

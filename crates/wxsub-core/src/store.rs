@@ -289,6 +289,8 @@ impl From<&CachedToken> for StoredToken {
 }
 
 /// A store in the memory of this process. A token cache uses it by default.
+#[derive(derive_more::Debug)]
+#[debug("MemoryStore({} apps)", self.entries().len())]
 pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     entries: Mutex<HashMap<AppId, Entry>>,
@@ -344,12 +346,6 @@ impl MemoryStore {
 impl Default for MemoryStore {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl fmt::Debug for MemoryStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "MemoryStore({} apps)", self.entries().len())
     }
 }
 

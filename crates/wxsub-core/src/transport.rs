@@ -6,7 +6,6 @@ mod limits;
 pub use error::{RequestState, TransportError, TransportErrorKind, chain, format_chain};
 pub use limits::{LimitedBody, TransportLimits};
 
-use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -60,6 +59,8 @@ where
 }
 
 /// An HTTP request. Its URL and body contain secrets, so `Debug` shows method, host and path only.
+#[derive(derive_more::Debug)]
+#[debug("{} {}{}", _0.method(), _0.uri().host().unwrap_or_default(), self.path())]
 pub struct HttpRequest(http::Request<Bytes>);
 
 /// How long a transport waits for a body that the request [ignores](HttpRequest::ignore_response_body). After a complete body the
@@ -128,13 +129,6 @@ impl HttpRequest {
     /// Returns the request **with its secrets**, for the HTTP library only.
     pub fn into_http(self) -> http::Request<Bytes> {
         self.0
-    }
-}
-
-impl fmt::Debug for HttpRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = self.0.uri().host().unwrap_or_default();
-        write!(f, "{} {host}{}", self.0.method(), self.path())
     }
 }
 

@@ -1,7 +1,6 @@
 //! Signatures of webhooks, as [Standard Webhooks](https://www.standardwebhooks.com) says: the server signs each
 //! webhook, and the endpoint verifies it.
 
-use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -29,7 +28,8 @@ const VERSION: &str = "v1";
 const GENERATED_BYTES: usize = 32;
 
 /// The secret that server and endpoint share: 24 to 64 random bytes. As text, they are `whsec_` and base64. Drop wipes it.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("WebhookSecret(***)")]
 pub struct WebhookSecret(Zeroizing<Vec<u8>>);
 
 /// The error for a text that is no secret of a webhook. It holds no part of the text.
@@ -196,12 +196,6 @@ impl PartialEq for WebhookSecret {
 }
 
 impl Eq for WebhookSecret {}
-
-impl fmt::Debug for WebhookSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("WebhookSecret(***)")
-    }
-}
 
 #[cfg(test)]
 mod tests {

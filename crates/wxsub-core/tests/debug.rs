@@ -22,7 +22,7 @@ fn debug_and_display_identify_values_without_secrets() {
     let outgoing = HttpRequest::new(&BaseUrl::default(), request.encode()).unwrap();
     let fingerprint = Fingerprint::of(&"PLANTED".parse().unwrap());
     for (shown, expected) in [
-        (format!("{builder:?}"), "ClientBuilder {"),
+        (format!("{builder:?}"), "ClientBuilder("),
         (format!("{:?}", builder.build().unwrap()), "Client"),
         (format!("{outgoing:?}"), "GET api.weixin.qq.com/cgi-bin/token"),
         (format!("{:?}", CurrentToken::new(None, ClockReading::default())), "CurrentToken(None)"),

@@ -35,7 +35,7 @@ pub(crate) struct Connector {
 
 impl Connector {
     pub(crate) fn new(tls: ClientConfig, proxy: Option<Proxy>, timeout: Duration) -> Self {
-        let mut tcp = HttpConnector::new_with_resolver(Resolver::default());
+        let mut tcp = HttpConnector::new_with_resolver(Resolver(GaiResolver::new()));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         // hyper-util divides this among the addresses of a host, so an unreachable one leaves time for the others.
@@ -158,12 +158,6 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 /// The system's resolver, with an error type that distinguishes DNS errors from TCP errors.
 #[derive(Clone)]
 struct Resolver(GaiResolver);
-
-impl Default for Resolver {
-    fn default() -> Self {
-        Self(GaiResolver::new())
-    }
-}
 
 /// The host name could not be resolved.
 #[derive(Debug, thiserror::Error)]

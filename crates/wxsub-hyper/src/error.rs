@@ -30,7 +30,8 @@ pub(crate) fn body_error(error: &hyper::Error) -> TransportError {
 
 fn classify(error: &(dyn Error + 'static)) -> (TransportErrorKind, String) {
     let detail = format_chain(chain(error));
-    let kind = match (classify_tls_error(error), hyper_error(error)) {
+    let hyper_error: Option<&hyper::Error> = chain(error).find_map(|cause| cause.downcast_ref());
+    let kind = match (classify_tls_error(error), hyper_error) {
         (Some(TlsErrorKind::Certificate(reason)), _) => {
             return (TransportErrorKind::Certificate, format!("{reason}; {detail}"));
         }
@@ -40,8 +41,4 @@ fn classify(error: &(dyn Error + 'static)) -> (TransportErrorKind, String) {
         _ => TransportErrorKind::Broken,
     };
     (kind, detail)
-}
-
-fn hyper_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a hyper::Error> {
-    chain(error).find_map(|cause| cause.downcast_ref())
 }

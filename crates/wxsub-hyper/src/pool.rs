@@ -60,7 +60,7 @@ impl ConnectionPool {
         let now = TokioTimer::new().now();
         let mut state = self.state();
         let is_usable = |(connection, idle_since): &(Box<Connection>, Instant)| {
-            connection.matches(key) && connection.is_ready() && !self.is_expired(*idle_since, now)
+            connection.key == *key && connection.sender.is_ready() && !self.is_expired(*idle_since, now)
         };
         if !state.idle.last().is_some_and(is_usable) {
             self.remove_expired(&mut state, now);
@@ -71,7 +71,7 @@ impl ConnectionPool {
 
     /// Returns a connection to the pool. The caller must have read a complete response from it.
     pub(crate) fn checkin(self: &Arc<Self>, mut connection: Box<Connection>) {
-        if connection.is_closed() {
+        if connection.sender.is_closed() {
             return;
         }
         connection.has_served = true;
@@ -83,9 +83,9 @@ impl ConnectionPool {
     }
 
     fn remove_expired(&self, state: &mut PoolState, now: Instant) {
-        state
-            .idle
-            .retain(|(connection, idle_since)| !connection.is_closed() && !self.is_expired(*idle_since, now));
+        state.idle.retain(|(connection, idle_since)| {
+            !connection.sender.is_closed() && !self.is_expired(*idle_since, now)
+        });
     }
 
     fn is_expired(&self, idle_since: Instant, now: Instant) -> bool {
@@ -148,7 +148,7 @@ impl Connection {
             let detail = "the URL has no valid host";
             return Err(TransportError::before_sending(TransportErrorKind::Other, detail));
         };
-        let stream = connector.connect(&key.root_uri()).await?;
+        let stream = connector.connect(&key.uri_for(PathAndQuery::from_static("/"))).await?;
         let (mut sender, driver) =
             http1::handshake(stream).await.map_err(|error| error::connect_error(&error))?;
         TokioExecutor::new().execute(async {
@@ -157,18 +157,6 @@ impl Connection {
         });
         sender.ready().await.map_err(|error| error::connect_error(&error))?;
         Ok(Self { sender, key, host, has_served: false })
-    }
-
-    fn matches(&self, key: &PoolKey) -> bool {
-        self.key == *key
-    }
-
-    fn is_ready(&self) -> bool {
-        self.sender.is_ready()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.sender.is_closed()
     }
 
     /// Sends the request and waits for the response head.
@@ -195,7 +183,7 @@ impl Connection {
 /// Identifies a pooled connection: host, port and whether it uses TLS.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct PoolKey {
-    is_tls: bool,
+    pub(crate) is_tls: bool,
     /// `None` if the URL had no host.
     authority: Option<Authority>,
 }
@@ -206,10 +194,6 @@ impl PoolKey {
         let parts = uri.into_parts();
         let key = Self { is_tls: parts.scheme == Some(Scheme::HTTPS), authority: parts.authority };
         (key, parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/")))
-    }
-
-    pub(crate) fn is_tls(&self) -> bool {
-        self.is_tls
     }
 
     /// Copies the key into memory of its own, so that it can be stored.
@@ -229,11 +213,6 @@ impl PoolKey {
             _ => authority.host().to_owned(),
         };
         HeaderValue::try_from(host).ok()
-    }
-
-    /// The URI of the host, with the path `/`.
-    fn root_uri(&self) -> Uri {
-        self.uri_for(PathAndQuery::from_static("/"))
     }
 
     /// The absolute URI of `path` on this host.

@@ -1,7 +1,5 @@
 //! Texts for people, in several languages.
 
-use std::fmt::{self, Display};
-
 /// The languages of a [`LocalizedText`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
@@ -22,7 +20,8 @@ pub enum Language {
 /// assert_eq!(meaning.to_string(), "the access token has expired");
 /// assert_eq!(meaning.in_language(Language::Chinese), "access_token 已过期");
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, derive_more::Display, Clone, Copy, PartialEq, Eq, Hash)]
+#[display("{english}")]
 pub struct LocalizedText<T = &'static str> {
     english: T,
     chinese: T,
@@ -43,12 +42,6 @@ impl<T> LocalizedText<T> {
             Language::English => self.english.clone(),
             Language::Chinese => self.chinese.clone(),
         }
-    }
-}
-
-impl<T: Display> Display for LocalizedText<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.english.fmt(f)
     }
 }
 

@@ -224,7 +224,7 @@ validated_string!(
 );
 
 /// A page of a mini program.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct MiniProgram {
     /// The AppID of the mini program, which must be linked to the app that sends.
@@ -250,16 +250,10 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<&'a HttpUrl>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    miniprogram: Option<Page<'a>>,
+    miniprogram: Option<&'a MiniProgram>,
     scene: Scene,
     title: &'a Title,
     data: Data<'a>,
-}
-
-#[derive(Serialize)]
-struct Page<'a> {
-    appid: &'a AppId,
-    pagepath: &'a PagePath,
 }
 
 #[derive(Serialize)]
@@ -276,12 +270,11 @@ struct Text<'a> {
 
 impl<'a> Body<'a> {
     fn of(message: &'a Message) -> Self {
-        let page = message.mini_program.as_ref();
         Self {
             touser: message.grant.openid(),
             template_id: message.grant.template_id(),
             url: message.tap_url(),
-            miniprogram: page.map(|page| Page { appid: &page.appid, pagepath: &page.pagepath }),
+            miniprogram: message.mini_program(),
             scene: message.grant.scene(),
             title: &message.title,
             data: Data { content: Text { value: &message.content, color: message.color.as_ref() } },

@@ -15,7 +15,7 @@ use crate::{ValidationError, ValidationErrorKind};
 /// digits only: no sign, no leading zero.
 ///
 /// <https://developers.weixin.qq.com/doc/oplatform/en/Mobile_App/One-time_subscription_info.html>
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, derive_more::Display, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Scene(u16);
 
 impl Scene {
@@ -64,12 +64,6 @@ impl FromStr for Scene {
             return Err(out_of_range());
         }
         text.parse().map_err(|_| out_of_range()).and_then(Self::new)
-    }
-}
-
-impl fmt::Display for Scene {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

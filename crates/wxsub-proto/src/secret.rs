@@ -4,7 +4,8 @@
 macro_rules! secret_text {
     ($(#[$doc:meta])* $name:ident, $field:literal, $max:literal) => {
         $(#[$doc])*
-        #[derive(Clone)]
+        #[derive(Clone, derive_more::Debug)]
+        #[debug("{}(***)", stringify!($name))]
         pub struct $name(zeroize::Zeroizing<String>);
 
         impl $name {
@@ -39,12 +40,6 @@ macro_rules! secret_text {
             /// Whether both are equal, compared in constant time.
             pub fn ct_eq(&self, other: &Self) -> bool {
                 subtle::ConstantTimeEq::ct_eq(self.0.as_bytes(), other.0.as_bytes()).into()
-            }
-        }
-
-        impl std::fmt::Debug for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(concat!(stringify!($name), "(***)"))
             }
         }
 

@@ -1,6 +1,5 @@
 //! URLs: those that users open, and the base URLs of Weixin's servers.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -45,7 +44,8 @@ fn check_http_url(text: &str) -> Result<(), ValidationError> {
 /// addresses, because secrets travel in the query.
 ///
 /// <https://developers.weixin.qq.com/doc/service/Basic_Information/Interface_field_description.html> lists the hosts.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, derive_more::Display, Clone, PartialEq, Eq, Hash)]
+#[display("{text}")]
 pub struct BaseUrl {
     text: Arc<str>,
     port: u16,
@@ -133,7 +133,8 @@ impl BaseUrl {
 }
 
 /// Base URLs of API calls in order of preference: 1 to [`MAX`](Self::MAX), without duplicates.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, derive_more::Display, Clone, PartialEq, Eq, Hash, Default)]
+#[display("{}", self.iter().map(BaseUrl::as_str).collect::<Vec<_>>().join(", "))]
 pub struct BaseUrls {
     first: BaseUrl,
     others: Vec<BaseUrl>,
@@ -189,13 +190,6 @@ impl From<BaseUrl> for BaseUrls {
     }
 }
 
-impl fmt::Display for BaseUrls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.first.fmt(f)?;
-        self.others.iter().try_for_each(|base| write!(f, ", {base}"))
-    }
-}
-
 /// Weixin's nearest entry point.
 impl Default for BaseUrl {
     fn default() -> Self {
@@ -237,12 +231,6 @@ impl FromStr for BaseUrl {
 
     fn from_str(text: &str) -> Result<Self, ValidationError> {
         Self::new(text)
-    }
-}
-
-impl fmt::Display for BaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
     }
 }
 

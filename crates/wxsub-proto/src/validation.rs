@@ -1,7 +1,6 @@
 //! Validation: its errors (field, rule and remedy, never the offending text), and the rules that several types share.
 
 use std::convert::Infallible;
-use std::fmt;
 
 use crate::{Language, LocalizedText, localized_text};
 
@@ -191,7 +190,8 @@ impl From<&ValidationErrorKind> for LocalizedText<String> {
 }
 
 /// All validation errors of one value: at least one [`ValidationError`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, derive_more::Display, Clone, PartialEq, Eq)]
+#[display("{}", self.localized())]
 pub struct ValidationErrors(Vec<ValidationError>);
 
 impl ValidationErrors {
@@ -199,29 +199,20 @@ impl ValidationErrors {
     pub fn iter(&self) -> impl Iterator<Item = &ValidationError> {
         self.0.iter()
     }
-}
 
-impl ValidationErrors {
     /// The errors in every language.
     pub fn localized(&self) -> LocalizedText<String> {
-        let chinese = |error: &ValidationError| error.localized().in_language(Language::Chinese);
-        LocalizedText::new(self.to_string(), self.iter().map(chinese).collect::<Vec<_>>().join("；"))
+        let joined = |language, separator| {
+            let texts = self.iter().map(|error| error.localized().in_language(language));
+            texts.collect::<Vec<_>>().join(separator)
+        };
+        LocalizedText::new(joined(Language::English, "; "), joined(Language::Chinese, "；"))
     }
 }
 
 impl From<ValidationError> for ValidationErrors {
     fn from(error: ValidationError) -> Self {
         Self(vec![error])
-    }
-}
-
-impl fmt::Display for ValidationErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, error) in self.0.iter().enumerate() {
-            f.write_str(if index == 0 { "" } else { "; " })?;
-            error.fmt(f)?;
-        }
-        Ok(())
     }
 }
 
@@ -291,7 +282,8 @@ pub(crate) use validated_string;
 macro_rules! validated_text {
     ($(#[$doc:meta])* $name:ident($text:ty), $check:expr) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+        #[derive(Debug, derive_more::Display, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(serde::Serialize, serde::Deserialize)]
         #[serde(try_from = "String")]
         pub struct $name($text);
 
@@ -325,12 +317,6 @@ macro_rules! validated_text {
         impl AsRef<str> for $name {
             fn as_ref(&self) -> &str {
                 &self.0
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(&self.0)
             }
         }
     };

@@ -1,6 +1,5 @@
 //! The builder of a [`RedisStore`].
 
-use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
@@ -21,6 +20,9 @@ use crate::{EncryptionKey, RedisConfigError};
 type PasswordSource = Box<dyn Fn() -> Option<Zeroizing<String>> + Send + Sync>;
 
 /// Builds a [`RedisStore`].
+// The address may hold a password.
+#[derive(derive_more::Debug)]
+#[debug("RedisStoreBuilder({prefix})")]
 pub struct RedisStoreBuilder {
     address: Zeroizing<String>,
     password: Option<PasswordSource>,
@@ -204,13 +206,6 @@ impl RedisStoreBuilder {
 fn with_password(host: ConnectionInfo, password: &str) -> ConnectionInfo {
     let settings = host.redis_settings().clone().set_password(password);
     host.set_redis_settings(settings)
-}
-
-impl fmt::Debug for RedisStoreBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The address may hold a password.
-        f.debug_struct("RedisStoreBuilder").field("prefix", &self.prefix).finish_non_exhaustive()
-    }
 }
 
 /// Splits an address into one connection info per host. Several hosts are sentinels.

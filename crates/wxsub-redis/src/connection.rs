@@ -1,7 +1,6 @@
 //! The connection to Redis: opened on first use, and again after it broke. It also receives notifications of newer tokens.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -41,6 +40,8 @@ type TargetSource = Arc<dyn Fn() -> RedisResult<Target> + Send + Sync>;
 type Opening = watch::Receiver<Option<RedisResult<(u64, MultiplexedConnection)>>>;
 
 /// One multiplexed connection, shared by all calls.
+#[derive(derive_more::Debug)]
+#[debug("RedisConnection")]
 pub(crate) struct RedisConnection {
     target: TargetSource,
     current: StdMutex<Option<Opening>>,
@@ -170,12 +171,6 @@ fn should_reconnect(error: &RedisError) -> bool {
         || error.is_io_error()
         || error.is_timeout()
         || error.is_unrecoverable_error()
-}
-
-impl fmt::Debug for RedisConnection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RedisConnection")
-    }
 }
 
 /// The app of a notification. `None` for another push message.

@@ -2,7 +2,6 @@
 //!
 //! App and generation are authenticated too. A ciphertext copied to another record does not decrypt.
 
-use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine;
@@ -20,7 +19,8 @@ use crate::RedisConfigError;
 /// The key that encrypts tokens before they leave the process: 64 hexadecimal digits.
 ///
 /// All processes that share a store need the same key.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("EncryptionKey(***)")]
 pub struct EncryptionKey {
     key: LessSafeKey,
     /// Identifies the key in the record: the start of its digest.
@@ -127,12 +127,6 @@ impl EncryptionKey {
 
 fn associated_data(app: &AppId, generation: Generation) -> Aad<Vec<u8>> {
     Aad::from(format!("wxsub:1:{app}:{}", generation.get()).into_bytes())
-}
-
-impl fmt::Debug for EncryptionKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("EncryptionKey(***)")
-    }
 }
 
 #[cfg(test)]

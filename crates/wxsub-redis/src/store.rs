@@ -64,16 +64,6 @@ impl RedisStore {
         last.map(|(redis_time, read_at)| redis_time + now.duration_since(read_at))
     }
 
-    /// `started_at` is the local time before the read. A pause since then can only make the token look older.
-    fn parse(
-        &self,
-        app: &AppId,
-        fields: &RecordFields,
-        started_at: UnixMillis,
-    ) -> Result<TokenRecord, StoreError> {
-        fields.parse(app, self.encryption.as_ref(), started_at)
-    }
-
     /// Sets a field if its value is still `before`; otherwise returns the current value.
     async fn set_field(
         &self,
@@ -107,8 +97,9 @@ impl ChangeLog for RedisStore {
 #[async_trait]
 impl TokenStore for RedisStore {
     async fn load(&self, app: &AppId) -> Result<TokenRecord, StoreError> {
+        // A pause during the read can only make the token look older.
         let started_at = self.clock.now().wall;
-        self.parse(app, &self.fields(app).await?, started_at)
+        self.fields(app).await?.parse(app, self.encryption.as_ref(), started_at)
     }
 
     async fn wait_for_change(&self, app: &AppId, seen: u64) -> StoreChange {
@@ -146,7 +137,7 @@ impl TokenStore for RedisStore {
             return Ok(CasOutcome::Stored);
         }
         let fields = RecordFields { now: self.read_redis_time(now), fields };
-        self.parse(app, &fields, started_at).map(CasOutcome::Conflict)
+        fields.parse(app, self.encryption.as_ref(), started_at).map(CasOutcome::Conflict)
     }
 
     async fn acquire_lease(
@@ -186,7 +177,7 @@ impl TokenStore for RedisStore {
         let started_at = self.clock.now().wall;
         let fields = self.fields(app).await?;
         // Returns an error for an unknown layout.
-        self.parse(app, &fields, started_at)?;
+        fields.parse(app, self.encryption.as_ref(), started_at)?;
         let mut before = fields.fields.get(FORCED_AT).cloned().unwrap_or_default();
         for _ in 0..MAX_CAS_ATTEMPTS {
             let mut log = parse_force_log(&before);

@@ -35,7 +35,6 @@
 //! "certainly not sent", because the sandbox receives every request. `wxsub_core::testing::MockTransport` has such
 //! errors.
 
-use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +50,8 @@ pub use wxsub_core::transport::TransportLimits;
 pub use wxsub_sandbox::{AppSettings, Event, EventLog, Fault, NotFoundError, ReceivedMessage, Sandbox};
 
 /// A transport that calls a [`Sandbox`] directly, from the address 127.0.0.1. It ignores the host of a request.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("SandboxTransport({limits:?})")]
 pub struct SandboxTransport {
     sandbox: Sandbox,
     clock: Arc<dyn Clock>,
@@ -97,12 +97,6 @@ impl SandboxTransport {
                 | ConnectionFault::Truncated(_)),
             ) => Err(TransportError::maybe_sent(TransportErrorKind::Broken, broken.to_string())),
         }
-    }
-}
-
-impl fmt::Debug for SandboxTransport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SandboxTransport").field("limits", &self.limits).finish_non_exhaustive()
     }
 }
 

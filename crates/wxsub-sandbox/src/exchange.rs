@@ -1,6 +1,5 @@
 //! The result of one request: a response, or a connection fault.
 
-use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -18,7 +17,8 @@ pub struct Exchange {
 }
 
 /// A complete HTTP response. `Debug` omits the body, which may contain a token.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, derive_more::Debug)]
+#[debug("Response({status}, {} bytes)", body.len())]
 #[non_exhaustive]
 pub struct Response {
     /// The HTTP status.
@@ -83,11 +83,5 @@ impl Response {
     pub(crate) fn redirect(status: u16, location: String) -> Self {
         let location = Some(location);
         Self { location, ..Self::new(status, HTML, Vec::new()) }
-    }
-}
-
-impl fmt::Debug for Response {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Response({}, {} bytes)", self.status, self.body.len())
     }
 }

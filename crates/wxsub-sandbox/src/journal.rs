@@ -2,9 +2,9 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::mem;
 use std::path::Path;
 use std::time::Duration;
-use std::{fmt, mem};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -21,6 +21,8 @@ type Append = Box<dyn FnMut(&[u8]) -> io::Result<()> + Send>;
 ///
 /// Each line is written and synced before its request takes effect, so it survives a crash of the sandbox. If a write
 /// fails, the request has no effect and gets status 500, and so does every later one.
+#[derive(derive_more::Debug)]
+#[debug("Journal")]
 pub struct Journal(State);
 
 enum State {
@@ -74,12 +76,6 @@ impl Journal {
         append(&line)?;
         self.0 = State::Working(append);
         Ok(())
-    }
-}
-
-impl fmt::Debug for Journal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Journal").finish_non_exhaustive()
     }
 }
 

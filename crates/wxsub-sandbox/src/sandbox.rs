@@ -1,6 +1,5 @@
 //! The public handle: requests and controls.
 
-use std::fmt;
 #[cfg(feature = "http")]
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +25,8 @@ use crate::state::{NotFoundError, SandboxState};
 /// A simulated Weixin with its own clock.
 ///
 /// Clones are cheap and share one state. No method blocks or waits, except for a [`Journal`].
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("Sandbox")]
 pub struct Sandbox {
     clock: Clock,
     state: Arc<Mutex<SandboxState>>,
@@ -35,12 +35,6 @@ pub struct Sandbox {
 impl Default for Sandbox {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl fmt::Debug for Sandbox {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sandbox").finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,3 @@
-use std::fmt;
-
 use rustls::ClientConfig;
 use wxsub_core::proto::{Language, LocalizedText, ValidationErrors};
 use wxsub_core::transport::TransportLimits;
@@ -64,6 +62,8 @@ pub trait FromSettings: Sized {
 ///
 /// It reads no environment variables, except those that [`Roots::System`] names. It starts no task and no connection.
 #[must_use = "a builder does nothing before `build`"]
+#[derive(derive_more::Debug)]
+#[debug("TransportBuilder({limits:?}, {roots:?}, proxy: {})", proxy.is_some())]
 pub struct TransportBuilder<T: FromSettings> {
     limits: TransportLimits,
     roots: Roots,
@@ -73,16 +73,6 @@ pub struct TransportBuilder<T: FromSettings> {
 impl<T: FromSettings> Default for TransportBuilder<T> {
     fn default() -> Self {
         Self { limits: TransportLimits::default(), roots: Roots::default(), proxy: None }
-    }
-}
-
-impl<T: FromSettings> fmt::Debug for TransportBuilder<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TransportBuilder")
-            .field("limits", &self.limits)
-            .field("roots", &self.roots)
-            .field("proxy", &self.proxy.is_some())
-            .finish()
     }
 }
 

@@ -7,42 +7,13 @@ use wxsub_core::transport::chain;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsErrorKind {
-    /// The server's certificate is not trusted. A retry cannot succeed; an operator must change the configuration.
+    /// The server's certificate is not trusted. A retry cannot succeed; an operator must change the configuration. Holds the
+    /// reason.
     #[error("{0}")]
-    Certificate(CertificateErrorKind),
+    Certificate(String),
     /// Any other TLS error: the server speaks no TLS, no common version, a malformed record. Holds the message of rustls.
     #[error("{0}")]
     Other(String),
-}
-
-/// Why a certificate is not trusted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CertificateErrorKind {
-    /// No trusted authority signed the certificate.
-    #[error("the certificate's issuer is not among the trusted authorities")]
-    UnknownIssuer,
-    /// The certificate is for another host name.
-    #[error("the certificate is for another host name")]
-    HostnameMismatch,
-    /// The certificate has expired, or this machine's clock is ahead.
-    #[error("the certificate has expired, or this machine's clock is ahead")]
-    Expired,
-    /// The certificate is not valid yet, or this machine's clock is behind.
-    #[error("the certificate is not valid yet, or this machine's clock is behind")]
-    NotYetValid,
-    /// The authority revoked the certificate.
-    #[error("the certificate was revoked")]
-    Revoked,
-    /// The certificate's key usage does not allow server authentication.
-    #[error("the certificate does not allow server authentication")]
-    InvalidPurpose,
-    /// The server sent no certificate.
-    #[error("the server sent no certificate")]
-    Missing,
-    /// The certificate is invalid for another reason. Holds the message of rustls.
-    #[error("the certificate is invalid: {0}")]
-    Invalid(String),
 }
 
 /// Finds the TLS error among the causes of `error` and classifies it. `None` if there is none.
@@ -51,27 +22,32 @@ pub fn classify_tls_error(error: &(dyn Error + 'static)) -> Option<TlsErrorKind>
 }
 
 fn classify_rustls_error(error: &rustls::Error) -> TlsErrorKind {
-    match error {
-        rustls::Error::InvalidCertificate(error) => {
-            TlsErrorKind::Certificate(classify_certificate_error(error))
-        }
-        rustls::Error::NoCertificatesPresented => TlsErrorKind::Certificate(CertificateErrorKind::Missing),
-        error => TlsErrorKind::Other(error.to_string()),
-    }
-}
-
-fn classify_certificate_error(error: &CertificateError) -> CertificateErrorKind {
     use CertificateError as E;
-    match error {
-        // A bad signature means that an authority of the same name signed with another key.
-        E::UnknownIssuer | E::BadSignature => CertificateErrorKind::UnknownIssuer,
-        E::NotValidForName | E::NotValidForNameContext { .. } => CertificateErrorKind::HostnameMismatch,
-        E::Expired | E::ExpiredContext { .. } => CertificateErrorKind::Expired,
-        E::NotValidYet | E::NotValidYetContext { .. } => CertificateErrorKind::NotYetValid,
-        E::Revoked => CertificateErrorKind::Revoked,
-        E::InvalidPurpose | E::InvalidPurposeContext { .. } => CertificateErrorKind::InvalidPurpose,
-        error => CertificateErrorKind::Invalid(error.to_string()),
-    }
+    let reason = match error {
+        rustls::Error::InvalidCertificate(error) => match error {
+            // A bad signature means that an authority of the same name signed with another key.
+            E::UnknownIssuer | E::BadSignature => {
+                "the certificate's issuer is not among the trusted authorities"
+            }
+            E::NotValidForName | E::NotValidForNameContext { .. } => {
+                "the certificate is for another host name"
+            }
+            E::Expired | E::ExpiredContext { .. } => {
+                "the certificate has expired, or this machine's clock is ahead"
+            }
+            E::NotValidYet | E::NotValidYetContext { .. } => {
+                "the certificate is not valid yet, or this machine's clock is behind"
+            }
+            E::Revoked => "the certificate was revoked",
+            E::InvalidPurpose | E::InvalidPurposeContext { .. } => {
+                "the certificate does not allow server authentication"
+            }
+            error => return TlsErrorKind::Certificate(format!("the certificate is invalid: {error}")),
+        },
+        rustls::Error::NoCertificatesPresented => "the server sent no certificate",
+        error => return TlsErrorKind::Other(error.to_string()),
+    };
+    TlsErrorKind::Certificate(reason.to_owned())
 }
 
 #[cfg(test)]
@@ -84,10 +60,8 @@ mod tests {
     fn tls_error_is_found_at_end_of_chain() {
         let expired = rustls::Error::InvalidCertificate(CertificateError::Expired);
         let wrapped = io::Error::other(io::Error::other(Box::<dyn Error + Send + Sync>::from(expired)));
-        assert_eq!(
-            classify_tls_error(&wrapped),
-            Some(TlsErrorKind::Certificate(CertificateErrorKind::Expired))
-        );
+        let reason = "the certificate has expired, or this machine's clock is ahead".to_owned();
+        assert_eq!(classify_tls_error(&wrapped), Some(TlsErrorKind::Certificate(reason)));
 
         let no_version = rustls::Error::HandshakeNotComplete;
         assert!(matches!(classify_tls_error(&io::Error::other(no_version)), Some(TlsErrorKind::Other(_))));

@@ -18,5 +18,5 @@ mod roots;
 
 pub use builder::{BuildError, FromSettings, TransportBuilder};
 pub use config::{TlsConfigError, client_config, root_certificates};
-pub use error::{CertificateErrorKind, TlsErrorKind, classify_tls_error};
+pub use error::{TlsErrorKind, classify_tls_error};
 pub use roots::Roots;

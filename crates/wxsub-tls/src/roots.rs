@@ -1,9 +1,7 @@
-use std::fmt;
-
 /// Which certificate authorities to trust.
 ///
 /// `Debug` shows the choice and never the bytes of a PEM text.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default, derive_more::Debug)]
 #[non_exhaustive]
 pub enum Roots {
     /// The authorities of this machine, including those that its administrator added.
@@ -18,15 +16,6 @@ pub enum Roots {
     /// Only the authorities in this PEM text.
     ///
     /// For a private authority, or for a proxy that decrypts TLS.
+    #[debug("Pem({} bytes)", _0.len())]
     Pem(Vec<u8>),
-}
-
-impl fmt::Debug for Roots {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::System => f.write_str("System"),
-            Self::Bundled => f.write_str("Bundled"),
-            Self::Pem(pem) => write!(f, "Pem({} bytes)", pem.len()),
-        }
-    }
 }

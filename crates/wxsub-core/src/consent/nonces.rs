@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use crate::clock::{Clock, SystemClock, UnixMillis};
 
 /// The number that identifies one consent request until it expires.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, derive_more::Debug)]
+#[debug("Nonce({:08x})", u128::from_be_bytes(*bytes) >> 96)]
 pub struct Nonce {
     bytes: [u8; 16],
     expires: UnixMillis,
@@ -28,13 +29,6 @@ impl Nonce {
     /// Returns when the request expires. Later, no callback with this nonce is accepted, so a table can forget it.
     pub fn expires(&self) -> UnixMillis {
         self.expires
-    }
-}
-
-impl fmt::Debug for Nonce {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Nonce")?;
-        self.bytes.iter().take(4).try_for_each(|byte| write!(f, "-{byte:02x}"))
     }
 }
 
@@ -74,6 +68,8 @@ struct Used {
 }
 
 /// Remembers used nonces until they expire, for one process. Several servers need a shared table.
+#[derive(derive_more::Debug)]
+#[debug("InMemoryNonceStore")]
 pub struct InMemoryNonceStore {
     used: Mutex<Used>,
     clock: Arc<dyn Clock>,
@@ -117,12 +113,6 @@ impl NonceStore for InMemoryNonceStore {
 impl Default for InMemoryNonceStore {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl fmt::Debug for InMemoryNonceStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("InMemoryNonceStore")
     }
 }
 
@@ -182,6 +172,6 @@ mod tests {
     fn nonce_has_bytes_and_expiry() {
         let nonce = nonce(7, 9_000);
         assert_eq!((nonce.bytes()[15], nonce.expires().get()), (7, START + 9_000));
-        assert_eq!(format!("{nonce:?}"), "Nonce-00-00-00-00");
+        assert_eq!(format!("{nonce:?}"), "Nonce(00000000)");
     }
 }

@@ -1,4 +1,3 @@
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -11,7 +10,8 @@ use zeroize::Zeroizing;
 
 /// The key that signs the state in `reserved`: 32 to 4096 random bytes, the same on all servers that verify. Drop
 /// wipes it.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("SigningKey(***)")]
 pub struct SigningKey(Zeroizing<Vec<u8>>);
 
 /// A file from which no signing key can be read. It has nothing of the content.
@@ -105,13 +105,13 @@ impl SigningKey {
 
     /// Returns a short id that shows which key signed and reveals nothing of it.
     pub(super) fn id(&self) -> [u8; 2] {
-        let [a, b, ..] = self.mac(&[b"key id".as_slice().into()]);
+        let [a, b, ..] = self.mac(&[b"key id"]);
         [a, b]
     }
 
     /// Returns the MAC over these parts. Each part is preceded by its length, so different lists never look the
     /// same.
-    pub(super) fn mac(&self, parts: &[Box<[u8]>]) -> [u8; 32] {
+    pub(super) fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
         let mut mac = self.keyed();
         for part in parts {
             mac.update(&(part.len() as u64).to_be_bytes());
@@ -123,12 +123,6 @@ impl SigningKey {
     #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
     fn keyed(&self) -> Hmac<Sha256> {
         Hmac::new_from_slice(&self.0).expect("HMAC takes keys of any length")
-    }
-}
-
-impl fmt::Debug for SigningKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SigningKey(***)")
     }
 }
 

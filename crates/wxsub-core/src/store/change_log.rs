@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::fmt;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -72,6 +71,8 @@ pub struct StoreChange {
 /// All apps look at their records if changes may have been missed: after the first read, after a read that failed,
 /// and if the log is another one. Without a change, one app looks after each read, and each app at most once a
 /// minute. That finds a record that changed without an entry in the log.
+#[derive(derive_more::Debug)]
+#[debug("ChangeWatcher({} apps)", self.apps().changes.len())]
 pub struct ChangeWatcher {
     clock: Arc<dyn Clock>,
     apps: Mutex<WatchedApps>,
@@ -270,11 +271,5 @@ impl WatchedApps {
             self.last_look = Some(next);
         }
         self.pending_looks = self.pending_looks.min(self.changes.len());
-    }
-}
-
-impl fmt::Debug for ChangeWatcher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ChangeWatcher({} apps)", self.apps().changes.len())
     }
 }

@@ -1,9 +1,8 @@
-use std::fmt;
-
 use wxsub_proto::{Language, LocalizedText, Remedy, named_enum};
 
 /// The store failed, or it is unknown whether the operation took effect. It never contains a token or a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {detail}; {}", .kind.localized(), .kind.advice())]
 pub struct StoreError {
     kind: StoreErrorKind,
     detail: String,
@@ -36,14 +35,6 @@ impl StoreError {
         LocalizedText::new(self.to_string(), format!("{kind}：{detail}；{advice}"))
     }
 }
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}; {}", self.kind.localized(), self.detail, self.kind.advice())
-    }
-}
-
-impl std::error::Error for StoreError {}
 
 named_enum! {
     /// What is wrong with a store.

@@ -1,5 +1,3 @@
-use std::fmt;
-
 use sha2::{Digest, Sha256};
 use wxsub_proto::BaseUrl;
 
@@ -8,7 +6,9 @@ use crate::token::TokenEndpoint;
 /// Identifies an upstream: a digest of its base URL and of the endpoint that issues the tokens.
 ///
 /// All hosts of Weixin's API are one upstream. `Display` is 16 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, derive_more::Display, derive_more::Debug)]
+#[display("{:x}", base16ct::HexDisplay(_0))]
+#[debug("{self}")]
 pub struct UpstreamId([u8; 8]);
 
 impl UpstreamId {
@@ -55,18 +55,6 @@ impl OwnUpstream {
             TokenEndpoint::StableToken => TokenEndpoint::Token,
         };
         Self { id: UpstreamId::new(base, endpoint), with_other_endpoint: UpstreamId::new(base, other) }
-    }
-}
-
-impl fmt::Display for UpstreamId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", u64::from_be_bytes(self.0))
-    }
-}
-
-impl fmt::Debug for UpstreamId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 

@@ -1,6 +1,5 @@
 //! A TCP server on loopback with faults that HTTP libraries never produce: it resets, hangs, trickles and floods.
 
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,16 +88,12 @@ struct Seen {
 
 /// A server with scripted faults. It listens on its own loopback port until it is dropped, and records connections
 /// and requests.
+#[derive(derive_more::Debug)]
+#[debug("FaultyServer({address}, {:?})", seen.borrow())]
 pub struct FaultyServer {
     address: SocketAddr,
     seen: Arc<watch::Sender<Seen>>,
     accepting: JoinHandle<()>,
-}
-
-impl fmt::Debug for FaultyServer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "FaultyServer({}, {:?})", self.address, self.seen.borrow())
-    }
 }
 
 impl Drop for FaultyServer {

@@ -1,5 +1,4 @@
 use std::collections::{HashMap, VecDeque};
-use std::fmt;
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -31,7 +30,8 @@ use crate::transport::{HttpRequest, Transport, TransportError, TransportErrorKin
 /// assert_eq!(error.errcode().unwrap().get(), 43101);
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone, Default, derive_more::Debug)]
+#[debug("MockTransport({} requests seen)", locked(seen).len())]
 pub struct MockTransport {
     script: Arc<Mutex<HashMap<String, Responses>>>,
     seen: Arc<Mutex<Vec<RecordedRequest>>>,
@@ -73,7 +73,8 @@ impl MockResponse {
 }
 
 /// A recorded request, **with its secrets**. `Debug` shows method and path only.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("{method} {path}")]
 #[non_exhaustive]
 pub struct RecordedRequest {
     /// The method.
@@ -84,12 +85,6 @@ pub struct RecordedRequest {
     pub query: String,
     /// The body.
     pub body: Bytes,
-}
-
-impl fmt::Debug for RecordedRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.method, self.path)
-    }
 }
 
 impl MockTransport {
@@ -153,12 +148,6 @@ impl MockTransport {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl fmt::Debug for MockTransport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "MockTransport({} requests seen)", locked(&self.seen).len())
-    }
 }
 
 #[async_trait]

@@ -4,7 +4,6 @@ mod fetch;
 mod refresh_task;
 mod request_queue;
 
-use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
@@ -33,7 +32,8 @@ use crate::transport::Transport;
 ///
 /// The task makes all fetches and ends with the last clone. If its runtime ends first, the next caller starts it on
 /// their runtime. After a panic it starts again some seconds later.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("TokenCache({:?})", &*status.borrow())]
 pub struct TokenCache {
     appid: AppId,
     requests: Arc<RequestSender>,
@@ -179,14 +179,10 @@ impl TokenSource for TokenCache {
     }
 }
 
-impl fmt::Debug for TokenCache {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TokenCache").field(&*self.status.borrow()).finish()
-    }
-}
-
 /// Builds a [`TokenCache`]. `U` is what the upstream is made of.
 #[must_use = "a builder does nothing before `build`"]
+#[derive(derive_more::Debug)]
+#[debug("TokenCacheBuilder({upstream:?})")]
 pub struct TokenCacheBuilder<U = WeixinSettings> {
     upstream: U,
     clock: Option<Arc<dyn Clock>>,
@@ -196,6 +192,8 @@ pub struct TokenCacheBuilder<U = WeixinSettings> {
 }
 
 /// Settings of a token cache that fetches from Weixin.
+#[derive(derive_more::Debug)]
+#[debug("{appid:?}, {endpoint:?}, {bases:?}")]
 pub struct WeixinSettings {
     appid: Result<AppId, ValidationError>,
     secret: Result<AppSecret, ValidationError>,
@@ -311,81 +309,54 @@ impl TokenCacheBuilder<WeixinSettings> {
         let bases = bases.unwrap_or_default();
         let own_upstream = OwnUpstream::new(bases.first(), endpoint);
         let hosts = Hosts::new(bases);
-        let upstream =
-            WeixinUpstream { appid, secret, endpoint, hosts, transport, clock: Arc::clone(&clock) };
-        let shared = SharedParts { own_upstream: Some(own_upstream), store, attempt_limit };
-        Ok(build(Arc::new(upstream), shared, clock, seed, observer))
+        let upstream: Arc<dyn TokenUpstream> =
+            Arc::new(WeixinUpstream { appid, secret, endpoint, hosts, transport, clock: Arc::clone(&clock) });
+        let builder = TokenCacheBuilder { upstream, clock: Some(clock), seed, observer, attempt_limit };
+        Ok(builder.build_with_store(Some(own_upstream), store))
     }
 }
 
 impl TokenCacheBuilder<Arc<dyn TokenUpstream>> {
     /// Builds the cache. It fetches nothing yet.
     pub fn build(self) -> TokenCache {
-        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
-        let shared = SharedParts { attempt_limit: self.attempt_limit, ..SharedParts::default() };
-        build(self.upstream, shared, clock, self.seed, self.observer)
+        self.build_with_store(None, None)
     }
-}
 
-/// What several caches share.
-#[derive(Default)]
-struct SharedParts {
-    own_upstream: Option<OwnUpstream>,
-    store: Option<Arc<dyn TokenStore>>,
-    attempt_limit: Option<AttemptLimit>,
-}
-
-/// Builds a cache. Without a store, the token is not shared.
-fn build(
-    upstream: Arc<dyn TokenUpstream>,
-    SharedParts { own_upstream, store, attempt_limit }: SharedParts,
-    clock: Arc<dyn Clock>,
-    seed: Option<u64>,
-    observer: Option<Observer>,
-) -> TokenCache {
-    let (requests, request_queue) = RequestQueue::new();
-    let (appid, behavior) = (upstream.appid().clone(), upstream.behavior());
-    let state = RefreshState::new(behavior, seed.unwrap_or_else(random_seed));
-    let (status_sender, status) = watch::channel(state.status());
-    let current = Arc::new(ArcSwapOption::empty());
-    let is_shared = store.is_some();
-    let fetcher = TokenFetcher {
-        appid: appid.clone(),
-        upstream,
-        behavior,
-        own_upstream,
-        holder: format!("{:016x}", random_seed()),
-        store: store.unwrap_or_else(|| Arc::new(MemoryStore::with_clock(Arc::clone(&clock)))),
-        attempt_limit,
-        clock: Arc::clone(&clock),
-    };
-    let task = RefreshTask {
-        state,
-        fetcher: Arc::new(fetcher),
-        is_shared,
-        requests: request_queue,
-        status: status_sender,
-        current: Arc::clone(&current),
-        observer,
-        attempt: None,
-        seen_change: 0,
-    };
-    TokenCache { appid, requests, status, current, task_slot: Arc::new(TaskSlot::new(task)), clock }
-}
-
-impl<U: fmt::Debug> fmt::Debug for TokenCacheBuilder<U> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TokenCacheBuilder").field(&self.upstream).finish()
-    }
-}
-
-impl fmt::Debug for WeixinSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { appid, bases, endpoint, .. } = self;
-        f.debug_struct("WeixinSettings")
-            .field("appid", appid)
-            .field("bases", bases)
-            .field("endpoint", endpoint)
-            .finish()
+    /// Builds the cache. Without a store, the token is not shared.
+    fn build_with_store(
+        self,
+        own_upstream: Option<OwnUpstream>,
+        store: Option<Arc<dyn TokenStore>>,
+    ) -> TokenCache {
+        let Self { upstream, clock, seed, observer, attempt_limit } = self;
+        let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        let (requests, request_queue) = RequestQueue::new();
+        let (appid, behavior) = (upstream.appid().clone(), upstream.behavior());
+        let state = RefreshState::new(behavior, seed.unwrap_or_else(random_seed));
+        let (status_sender, status) = watch::channel(state.status());
+        let current = Arc::new(ArcSwapOption::empty());
+        let is_shared = store.is_some();
+        let fetcher = TokenFetcher {
+            appid: appid.clone(),
+            upstream,
+            behavior,
+            own_upstream,
+            holder: format!("{:016x}", random_seed()),
+            store: store.unwrap_or_else(|| Arc::new(MemoryStore::with_clock(Arc::clone(&clock)))),
+            attempt_limit,
+            clock: Arc::clone(&clock),
+        };
+        let task = RefreshTask {
+            state,
+            fetcher: Arc::new(fetcher),
+            is_shared,
+            requests: request_queue,
+            status: status_sender,
+            current: Arc::clone(&current),
+            observer,
+            attempt: None,
+            seen_change: 0,
+        };
+        TokenCache { appid, requests, status, current, task_slot: Arc::new(TaskSlot::new(task)), clock }
     }
 }

@@ -1,4 +1,3 @@
-use std::fmt;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -124,7 +123,9 @@ impl CachedToken {
 }
 
 /// A short digest of a token. It identifies the token in logs and reveals nothing of it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, derive_more::Display, derive_more::Debug)]
+#[display("{:x}", base16ct::HexDisplay(_0))]
+#[debug("{self}")]
 pub struct Fingerprint([u8; 6]);
 
 impl Fingerprint {
@@ -137,18 +138,6 @@ impl Fingerprint {
     }
 }
 
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}", base16ct::HexDisplay(&self.0))
-    }
-}
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 /// The number of a token of one app. It only grows.
 ///
 /// It is the time of the request in milliseconds since 1970, or the last generation plus one if that is larger. So
@@ -156,7 +145,7 @@ impl fmt::Debug for Fingerprint {
 ///
 /// It is at most 2^52 ([`MAX`](Self::MAX)), which is the year 144683. Redis scripts and JSON use doubles, which are
 /// exact up to 2^53.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, derive_more::Display)]
 pub struct Generation(u64);
 
 impl Generation {
@@ -179,12 +168,6 @@ impl Generation {
     #[must_use]
     pub fn next(self, requested_at: UnixMillis) -> Self {
         Self(self.0 + 1).max(Self::new(requested_at.get())).min(Self::MAX)
-    }
-}
-
-impl fmt::Display for Generation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

@@ -11,6 +11,8 @@ use super::{CachedToken, Evidence, Generation, TokenError, TokenErrorKind};
 use crate::clock::{Clock, ClockReading, SystemClock};
 
 /// A borrow of the current token, without lock or allocation. Keep it for a short time only.
+#[derive(derive_more::Debug)]
+#[debug("CurrentToken({:?})", self.get())]
 pub struct CurrentToken {
     guard: Guard<Option<Arc<CachedToken>>>,
     is_valid: bool,
@@ -36,12 +38,6 @@ impl CurrentToken {
     /// Returns an owned handle to the token if it is valid.
     pub fn to_owned(&self) -> Option<Arc<CachedToken>> {
         self.guard.as_ref().filter(|_| self.is_valid).cloned()
-    }
-}
-
-impl fmt::Debug for CurrentToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("CurrentToken").field(&self.get()).finish()
     }
 }
 

@@ -1,6 +1,5 @@
 //! Fetches tokens from Weixin.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +48,8 @@ impl TokenEndpoint {
 }
 
 /// Weixin as the upstream of a token cache.
+#[derive(derive_more::Debug)]
+#[debug("WeixinUpstream({appid}, {endpoint}, {})", hosts.bases())]
 pub(super) struct WeixinUpstream {
     pub(super) appid: AppId,
     pub(super) secret: AppSecret,
@@ -110,17 +111,6 @@ impl WeixinUpstream {
             Ok(response) => Ok(FetchedToken::new(response.access_token, response.expires_in)),
             Err(api_error) => Err(TokenErrorKind::Refused(api_error.redact(self.secret.expose_secret()))),
         }
-    }
-}
-
-impl fmt::Debug for WeixinUpstream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { appid, endpoint, hosts, .. } = self;
-        f.debug_struct("WeixinUpstream")
-            .field("appid", appid)
-            .field("endpoint", endpoint)
-            .field("bases", hosts.bases())
-            .finish()
     }
 }
 

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::str::FromStr;
 
+use serde::Serialize;
 use serde::de::IgnoredAny;
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
 use serde_json::Value;
 use subtle::ConstantTimeEq;
 
-use super::request::{CALLBACK_FIELDS, ConsentRequest, Reserved};
+use super::request::{CALLBACK_FIELDS, ConsentRequest, Reserved, as_number};
 use crate::codec::{decode_query, parse_object_without_duplicates};
 use crate::{Grant, LocalizedText, OpenId, Scene, TemplateId, ValidationError, ValidationErrorKind};
 
@@ -20,6 +19,8 @@ use crate::{Grant, LocalizedText, OpenId, Scene, TemplateId, ValidationError, Va
 /// It parses a callback URL, a query string, JSON, `key:value` lines, or a map as a phone's log prints it
 /// (`{openId: o, scene: 1000}`). Unknown names are ignored. A duplicate name is an error, except an `openid` with the same
 /// value. A `reserved` of `null` counts as absent. `openid` is required on confirm and dropped on cancel.
+///
+/// As JSON: `{"action","openid","template_id","scene":1000,"reserved"}`; absent members are left out.
 ///
 /// ```
 /// use wxsub_proto::{ConsentAction, ConsentCallback};
@@ -31,21 +32,25 @@ use crate::{Grant, LocalizedText, OpenId, Scene, TemplateId, ValidationError, Va
 /// ```
 ///
 /// <https://developers.weixin.qq.com/doc/oplatform/en/Mobile_App/One-time_subscription_info.html>
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[expect(clippy::exhaustive_structs, reason = "Weixin documents these five, with the openid of a confirm")]
 pub struct ConsentCallback {
     /// What the user tapped.
+    #[serde(flatten)]
     pub action: ConsentAction,
     /// The template of the request.
     pub template_id: TemplateId,
     /// The scene of the request.
+    #[serde(serialize_with = "as_number")]
     pub scene: Scene,
     /// The `reserved` value of the request, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub reserved: Option<Reserved>,
 }
 
 /// What the user tapped.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "action", rename_all = "snake_case")]
 pub enum ConsentAction {
     /// Confirm: the message may be sent to this user.
     Confirm {
@@ -112,26 +117,6 @@ impl FromStr for ConsentCallback {
             _ => None,
         };
         Ok(Self { action, template_id, scene, reserved })
-    }
-}
-
-/// As JSON: `{"action","openid","template_id","scene":1000,"reserved"}`; absent members are left out.
-impl Serialize for ConsentCallback {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        match &self.action {
-            ConsentAction::Confirm { openid } => {
-                map.serialize_entry("action", "confirm")?;
-                map.serialize_entry("openid", openid)?;
-            }
-            ConsentAction::Cancel => map.serialize_entry("action", "cancel")?,
-        }
-        map.serialize_entry("template_id", &self.template_id)?;
-        map.serialize_entry("scene", &self.scene.get())?;
-        if let Some(reserved) = &self.reserved {
-            map.serialize_entry("reserved", reserved)?;
-        }
-        map.end()
     }
 }
 

@@ -76,7 +76,7 @@ impl ConsentRequest {
 
 // Serde hands over a reference.
 #[expect(clippy::trivially_copy_pass_by_ref)]
-fn as_number<S: Serializer>(scene: &Scene, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_number<S: Serializer>(scene: &Scene, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u16(scene.get())
 }
 

@@ -1,9 +1,9 @@
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 /// An `errcode` as Weixin sent it. Numbers outside the table are kept unchanged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, derive_more::Display, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct ErrCode(i64);
 
@@ -93,12 +93,6 @@ impl ErrCode {
     /// Whether a *token call* with this code may be retried at once. A send is never retried because of its code.
     pub const fn is_transient_on_token_call(self) -> bool {
         matches!(self.0, -1 | 268_487_001 | 268_487_002)
-    }
-}
-
-impl fmt::Display for ErrCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

@@ -64,13 +64,3 @@ impl Remedy {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn advice_is_complete() {
-        Remedy::ALL.iter().for_each(|remedy| remedy.advice().assert_complete(remedy.as_str()));
-    }
-}

@@ -40,7 +40,7 @@ impl<'de> Visitor<'de> for MembersVisitor<'_, 'de> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
         let Self { draft, object } = self;
-        while let Some(name) = members.next_key_seed(TextSeed)? {
+        while let Some(Name(name)) = members.next_key()? {
             let is_new = match names::index(object, &name) {
                 Some(index) if draft.known.get(index).is_some_and(Option::is_none) => {
                     let seed = MemberVisitor { draft, object: names::child(object, &name) };
@@ -108,29 +108,6 @@ impl<'de> Visitor<'de> for MemberVisitor<'_, 'de> {
     visit_scalars!(Member::Other);
 }
 
-/// Reads a name.
-struct TextSeed;
-
-impl<'de> DeserializeSeed<'de> for TextSeed {
-    type Value = Cow<'de, str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for TextSeed {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(text.into())
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(text.to_owned().into())
-    }
-}
+/// A name. It is a part of the input, unless it has escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
