@@ -109,7 +109,8 @@ impl BaseUrl {
 
     /// Whether the host is this machine.
     pub fn is_loopback(&self) -> bool {
-        is_loopback(self.host())
+        let host = self.host();
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
 
     /// The host, without the brackets of an IPv6 address.
@@ -219,11 +220,6 @@ fn port(url: &str) -> Option<u16> {
         None if url.starts_with("https:") => Some(443),
         None => Some(80),
     }
-}
-
-/// Whether the host is a loopback address.
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 impl FromStr for BaseUrl {

@@ -363,15 +363,12 @@ pub(crate) fn check_no_control_chars(
     except: fn(char) -> bool,
 ) -> Result<(), ValidationError> {
     let found = text.chars().enumerate().find(|&(_, c)| c.is_control() && !except(c));
-    match found {
-        Some((index, '\r')) => {
-            Err(ValidationError::new(field, ValidationErrorKind::CarriageReturn { position: index + 1 }))
-        }
-        Some((index, _)) => {
-            Err(ValidationError::new(field, ValidationErrorKind::ControlCharacter { position: index + 1 }))
-        }
-        None => Ok(()),
-    }
+    let rule = match found.map(|(index, c)| (index + 1, c)) {
+        Some((position, '\r')) => ValidationErrorKind::CarriageReturn { position },
+        Some((position, _)) => ValidationErrorKind::ControlCharacter { position },
+        None => return Ok(()),
+    };
+    Err(ValidationError::new(field, rule))
 }
 
 /// Requires an identifier that Weixin issues: 1 to 128 of `[A-Za-z0-9_-]`. Weixin documents no exact length.

@@ -94,8 +94,8 @@ impl FromStr for ConsentCallback {
     type Err = ValidationError;
 
     fn from_str(text: &str) -> Result<Self, ValidationError> {
-        let mut fields = CallbackFields::parse(text)?;
-        let mut required = |name| fields.take(name).ok_or_else(|| ValidationError::missing(name));
+        let mut fields = parse_fields(text)?;
+        let mut required = |name| fields.remove(name).ok_or_else(|| ValidationError::missing(name));
         let confirmed = match required("action")?.as_str() {
             "confirm" => true,
             "cancel" => false,
@@ -112,7 +112,7 @@ impl FromStr for ConsentCallback {
             true => ConsentAction::Confirm { openid: required("openid")?.parse()? },
             false => ConsentAction::Cancel,
         };
-        let reserved = match fields.take("reserved") {
+        let reserved = match fields.remove("reserved") {
             Some(text) if !text.is_empty() && text != "null" => Some(Reserved::new(text)?),
             _ => None,
         };
@@ -123,52 +123,36 @@ impl FromStr for ConsentCallback {
 /// The maximum size of a callback in bytes. Real ones have a few hundred.
 const MAX_BYTES: usize = 16 * 1024;
 
-/// The five documented fields of a callback. Unknown names are ignored. A duplicate name is an error.
-struct CallbackFields(BTreeMap<&'static str, String>);
-
-impl CallbackFields {
-    /// Parses a callback URL, a query string, JSON, a printed map, or `key:value` lines. The text decides which.
-    fn parse(text: &str) -> Result<Self, ValidationError> {
-        if text.len() > MAX_BYTES {
-            return Err(ValidationError::new(
-                "callback",
-                ValidationErrorKind::TooLong { max: MAX_BYTES, actual: text.len() },
-            ));
-        }
-        let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
-        if text.is_empty() {
-            return Err(ValidationError::new("callback", ValidationErrorKind::Empty));
-        }
-        let mut fields = Self(BTreeMap::new());
-        for (name, value) in pairs(text)? {
-            fields.put(&name, value)?;
-        }
-        Ok(fields)
+/// The documented fields of a callback URL, a query string, JSON, a printed map, or `key:value` lines. The text decides
+/// which. Unknown names are ignored. A duplicate name is an error.
+fn parse_fields(text: &str) -> Result<BTreeMap<&'static str, String>, ValidationError> {
+    if text.len() > MAX_BYTES {
+        let rule = ValidationErrorKind::TooLong { max: MAX_BYTES, actual: text.len() };
+        return Err(ValidationError::new("callback", rule));
     }
-
-    /// Takes the value of one field out.
-    fn take(&mut self, name: &str) -> Option<String> {
-        self.0.remove(name)
+    let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+    if text.is_empty() {
+        return Err(ValidationError::new("callback", ValidationErrorKind::Empty));
     }
-
-    fn put(&mut self, name: &str, value: String) -> Result<(), ValidationError> {
+    let mut fields = BTreeMap::new();
+    for (name, value) in pairs(text)? {
         // The mobile SDKs spell two names differently.
-        let name = match name {
+        let name = match name.as_str() {
             "openId" => "openid",
             "templateId" | "templateID" => "template_id",
             name => name,
         };
-        let Some(field) = CALLBACK_FIELDS.into_iter().find(|field| *field == name) else { return Ok(()) };
-        match self.0.entry(field) {
+        let Some(field) = CALLBACK_FIELDS.into_iter().find(|field| *field == name) else { continue };
+        match fields.entry(field) {
             Entry::Vacant(slot) => {
                 slot.insert(value);
-                Ok(())
             }
             // Some bridges for phones hand over an openid under both spellings.
-            Entry::Occupied(first) if field == "openid" && *first.get() == value => Ok(()),
-            Entry::Occupied(_) => Err(ValidationError::new(field, ValidationErrorKind::Duplicate)),
+            Entry::Occupied(first) if field == "openid" && *first.get() == value => {}
+            Entry::Occupied(_) => return Err(ValidationError::new(field, ValidationErrorKind::Duplicate)),
         }
     }
+    Ok(fields)
 }
 
 type Pairs = Vec<(String, String)>;

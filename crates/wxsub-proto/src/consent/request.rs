@@ -70,7 +70,12 @@ impl ConsentRequest {
     /// [`ValidationErrorKind::CallbackParameter`] if `redirect_url` has a parameter that is named like one of the
     /// callback's: `openid`, `template_id`, `action`, `scene` or `reserved`.
     pub fn consent_url<'a>(&'a self, redirect_url: &'a HttpUrl) -> Result<ConsentUrl<'a>, ValidationError> {
-        ConsentUrl::new(self, redirect_url)
+        match callback_parameter(redirect_url.as_str()) {
+            Some(name) => {
+                Err(ValidationError::new("redirect_url", ValidationErrorKind::CallbackParameter { name }))
+            }
+            None => Ok(ConsentUrl { request: self, redirect_url, base: None }),
+        }
     }
 }
 
@@ -128,15 +133,6 @@ pub struct ConsentUrl<'a> {
 impl<'a> ConsentUrl<'a> {
     /// The path of the page.
     pub const PATH: &'static str = "/mp/subscribemsg";
-
-    fn new(request: &'a ConsentRequest, redirect_url: &'a HttpUrl) -> Result<Self, ValidationError> {
-        match callback_parameter(redirect_url.as_str()) {
-            Some(name) => {
-                Err(ValidationError::new("redirect_url", ValidationErrorKind::CallbackParameter { name }))
-            }
-            None => Ok(Self { request, redirect_url, base: None }),
-        }
-    }
 
     /// On another host than `https://mp.weixin.qq.com`: a sandbox.
     #[must_use]
