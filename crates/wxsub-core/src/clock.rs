@@ -175,8 +175,7 @@ impl Default for SystemClock {
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place where the real clock is read")]
     fn now(&self) -> ClockReading {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        ClockReading::new(MonotonicInstant::from_origin(self.origin.elapsed()), UnixMillis::default() + wall)
+        ClockReading::new(MonotonicInstant::from_origin(self.origin.elapsed()), SystemTime::now().into())
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place where the real clock is waited for")]

@@ -1,12 +1,6 @@
 //! Verification: only a callback for a request of this session is accepted, once and in time.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "tests may panic"
-)]
+#![cfg(test)]
 
 use std::sync::Arc;
 use std::time::Duration;

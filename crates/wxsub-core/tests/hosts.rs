@@ -1,74 +1,65 @@
 //! Several hosts of Weixin's API: which one is called, and what may be repeated at the next.
 
-#![allow(missing_docs, clippy::unwrap_used, reason = "tests may panic")]
+#![cfg(test)]
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use wxsub_core::Client;
 use wxsub_core::clock::Clock;
 use wxsub_core::error::Delivery;
-use wxsub_core::proto::codec::RawResponse;
 use wxsub_core::proto::{BaseUrl, BaseUrls, Grant, Message};
-use wxsub_core::testing::ManualClock;
+use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
 use wxsub_core::token::{TokenCache, TokenSource};
-use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportErrorKind};
+use wxsub_core::transport::{TransportError, TransportErrorKind};
 
-const TOKEN: &str = r#"{"access_token":"T","expires_in":7200}"#;
-const SENT: &str = r#"{"errcode":0,"errmsg":"ok"}"#;
+const TOKEN: &str = "/cgi-bin/token";
+const SEND: &str = "/cgi-bin/message/template/subscribe";
 
-/// Answers as scripted, in order; then always well. Remembers every call: host and path.
-#[derive(Debug, Default)]
-struct Weixin {
-    script: Mutex<VecDeque<Result<(u16, &'static str), TransportError>>>,
-    calls: Mutex<Vec<String>>,
+/// The first calls of this path get these responses, and every other call succeeds.
+fn weixin(path: &str, responses: impl IntoIterator<Item = MockResponse>) -> MockTransport {
+    let weixin = MockTransport::new();
+    weixin.respond_always(TOKEN, MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
+    weixin.respond_always(SEND, MockResponse::json(r#"{"errcode":0,"errmsg":"ok"}"#));
+    responses.into_iter().for_each(|response| weixin.respond_once(path, response));
+    weixin
 }
 
-#[async_trait]
-impl Transport for Weixin {
-    async fn execute(&self, request: HttpRequest) -> Result<RawResponse<Bytes>, TransportError> {
-        let (host, path) = {
-            let request = request.into_http();
-            (request.uri().host().unwrap().to_owned(), request.uri().path().to_owned())
-        };
-        let well = if path.ends_with("token") { TOKEN } else { SENT };
-        self.calls.lock().unwrap().push(format!("{host} {}", path.rsplit('/').next().unwrap()));
-        let next = self.script.lock().unwrap().pop_front().unwrap_or(Ok((200, well)));
-        next.map(|(status, body)| RawResponse::new(status, Bytes::from(body)))
-    }
+/// Host and end of the path of every call.
+fn calls(weixin: &MockTransport) -> Vec<String> {
+    let calls = weixin.seen().into_iter();
+    calls.map(|call| format!("{} {}", call.host, call.path.rsplit('/').next().unwrap())).collect()
 }
 
-impl Weixin {
-    fn scripted(script: impl IntoIterator<Item = Result<(u16, &'static str), TransportError>>) -> Arc<Self> {
-        Arc::new(Self { script: Mutex::new(script.into_iter().collect()), ..Self::default() })
-    }
-
-    fn calls(&self) -> Vec<String> {
-        std::mem::take(&mut self.calls.lock().unwrap())
-    }
+fn unsent(fault: TransportErrorKind) -> MockResponse {
+    MockResponse::Fail(TransportError::before_sending(fault, ""))
 }
 
-fn unsent(fault: TransportErrorKind) -> Result<(u16, &'static str), TransportError> {
-    Err(TransportError::before_sending(fault, ""))
+/// Responses that may come after the request took effect.
+fn after_sending() -> [MockResponse; 3] {
+    [
+        MockResponse::lose_response(),
+        MockResponse::Response(502, "<html>".into()),
+        MockResponse::json(r#"{"errcode":-1,"errmsg":"system error"}"#),
+    ]
 }
 
-fn lost() -> Result<(u16, &'static str), TransportError> {
-    Err(TransportError::maybe_sent(TransportErrorKind::Broken, ""))
+/// Faults after which nothing was sent.
+fn before_sending() -> [MockResponse; 4] {
+    use TransportErrorKind::{Certificate, Connect, Dns, Tls};
+    [Dns, Connect, Tls, Certificate].map(unsent)
 }
 
 fn hosts() -> BaseUrls {
     BaseUrls::new(["https://a", "https://b"].map(|base| base.parse::<BaseUrl>().unwrap())).unwrap()
 }
 
-fn cache(weixin: &Arc<Weixin>, clock: &Arc<ManualClock>) -> TokenCache {
+fn cache(weixin: &MockTransport, clock: &Arc<ManualClock>) -> TokenCache {
     let builder = TokenCache::builder("wx1", "SECRET", weixin.clone()).api_bases(hosts());
     builder.clock(clock.clone()).jitter_seed(1).build().unwrap()
 }
 
-fn client(weixin: &Arc<Weixin>, clock: &Arc<ManualClock>) -> Client {
+fn client(weixin: &MockTransport, clock: &Arc<ManualClock>) -> Client {
     Client::builder("wx1", "SECRET", weixin.clone()).api_bases(hosts()).clock(clock.clone()).build().unwrap()
 }
 
@@ -88,21 +79,11 @@ async fn run<T>(clock: &ManualClock, work: impl Future<Output = T>) -> T {
 
 #[tokio::test]
 async fn token_call_goes_to_the_next_host_after_any_fault_that_passes() {
-    use TransportErrorKind::{Certificate, Connect, Dns, Tls};
-    let faults = [
-        unsent(Dns),
-        unsent(Connect),
-        unsent(Tls),
-        unsent(Certificate),
-        lost(),
-        Ok((502, "<html>")),
-        Ok((200, r#"{"errcode":-1,"errmsg":"system error"}"#)),
-    ];
-    for fault in faults {
+    for fault in before_sending().into_iter().chain(after_sending()) {
         let clock = Arc::new(ManualClock::new());
-        let weixin = Weixin::scripted([fault.clone()]);
+        let weixin = weixin(TOKEN, [fault.clone()]);
         run(&clock, cache(&weixin, &clock).token()).await.unwrap();
-        assert_eq!(weixin.calls(), ["a token", "b token"], "{fault:?}");
+        assert_eq!(calls(&weixin), ["a token", "b token"], "{fault:?}");
     }
 }
 
@@ -110,70 +91,67 @@ async fn token_call_goes_to_the_next_host_after_any_fault_that_passes() {
 #[tokio::test]
 async fn refusal_of_a_token_call_stays_with_the_host() {
     let clock = Arc::new(ManualClock::new());
-    let weixin = Weixin::scripted([Ok((200, r#"{"errcode":40125,"errmsg":"invalid appsecret"}"#))]);
+    let refusal = MockResponse::json(r#"{"errcode":40125,"errmsg":"invalid appsecret"}"#);
+    let weixin = weixin(TOKEN, [refusal]);
     run(&clock, cache(&weixin, &clock).token()).await.unwrap_err();
-    assert_eq!(weixin.calls(), ["a token"]);
+    assert_eq!(calls(&weixin), ["a token"]);
 }
 
 /// The lost call may have ended the token held, whichever host is called next.
 #[tokio::test]
 async fn lost_token_call_leaves_the_token_in_doubt() {
     let clock = Arc::new(ManualClock::new());
-    let weixin = Weixin::scripted([Ok((200, TOKEN)), lost(), unsent(TransportErrorKind::Connect)]);
+    let issued = MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#);
+    let faults = [MockResponse::lose_response(), unsent(TransportErrorKind::Connect)];
+    let weixin = weixin(TOKEN, std::iter::once(issued).chain(faults));
     let cache = cache(&weixin, &clock);
     run(&clock, cache.token()).await.unwrap();
     let due = cache.status().next_attempt_at.unwrap();
     clock.advance_and_run(due.remaining(clock.now())).await;
     assert!(cache.status().in_doubt_from.is_some());
-    assert_eq!(weixin.calls(), ["a token", "a token"]);
+    assert_eq!(calls(&weixin), ["a token", "a token"]);
     clock.advance_and_run(Duration::from_secs(1)).await;
-    assert_eq!(weixin.calls(), ["b token", "a token"]);
+    assert_eq!(calls(&weixin)[2..], ["b token", "a token"]);
     assert!(cache.status().in_doubt_from.is_none(), "the token that came settles it");
 }
 
 #[tokio::test]
 async fn message_goes_to_the_next_host_only_if_it_was_certainly_not_sent() {
-    use TransportErrorKind::{Certificate, Connect, Dns, Tls};
-    let unsent = [Dns, Connect, Tls, Certificate].map(unsent);
-    for (fault, repeated) in unsent.map(|fault| (fault, true)).into_iter().chain([
-        (lost(), false),
-        (Ok((502, "<html>")), false),
-        (Ok((200, r#"{"errcode":-1,"errmsg":"system error"}"#)), false),
-    ]) {
+    let unsent = before_sending().map(|fault| (fault, true));
+    for (fault, repeated) in unsent.into_iter().chain(after_sending().map(|fault| (fault, false))) {
         let clock = Arc::new(ManualClock::new());
-        let weixin = Weixin::scripted([Ok((200, TOKEN)), fault.clone()]);
+        let weixin = weixin(SEND, [fault.clone()]);
         let sent = run(&clock, client(&weixin, &clock).send(&message())).await;
         let expected: &[&str] =
             if repeated { &["a token", "a subscribe", "b subscribe"] } else { &["a token", "a subscribe"] };
         assert_eq!(sent.is_ok(), repeated, "{fault:?}");
-        assert_eq!(weixin.calls(), expected, "{fault:?}");
+        assert_eq!(calls(&weixin), expected, "{fault:?}");
     }
 }
 
 #[tokio::test]
 async fn host_that_works_is_kept_and_the_first_is_tried_again_after_five_minutes() {
     let clock = Arc::new(ManualClock::new());
-    let weixin = Weixin::scripted([Ok((200, TOKEN)), lost()]);
+    let weixin = weixin(SEND, [MockResponse::lose_response()]);
     let client = client(&weixin, &clock);
     let unknown = run(&clock, client.send(&message())).await.unwrap_err();
     assert_eq!(unknown.delivery(), Delivery::MaybeSent);
     for (pause, host) in [(0, "b"), (298, "b"), (2, "a")] {
-        weixin.calls();
+        let before = calls(&weixin).len();
         clock.advance_and_run(Duration::from_secs(pause)).await;
         run(&clock, client.send(&message())).await.unwrap();
-        assert_eq!(weixin.calls(), [format!("{host} subscribe")], "after {pause} s more");
+        assert_eq!(calls(&weixin)[before..], [format!("{host} subscribe")], "after {pause} s more");
     }
 }
 
 #[tokio::test]
 async fn deadline_and_retry_budget_are_shared_by_all_hosts() {
     let clock = Arc::new(ManualClock::new());
-    let dead = std::iter::repeat_n(unsent(TransportErrorKind::Connect), 200);
-    let weixin = Weixin::scripted(std::iter::once(Ok((200, TOKEN))).chain(dead));
+    let weixin = weixin(SEND, std::iter::repeat_n(unsent(TransportErrorKind::Connect), 200));
     let client = client(&weixin, &clock);
     for _ in 0..20 {
         run(&clock, client.send(&message())).await.unwrap_err();
     }
     // 20 sends and the 10 retries that the budget holds.
-    assert_eq!(weixin.calls().len(), 1 + 20 + 10);
+    assert_eq!(calls(&weixin).len(), 1 + 20 + 10);
 }

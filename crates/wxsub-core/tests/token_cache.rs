@@ -1,12 +1,6 @@
 //! Token caches around their refresh state, in virtual time: one process, faults, and a store that several share.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "tests may panic"
-)]
+#![cfg(test)]
 
 mod token_cache {
     mod faults;

@@ -1,5 +1,6 @@
 //! A TCP server on loopback with faults that HTTP libraries never produce: it resets, hangs, trickles and floods.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -232,15 +233,7 @@ struct Connection {
     seen: Arc<watch::Sender<Seen>>,
 }
 
-/// The peer closed the connection, or the server must.
-struct End;
-
-impl From<std::io::Error> for End {
-    fn from(_: std::io::Error) -> Self {
-        Self
-    }
-}
-
+/// A step fails if the peer closed the connection, or the server must.
 impl Connection {
     async fn follow(mut self, script: Vec<ScriptStep>) {
         let mut next = 0;
@@ -262,7 +255,7 @@ impl Connection {
         }
     }
 
-    async fn run_step(&mut self, step: &ScriptStep, body: &mut Bytes) -> Result<(), End> {
+    async fn run_step(&mut self, step: &ScriptStep, body: &mut Bytes) -> io::Result<()> {
         match step {
             ScriptStep::Read => *body = self.read().await?,
             ScriptStep::Write(bytes) => self.stream.write_all(bytes).await?,
@@ -278,14 +271,14 @@ impl Connection {
             ScriptStep::Hang => while self.stream.read_buf(&mut self.unread).await? > 0 {},
             ScriptStep::Reset => {
                 self.stream.set_zero_linger()?;
-                return Err(End);
+                return Err(io::ErrorKind::ConnectionReset.into());
             }
             ScriptStep::Again => {}
         }
         Ok(())
     }
 
-    async fn trickle(&mut self, bytes: &[u8]) -> Result<(), End> {
+    async fn trickle(&mut self, bytes: &[u8]) -> io::Result<()> {
         let clock = SystemClock::new();
         loop {
             for byte in bytes {
@@ -296,7 +289,7 @@ impl Connection {
     }
 
     /// Reads a head, and the body that its `content-length` announces.
-    async fn read(&mut self) -> Result<Bytes, End> {
+    async fn read(&mut self) -> io::Result<Bytes> {
         let end_of_head = loop {
             match self.unread.windows(4).position(|four| four == b"\r\n\r\n") {
                 Some(at) => break at,
@@ -318,9 +311,9 @@ impl Connection {
         Ok(body)
     }
 
-    async fn more(&mut self) -> Result<(), End> {
+    async fn more(&mut self) -> io::Result<()> {
         match self.stream.read_buf(&mut self.unread).await? {
-            0 => Err(End),
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(()),
         }
     }

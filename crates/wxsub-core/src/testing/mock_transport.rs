@@ -79,6 +79,8 @@ impl MockResponse {
 pub struct RecordedRequest {
     /// The method.
     pub method: String,
+    /// The host.
+    pub host: String,
     /// The path.
     pub path: String,
     /// The query.
@@ -155,10 +157,11 @@ impl Transport for MockTransport {
     async fn execute(&self, request: HttpRequest) -> Result<RawResponse<Bytes>, TransportError> {
         let (head, body) = request.into_http().into_parts();
         let (path, query) = (head.uri.path().to_owned(), head.uri.query().unwrap_or_default().to_owned());
+        let (method, host) = (head.method.to_string(), head.uri.host().unwrap_or_default().to_owned());
         let response = locked(&self.script)
             .get_mut(&path)
             .and_then(|responses| responses.next.pop_front().or(responses.always.clone()));
-        locked(&self.seen).push(RecordedRequest { method: head.method.to_string(), path, query, body });
+        locked(&self.seen).push(RecordedRequest { method, host, path, query, body });
         match response {
             Some(MockResponse::Response(status, body)) => Ok(RawResponse::new(status, body)),
             Some(MockResponse::Fail(error)) => Err(error),

@@ -9,7 +9,7 @@ use wxsub_core::store::TokenStore;
 use wxsub_core::testing::{ManualClock, MockResponse};
 use wxsub_core::token::{Evidence, TokenEndpoint, TokenErrorKind, TokenEvent, TokenSource};
 
-use super::harness::{Bench, Fault, STABLE, app, reporter, seconds, served, token};
+use super::harness::{Bench, Fault, STABLE, app, reporter, seconds, served, token, with_token};
 
 /// An observer that panics on the first event of this kind.
 fn panics_once(at: fn(&TokenEvent) -> bool) -> impl Fn(&TokenEvent) + Send + Sync + 'static {
@@ -23,8 +23,7 @@ fn panics_once(at: fn(&TokenEvent) -> bool) -> impl Fn(&TokenEvent) + Send + Syn
 async fn observer_panic_leaves_no_caller_waiting() {
     let bench = Bench::issuing_a_then(token("B"));
     let panics = panics_once(|notice| matches!(notice, TokenEvent::Rejected { .. }));
-    let cache = bench.builder().on_event(panics).build().unwrap();
-    let dead = cache.token().await.unwrap().generation();
+    let (cache, dead) = with_token(bench.builder().on_event(panics).build().unwrap()).await;
     let report = reporter(&cache, dead, Evidence::Observed);
     bench.advance(60).await;
     assert!(report.is_finished(), "{cache:?}");
@@ -39,8 +38,7 @@ async fn observer_panic_leaves_no_caller_waiting() {
 async fn refresh_continues_after_panic() {
     for reads_only in [true, false] {
         let bench = Bench::issuing_a_then(token("B"));
-        let cache = bench.builder().on_event(panics_once(|_| true)).build().unwrap();
-        cache.token().await.unwrap();
+        let (cache, _) = with_token(bench.builder().on_event(panics_once(|_| true)).build().unwrap()).await;
         for _ in 0..500 {
             bench.advance(10).await;
             match reads_only {
@@ -106,8 +104,7 @@ async fn lost_response_of_peer_puts_token_in_doubt() {
 #[tokio::test]
 async fn cleared_marker_ends_the_takeover() {
     let bench = Bench::issuing(&["A"]);
-    let cache = bench.cache(7);
-    cache.token().await.unwrap();
+    let (cache, _) = with_token(bench.cache(7)).await;
     let since = bench.set_in_doubt().await;
     bench.advance(3).await;
     bench.store.clear_in_doubt(&app(), since).await.unwrap();
@@ -119,8 +116,7 @@ async fn cleared_marker_ends_the_takeover() {
 #[tokio::test]
 async fn report_is_resolved_while_peer_holds_the_lease() {
     let bench = Bench::always(token("A"));
-    let cache = bench.cache_of(TokenEndpoint::StableToken, 7);
-    let claimed = cache.token().await.unwrap().generation();
+    let (cache, claimed) = with_token(bench.cache_of(TokenEndpoint::StableToken, 7)).await;
     bench.store.acquire_lease(&app(), "peer", seconds(1)).await.unwrap();
     let report = reporter(&cache, claimed, Evidence::Reported);
     bench.advance(30).await;
@@ -132,8 +128,7 @@ async fn same_stable_token_keeps_its_generation() {
     for fault in [Fault::None, Fault::Unavailable] {
         let bench = Bench::always(MockResponse::json(r#"{"access_token":"A","expires_in":320}"#));
         bench.store.set_fault(fault);
-        let cache = bench.cache_of(TokenEndpoint::StableToken, 7);
-        let first = cache.token().await.unwrap().generation();
+        let (cache, first) = with_token(bench.cache_of(TokenEndpoint::StableToken, 7)).await;
         bench.advance(100).await;
         assert!(bench.weixin.count(STABLE) > 2);
         assert_eq!(cache.token().await.unwrap().generation(), first);
@@ -146,8 +141,7 @@ async fn same_stable_token_keeps_its_generation() {
 #[tokio::test]
 async fn hanging_store_does_not_block_refresh() {
     let bench = Bench::issuing_a_then(token("B"));
-    let cache = bench.cache(7);
-    cache.token().await.unwrap();
+    let (cache, _) = with_token(bench.cache(7)).await;
     bench.store.set_fault(Fault::Hang);
     for _ in 0..120 {
         bench.advance(60).await;
@@ -162,8 +156,7 @@ async fn hanging_store_does_not_block_refresh() {
 #[tokio::test]
 async fn same_classic_token_leaves_no_marker() {
     let bench = Bench::always(token("A"));
-    let cache = bench.cache(7);
-    let held = cache.token().await.unwrap().generation();
+    let (cache, held) = with_token(bench.cache(7)).await;
     let report = reporter(&cache, held, Evidence::Reported);
     bench.advance(5).await;
     assert_eq!(report.await.unwrap().unwrap_err().kind(), &TokenErrorKind::TokenUnchanged);

@@ -146,6 +146,12 @@ pub(super) fn served(cache: &TokenCache) -> String {
     cache.current().get().unwrap().token().expose_secret().to_owned()
 }
 
+/// The cache with its first token, and the generation of that token.
+pub(super) async fn with_token(cache: TokenCache) -> (TokenCache, Generation) {
+    let first = cache.token().await.unwrap().generation();
+    (cache, first)
+}
+
 /// A caller that waits for a token in a task of its own.
 pub(super) fn caller(cache: &TokenCache) -> JoinHandle<Result<Arc<CachedToken>, TokenError>> {
     let cache = cache.clone();

@@ -9,7 +9,7 @@ use wxsub_core::testing::{ManualClock, MockResponse};
 use wxsub_core::token::{Evidence, TokenEndpoint, TokenSource};
 
 use super::harness::{
-    Bench, Fault, FaultyStore, TOKEN, app, caller, refusal, reporter, seconds, text, token,
+    Bench, Fault, FaultyStore, TOKEN, app, caller, refusal, reporter, seconds, text, token, with_token,
 };
 
 /// However an attempt ends, a peer can take the lease at once. After a failure that peers would share, they back off.
@@ -88,8 +88,7 @@ async fn leases_expire() {
 #[tokio::test]
 async fn server_that_cannot_read_does_not_delay_peers() {
     let bench = Bench::always(token("A"));
-    let healthy = bench.cache(1);
-    let mut held = healthy.token().await.unwrap().generation();
+    let (healthy, mut held) = with_token(bench.cache(1)).await;
     let blind_store = Arc::new(FaultyStore::sharing(&bench.clock, bench.store.store()));
     blind_store.set_fault(Fault::Unreadable);
     let blind = bench.cache_with(TokenEndpoint::Token, 2, blind_store);
@@ -164,8 +163,7 @@ async fn holder_that_keeps_the_lease_too_long_is_named() {
 async fn crashed_refresher_is_replaced_soon_after_its_lease() {
     for (seed, (lease, replaced_within)) in (0..10).zip([(6, 10), (30, 32)].into_iter().cycle()) {
         let bench = Bench::issuing(&["A", "B"]);
-        let cache = bench.cache(seed);
-        cache.token().await.unwrap();
+        let _cache = with_token(bench.cache(seed)).await;
         bench.advance(60 + seed % 2).await;
         // It takes the lease, sets the marker, and is killed.
         bench.store.acquire_lease(&app(), "crashed", seconds(lease)).await.unwrap();

@@ -13,7 +13,9 @@ use wxsub_core::token::{
     TokenSource, TokenUpstream, UpstreamBehavior, UpstreamRequest,
 };
 
-use super::harness::{Bench, STABLE, TOKEN, caller, refusal, reporter, seconds, served, text, token};
+use super::harness::{
+    Bench, STABLE, TOKEN, caller, refusal, reporter, seconds, served, text, token, with_token,
+};
 
 #[tokio::test]
 async fn ten_thousand_callers_of_an_empty_cache_cost_one_fetch() {
@@ -95,8 +97,7 @@ async fn cancelled_caller_leaves_other_callers_waiting() {
 #[tokio::test]
 async fn hanging_refresh_does_not_block_reads() {
     let bench = Bench::issuing_a_then(MockResponse::Hang);
-    let cache = bench.own_cache();
-    cache.token().await.unwrap();
+    let (cache, _) = with_token(bench.own_cache()).await;
     for _ in 0..7100 / 10 {
         bench.advance(10).await;
         assert_eq!(served(&cache), "A");
@@ -113,8 +114,7 @@ async fn hanging_refresh_does_not_block_reads() {
 #[tokio::test]
 async fn report_gives_new_token_to_all_reporters() {
     let bench = Bench::issuing(&["A", "B"]);
-    let cache = bench.own_cache();
-    let rejected = cache.token().await.unwrap().generation();
+    let (cache, rejected) = with_token(bench.own_cache()).await;
     let evidence = |n| if n % 2 == 0 { Evidence::Observed } else { Evidence::Reported };
     let reporters: Vec<_> = (0..300).map(|n| reporter(&cache, rejected, evidence(n))).collect();
     for reporter in reporters {
@@ -127,8 +127,7 @@ async fn report_gives_new_token_to_all_reporters() {
 #[tokio::test]
 async fn report_of_unknown_generation_starts_no_fetch() {
     let bench = Bench::always(token("A"));
-    let cache = bench.own_cache();
-    let held = cache.token().await.unwrap().generation();
+    let (cache, held) = with_token(bench.own_cache()).await;
     let never = Generation::new(held.get() + 1_000_000_000);
     for evidence in [Evidence::Observed, Evidence::Reported] {
         assert_eq!(cache.refresh(never, evidence).await.unwrap().generation(), held);
@@ -145,8 +144,7 @@ async fn report_waits_for_its_own_attempt() {
         let bench = Bench::issuing(&["A"]);
         bench.weixin.respond_once(TOKEN, refusal(40243));
         bench.weixin.respond_always(TOKEN, step);
-        let cache = bench.own_cache();
-        let held = cache.token().await.unwrap().generation();
+        let (cache, held) = with_token(bench.own_cache()).await;
         while cache.status().failure.is_none() {
             bench.advance(1).await;
         }
@@ -189,8 +187,7 @@ async fn stable_token_is_forced_once_and_then_rate_limited() {
 #[tokio::test]
 async fn task_ends_with_the_last_handle() {
     let bench = Bench::issuing(&["A"]);
-    let cache = bench.own_cache();
-    cache.token().await.unwrap();
+    let (cache, _) = with_token(bench.own_cache()).await;
     drop(cache);
     bench.advance(1).await;
     assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
@@ -227,8 +224,7 @@ fn cache_survives_the_end_of_its_runtime() {
 #[tokio::test]
 async fn external_invalidation_is_an_event() {
     let bench = Bench::issuing(&["A", "B"]);
-    let cache = bench.own_cache();
-    let rejected = cache.token().await.unwrap().generation();
+    let (cache, rejected) = with_token(bench.own_cache()).await;
     bench.advance(60).await;
     cache.refresh(rejected, Evidence::Observed).await.unwrap();
     let events = bench.events.lock().unwrap();

@@ -12,7 +12,9 @@ use wxsub_core::token::{
     Evidence, Generation, TokenCache, TokenEndpoint, TokenErrorKind, TokenEvent, TokenOrigin, TokenSource,
 };
 
-use super::harness::{Bench, Fault, STABLE, TOKEN, app, caller, refusal, seconds, served, text, token};
+use super::harness::{
+    Bench, Fault, STABLE, TOKEN, app, caller, refusal, seconds, served, text, token, with_token,
+};
 
 /// Requests a token from each cache for the first time.
 async fn request_first_tokens(bench: &Bench, caches: &[TokenCache]) {
@@ -92,8 +94,7 @@ async fn refusal_of_one_peer_lets_others_try_at_once() {
 #[tokio::test]
 async fn refused_peer_keeps_its_retry_delay() {
     let bench = Bench::issuing_a_then(refusal(40243));
-    let cache = bench.cache(4);
-    cache.token().await.unwrap();
+    let (cache, _) = with_token(bench.cache(4)).await;
     while cache.status().failure.is_none() {
         bench.advance(10).await;
     }
@@ -126,8 +127,7 @@ async fn notification_delivers_newer_token_at_once() {
 #[tokio::test]
 async fn false_notification_costs_one_read() {
     let bench = Bench::issuing(&["A"]);
-    let cache = bench.cache(7);
-    cache.token().await.unwrap();
+    let _cache = with_token(bench.cache(7)).await;
     bench.advance(10).await;
     let before = bench.store.reads();
     bench.store.watcher.notify(&app());
@@ -161,8 +161,7 @@ async fn idle_caches_share_one_read_of_the_log() {
 #[tokio::test]
 async fn unlogged_loss_of_a_record_is_found() {
     let bench = Bench::issuing(&["A"]);
-    let cache = bench.cache(7);
-    let held = cache.token().await.unwrap().generation();
+    let (_cache, held) = with_token(bench.cache(7)).await;
     bench.advance(10).await;
     bench.store.lose_records_silently();
     bench.advance(70).await;
@@ -391,8 +390,7 @@ async fn later_request_without_lease_counts_despite_its_lower_generation() {
 #[tokio::test]
 async fn lost_race_adopts_a_later_request_of_lower_generation() {
     let bench = Bench::issuing(&["A", "B"]);
-    let cache = bench.cache(1);
-    let first = cache.token().await.unwrap().generation();
+    let (cache, first) = with_token(bench.cache(1)).await;
     bench.store.lose_records();
     bench.store.set_fault(Fault::PeerFetchesFirst);
     let refreshed = cache.refresh(first, Evidence::Reported).await.unwrap();
@@ -416,8 +414,7 @@ async fn lost_records_are_published_again_without_a_fetch() {
 #[tokio::test]
 async fn published_token_keeps_the_marker_of_a_running_fetch() {
     let bench = Bench::issuing(&["A", "B"]);
-    let cache = bench.cache(1);
-    cache.token().await.unwrap();
+    let (cache, _) = with_token(bench.cache(1)).await;
     bench.advance(1).await;
     bench.store.lose_records();
     bench.store.store().acquire_lease(&app(), "crashed", seconds(6)).await.unwrap();
@@ -446,8 +443,7 @@ async fn published_token_clears_the_marker_of_its_own_fetch() {
 #[tokio::test]
 async fn wall_clock_set_back_makes_no_token_younger() {
     let bench = Bench::issuing(&["A"]);
-    let cache = bench.cache(10);
-    cache.token().await.unwrap();
+    let _cache = with_token(bench.cache(10)).await;
     bench.advance(1800).await;
     bench.clock.set_back(seconds(600));
     bench.store.lose_records();
@@ -548,8 +544,7 @@ async fn changed_endpoint_serves_the_stored_token() {
 async fn two_endpoints_of_one_app_cost_no_extra_fetch() {
     let bench = Bench::issuing(&["T1", "T2", "T3", "T4", "T5", "T6"]);
     ["S1", "S2", "S3", "S4"].iter().for_each(|text| bench.weixin.respond_once(STABLE, token(text)));
-    let classic = bench.cache(1);
-    classic.token().await.unwrap();
+    let (classic, _) = with_token(bench.cache(1)).await;
     let stable = bench.cache_of(TokenEndpoint::StableToken, 2);
     for _ in 0..4 {
         bench.advance(3600).await;
