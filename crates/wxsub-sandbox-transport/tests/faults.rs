@@ -42,33 +42,26 @@ async fn fetch_with(fault: Option<Fault>, limits: TransportLimits) -> Outcome {
     Outcome { result: call.await.unwrap(), elapsed: clock.now().mono.duration_since(start), applied }
 }
 
+/// A response has its status. Any other fault may have been sent.
 #[tokio::test]
-async fn connection_fault_is_maybe_sent() {
+async fn each_fault_is_a_response_or_maybe_sent() {
+    use TransportErrorKind::{Broken, Timeout};
     let limits = TransportLimits::default().request_timeout(Duration::from_secs(5));
-    for (fault, kind, applied, seconds) in [
-        (Fault::ResetBeforeApply, TransportErrorKind::Broken, false, 1),
-        (Fault::ResetAfterApply, TransportErrorKind::Broken, true, 1),
-        (Fault::Truncate, TransportErrorKind::Broken, true, 1),
-        (Fault::Hang, TransportErrorKind::Timeout, false, 5),
-        (Fault::Delay(Duration::from_secs(60)), TransportErrorKind::Timeout, true, 5),
+    for (fault, expected, applied, seconds) in [
+        (Some(Fault::ResetBeforeApply), Err(Broken), false, 1),
+        (Some(Fault::ResetAfterApply), Err(Broken), true, 1),
+        (Some(Fault::Truncate), Err(Broken), true, 1),
+        (Some(Fault::Hang), Err(Timeout), false, 5),
+        (Some(Fault::Delay(Duration::from_secs(60))), Err(Timeout), true, 5),
+        (Some(Fault::Delay(Duration::from_secs(3))), Ok(200), true, 3),
+        (Some(Fault::Status(503)), Ok(503), false, 1),
+        (Some(Fault::Html), Ok(200), false, 1),
+        (None, Ok(200), true, 1),
     ] {
-        let outcome = fetch_with(Some(fault), limits).await;
-        let error = outcome.result.unwrap_err();
-        assert_eq!((error.kind(), error.stage()), (kind, RequestState::MaybeSent), "{fault:?}");
-        assert_eq!((outcome.applied, outcome.elapsed.as_secs()), (applied, seconds), "{fault:?}");
-    }
-}
-
-#[tokio::test]
-async fn other_faults_are_responses() {
-    for (fault, status, applied, seconds) in [
-        (Some(Fault::Status(503)), 503, false, 1),
-        (Some(Fault::Html), 200, false, 1),
-        (Some(Fault::Delay(Duration::from_secs(3))), 200, true, 3),
-        (None, 200, true, 1),
-    ] {
-        let outcome = fetch_with(fault, TransportLimits::default()).await;
-        assert_eq!(outcome.result.unwrap().status, status, "{fault:?}");
+        let outcome = fetch_with(fault, limits).await;
+        let result = outcome.result.map(|response| response.status);
+        let result = result.map_err(|error| (error.kind(), error.stage()));
+        assert_eq!(result, expected.map_err(|kind| (kind, RequestState::MaybeSent)), "{fault:?}");
         assert_eq!((outcome.applied, outcome.elapsed.as_secs()), (applied, seconds), "{fault:?}");
     }
 }

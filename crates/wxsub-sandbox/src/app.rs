@@ -19,11 +19,11 @@ use tokens::{IssuedTokens, StableTokens};
 
 /// One app: its secret, templates, settings, tokens of both kinds, and quota usage.
 pub(crate) struct App {
-    secret: AppSecret,
-    templates: BTreeSet<TemplateId>,
+    pub(crate) secret: AppSecret,
+    pub(crate) templates: BTreeSet<TemplateId>,
     pub(crate) settings: AppSettings,
     classic: IssuedTokens,
-    stable: StableTokens,
+    pub(crate) stable: StableTokens,
     usage: HashMap<&'static str, EndpointUsage>,
 }
 
@@ -56,33 +56,16 @@ impl EndpointUsage {
 }
 
 impl App {
-    pub(crate) fn new(secret: AppSecret, templates: BTreeSet<TemplateId>, settings: AppSettings) -> Self {
-        let (classic, stable, usage) = Default::default();
-        Self { secret, templates, settings, classic, stable, usage }
-    }
-
-    /// Replaces secret, templates and settings. Tokens and quota usage stay.
-    pub(crate) fn update(
-        &mut self,
+    /// An app with the tokens and the quota usage of the one that it replaces, if any.
+    pub(crate) fn new(
         secret: AppSecret,
         templates: BTreeSet<TemplateId>,
         settings: AppSettings,
-    ) {
-        self.secret = secret;
-        self.templates = templates;
-        self.settings = settings;
-    }
-
-    pub(crate) fn secret(&self) -> &AppSecret {
-        &self.secret
-    }
-
-    pub(crate) fn templates(&self) -> impl Iterator<Item = &TemplateId> {
-        self.templates.iter()
-    }
-
-    pub(crate) fn has_template(&self, template: &TemplateId) -> bool {
-        self.templates.contains(template)
+        replaced: Option<Self>,
+    ) -> Self {
+        let kept = replaced.map(|app| (app.classic, app.stable, app.usage));
+        let (classic, stable, usage) = kept.unwrap_or_default();
+        Self { secret, templates, settings, classic, stable, usage }
     }
 
     /// Checks the AppSecret. Weixin does not document which of several errors it reports; here a wrong secret comes first.
@@ -127,16 +110,6 @@ impl App {
             TokenKind::Classic => self.classic.add(token, now, overlap),
             TokenKind::Stable { forced } => self.stable.add(token, now, overlap, forced),
         }
-    }
-
-    /// Returns the current stable token, or a new one and its kind if it is due or forced.
-    pub(crate) fn stable_token(
-        &self,
-        tokens: &TokenGenerator,
-        now: Duration,
-        force: bool,
-    ) -> Result<(Token, Option<TokenKind>), ErrCode> {
-        self.stable.current_or_new(tokens, now, &self.settings, force)
     }
 
     /// Invalidates all tokens of both kinds, as if another client had fetched new ones and the overlap had passed.

@@ -70,7 +70,7 @@ pub async fn serve(listener: TcpListener, sandbox: Sandbox, shutdown: impl Futur
 
 async fn serve_connection(state: HttpState, stream: TcpStream, address: SocketAddr) {
     let cut = CutHandle::default();
-    let io = TokioIo::new(FaultStream::new(stream, cut.clone()));
+    let io = TokioIo::new(FaultStream { stream, cut: cut.clone() });
     let service = service_fn(async |request| {
         let response = handle(&state, address.ip(), &cut, request).await;
         Ok::<_, Infallible>(response)
@@ -203,14 +203,9 @@ async fn read_limited(mut body: Incoming, max: usize) -> hyper::Result<Vec<u8>> 
 
 /// The caller with this address and these headers.
 fn caller_from_headers(address: IpAddr, headers: &HeaderMap) -> Caller {
-    let caller = Caller::from(address);
-    let base =
-        header_text(headers, header::HOST.as_str()).map(|host| BaseUrl::insecure(&format!("http://{host}")));
-    let caller = match base {
-        Some(Ok(base)) => caller.with_base_url(base),
-        _ => caller,
-    };
-    if is_cross_site(headers) { caller.cross_site() } else { caller }
+    let host = header_text(headers, header::HOST.as_str());
+    let base_url = host.and_then(|host| BaseUrl::insecure(&format!("http://{host}")).ok());
+    Caller { address, base_url, is_cross_site: is_cross_site(headers) }
 }
 
 /// Whether a browser reports that a page of another site sent the request. Clients that are no browsers report nothing.

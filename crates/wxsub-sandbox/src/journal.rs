@@ -4,7 +4,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::mem;
 use std::path::Path;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -148,7 +147,7 @@ impl JournalRecord {
 
     pub(crate) fn new(request: &Request<'_>, operation: &str, trace: &Trace, accepted: bool) -> Self {
         Self {
-            at_ms: millis(request.now),
+            at_ms: request.now.as_millis().try_into().unwrap_or(u64::MAX),
             operation: operation.to_owned(),
             appid: trace.appid.clone(),
             token: trace.token,
@@ -172,8 +171,4 @@ impl JournaledMessage {
         let body_sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         Self { touser: text("touser"), template_id: text("template_id"), scene: text("scene"), body_sha256 }
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    time.as_secs().saturating_mul(1000).saturating_add(time.subsec_millis().into())
 }

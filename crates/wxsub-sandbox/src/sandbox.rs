@@ -9,7 +9,7 @@ use wxsub_proto::{
     AppId, AppSecret, BaseUrl, ConsentAction, ConsentCallback, ConsentRequest, OpenId, TemplateId,
 };
 #[cfg(feature = "http")]
-use wxsub_proto::{LocalizedText, ValidationError, ValidationErrorKind};
+use wxsub_proto::{LocalizedText, ValidationError};
 
 use crate::app::AppSettings;
 use crate::clock::{self, Clock};
@@ -191,7 +191,7 @@ impl Sandbox {
     /// A page of another site can point its own name to this machine and then read the sandbox. So other names are rejected.
     ///
     /// # Errors
-    /// [`ValidationErrorKind::InvalidFormat`] if it is not only a host name.
+    /// [`InvalidFormat`](wxsub_proto::ValidationErrorKind::InvalidFormat) if it is not only a host name.
     #[cfg(feature = "http")]
     pub fn allow_host(&self, name: &str) -> Result<&Self, ValidationError> {
         match BaseUrl::insecure(&format!("http://{name}")) {
@@ -204,7 +204,7 @@ impl Sandbox {
                     "a host name without scheme and port, such as sandbox.example",
                     "是不带协议和端口的主机名，例如 sandbox.example",
                 );
-                Err(ValidationError::new("host", ValidationErrorKind::InvalidFormat { expected }))
+                Err(ValidationError::invalid_format("host", expected))
             }
         }
     }

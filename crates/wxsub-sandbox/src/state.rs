@@ -93,12 +93,8 @@ impl SandboxState {
         settings: AppSettings,
     ) {
         self.event_log.record_control(now, "app added", Some(&appid));
-        match self.apps.get_mut(&appid) {
-            Some(app) => app.update(secret, templates, settings),
-            None => {
-                self.apps.insert(appid, App::new(secret, templates, settings));
-            }
-        }
+        let replaced = self.apps.remove(&appid);
+        self.apps.insert(appid, App::new(secret, templates, settings, replaced));
     }
 
     /// The apps, sorted by AppID.
@@ -111,7 +107,7 @@ impl SandboxState {
     /// Checks that the app and the template of the request exist.
     pub(crate) fn check_request(&self, request: &ConsentRequest) -> Result<(), NotFoundError> {
         let app = self.apps.get(&request.appid).ok_or(NotFoundError::App)?;
-        match app.has_template(&request.template_id) {
+        match app.templates.contains(&request.template_id) {
             true => Ok(()),
             false => Err(NotFoundError::Template),
         }

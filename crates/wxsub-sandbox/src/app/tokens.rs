@@ -110,7 +110,7 @@ const MIN_FORCED_INTERVAL: Duration = Duration::from_secs(30);
 ///
 /// Every caller gets the same token until it is due or a caller forces a new one.
 #[derive(Default)]
-pub(super) struct StableTokens {
+pub(crate) struct StableTokens {
     issued: IssuedTokens,
     last_forced: Option<Duration>,
     forced_today: FixedWindow,
@@ -118,7 +118,7 @@ pub(super) struct StableTokens {
 
 impl StableTokens {
     /// Returns the current token, or a new one and its kind if it is due or forced.
-    pub(super) fn current_or_new(
+    pub(crate) fn current_or_new(
         &self,
         tokens: &TokenGenerator,
         now: Duration,

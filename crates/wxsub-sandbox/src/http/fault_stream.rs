@@ -25,22 +25,12 @@ impl CutHandle {
     pub(super) fn drop_last(&self, bytes: usize) {
         self.0.store(bytes, Ordering::Relaxed);
     }
-
-    fn dropped_bytes(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 /// One connection. hyper writes each response of the sandbox, head and body, as one buffer.
 pub(super) struct FaultStream {
-    stream: TcpStream,
-    cut: CutHandle,
-}
-
-impl FaultStream {
-    pub(super) fn new(stream: TcpStream, cut: CutHandle) -> Self {
-        Self { stream, cut }
-    }
+    pub(super) stream: TcpStream,
+    pub(super) cut: CutHandle,
 }
 
 impl AsyncRead for FaultStream {
@@ -55,7 +45,7 @@ impl AsyncRead for FaultStream {
 
 impl AsyncWrite for FaultStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let dropped = self.cut.dropped_bytes();
+        let dropped = self.cut.0.load(Ordering::Relaxed);
         let sent = buf.split_at_checked(buf.len().saturating_sub(dropped));
         match sent {
             Some((sent, _)) if dropped == 0 || !sent.is_empty() => {

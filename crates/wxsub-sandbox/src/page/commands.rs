@@ -26,7 +26,7 @@ pub(super) fn variables(state: &SandboxState, base: &str) -> String {
     for (index, (appid, app)) in state.sorted_apps().into_iter().enumerate() {
         // The variables select one app. The others are comments.
         let beside = if index == 0 { "" } else { "# or: " };
-        let (appid, secret) = (quote(appid.as_str()), quote(app.secret().expose_secret()).into_owned());
+        let (appid, secret) = (quote(appid.as_str()), quote(app.secret.expose_secret()).into_owned());
         lines.push(format!("{beside}export WXSUB_APPID={appid} WXSUB_SECRET={secret}"));
     }
     lines.join("\n")

@@ -8,7 +8,6 @@ use maud::{Markup, html};
 use percent_encoding::{CONTROLS, utf8_percent_encode};
 use wxsub_proto::{
     AppId, ConsentAction, ConsentCallback, ConsentRequest, HttpUrl, LocalizedText, OpenId, ValidationError,
-    ValidationErrorKind,
 };
 
 use super::document::{Policy, page, zh};
@@ -57,28 +56,19 @@ fn try_decide(
 
 /// Parses the documented parameters of a consent URL.
 fn parse_consent_url(query: &Query) -> Result<(ConsentRequest, HttpUrl), ValidationError> {
-    let required =
-        |name| query.get(name).ok_or_else(|| ValidationError::new(name, ValidationErrorKind::Missing));
+    let required = |name| query.get(name).ok_or_else(|| ValidationError::missing(name));
     if required("action")? != "get_confirm" {
-        return Err(ValidationError::new(
-            "action",
-            ValidationErrorKind::InvalidFormat {
-                expected: LocalizedText::new("get_confirm", "是 get_confirm"),
-            },
-        ));
+        let expected = LocalizedText::new("get_confirm", "是 get_confirm");
+        return Err(ValidationError::invalid_format("action", expected));
     }
     let (appid, scene) = (required("appid")?.parse()?, required("scene")?.parse()?);
     let template_id = required("template_id")?.parse()?;
     if query.get("redirect_url").is_none() && query.get("redirect_uri").is_some() {
-        return Err(ValidationError::new(
-            "redirect_url",
-            ValidationErrorKind::InvalidFormat {
-                expected: LocalizedText::new(
-                    "given under this name, not as redirect_uri",
-                    "使用这个名称，而不是 redirect_uri",
-                ),
-            },
-        ));
+        let expected = LocalizedText::new(
+            "given under this name, not as redirect_uri",
+            "使用这个名称，而不是 redirect_uri",
+        );
+        return Err(ValidationError::invalid_format("redirect_url", expected));
     }
     let redirect_url: HttpUrl = required("redirect_url")?
         .parse()
@@ -222,7 +212,7 @@ fn remedy(state: &SandboxState, query: &Query, parameter: &str) -> Markup {
             }
             "template_id" => @match state.sorted_apps().iter().find(|(appid, _)| query.get("appid") == Some(appid.as_str())) {
                 Some((_, app)) => {
-                    "Use a template of this app" (list(app.templates())) ", or add the app again with this template."
+                    "Use a template of this app" (list(app.templates.iter())) ", or add the app again with this template."
                 }
                 None => "Use a template of this app.",
             },

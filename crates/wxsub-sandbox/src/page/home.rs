@@ -174,8 +174,8 @@ fn app_card(appid: &AppId, app: &App, base: &str) -> Markup {
     html! {
         article {
             h3 { code { (appid) } }
-            @for template in app.templates() { (template_row(appid, template, base)) }
-            @if app.templates().next().is_none() { p.empty { "No template. Add the app again with a template to create consent URLs." } }
+            @for template in &app.templates { (template_row(appid, template, base)) }
+            @if app.templates.is_empty() { p.empty { "No template. Add the app again with a template to create consent URLs." } }
             details {
                 summary { "Settings" }
                 (app_settings(&app.settings))
@@ -447,7 +447,7 @@ fn event_row(event: &Event) -> Markup {
 
 fn try_it_section(state: &SandboxState, base: &str) -> Markup {
     let app = state.sorted_apps().into_iter().next();
-    let template = app.and_then(|(_, app)| app.templates().next());
+    let template = app.and_then(|(_, app)| app.templates.first());
     html! {
         section #try {
             h2 { "Try it" (zh("使用方法")) }

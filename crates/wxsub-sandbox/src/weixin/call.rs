@@ -17,13 +17,6 @@ pub(super) struct Call<'a> {
     pub(super) effects: &'a mut Vec<Effect>,
 }
 
-/// The credentials in a token request.
-pub(super) struct Credentials<'a> {
-    pub(super) appid: Option<&'a str>,
-    pub(super) grant_type: Option<&'a str>,
-    pub(super) secret: Option<&'a str>,
-}
-
 impl<'a> Call<'a> {
     /// Rejects every method but POST.
     pub(super) fn require_post(&self) -> Result<(), ApiError> {
@@ -43,18 +36,18 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Returns the app if the credentials are valid. Like Weixin, it checks the AppID first.
-    pub(super) fn authenticate_with(
+    /// Returns the app if these members of a token request are valid. Like Weixin, it checks the AppID first.
+    pub(super) fn authenticate_with<'m>(
         &self,
-        credentials: &Credentials<'_>,
+        member: impl Fn(&'static str) -> Option<&'m str>,
     ) -> Result<(&'a AppId, &'a App), ApiError> {
-        let appid = credentials.appid.ok_or(ErrCode::MISSING_APPID)?;
+        let appid = member("appid").ok_or(ErrCode::MISSING_APPID)?;
         let appid = AppId::new(appid).map_err(|_| ErrCode::INVALID_APPID)?;
         let (appid, app) = self.state.apps.get_key_value(&appid).ok_or(ErrCode::INVALID_APPID)?;
-        if credentials.grant_type != Some(GRANT_TYPE) {
+        if member("grant_type") != Some(GRANT_TYPE) {
             return Err(ErrCode::INVALID_GRANT_TYPE.into());
         }
-        app.check_secret(credentials.secret.ok_or(ErrCode::MISSING_SECRET)?)?;
+        app.check_secret(member("secret").ok_or(ErrCode::MISSING_SECRET)?)?;
         app.check_ip(self.request.client_ip)?;
         Ok((appid, app))
     }

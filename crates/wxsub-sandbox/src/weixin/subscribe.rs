@@ -50,7 +50,7 @@ impl SubscribeBody {
         let fields = BodyFields(&body);
         let touser = fields.parse_field("touser").ok_or(ErrCode::INVALID_OPENID)?;
         let template_id: Option<TemplateId> = fields.parse_field("template_id");
-        let template_id = template_id.filter(|template| app.has_template(template));
+        let template_id = template_id.filter(|template| app.templates.contains(template));
         let template_id = template_id.ok_or(ErrCode::INVALID_TEMPLATE_ID)?;
         let scene = fields.scene().ok_or(INVALID_SCENE)?;
         fields.check_text()?;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use wxsub_proto::ErrCode;
 use wxsub_proto::endpoint::token::PATH;
 
-use super::call::{Call, Credentials};
+use super::call::Call;
 use crate::api_error::ApiError;
 use crate::app::{CallLimits, Token, TokenKind};
 use crate::request::Query;
@@ -22,12 +22,7 @@ pub(super) fn decide(call: &mut Call<'_>) -> Result<Value, ApiError> {
         return Err(REQUIRE_GET.into());
     }
     let query = Query::parse(call.request.query);
-    let credentials = Credentials {
-        appid: query.get("appid"),
-        grant_type: query.get("grant_type"),
-        secret: query.get("secret"),
-    };
-    let (appid, app) = call.authenticate_with(&credentials)?;
+    let (appid, app) = call.authenticate_with(|name| query.get(name))?;
     let limits = CallLimits { per_minute: app.settings.minute_limit, per_day: app.settings.token_quota };
     call.check_quota(appid, app, PATH, limits).map_err(|code| match code {
         ErrCode::DAILY_QUOTA => ApiError::new(code, DAILY_QUOTA_MESSAGE),
