@@ -186,92 +186,56 @@ impl<'de> Deserialize<'de> for ProblemExtensions {
 }
 
 impl ProblemKind {
-    /// Status of the response, the kind in words, and the remedy that follows from the kind alone.
-    fn facts(self) -> (u16, &'static str, Remedy) {
+    /// Status of the response, the kind in English and Chinese words, and the remedy that follows from the kind alone.
+    fn facts(self) -> (u16, &'static str, &'static str, Remedy) {
         match self {
-            Self::Unauthorized => (401, "No known key", Remedy::FixConfig),
-            Self::Forbidden => (403, "Not allowed", Remedy::FixConfig),
-            Self::NotFound => (404, "Not found", Remedy::FixConfig),
-            Self::MethodNotAllowed => (405, "Wrong method", Remedy::FixRequest),
-            Self::NotJson => (400, "Not JSON", Remedy::FixRequest),
-            Self::Incomplete => (400, "Incomplete request", Remedy::FixRequest),
-            Self::TooLarge => (413, "Too large", Remedy::FixRequest),
-            Self::Invalid => (422, "Invalid", Remedy::FixRequest),
-            Self::RateLimited => (429, "Too many requests", Remedy::SlowDown),
-            Self::Overloaded => (503, "Server overloaded", Remedy::SlowDown),
-            Self::AuditUnavailable => (503, "Audit unavailable", Remedy::RetryLater),
-            Self::NoToken => (503, "No usable token", Remedy::RetryLater),
-            Self::NoLedger => (404, "No ledger", Remedy::FixConfig),
-            Self::NoConsentKey => (404, "No consent key", Remedy::FixConfig),
-            Self::LedgerUnavailable => (503, "Ledger unavailable", Remedy::RetryLater),
-            Self::KeyRequired => (400, "Idempotency key required", Remedy::FixRequest),
-            Self::KeyReused => (422, "Idempotency key reused", Remedy::FixRequest),
-            Self::InFlight => (409, "Message in flight", Remedy::RetryLater),
-            Self::Cancelled => (409, "Cancelled", Remedy::Stop),
-            Self::GrantUnavailable => (409, "Grant unavailable", Remedy::Stop),
-            Self::NoGrant => (409, "No grant", Remedy::Stop),
-            Self::Paused => (503, "App paused", Remedy::RetryLater),
-            Self::ConsentExpired => (422, "Consent expired", Remedy::Stop),
-            Self::ConsentForged => (422, "Consent forged", Remedy::Stop),
-            Self::Attempting => (409, "Message being sent", Remedy::RetryLater),
-            Self::Final => (409, "Message is final", Remedy::Stop),
-            Self::Decided => (409, "Already decided", Remedy::Stop),
-            Self::NotUndecided => (409, "Not undecided", Remedy::Stop),
-            Self::TooEarly => (409, "Too early to decide", Remedy::RetryLater),
-            Self::PreconditionRequired => (428, "If-Match required", Remedy::FixRequest),
-            Self::PreconditionFailed => (412, "Message has changed", Remedy::FixRequest),
-            Self::Refused => (422, "Refused by Weixin", Remedy::Investigate),
-            Self::NotSent => (503, "Not sent", Remedy::RetryLater),
-            Self::MaybeSent => (504, "Maybe sent", Remedy::Investigate),
-            Self::Unknown => (500, "Unknown problem", Remedy::Investigate),
+            Self::Unauthorized => (401, "No known key", "没有密钥，或密钥无效", Remedy::FixConfig),
+            Self::Forbidden => (403, "Not allowed", "没有权限", Remedy::FixConfig),
+            Self::NotFound => (404, "Not found", "没有该应用或该接口", Remedy::FixConfig),
+            Self::MethodNotAllowed => (405, "Wrong method", "请求方法不对", Remedy::FixRequest),
+            Self::NotJson => (400, "Not JSON", "请求体不是 JSON", Remedy::FixRequest),
+            Self::Incomplete => (400, "Incomplete request", "请求不完整", Remedy::FixRequest),
+            Self::TooLarge => (413, "Too large", "请求体过大", Remedy::FixRequest),
+            Self::Invalid => (422, "Invalid", "参数有误", Remedy::FixRequest),
+            Self::RateLimited => (429, "Too many requests", "请求过于频繁", Remedy::SlowDown),
+            Self::Overloaded => (503, "Server overloaded", "服务器过载", Remedy::SlowDown),
+            Self::AuditUnavailable => (503, "Audit unavailable", "无法记录审计日志", Remedy::RetryLater),
+            Self::NoToken => (503, "No usable token", "没有可用的 access_token", Remedy::RetryLater),
+            Self::NoLedger => (404, "No ledger", "没有配置消息库", Remedy::FixConfig),
+            Self::NoConsentKey => (404, "No consent key", "没有配置授权签名密钥", Remedy::FixConfig),
+            Self::LedgerUnavailable => (503, "Ledger unavailable", "消息库暂时不可用", Remedy::RetryLater),
+            Self::KeyRequired => (400, "Idempotency key required", "缺少幂等键", Remedy::FixRequest),
+            Self::KeyReused => (422, "Idempotency key reused", "幂等键已用于其他请求", Remedy::FixRequest),
+            Self::InFlight => (409, "Message in flight", "消息正在处理", Remedy::RetryLater),
+            Self::Cancelled => (409, "Cancelled", "消息已取消", Remedy::Stop),
+            Self::GrantUnavailable => (409, "Grant unavailable", "授权不可用", Remedy::Stop),
+            Self::NoGrant => (409, "No grant", "没有可用的授权", Remedy::Stop),
+            Self::Paused => (503, "App paused", "应用已暂停发送", Remedy::RetryLater),
+            Self::ConsentExpired => (422, "Consent expired", "授权请求已过期", Remedy::Stop),
+            Self::ConsentForged => (422, "Consent forged", "授权回调不可信", Remedy::Stop),
+            Self::Attempting => (409, "Message being sent", "消息正在发送", Remedy::RetryLater),
+            Self::Final => (409, "Message is final", "消息已有最终状态", Remedy::Stop),
+            Self::Decided => (409, "Already decided", "消息已经裁定", Remedy::Stop),
+            Self::NotUndecided => (409, "Not undecided", "消息不需要裁定", Remedy::Stop),
+            Self::TooEarly => (409, "Too early to decide", "还不能裁定", Remedy::RetryLater),
+            Self::PreconditionRequired => (428, "If-Match required", "缺少 If-Match", Remedy::FixRequest),
+            Self::PreconditionFailed => (412, "Message has changed", "消息已有变化", Remedy::FixRequest),
+            Self::Refused => (422, "Refused by Weixin", "被微信拒绝", Remedy::Investigate),
+            Self::NotSent => (503, "Not sent", "消息没有发出", Remedy::RetryLater),
+            Self::MaybeSent => (504, "Maybe sent", "消息可能已发出", Remedy::Investigate),
+            Self::Unknown => (500, "Unknown problem", "未知问题", Remedy::Investigate),
         }
     }
 
     /// Returns the kind in words, in every language.
     pub fn localized(self) -> LocalizedText {
-        let chinese = match self {
-            Self::Unauthorized => "没有密钥，或密钥无效",
-            Self::Forbidden => "没有权限",
-            Self::NotFound => "没有该应用或该接口",
-            Self::MethodNotAllowed => "请求方法不对",
-            Self::NotJson => "请求体不是 JSON",
-            Self::Incomplete => "请求不完整",
-            Self::TooLarge => "请求体过大",
-            Self::Invalid => "参数有误",
-            Self::RateLimited => "请求过于频繁",
-            Self::Overloaded => "服务器过载",
-            Self::AuditUnavailable => "无法记录审计日志",
-            Self::NoToken => "没有可用的 access_token",
-            Self::NoLedger => "没有配置消息库",
-            Self::NoConsentKey => "没有配置授权签名密钥",
-            Self::LedgerUnavailable => "消息库暂时不可用",
-            Self::KeyRequired => "缺少幂等键",
-            Self::KeyReused => "幂等键已用于其他请求",
-            Self::InFlight => "消息正在处理",
-            Self::Cancelled => "消息已取消",
-            Self::GrantUnavailable => "授权不可用",
-            Self::NoGrant => "没有可用的授权",
-            Self::Paused => "应用已暂停发送",
-            Self::ConsentExpired => "授权请求已过期",
-            Self::ConsentForged => "授权回调不可信",
-            Self::Attempting => "消息正在发送",
-            Self::Final => "消息已有最终状态",
-            Self::Decided => "消息已经裁定",
-            Self::NotUndecided => "消息不需要裁定",
-            Self::TooEarly => "还不能裁定",
-            Self::PreconditionRequired => "缺少 If-Match",
-            Self::PreconditionFailed => "消息已有变化",
-            Self::Refused => "被微信拒绝",
-            Self::NotSent => "消息没有发出",
-            Self::MaybeSent => "消息可能已发出",
-            Self::Unknown => "未知问题",
-        };
-        LocalizedText::new(self.facts().1, chinese)
+        let (_, english, chinese, _) = self.facts();
+        LocalizedText::new(english, chinese)
     }
 
     /// Returns the remedy that follows from the kind alone.
     pub fn remedy(self) -> Remedy {
-        self.facts().2
+        self.facts().3
     }
 
     /// Whether the kind alone means that no send was tried, also without a result object.
@@ -294,14 +258,9 @@ impl ProblemKind {
 impl Problem {
     /// Creates a problem. The kind gives status and title.
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
-        let (status, title, _) = kind.facts();
-        Self {
-            kind,
-            title: Cow::Borrowed(title),
-            status,
-            detail: detail.into(),
-            extensions: Box::new(ProblemExtensions::Empty {}),
-        }
+        let (status, title, ..) = kind.facts();
+        let extensions = Box::new(ProblemExtensions::Empty {});
+        Self { kind, title: Cow::Borrowed(title), status, detail: detail.into(), extensions }
     }
 
     /// Adds further members.
