@@ -6,11 +6,9 @@ use wxsub_core::rfc3339;
 use wxsub_outbox::state::MessageState;
 
 use crate::frame::Frame;
-use crate::text::relative;
 
 /// What the server has counted in the last 24 hours.
 #[derive(Debug, Clone)]
-#[expect(clippy::exhaustive_structs, reason = "the server fills in all of it")]
 pub struct DayView {
     /// When the server began to count.
     pub since: UnixMillis,
@@ -20,7 +18,6 @@ pub struct DayView {
 
 /// One hour.
 #[derive(Debug, Clone, Copy, Default)]
-#[expect(clippy::exhaustive_structs, reason = "the server fills in all of it")]
 pub struct HourView {
     /// When it begins.
     pub begins_at: UnixMillis,
@@ -73,7 +70,7 @@ pub(crate) fn plots(frame: &Frame<'_>, day: &DayView) -> Markup {
                 "Counted by this server in memory: other servers count their own, and a restart begins again. A message with a late response counts twice. Started: ",
                 "由本服务器在内存中统计：其他服务器各自统计，重启后清零；收到迟到响应的消息会计两次。启动于：",
             ))
-            (relative(day.since, frame.now, frame.language))
+            (frame.relative(day.since))
         }
         div.grid {
             (plot(frame, "sends", frame.text("Messages by outcome", "消息结果"), &day.hours, sends))

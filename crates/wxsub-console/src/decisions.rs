@@ -6,11 +6,10 @@ use wxsub_outbox::state::{Decision, GrantState, Reason};
 use wxsub_outbox::view::{GrantView, MessageView};
 
 use crate::frame::{Frame, Section};
-use crate::text::{bdi, masked, relative, without_openid};
+use crate::text::{bdi, masked, without_openid};
 
 /// What the page of decisions shows.
 #[derive(Debug, Clone)]
-#[expect(clippy::exhaustive_structs, reason = "the server fills in all of it")]
 pub struct DecisionsView {
     /// The oldest undecided messages of each app.
     pub messages: Vec<UndecidedView>,
@@ -22,7 +21,6 @@ pub struct DecisionsView {
 
 /// One undecided message.
 #[derive(Debug, Clone)]
-#[expect(clippy::exhaustive_structs, reason = "the server fills in all of it")]
 pub struct UndecidedView {
     /// The message.
     pub message: MessageView,
@@ -70,7 +68,7 @@ fn card(frame: &Frame<'_>, undecided: &UndecidedView) -> Markup {
                 }
                 dt { (frame.text("Evidence", "依据")) } dd { (evidence(frame, message)) }
                 @if let Some(at) = message.attempted_at {
-                    dt { (frame.text("Attempt", "尝试")) } dd { (relative(at, frame.now, frame.language)) }
+                    dt { (frame.text("Attempt", "尝试")) } dd { (frame.relative(at)) }
                 }
                 dt { (frame.text("Grant", "授权")) }
                 dd {
@@ -81,7 +79,7 @@ fn card(frame: &Frame<'_>, undecided: &UndecidedView) -> Markup {
                 }
                 @if let Some(newer) = &undecided.newer_grant {
                     dt { (frame.text("Newer consent", "更新的授权")) }
-                    dd { (relative(newer.consented_at, frame.now, frame.language)) " · " (frame.grant_state(newer.state)) }
+                    dd { (frame.relative(newer.consented_at)) " · " (frame.grant_state(newer.state)) }
                 }
             }
             @match undecided.decidable_at {
@@ -89,7 +87,7 @@ fn card(frame: &Frame<'_>, undecided: &UndecidedView) -> Markup {
                     p.note { (frame.text(
                         "It cannot be decided yet: a worker that was stopped may still post it. Possible ",
                         "现在还不能裁定：被挂起的 worker 可能仍会发出。可裁定时间：",
-                    )) (relative(at, frame.now, frame.language)) }
+                    )) (frame.relative(at)) }
                 }
                 None => { @if frame.is_operator() { (choices(frame, undecided)) } @else { (consequences(frame, undecided)) } }
             }

@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, html};
 use wxsub_core::clock::UnixMillis;
 use wxsub_proto::{AppId, Language};
 
-use crate::text::{bdi, timestamp};
+use crate::text::{bdi, relative, timestamp};
 
 /// The style sheet, at `/style.css`.
 pub const STYLE: &str = include_str!("style.css");
@@ -14,7 +14,6 @@ pub const ICON: &str = include_str!("icon.svg");
 
 /// What is around a page.
 #[derive(Debug, Clone, Copy)]
-#[expect(clippy::exhaustive_structs, reason = "the server fills in all of it")]
 pub struct Frame<'a> {
     /// The language of the page.
     pub language: Language,
@@ -28,7 +27,6 @@ pub struct Frame<'a> {
 
 /// Who sees a page.
 #[derive(Debug, Clone, Copy)]
-#[expect(clippy::exhaustive_structs, reason = "the server fills in all of it")]
 pub struct Visitor<'a> {
     /// The name of the user.
     pub name: &'a str,
@@ -60,6 +58,28 @@ impl Frame<'_> {
         match self.language {
             Language::Chinese => chinese,
             _ => english,
+        }
+    }
+
+    /// How long ago a time was, or how long it is until then, and the time.
+    pub(crate) fn relative(&self, at: UnixMillis) -> Markup {
+        relative(at, self.now, self.language)
+    }
+
+    /// What to do about a problem.
+    pub(crate) fn remedy(&self, remedy: &str) -> Markup {
+        html! { p.do { (self.text("Do: ", "处理：")) (remedy) } }
+    }
+
+    /// A table with these columns. A cell has the name of its column, for narrow screens.
+    pub(crate) fn table(&self, columns: &[&str], rows: impl Iterator<Item = Vec<Markup>>) -> Markup {
+        html! {
+            table.stack {
+                thead { tr { @for name in columns { th scope="col" { (name) } } } }
+                tbody {
+                    @for row in rows { tr { @for (name, cell) in columns.iter().zip(row) { td data-label=(name) { (cell) } } } }
+                }
+            }
         }
     }
 

@@ -6,11 +6,10 @@ use wxsub_outbox::view::GrantView;
 use wxsub_proto::AppId;
 
 use crate::frame::{Frame, Section};
-use crate::text::{plain, relative};
+use crate::text::plain;
 
 /// What the page of grants shows.
 #[derive(Debug, Clone)]
-#[expect(clippy::exhaustive_structs, reason = "the server fills in all of it")]
 pub struct GrantsView {
     /// All apps.
     pub apps: Vec<AppId>,
@@ -48,33 +47,25 @@ pub fn grants(frame: &Frame<'_>, view: &GrantsView) -> String {
 }
 
 fn table(frame: &Frame<'_>, view: &GrantsView, grants: &[GrantView]) -> Markup {
-    let names = [
+    let columns = [
         frame.text("Recorded", "登记时间"),
         frame.text("State", "状态"),
         frame.text("Template and scene", "模板与场景值"),
         frame.text("Grant", "授权"),
     ];
-    let [recorded, state, template, id] = names;
-    html! {
-        table.stack {
-            thead { tr { @for name in names { th scope="col" { (name) } } } }
-            tbody {
-                @for grant in grants {
-                    tr {
-                        td data-label=(recorded) { (relative(grant.consented_at, frame.now, frame.language)) }
-                        td data-label=(state) { (frame.grant_state(grant.state)) }
-                        td data-label=(template) { code { (grant.template_id.as_str()) } " · " (grant.scene) }
-                        td data-label=(id) {
-                            span.id { (grant.id) } " "
-                            @if frame.is_operator() && matches!(grant.state, GrantState::Open | GrantState::InDoubt) {
-                                (void_form(frame, view, grant))
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
+    let row = |grant: &GrantView| {
+        let can_be_voided = matches!(grant.state, GrantState::Open | GrantState::InDoubt);
+        vec![
+            frame.relative(grant.consented_at),
+            html! { (frame.grant_state(grant.state)) },
+            html! { code { (grant.template_id.as_str()) } " · " (grant.scene) },
+            html! {
+                span.id { (grant.id) } " "
+                @if frame.is_operator() && can_be_voided { (void_form(frame, view, grant)) }
+            },
+        ]
+    };
+    frame.table(&columns, grants.iter().map(row))
 }
 
 fn void_form(frame: &Frame<'_>, view: &GrantsView, grant: &GrantView) -> Markup {

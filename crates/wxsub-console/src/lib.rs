@@ -3,6 +3,12 @@
 //! A page is a function of its view, the [`Frame`] around it, and nothing else: no clock, no database, no request. The
 //! control server makes the views and checks who may see them. The pages have no script. English and Chinese.
 
+#![expect(
+    clippy::exhaustive_structs,
+    clippy::exhaustive_enums,
+    reason = "the server fills in all of each view"
+)]
+
 mod audit;
 mod day;
 mod decisions;

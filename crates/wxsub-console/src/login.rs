@@ -6,7 +6,6 @@ use crate::frame::{Frame, Section};
 
 /// What the login page shows.
 #[derive(Debug, Clone, Copy)]
-#[expect(clippy::exhaustive_structs, reason = "the server fills in all of it")]
 pub struct LoginView<'a> {
     /// What the form carries.
     pub form_token: &'a str,

@@ -7,11 +7,10 @@ use wxsub_proto::{OpenId, Operation};
 
 use crate::frame::{Frame, Section};
 use crate::outbox::cause_of;
-use crate::text::{bdi, masked, relative, timestamp, without_openid};
+use crate::text::{bdi, masked, timestamp, without_openid};
 
 /// What the page of a message shows.
 #[derive(Debug, Clone)]
-#[expect(clippy::exhaustive_structs, reason = "the server fills in all of it")]
 pub struct MessagePageView {
     /// The message with its history.
     pub message: MessageView,
@@ -55,7 +54,7 @@ pub fn message(frame: &Frame<'_>, view: &MessagePageView) -> String {
                 (details(frame, message, hidden))
                 @if let Some(grant) = grant {
                     dt { (frame.text("Grant", "授权")) }
-                    dd { (frame.grant_state(grant.state)) " · " (relative(grant.consented_at, frame.now, frame.language)) }
+                    dd { (frame.grant_state(grant.state)) " · " (frame.relative(grant.consented_at)) }
                 }
             }
             @if message.state == MessageState::Queued && frame.is_operator() {
@@ -87,14 +86,14 @@ fn advice(frame: &Frame<'_>, message: &MessageView) -> Markup {
             p { (errcode.meaning(operation).in_language(frame.language)) }
         }
         @if let Some(remedy) = message.remedy {
-            p.do { (frame.text("Do: ", "处理：")) (remedy.advice().in_language(frame.language)) }
+            (frame.remedy(remedy.advice().in_language(frame.language)))
         }
     }
 }
 
 /// `hidden` is an openid that is not shown.
 fn details(frame: &Frame<'_>, message: &MessageView, hidden: Option<&OpenId>) -> Markup {
-    let at = |at| relative(at, frame.now, frame.language);
+    let at = |at| frame.relative(at);
     html! {
         @if let Some(template) = &message.template_id {
             dt { (frame.text("Template", "模板")) } dd { code { (template.as_str()) } }

@@ -6,11 +6,10 @@ use wxsub_outbox::view::{AppView, MessageView};
 use wxsub_proto::AppId;
 
 use crate::frame::{Frame, Section};
-use crate::text::{bdi, masked, relative, without_openid};
+use crate::text::{bdi, masked, without_openid};
 
 /// What the list shows.
 #[derive(Debug, Clone)]
-#[expect(clippy::exhaustive_structs, reason = "the server fills in all of it")]
 pub struct OutboxView {
     /// All apps.
     pub apps: Vec<AppId>,
@@ -28,7 +27,6 @@ pub struct OutboxView {
 
 /// Which messages are listed.
 #[derive(Debug, Clone)]
-#[expect(clippy::exhaustive_structs, reason = "the server fills in all of it")]
 pub struct OutboxFilter {
     /// Of this app.
     pub app: AppId,
@@ -124,35 +122,26 @@ pub(crate) fn counts(frame: &Frame<'_>, app: &AppView) -> Markup {
 }
 
 fn message_table(frame: &Frame<'_>, messages: &[MessageView]) -> Markup {
-    let names = [
+    let columns = [
         frame.text("Recorded", "登记时间"),
         frame.text("State", "状态"),
         frame.text("To", "接收者"),
         frame.text("Cause", "原因"),
         frame.text("Message", "消息"),
     ];
-    let [recorded, state, to, cause, id] = names;
-    html! {
-        table.stack {
-            thead { tr { @for name in names { th scope="col" { (name) } } } }
-            tbody {
-                @for message in messages {
-                    tr {
-                        td data-label=(recorded) { (relative(message.created_at, frame.now, frame.language)) }
-                        td data-label=(state) { (frame.state_badge(message.state)) }
-                        td data-label=(to) {
-                            @match &message.touser { Some(openid) => { (masked(openid)) } None => { "–" } }
-                            @if let Some(scene) = message.scene { span.quiet { " · " (scene) } }
-                        }
-                        td data-label=(cause) { (cause_of(frame, message)) }
-                        td data-label=(id) {
-                            a.id href=(frame.link(&format!("/outbox/{}", message.id))) { (message.id) }
-                        }
-                    }
-                }
-            }
-        }
-    }
+    let row = |message: &MessageView| {
+        vec![
+            frame.relative(message.created_at),
+            frame.state_badge(message.state),
+            html! {
+                @match &message.touser { Some(openid) => { (masked(openid)) } None => { "–" } }
+                @if let Some(scene) = message.scene { span.quiet { " · " (scene) } }
+            },
+            cause_of(frame, message),
+            html! { a.id href=(frame.link(&format!("/outbox/{}", message.id))) { (message.id) } },
+        ]
+    };
+    frame.table(&columns, messages.iter().map(row))
 }
 
 /// Why a message is as it is, in a few words.

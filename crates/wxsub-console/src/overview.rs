@@ -12,7 +12,7 @@ use wxsub_proto::{Language, Operation};
 
 use crate::day::{DayView, plots};
 use crate::frame::{Frame, Section};
-use crate::text::{bdi, duration, relative};
+use crate::text::{bdi, duration};
 use crate::webhooks::{EndpointView, endpoint_problem};
 
 /// How long a message may be due before that is a problem. The alert `WxsubOutboxLag` has the same.
@@ -20,7 +20,6 @@ const MAX_LAG: Duration = Duration::from_secs(5 * 60);
 
 /// What the overview shows.
 #[derive(Debug, Clone)]
-#[expect(clippy::exhaustive_structs, reason = "the server fills in all of it")]
 pub struct OverviewView {
     /// What is wrong with the server itself.
     pub problems: Vec<ServerProblem>,
@@ -34,7 +33,6 @@ pub struct OverviewView {
 
 /// Whether the ledger can be used.
 #[derive(Debug, Clone)]
-#[expect(clippy::exhaustive_enums, reason = "the server decides among them")]
 pub enum LedgerState {
     /// Commits fail.
     Unavailable,
@@ -46,7 +44,6 @@ pub enum LedgerState {
 
 /// What the ledger has that belongs to no app.
 #[derive(Debug, Clone, Default)]
-#[expect(clippy::exhaustive_structs, reason = "the server fills in all of it")]
 pub struct LedgerOverview {
     /// How many workers are alive.
     pub live_workers: usize,
@@ -56,7 +53,6 @@ pub struct LedgerOverview {
 
 /// One app.
 #[derive(Debug, Clone)]
-#[expect(clippy::exhaustive_structs, reason = "the server fills in all of it")]
 pub struct AppOverview {
     /// Its health.
     pub status: AppStatus,
@@ -157,11 +153,16 @@ fn ledger_problem(frame: &Frame<'_>, ledger: Option<&LedgerState>) -> Markup {
         ),
         Some(LedgerState::Read(_)) | None => return html! {},
     };
+    problem_card(frame, "card problem", &html! { (title) }, effect, remedy)
+}
+
+/// A problem: what it is, its effect, and what to do.
+fn problem_card(frame: &Frame<'_>, class: &str, title: &Markup, effect: &str, remedy: &str) -> Markup {
     html! {
-        section.card.problem {
+        section class=(class) {
             h2 { (title) }
             p { (effect) }
-            p.do { (frame.text("Do: ", "处理：")) (remedy) }
+            (frame.remedy(remedy))
         }
     }
 }
@@ -196,7 +197,7 @@ fn app_problem(frame: &Frame<'_>, app: &AppOverview) -> Markup {
                 @if let Some(error) = &status.error { (token_error(frame, error)) }
                 @if let Some(store) = &status.store {
                     p { strong { (frame.text("Token store: ", "access_token 存储：")) } (bdi(&store.text)) }
-                    p.do { (frame.text("Do: ", "处理：")) (store.remedy.advice().in_language(frame.language)) }
+                    (frame.remedy(store.remedy.advice().in_language(frame.language)))
                     (since(frame, &store.since))
                 }
                 @if status.in_doubt {
@@ -223,12 +224,11 @@ fn token_error(frame: &Frame<'_>, error: &AppError) -> Markup {
             Some(errcode) => {
                 p { strong.bad { (errcode) } " "
                     (errcode.meaning(Operation::FetchToken).in_language(frame.language)) }
-                p.do { (frame.text("Do: ", "处理："))
-                    (errcode.advice(Operation::FetchToken).in_language(frame.language)) }
+                (frame.remedy(errcode.advice(Operation::FetchToken).in_language(frame.language)))
             }
             None => {
                 p { (bdi(&error.text)) }
-                p.do { (frame.text("Do: ", "处理：")) (error.remedy.advice().in_language(frame.language)) }
+                (frame.remedy(error.remedy.advice().in_language(frame.language)))
             }
         }
         @if let Some(ip) = error.ip {
@@ -244,7 +244,7 @@ fn token_error(frame: &Frame<'_>, error: &AppError) -> Markup {
 fn since(frame: &Frame<'_>, text: &str) -> Markup {
     html! {
         @if let Ok(at) = rfc3339::parse(text) {
-            p { (frame.text("Since: ", "开始于：")) (relative(at, frame.now, frame.language)) }
+            p { (frame.text("Since: ", "开始于：")) (frame.relative(at)) }
         }
     }
 }
@@ -278,43 +278,38 @@ fn pause_problem(frame: &Frame<'_>, app: &AppOverview) -> Markup {
         @if let Some(at) = app.overdue_since(frame.now) {
             section.card.problem.degraded {
                 h2 { code { (appid) } " · " (frame.text("messages are overdue", "消息逾期未发")) }
-                p { (frame.text("Due: ", "应发时间：")) (relative(at, frame.now, frame.language)) }
-                p.do { (frame.text("Do: ", "处理：")) (frame.text(
+                p { (frame.text("Due: ", "应发时间：")) (frame.relative(at)) }
+                (frame.remedy(frame.text(
                     "raise rate_per_s or concurrency of the app if its messages are many; else look at the server's log.",
                     "如果消息很多，请调大该应用的 rate_per_s 或 concurrency；否则请查看服务器日志。",
-                )) }
+                )))
             }
         }
     }
 }
 
 fn worker_problem(frame: &Frame<'_>) -> Markup {
-    html! {
-        section.card.problem {
-            h2 { (frame.text("No worker is alive", "没有存活的 worker")) }
-            p { (frame.text("Queued messages wait.", "排队的消息不会发送。")) }
-            p.do { (frame.text("Do: ", "处理：")) (frame.text(
-                "look at the server's log for why its worker ended, and restart the server.",
-                "请查看服务器日志中 worker 结束的原因，然后重启服务器。",
-            )) }
-        }
-    }
+    let title = html! { (frame.text("No worker is alive", "没有存活的 worker")) };
+    let remedy = frame.text(
+        "look at the server's log for why its worker ended, and restart the server.",
+        "请查看服务器日志中 worker 结束的原因，然后重启服务器。",
+    );
+    let effect = frame.text("Queued messages wait.", "排队的消息不会发送。");
+    problem_card(frame, "card problem", &title, effect, remedy)
 }
 
 fn inbox_problem(frame: &Frame<'_>, rejected: u64) -> Markup {
-    html! {
-        section.card.problem.degraded {
-            h2 { (frame.text("Rejected rows of inboxes in the last 24 hours: ", "最近 24 小时 inbox 中被拒绝的行：")) (rejected) }
-            p { (frame.text(
-                "They stay in their table and are not sent. Their column error says why; so does the server's log.",
-                "这些行留在表中，不会发送。原因见 error 列和服务器日志。",
-            )) }
-            p.do { (frame.text("Do: ", "处理：")) (frame.text(
-                "list them with SELECT id, appid, error FROM wxsub_inbox WHERE error IS NOT NULL. Correct each row and set error to NULL, or delete it.",
-                "用 SELECT id, appid, error FROM wxsub_inbox WHERE error IS NOT NULL 列出；更正后把 error 设为 NULL，或删除该行。",
-            )) }
-        }
-    }
+    let title =
+        frame.text("Rejected rows of inboxes in the last 24 hours: ", "最近 24 小时 inbox 中被拒绝的行：");
+    let effect = frame.text(
+        "They stay in their table and are not sent. Their column error says why; so does the server's log.",
+        "这些行留在表中，不会发送。原因见 error 列和服务器日志。",
+    );
+    let remedy = frame.text(
+        "list them with SELECT id, appid, error FROM wxsub_inbox WHERE error IS NOT NULL. Correct each row and set error to NULL, or delete it.",
+        "用 SELECT id, appid, error FROM wxsub_inbox WHERE error IS NOT NULL 列出；更正后把 error 设为 NULL，或删除该行。",
+    );
+    problem_card(frame, "card problem degraded", &html! { (title) (rejected) }, effect, remedy)
 }
 
 /// What the ledger has to do, in one line.
@@ -340,54 +335,34 @@ fn health(frame: &Frame<'_>, status: &AppStatus) -> Markup {
 }
 
 fn app_table(frame: &Frame<'_>, apps: &[&AppOverview], has_ledger: bool) -> Markup {
-    let names = [
+    let columns = [
         frame.text("App", "应用"),
         frame.text("Token", "access_token"),
         frame.text("Next fetch", "下次获取"),
         frame.text("Queued", "排队"),
         frame.text("Undecided", "待裁定"),
     ];
-    let [app_name, token_name, next_name, queued_name, undecided_name] = names;
-    let shown = if has_ledger { &names[..] } else { names.get(..3).unwrap_or(&names) };
+    let shown = if has_ledger { &columns[..] } else { columns.get(..3).unwrap_or(&columns) };
+    let number = |count: Option<u64>| html! { @match count { Some(count) => { (count) } None => { "–" } } };
+    let row = |app: &&AppOverview| {
+        let outbox = app.outbox.as_ref();
+        let queued = |outbox: &AppView| outbox.counts.get(&MessageState::Queued).copied().unwrap_or_default();
+        vec![
+            html! { code { (app.status.appid.as_str()) } " " (health(frame, &app.status)) },
+            token(frame, app),
+            app.next_attempt_at.map_or_else(|| number(None), |at| frame.relative(at)),
+            html! {
+                (number(outbox.map(queued)))
+                @if let Some(at) = app.first_due_at {
+                    " · " (frame.text("first due ", "最早应发送：")) (frame.relative(at))
+                }
+            },
+            number(outbox.map(|outbox| outbox.undecided)),
+        ]
+    };
     html! {
         h2 { (frame.text("Apps", "应用")) }
-        table.stack {
-            thead { tr { @for name in shown { th scope="col" { (name) } } } }
-            tbody {
-                @for app in apps {
-                    tr {
-                        td data-label=(app_name) { code { (app.status.appid.as_str()) } " " (health(frame, &app.status)) }
-                        td data-label=(token_name) { (token(frame, app)) }
-                        td data-label=(next_name) {
-                            @match app.next_attempt_at {
-                                Some(at) => { (relative(at, frame.now, frame.language)) }
-                                None => { "–" }
-                            }
-                        }
-                        @if has_ledger {
-                            td data-label=(queued_name) {
-                                (count(app, MessageState::Queued))
-                                @if let Some(at) = app.first_due_at {
-                                    " · " (frame.text("first due ", "最早应发送：")) (relative(at, frame.now, frame.language))
-                                }
-                            }
-                            td data-label=(undecided_name) {
-                                @match &app.outbox { Some(outbox) => { (outbox.undecided) } None => { "–" } }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn count(app: &AppOverview, state: MessageState) -> Markup {
-    html! {
-        @match &app.outbox {
-            Some(outbox) => { (outbox.counts.get(&state).copied().unwrap_or_default()) }
-            None => { "–" }
-        }
+        (frame.table(shown, apps.iter().map(row)))
     }
 }
 

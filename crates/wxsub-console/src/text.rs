@@ -50,10 +50,7 @@ pub(crate) fn timestamp(at: UnixMillis) -> Markup {
 
 /// How long ago a time was, or how long it is until then, and the time.
 pub(crate) fn relative(at: UnixMillis, now: UnixMillis, language: Language) -> Markup {
-    let (seconds, is_past) = match at.get() <= now.get() {
-        true => ((now.get() - at.get()) / 1000, true),
-        false => ((at.get() - now.get()) / 1000, false),
-    };
+    let (seconds, is_past) = (at.get().abs_diff(now.get()) / 1000, at.get() <= now.get());
     let length = duration(seconds, language);
     let words = match (language, is_past) {
         (Language::Chinese, true) => format!("{length}前"),

@@ -4,11 +4,10 @@ use maud::{Markup, html};
 use wxsub_outbox::webhook::{EndpointStatus, MAX_COUNTED_DELIVERIES, StoredDelivery};
 
 use crate::frame::{Frame, Section};
-use crate::text::{bdi, relative};
+use crate::text::bdi;
 
 /// What the page of webhooks shows.
 #[derive(Debug, Clone)]
-#[expect(clippy::exhaustive_structs, reason = "the server fills in all of it")]
 pub struct WebhooksView {
     /// The endpoints.
     pub endpoints: Vec<EndpointView>,
@@ -18,7 +17,6 @@ pub struct WebhooksView {
 
 /// One endpoint.
 #[derive(Debug, Clone)]
-#[expect(clippy::exhaustive_structs, reason = "the server fills in all of it")]
 pub struct EndpointView {
     /// The endpoint, and the numbers of its deliveries.
     pub status: EndpointStatus,
@@ -109,7 +107,7 @@ pub(crate) fn endpoint_problem(frame: &Frame<'_>, view: &EndpointView) -> Markup
                 h2 { (frame.text("Webhooks to ", "Webhook endpoint：")) (bdi(&view.status.endpoint.name)) " " (badge(frame, view)) }
                 (cause(frame, view))
                 @if let Some(delivery) = view.failed.first() {
-                    p { (frame.text("Oldest: ", "最早一条：")) (relative(delivery.created_at, frame.now, frame.language)) " · "
+                    p { (frame.text("Oldest: ", "最早一条：")) (frame.relative(delivery.created_at)) " · "
                         (bdi(delivery.error.as_deref().unwrap_or_default())) }
                 }
                 p { a.button href=(frame.link(&page_of(&view.status.endpoint.name))) { (frame.text("Show", "去查看")) } }
@@ -169,9 +167,9 @@ fn cause(frame: &Frame<'_>, view: &EndpointView) -> Markup {
     html! {
         p { (cause) }
         @if let Some(at) = view.status.endpoint.disabled_at {
-            p { (frame.text("Since: ", "开始于：")) (relative(at, frame.now, frame.language)) }
+            p { (frame.text("Since: ", "开始于：")) (frame.relative(at)) }
         }
-        p.do { (frame.text("Do: ", "处理：")) (remedy) }
+        (frame.remedy(remedy))
     }
 }
 
@@ -189,40 +187,30 @@ fn redeliver_form(frame: &Frame<'_>, endpoint: &str) -> Markup {
 }
 
 fn failed_table(frame: &Frame<'_>, failed: &[StoredDelivery]) -> Markup {
-    let names = [
+    let columns = [
         frame.text("Event", "事件"),
         frame.text("Message", "消息"),
         frame.text("Attempts", "尝试次数"),
         frame.text("Last error", "最近错误"),
         frame.text("Next attempt", "下次尝试"),
     ];
-    let [event, message, attempts, error, next] = names;
+    let row = |delivery: &StoredDelivery| {
+        let message = delivery.id.message;
+        vec![
+            html! { code { (delivery.event) } " " (frame.relative(delivery.created_at)) },
+            html! { a.id href=(frame.link(&format!("/outbox/{message}"))) { (message) } },
+            html! { (delivery.attempt) },
+            bdi(delivery.error.as_deref().unwrap_or_default()),
+            match delivery.due_at {
+                Some(at) if at > frame.now => frame.relative(at),
+                Some(_) => html! { (frame.text("waits", "等待中")) },
+                None => html! { span.badge.bad { (frame.text("dead letter", "死信")) } },
+            },
+        ]
+    };
     html! {
         h3 { (frame.text("Not delivered, oldest first", "未投递成功（最早的在前）")) }
-        table.stack {
-            thead { tr { @for name in names { th scope="col" { (name) } } } }
-            tbody {
-                @for delivery in failed {
-                    tr {
-                        td data-label=(event) {
-                            code { (delivery.event) } " " (relative(delivery.created_at, frame.now, frame.language))
-                        }
-                        td data-label=(message) {
-                            a.id href=(frame.link(&format!("/outbox/{}", delivery.id.message))) { (delivery.id.message) }
-                        }
-                        td data-label=(attempts) { (delivery.attempt) }
-                        td data-label=(error) { (bdi(delivery.error.as_deref().unwrap_or_default())) }
-                        td data-label=(next) {
-                            @match delivery.due_at {
-                                Some(at) if at > frame.now => { (relative(at, frame.now, frame.language)) }
-                                Some(_) => { (frame.text("waits", "等待中")) }
-                                None => { span.badge.bad { (frame.text("dead letter", "死信")) } }
-                            }
-                        }
-                    }
-                }
-            }
-        }
+        (frame.table(&columns, failed.iter().map(row)))
     }
 }
 

@@ -6,11 +6,10 @@ use wxsub_outbox::view::AppView;
 
 use crate::frame::{Frame, Section};
 use crate::outbox::counts;
-use crate::text::{bdi, relative};
+use crate::text::bdi;
 
 /// What the page of workers and apps shows.
 #[derive(Debug, Clone)]
-#[expect(clippy::exhaustive_structs, reason = "the server fills in all of it")]
 pub struct WorkersView {
     /// The workers.
     pub workers: Vec<StoredWorker>,
@@ -75,29 +74,17 @@ fn resume_form(frame: &Frame<'_>, app: &str) -> Markup {
 }
 
 fn worker_table(frame: &Frame<'_>, workers: &[StoredWorker]) -> Markup {
-    let names = [
+    let columns = [
         frame.text("Worker", "worker"),
         frame.text("State", "状态"),
         frame.text("Last heartbeat", "最近心跳"),
     ];
-    let [id, state, beat] = names;
-    html! {
-        table.stack {
-            thead { tr { @for name in names { th scope="col" { (name) } } } }
-            tbody {
-                @for worker in workers {
-                    tr {
-                        td data-label=(id) { span.id { (worker.id) } }
-                        td data-label=(state) {
-                            @match worker.gone_at {
-                                None => { span.badge.good { (frame.text("alive", "存活")) } }
-                                Some(_) => { span.badge.quiet { (frame.text("gone", "已失联")) } }
-                            }
-                        }
-                        td data-label=(beat) { (relative(worker.beat_at, frame.now, frame.language)) }
-                    }
-                }
-            }
-        }
-    }
+    let row = |worker: &StoredWorker| {
+        let state = match worker.gone_at {
+            None => html! { span.badge.good { (frame.text("alive", "存活")) } },
+            Some(_) => html! { span.badge.quiet { (frame.text("gone", "已失联")) } },
+        };
+        vec![html! { span.id { (worker.id) } }, state, frame.relative(worker.beat_at)]
+    };
+    frame.table(&columns, workers.iter().map(row))
 }
