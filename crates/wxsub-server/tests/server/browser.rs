@@ -102,7 +102,8 @@ impl Browser {
                 false => self.cookies.insert(name.to_owned(), value.to_owned()),
             };
         }
-        TestResponse { status: head.status.as_u16(), headers: head.headers, text }
+        let (request, status) = (format!("{method} {target}"), head.status.as_u16());
+        TestResponse { request, status, headers: head.headers, text }
     }
 }
 
@@ -113,6 +114,14 @@ pub(crate) fn form_token(page: &TestResponse) -> String {
 }
 
 impl TestResponse {
+    /// Checks that the page has these texts.
+    #[track_caller]
+    pub(crate) fn shows(&self, texts: &[&str]) {
+        for text in texts {
+            assert!(self.text.contains(text), "{text}: {self:?}");
+        }
+    }
+
     pub(crate) fn location(&self) -> &str {
         assert_eq!(self.status, 303, "{self:?}");
         self.headers["location"].to_str().unwrap()

@@ -13,7 +13,20 @@ use wxsub_sandbox::{Fault, Sandbox};
 use wxsub_sandbox_transport::SandboxTransport;
 use wxsub_server::{Config, Server};
 
-use super::setup::{ALL, APPS, SECRET, SEND, STABLE, TOKEN, client, key, message};
+use super::setup::{ALL, SECRET, SEND, STABLE, TOKEN, client, config, key, message};
+
+/// A server, and a listener for it.
+async fn start(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    sandbox: &Sandbox,
+) -> (Server, TcpListener, SocketAddr) {
+    let transport = Arc::new(SandboxTransport::new(sandbox));
+    let server = Server::builder(config).clock(clock).transport(transport).build().await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (server, listener, address)
+}
 
 /// A server on loopback, and the sandbox that it calls.
 struct Served {
@@ -29,16 +42,12 @@ impl Served {
 
     async fn start_with_clock(limits: &str, clock: Arc<dyn Clock>) -> Self {
         let clients = [client('a', "\"wx1\"", ALL), client('b', "\"wx1\"", ALL)].concat();
-        let text = format!("audit = \"off\"\n{APPS}{clients}[limits]\n{limits}");
-        let (config, _) = Config::read(&text, |_| Some(SECRET.to_owned())).unwrap();
+        let config = config(&format!("{clients}[limits]\n{limits}"));
         let sandbox = Sandbox::new();
         for app in ["wx1", "wx2"] {
             sandbox.add_app(app.parse().unwrap(), SECRET.parse().unwrap(), ["T".parse().unwrap()]);
         }
-        let transport = Arc::new(SandboxTransport::new(&sandbox));
-        let server = Server::builder(config).clock(clock).transport(transport).build().await.unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let (server, listener, address) = start(config, clock, &sandbox).await;
         tokio::spawn(async move { server.serve(listener, None, std::future::pending()).await });
         Self { address, sandbox }
     }
@@ -48,6 +57,15 @@ impl Served {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(bytes.as_bytes()).await.unwrap();
         stream
+    }
+
+    /// So many connections on which these bytes were sent.
+    async fn connections(&self, count: usize, bytes: &str) -> Vec<TcpStream> {
+        let mut streams = Vec::new();
+        for _ in 0..count {
+            streams.push(self.connect(bytes).await);
+        }
+        streams
     }
 
     /// Status and body of the response to a request with this key, on a new connection.
@@ -70,7 +88,7 @@ impl Served {
     /// A token from the Weixin-compatible API, or its errcode.
     async fn stable(&self, letter: char) -> Value {
         let (_, body) = self.ask("POST", STABLE, letter, &stable_body(letter)).await;
-        serde_json::from_str::<Value>(&body).unwrap().get_mut("errcode").map(Value::take).unwrap_or_default()
+        serde_json::from_str::<Value>(&body).unwrap()["errcode"].take()
     }
 
     /// The value of a metric.
@@ -90,6 +108,11 @@ fn request(method: &str, path: &str, letter: char, body: &str, length: usize) ->
         "{method} {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {bearer}\r\nContent-Length: {length}\r\n\
          Connection: close\r\n\r\n{body}"
     )
+}
+
+/// A message whose body is not complete.
+fn half_sent() -> String {
+    request("POST", MESSAGES, 'a', "{", 100)
 }
 
 fn stable_body(letter: char) -> String {
@@ -150,27 +173,6 @@ async fn idle_connections_make_room_for_new_ones() {
     }
 }
 
-/// A connection that had a request is kept longer than one that never had one.
-#[tokio::test]
-async fn used_connection_outlasts_silent_ones() {
-    let server = Served::start("connections_per_address = 4\nheader_timeout_s = 600\n").await;
-    let kept_alive = "GET /livez HTTP/1.1\r\nHost: h\r\n\r\n";
-    let mut used = server.connect(kept_alive).await;
-    let mut head = [0; 12];
-    for _ in 0..3 {
-        used.read_exact(&mut head).await.unwrap();
-        assert_eq!(&head, b"HTTP/1.1 200");
-        let mut rest = [0; 4096];
-        assert!(used.read(&mut rest).await.unwrap() > 0);
-        let mut silent = Vec::new();
-        for _ in 0..8 {
-            silent.push(server.connect("").await);
-        }
-        assert_eq!(server.token('a').await, 200);
-        used.write_all(kept_alive.as_bytes()).await.unwrap();
-    }
-}
-
 /// Requests under way are not interrupted. Only the address at its limit is refused.
 #[tokio::test]
 async fn address_at_its_limit_of_busy_connections_is_refused_alone() {
@@ -178,7 +180,7 @@ async fn address_at_its_limit_of_busy_connections_is_refused_alone() {
     server.sandbox.add_fault(TOKEN, 999, Fault::Hang);
     server.sandbox.add_fault(STABLE, 999, Fault::Hang);
     let waiting = request("GET", "/v1/apps/wx1/access_token", 'a', "", 0);
-    let busy = [server.connect(&waiting).await, server.connect(&waiting).await];
+    let busy = server.connections(2, &waiting).await;
     let refused = server.connect("GET /livez HTTP/1.1\r\nHost: h\r\n\r\n").await;
     assert_eq!(until_closed(refused).await, "");
     let elsewhere = TcpSocket::new_v4().unwrap();
@@ -228,13 +230,8 @@ async fn connection_of_another_address_waits_for_no_flood() {
 /// The console has few connections. Addresses that hold them all leave them to an operator.
 #[tokio::test]
 async fn half_sent_logins_leave_room_for_an_operator() {
-    let text = format!("audit = \"off\"\n{APPS}{}", super::browser::console_config(""));
-    let (config, _) = Config::read(&text, |_| Some(SECRET.to_owned())).unwrap();
-    let transport = Arc::new(SandboxTransport::new(&Sandbox::new()));
-    let clock = Arc::new(ManualClock::new());
-    let server = Server::builder(config).clock(clock.clone()).transport(transport).build().await.unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let (config, clock) = (config(&super::browser::console_config("")), Arc::new(ManualClock::new()));
+    let (server, listener, address) = start(config, clock.clone(), &Sandbox::new()).await;
     tokio::spawn(async move { server.serve_console(listener).await });
     let login =
         "POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99\r\nExpect: 100-continue\r\n\r\n";
@@ -280,10 +277,7 @@ async fn large_response_is_written_in_pieces() {
 #[tokio::test]
 async fn half_sent_bodies_take_no_place_in_flight() {
     let server = Served::start("in_flight = 4\n").await;
-    let mut half_sent = Vec::new();
-    for _ in 0..8 {
-        half_sent.push(server.connect(&request("POST", MESSAGES, 'a', "{", 100)).await);
-    }
+    let _half_sent = server.connections(8, &half_sent()).await;
     for letter in ['a', 'b'] {
         assert_eq!(server.token(letter).await, 200);
         // There is no consent.
@@ -295,10 +289,7 @@ async fn half_sent_bodies_take_no_place_in_flight() {
 #[tokio::test]
 async fn oldest_half_sent_body_of_a_client_ends_at_its_limit() {
     let server = Served::start("in_flight_per_key = 4\n").await;
-    let mut half_sent = Vec::new();
-    for _ in 0..8 {
-        half_sent.push(server.connect(&request("POST", MESSAGES, 'a', "{", 100)).await);
-    }
+    let mut half_sent = server.connections(8, &half_sent()).await;
     for stream in half_sent.drain(..4) {
         assert!(until_closed(stream).await.contains("\"kind\":\"incomplete\""));
     }
@@ -313,7 +304,7 @@ async fn requests_in_flight_of_one_key_leave_room_for_others() {
     server.sandbox.add_fault(SEND, 2, Fault::Hang);
     let body = message("oUser", 1);
     let hung = request("POST", MESSAGES, 'a', &body, body.len());
-    let busy = [server.connect(&hung).await, server.connect(&hung).await];
+    let busy = server.connections(2, &hung).await;
     while server.metric("wxsub_limit_used{limit=\"in_flight_per_key\"}").await < 2 {}
     assert_eq!(server.send('a').await, (429, "rate_limited".into()));
     assert_eq!(server.stable('a').await, 45011);
@@ -328,10 +319,7 @@ async fn requests_in_flight_of_one_key_leave_room_for_others() {
 async fn slow_keyless_bodies_do_not_delay_others() {
     let server = Served::start("").await;
     let slow = format!("POST {STABLE} HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n{{");
-    let mut half_sent = Vec::new();
-    for _ in 0..300 {
-        half_sent.push(server.connect(&slow).await);
-    }
+    let mut half_sent = server.connections(300, &slow).await;
     for stream in half_sent.drain(..44) {
         assert!(until_closed(stream).await.contains("\"errcode\":47001"));
     }
@@ -426,13 +414,10 @@ async fn request_beyond_the_rate_of_its_key_waits_for_its_turn() {
     clock.advance_and_run(Duration::from_secs(10)).await;
     let read = |letter| request("GET", "/v1/apps/wx1/access_token", letter, "", 0);
     // The first one is not of this second.
-    let mut waiting = Vec::new();
     for _ in 0..51 {
         assert_eq!(server.token('a').await, 200);
     }
-    for _ in 0..50 {
-        waiting.push(server.connect(&read('a')).await);
-    }
+    let waiting = server.connections(50, &read('a')).await;
     let refused = until_closed(server.connect(&read('a')).await).await;
     assert!(refused.starts_with("HTTP/1.1 429") && refused.contains("retry-after: 1\r\n"), "{refused}");
     assert_eq!((server.stable('a').await, server.token('b').await), (Value::from(45011), 200));

@@ -1,7 +1,7 @@
 //! The console over its routes: login, sessions, forms and headers.
 
 use super::browser::{Browser, PASSWORD, console_config, form_token, password_hash};
-use super::setup::{APPS, SECRET, Setup};
+use super::setup::{APPS, Setup, config, read_config, until};
 
 async fn setup() -> Setup {
     Setup::new(&console_config("")).await
@@ -69,22 +69,6 @@ async fn wrong_password_and_unknown_name_get_the_same_answer() {
     assert!(texts.iter().all(|text| *text == texts[0]));
 }
 
-#[tokio::test]
-async fn sixth_failed_login_of_an_address_has_to_wait() {
-    let setup = setup().await;
-    let mut browser = Browser::new(&setup);
-    for _ in 0..5 {
-        assert_eq!(browser.log_in("ops", "wrong").await.status, 403);
-    }
-    let response = browser.log_in("ops", PASSWORD).await;
-    assert_eq!((response.status, response.retry_after()), (429, 10));
-    assert!(response.text.contains("Try again in 10 s."), "{response:?}");
-    let mut other = Browser { address: [10, 1, 2, 4], ..Browser::new(&setup) };
-    assert_eq!(other.log_in("ops", PASSWORD).await.status, 303);
-    setup.pass(10).await;
-    assert_eq!(browser.log_in("ops", PASSWORD).await.status, 303);
-}
-
 /// Many addresses guess the password of one name. The operator logs in from a browser in which that was done before.
 #[tokio::test]
 async fn guesses_at_one_name_are_slowed_and_do_not_lock_its_operator_out() {
@@ -97,6 +81,7 @@ async fn guesses_at_one_name_are_slowed_and_do_not_lock_its_operator_out() {
     }
     let slowed = guesser(20).log_in("ops", "a guess of a password").await;
     assert_eq!((slowed.status, slowed.retry_after()), (429, 10));
+    assert!(slowed.text.contains("Try again in 10 s."), "{slowed:?}");
     // Another name is not slowed, and the limit says nothing about which names exist.
     assert_eq!(guesser(20).log_in("ann", PASSWORD).await.status, 303);
     for number in 0..20 {
@@ -153,12 +138,12 @@ async fn session_ends_when_the_configuration_changes_its_user() {
     let mut ops = Browser::logged_in(&setup, "ops").await;
     let mut eve = Browser::logged_in(&setup, "eve").await;
     let changed = console_config("").replacen("role = \"operator\"", "role = \"viewer\"", 1);
-    setup.server.reload(&super::setup::config(&changed)).unwrap();
+    setup.server.reload(&config(&changed)).unwrap();
     // It does not come back with the old configuration.
-    setup.server.reload(&super::setup::config(&console_config(""))).unwrap();
+    setup.server.reload(&config(&console_config(""))).unwrap();
     assert_eq!((ops.get("/").await.status, eve.get("/").await.status), (303, 200));
     let moved = console_config("public_url = \"https://ops.example/x\"");
-    let error = setup.server.reload(&super::setup::config(&moved)).unwrap_err();
+    let error = setup.server.reload(&config(&moved)).unwrap_err();
     assert!(error.to_string().starts_with("console: "), "{error}");
 }
 
@@ -234,14 +219,15 @@ async fn error_is_a_page_that_says_what_to_do() {
     let setup = setup().await;
     let mut browser = Browser::logged_in(&setup, "ops").await;
     let long = "x".repeat(20_000);
-    for (english, chinese, language) in [(true, false, "en"), (false, true, "zh")] {
+    for (language, lang) in [("en", "en"), ("zh", "zh-CN")] {
         browser.post("/language", &[("language", language)]).await;
-        let mut errors = Vec::new();
-        errors.push((404, browser.get("/nothing").await));
-        errors.push((405, browser.get("/logout").await));
-        errors.push((405, browser.post("/style.css", &[]).await));
-        errors.push((413, browser.post("/logout", &[("token", &long)]).await));
-        errors.push((431, browser.get(&format!("/?{long}")).await));
+        let mut errors = vec![
+            (404, browser.get("/nothing").await),
+            (405, browser.get("/logout").await),
+            (405, browser.post("/style.css", &[]).await),
+            (413, browser.post("/logout", &[("token", &long)]).await),
+            (431, browser.get(&format!("/?{long}")).await),
+        ];
         let own = browser.headers.clone();
         browser.headers.push(("Host", "evil.example"));
         errors.push((421, browser.get("/login").await));
@@ -249,12 +235,7 @@ async fn error_is_a_page_that_says_what_to_do() {
         for (status, page) in errors {
             assert_eq!(page.status, status, "{page:?}");
             assert!(page.text.contains("role=\"alert\"") && page.text.contains("<header>"), "{page:?}");
-            assert_eq!(
-                page.text.contains("lang=\"en\""),
-                english || page.text.contains("English<"),
-                "{page:?}"
-            );
-            assert_eq!(page.text.contains("<html lang=\"zh-CN\""), chinese, "{page:?}");
+            assert!(page.text.contains(&format!("<html lang=\"{lang}\"")), "{page:?}");
             assert_eq!(page.headers.contains_key("allow"), status == 405, "{page:?}");
         }
     }
@@ -330,64 +311,44 @@ async fn language_is_chosen_by_the_browser_or_by_a_form() {
 #[tokio::test]
 async fn overview_names_cause_address_and_remedy_of_a_failing_app() {
     let setup = setup().await;
-    let appid = "wx1".parse().unwrap();
-    let mut settings = setup.sandbox.settings(&appid).unwrap();
-    settings.allowed_ips = Some(vec!["192.0.2.1".parse().unwrap()]);
-    setup.sandbox.configure(&appid, settings).unwrap();
+    setup.configure(|settings| settings.allowed_ips = Some(vec!["192.0.2.1".parse().unwrap()]));
     let mut browser = Browser::logged_in(&setup, "eve").await;
     setup.server.prefetch_tokens();
-    loop {
-        let page = browser.get("/").await;
-        if page.text.contains("40164") {
-            for text in ["down", "wx1", "Address to allow: ", "IP allow-list", "Since: "] {
-                assert!(page.text.contains(text), "{text}: {page:?}");
-            }
-            break;
-        }
-        tokio::task::yield_now().await;
-    }
-    browser.post("/language", &[("language", "zh")]).await;
+    until(async || browser.get("/").await.text.contains("40164")).await;
     let page = browser.get("/").await;
-    for text in ["不可用", "需要加入白名单的 IP：", "IP 白名单"] {
-        assert!(page.text.contains(text), "{text}: {page:?}");
-    }
+    page.shows(&["down", "wx1", "Address to allow: ", "IP allow-list", "Since: "]);
+    browser.post("/language", &[("language", "zh")]).await;
+    browser.get("/").await.shows(&["不可用", "需要加入白名单的 IP：", "IP 白名单"]);
 }
 
 #[test]
 fn configuration_of_the_console_is_checked() {
-    let problems = |console: &str| {
-        let text = format!("audit = \"off\"\n{console}\n{APPS}");
-        let read = wxsub_server::Config::read(&text, |_| Some(SECRET.to_owned()));
-        read.err().map(|error| error.to_string()).unwrap_or_default()
-    };
+    let problems =
+        |console: &str| read_config(&format!("audit = \"off\"\n{console}\n{APPS}")).err().unwrap_or_default();
     let users = |hash: &str, role: &str| {
         format!("[[console.users]]\nname = \"ops\"\npassword_hash = \"{hash}\"\nrole = \"{role}\"\n")
     };
     let hash = password_hash();
     assert_eq!(problems(&console_config("")), "");
+    let (loopback, anywhere) =
+        ("[console]\nlisten = \"127.0.0.1:1\"\n", "[console]\nlisten = \"0.0.0.0:1\"\n");
     for (text, problem) in [
-        ("[console]\nlisten = \"127.0.0.1:1\"\n".to_owned(), "console.users: is empty"),
+        (loopback.to_owned(), "console.users: is empty"),
         (format!("[console]\n{}", users(hash, "operator")), "console.listen: is missing"),
         (
-            format!("[console]\nlisten = \"0.0.0.0:1\"\n{}", users(hash, "operator")),
+            format!("{anywhere}{}", users(hash, "operator")),
             "console.listen: is reachable from other machines, but passwords would travel unencrypted",
         ),
         (
-            format!("plaintext = true\n[console]\nlisten = \"0.0.0.0:1\"\n{}", users(hash, "viewer")),
+            format!("plaintext = true\n{anywhere}{}", users(hash, "viewer")),
             "console.public_url: must begin with https://",
         ),
         (
-            format!("[console]\nlisten = \"127.0.0.1:1\"\n{}", users("secret", "viewer")),
+            format!("{loopback}{}", users("secret", "viewer")),
             "console.users[0].password_hash: must be an argon2id hash; make one with wxsub console password",
         ),
-        (
-            format!("[console]\nlisten = \"127.0.0.1:1\"\n{}", users(hash, "root")),
-            "console.users[0].role: must be viewer or operator",
-        ),
-        (
-            format!("[console]\nlisten = \"127.0.0.1:1\"\n{0}{0}", users(hash, "viewer")),
-            "console.users[1]: name ops is used twice",
-        ),
+        (format!("{loopback}{}", users(hash, "root")), "console.users[0].role: must be viewer or operator"),
+        (format!("{loopback}{0}{0}", users(hash, "viewer")), "console.users[1]: name ops is used twice"),
     ] {
         let found = problems(&text);
         assert!(found.contains(problem), "{problem}: {found}");

@@ -6,7 +6,7 @@ use wxsub_outbox::state::{AuditAction, AuditOutcome};
 
 use super::browser::{Browser, console_config, form_token};
 use super::outbox::{enqueue, ledger_config, post};
-use super::setup::{Setup, config, message};
+use super::setup::{Setup, config, message, until};
 use super::test_ledger::{Fault, TestLedger};
 
 const OPENID: &str = "oABCDEFGHIJKLMNOPQRSTUVWXY12";
@@ -31,9 +31,13 @@ async fn audit(ledger: &TestLedger) -> Vec<(String, AuditAction, String, String,
 /// A message that waits, because the app is paused.
 async fn queued(setup: &Setup, body: String) -> String {
     post(setup, "outbox/pause", &[], String::new()).await;
-    let response = enqueue(setup, &[("Idempotency-Key", "<script>")], body).await;
-    assert_eq!(response.status, 202, "{response:?}");
-    response.json()["id"].as_str().unwrap().to_owned()
+    enqueue(setup, &[("Idempotency-Key", "<script>")], body).await.has(202, &json!({})).id()
+}
+
+/// A grant of this user, recorded by its openid.
+async fn grant(setup: &Setup, scene: u16) {
+    let body = json!({"openid": OPENID, "template_id": "T", "scene": scene}).to_string();
+    assert_eq!(post(setup, "grants", &[("Idempotency-Key", "g")], body).await.status, 201);
 }
 
 #[tokio::test]
@@ -54,7 +58,7 @@ async fn list_filters_messages_and_masks_openids() {
         let page = eve.get(&format!("/outbox{query}")).await;
         assert_eq!((page.status, page.text.contains(&id)), (200, is_listed), "{query}: {page:?}");
         if is_listed {
-            assert!(page.text.contains(MASKED) && page.text.contains("paused by an operator"), "{page:?}");
+            page.shows(&[MASKED, "paused by an operator"]);
         }
         if !query.contains(OPENID) {
             assert!(!page.text.contains(OPENID), "{page:?}");
@@ -78,11 +82,13 @@ async fn pages_of_the_list_hold_every_message_once() {
     let (setup, _ledger) = setup().await;
     post(&setup, "outbox/pause", &[], String::new()).await;
     for number in 0..60 {
-        let response = enqueue(&setup, &[], message(&format!("oUser{number:03}"), 1)).await;
-        assert_eq!(response.status, 202);
+        assert_eq!(enqueue(&setup, &[], message(&format!("oUser{number:03}"), 1)).await.status, 202);
     }
     let mut browser = Browser::logged_in(&setup, "eve").await;
-    let ids = |text: &str| text.matches("class=\"id\" href=\"/outbox/").count();
+    let listed = |page: &str| {
+        let links = page.split("class=\"id\" href=\"/outbox/").skip(1);
+        links.map(|rest| rest[..36].to_owned()).collect::<Vec<_>>()
+    };
     let newest = browser.get("/outbox?state=queued").await.text;
     let mut link = async |page: &str, name: &str| {
         let (before, _) = page.split_once(&format!("\">{name}</a>")).unwrap();
@@ -92,12 +98,8 @@ async fn pages_of_the_list_hold_every_message_once() {
     let older = link(&newest, "Next page").await;
     let oldest = link(&newest, "Show the oldest first").await;
     let newer = link(&oldest, "Next page").await;
-    assert_eq!([&newest, &older, &oldest, &newer].map(|page| ids(page)), [50, 10, 50, 10]);
+    assert_eq!([&newest, &older, &oldest, &newer].map(|page| listed(page).len()), [50, 10, 50, 10]);
     assert!(!older.contains("Next page") && !newer.contains("Next page"));
-    let listed = |page: &str| {
-        let links = page.split("class=\"id\" href=\"/outbox/").skip(1);
-        links.map(|rest| rest[..36].to_owned()).collect::<Vec<_>>()
-    };
     let [mut falling, rising] =
         [[newest, older], [oldest, newer]].map(|pages| pages.map(|page| listed(&page)).concat());
     assert!(rising.is_sorted());
@@ -112,19 +114,16 @@ async fn openid_is_masked_wherever_it_stands_until_it_is_revealed() {
     post(&setup, "outbox/pause", &[], String::new()).await;
     let body = message(OPENID, 7).replace("It is here.", &format!("For {OPENID}"));
     let body = body.replacen('{', &format!("{{\"url\":\"https://shop.example/{OPENID}?u={OPENID}\","), 1);
-    let response = enqueue(&setup, &[("Idempotency-Key", &format!("order-{OPENID}"))], body).await;
-    assert_eq!(response.status, 202, "{response:?}");
-    let path = format!("/outbox/{}", response.json()["id"].as_str().unwrap());
+    let queued = enqueue(&setup, &[("Idempotency-Key", &format!("order-{OPENID}"))], body).await;
+    let path = format!("/outbox/{}", queued.has(202, &json!({})).id());
     for name in ["eve", "ops"] {
         let mut browser = Browser::logged_in(&setup, name).await;
         for page in [path.as_str(), "/outbox", "/"] {
             let page = browser.get(page).await;
             assert!(page.status == 200 && !page.text.contains(OPENID), "{name}: {page:?}");
         }
-        let page = browser.get(&path).await;
-        for text in ["order-oAB…12", "For oAB…12", "https://shop.example/oAB…12?u=oAB…12"] {
-            assert!(page.text.contains(text), "{text}: {page:?}");
-        }
+        let texts = ["order-oAB…12", "For oAB…12", "https://shop.example/oAB…12?u=oAB…12"];
+        browser.get(&path).await.shows(&texts);
     }
     let mut ops = Browser::logged_in(&setup, "ops").await;
     let page = ops.submit(&path, &format!("{path}/reveal"), &[]).await;
@@ -158,10 +157,8 @@ async fn openid_is_revealed_to_operators_only_and_that_is_in_the_audit() {
     let line = ("ops".to_owned(), AuditAction::Reveal, id.clone(), String::new(), true);
     assert_eq!(audit(&ledger).await, [denied("reveal"), denied("cancel"), line]);
     assert!(!ops.get(&path).await.text.contains(OPENID));
-    let page = ops.get("/audit").await;
-    assert!(page.text.contains("was denied <code><bdi>reveal</bdi></code>"), "{page:?}");
-    assert!(page.text.contains("revealed an openid") && page.text.contains(&id), "{page:?}");
-    assert!(page.text.contains("logged in") && page.text.contains("<bdi>10.1.2.3</bdi>"), "{page:?}");
+    let denied = "was denied <code><bdi>reveal</bdi></code>";
+    ops.get("/audit").await.shows(&[denied, "revealed an openid", &id, "logged in", "<bdi>10.1.2.3</bdi>"]);
 }
 
 #[tokio::test]
@@ -187,16 +184,8 @@ async fn of_two_operators_one_decides_a_message() {
     let mut ops = Browser::logged_in(&setup, "ops").await;
     let mut ann = Browser::logged_in(&setup, "ann").await;
     let mut eve = Browser::logged_in(&setup, "eve").await;
-    let page = ops.get("/decisions").await;
-    for text in [
-        id.as_str(),
-        MASKED,
-        "the response of Weixin was lost.",
-        "It counts as sent.",
-        "The user may get it twice.",
-    ] {
-        assert!(page.text.contains(text), "{text}: {page:?}");
-    }
+    let choices = ["the response of Weixin was lost.", "It counts as sent.", "The user may get it twice."];
+    ops.get("/decisions").await.shows(&[&[id.as_str(), MASKED], &choices[..]].concat());
     assert!(!eve.get("/decisions").await.text.contains("<button name=\"decision\""));
     let path = format!("/decisions/{id}");
     let fields = |version| [("decision", "assume_sent"), ("note", "he saw it"), ("version", version)];
@@ -209,8 +198,7 @@ async fn of_two_operators_one_decides_a_message() {
     assert!(late.status == 409 && late.text.contains("decided"), "{late:?}");
     let page = ops.get("/decisions?decided").await;
     assert!(page.text.contains("The decision is recorded.") && !page.text.contains(&id), "{page:?}");
-    let page = ops.get(&format!("/outbox/{id}")).await;
-    assert!(page.text.contains("<code>assume_sent</code> · <bdi>ops</bdi>"), "{page:?}");
+    ops.get(&format!("/outbox/{id}")).await.shows(&["<code>assume_sent</code> · <bdi>ops</bdi>"]);
     let line = |actor: &str, is_done| {
         (actor.to_owned(), AuditAction::Decide, id.clone(), "assume_sent".to_owned(), is_done)
     };
@@ -223,8 +211,7 @@ async fn message_cannot_be_decided_while_a_stopped_worker_may_post_it() {
     let (setup, _ledger) = setup().await;
     setup.token().await;
     setup.sandbox.add_fault(super::setup::SEND, 1, wxsub_sandbox::Fault::ResetAfterApply);
-    let response = setup.meanwhile(setup.send(message(OPENID, 1))).await;
-    assert_eq!(response.status, 504, "{response:?}");
+    setup.meanwhile(setup.send(message(OPENID, 1))).await.is(504, "maybe_sent");
     let mut ops = Browser::logged_in(&setup, "ops").await;
     let page = ops.get("/decisions").await;
     assert!(page.text.contains("It cannot be decided yet"), "{page:?}");
@@ -236,13 +223,11 @@ async fn message_cannot_be_decided_while_a_stopped_worker_may_post_it() {
 async fn app_is_paused_and_resumed() {
     let (setup, ledger) = setup().await;
     let mut ops = Browser::logged_in(&setup, "ops").await;
-    let page = ops.get("/workers").await;
-    assert!(page.text.contains("alive") && page.text.contains("wx2"), "{page:?}");
+    ops.get("/workers").await.shows(&["alive", "wx2"]);
     let fields = [("app", "wx1"), ("note", "wrong text")];
     assert_eq!(ops.submit("/workers", "/workers/pause", &fields).await.location(), "/workers");
     for page in ["/workers", "/"] {
-        let page = ops.get(page).await;
-        assert!(page.text.contains("paused by an operator") && page.text.contains("wrong text"), "{page:?}");
+        ops.get(page).await.shows(&["paused by an operator", "wrong text"]);
     }
     assert_eq!(ops.submit("/workers", "/workers/resume", &[("app", "wx1")]).await.location(), "/workers");
     assert!(!ops.get("/").await.text.contains("paused by"));
@@ -254,9 +239,7 @@ async fn app_is_paused_and_resumed() {
 #[tokio::test]
 async fn grant_of_a_user_is_listed_and_voided() {
     let (setup, ledger) = setup().await;
-    let body = json!({"openid": OPENID, "template_id": "T", "scene": 3}).to_string();
-    let recorded = post(&setup, "grants", &[("Idempotency-Key", "g")], body).await;
-    assert_eq!(recorded.status, 201, "{recorded:?}");
+    grant(&setup, 3).await;
     let mut ops = Browser::logged_in(&setup, "ops").await;
     assert!(ops.get("/grants").await.text.contains("Enter the openid"));
     assert!(ops.get("/grants?app=wx1&openid=oOther").await.text.contains("This user has no grants."));
@@ -281,23 +264,16 @@ async fn texts_from_outside_stay_text_on_every_page() {
     let title = "<img src=x>\u{202e}😀";
     let id = queued(&setup, message(OPENID, 7).replace("Parcel", title)).await;
     ops.submit("/workers", "/workers/pause", &[("app", "wx1"), ("note", &hostile)]).await;
-    for page in [
-        "/",
-        "/outbox",
-        "/workers",
-        "/decisions",
-        "/audit",
+    let queries = [
         "/grants?openid=%3Cscript%3E%E2%80%AE",
         "/login?next=%22%3E%3Cscript%3E",
         "/login?next=/%E2%80%AE",
         "/outbox?from=2000-01-01T00:00%E2%80%AE%3Cscript%3E",
-    ] {
+    ];
+    for page in ["/", "/outbox", "/workers", "/decisions", "/audit"].into_iter().chain(queries) {
         let page = ops.get(page).await;
-        assert!(
-            page.text.contains('<') && !page.text.contains("<script") && !page.text.contains("<img"),
-            "{page:?}"
-        );
-        assert!(!page.text.contains(['\u{202e}', '\u{2066}']), "{page:?}");
+        assert!(page.text.contains('<') && !page.text.contains(['\u{202e}', '\u{2066}']), "{page:?}");
+        assert!(!page.text.contains("<script") && !page.text.contains("<img"), "{page:?}");
     }
     assert!(ops.get("/").await.text.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
     let page = ops.get(&format!("/outbox/{id}")).await;
@@ -344,9 +320,7 @@ async fn login_and_logout_do_not_wait_for_a_ledger_that_does_not_respond() {
     {
         let mut login = std::pin::pin!(ann.log_in("ann", super::browser::PASSWORD));
         let two_seconds_of_waiting = async {
-            while !ledger.is_silent() {
-                tokio::task::yield_now().await;
-            }
+            until(async || ledger.is_silent()).await;
             setup.pass(2).await;
         };
         let response = tokio::select! {
@@ -372,8 +346,8 @@ async fn note_that_a_ledger_cannot_store_is_refused() {
     for (note, rule) in
         [("a\0b", "has the control character U+0000"), (&long, "must have at most 1000 bytes")]
     {
-        let response = post(&setup, "outbox/pause", &[], json!({"note": note}).to_string()).await;
-        assert_eq!(response.status, 422, "{response:?}");
+        let response =
+            post(&setup, "outbox/pause", &[], json!({"note": note}).to_string()).await.is(422, "invalid");
         let problem = &response.json()["problems"][0];
         assert!(
             problem["field"] == "note" && problem["rule"].as_str().unwrap().starts_with(rule),
@@ -388,8 +362,7 @@ async fn note_that_a_ledger_cannot_store_is_refused() {
 #[tokio::test]
 async fn decision_about_a_message_without_grant_names_no_grant() {
     let (setup, _ledger) = setup().await;
-    let body = json!({"openid": OPENID, "template_id": "T", "scene": 1}).to_string();
-    assert_eq!(post(&setup, "grants", &[("Idempotency-Key", "g")], body).await.status, 201);
+    grant(&setup, 1).await;
     setup.allow(OPENID, 1);
     assert_eq!(setup.send(message(OPENID, 1)).await.status, 200);
     setup.pass(60).await;

@@ -10,7 +10,7 @@ use wxsub_core::testing::ManualClock;
 use wxsub_postgres::{PostgresLedger, PostgresOptions};
 use wxsub_sandbox::Fault;
 
-use super::outbox::{enqueue, ledger_config, post};
+use super::outbox::{enqueue, ledger_config, post, with};
 use super::postgres_server::Postgres;
 use super::setup::{SEND, Setup, TestResponse, message};
 use super::test_ledger::TestLedger;
@@ -77,10 +77,6 @@ async fn decide(setup: &Setup, id: &str, decision: &str) -> Value {
     decided.json()
 }
 
-fn id(response: &TestResponse) -> String {
-    response.json()["id"].as_str().unwrap_or_else(|| panic!("{response:?}")).to_owned()
-}
-
 /// Tests each with one server. The last one is all of them with two.
 macro_rules! with_one_server_and_with_two {
     ($($test:ident)*) => {
@@ -130,12 +126,20 @@ async fn sent_refused_and_unknown_messages_are_replayed(servers: Servers<'_>) {
         assert_eq!(seen(&again), (status, kind, json!(outcome), true), "{again:?}");
         assert_eq!((again.json(), setup.seen(SEND)), (first.json(), 1));
         // The key is one for each route, because the fingerprint covers the route.
-        let other_route = enqueue(&setup, &KEY, message("o", 1)).await;
-        assert_eq!((other_route.status, other_route.kind().as_str()), (422, "key_reused"));
-        let other = post(&setup, "messages", &KEY, message("p", 1)).await;
-        assert_eq!((other.status, other.kind().as_str()), (422, "key_reused"));
+        enqueue(&setup, &KEY, message("o", 1)).await.is(422, "key_reused");
+        post(&setup, "messages", &KEY, message("p", 1)).await.is(422, "key_reused");
         assert_eq!(setup.seen(SEND), 1);
     }
+}
+
+/// A paused app, and the message that is to be sent in place of the one of the key.
+async fn sent_again_while_paused(servers: Servers<'_>) -> (Setup, Value) {
+    let setup = servers.ready().await;
+    setup.sandbox.add_fault(SEND, 1, Fault::ResetAfterApply);
+    let first = send(&setup).await;
+    post(&setup, "outbox/pause", &[], String::new()).await;
+    let child = decide(&setup, &first.id(), "send_again").await["child"]["id"].clone();
+    (setup, child)
 }
 
 async fn decided_message_is_replayed_with_its_decision_and_child(servers: Servers<'_>) {
@@ -143,35 +147,25 @@ async fn decided_message_is_replayed_with_its_decision_and_child(servers: Server
         let setup = servers.ready().await;
         setup.sandbox.add_fault(SEND, 1, Fault::ResetAfterApply);
         let first = send(&setup).await;
-        decide(&setup, &id(&first), decision).await;
+        decide(&setup, &first.id(), decision).await;
         let again = send(&setup).await;
         assert_eq!(seen(&again), (504, json!("maybe_sent"), json!("maybe_sent"), true));
         assert_eq!((&again.json()["decision"], setup.seen(SEND)), (&json!(decision), 1));
     }
 
-    let setup = servers.ready().await;
-    setup.sandbox.add_fault(SEND, 1, Fault::ResetAfterApply);
-    let first = send(&setup).await;
-    post(&setup, "outbox/pause", &[], String::new()).await;
-    let child = decide(&setup, &id(&first), "send_again").await["child"]["id"].clone();
+    let (setup, child) = sent_again_while_paused(servers).await;
     let waiting = send(&setup).await;
     assert_eq!(seen(&waiting), (409, json!("in_flight"), json!("maybe_sent"), false), "{waiting:?}");
     assert_eq!((&waiting.json()["id"], waiting.retry_after()), (&child, 5));
     setup.allow("o", 1);
     post(&setup, "outbox/resume", &[], String::new()).await;
     setup.meanwhile(setup.until_received("o", 1)).await;
-    let path = format!("/v1/apps/wx1/outbox/{}", child.as_str().unwrap());
-    setup.meanwhile(setup.until_state(&path, "sent")).await;
+    setup.meanwhile(setup.until_state_of("wx1", child.as_str().unwrap(), "sent")).await;
     let result = send(&setup).await;
     assert_eq!((seen(&result), &result.json()["id"]), ((200, Value::Null, json!("sent"), true), &child));
 
-    let setup = servers.ready().await;
-    setup.sandbox.add_fault(SEND, 1, Fault::ResetAfterApply);
-    let first = send(&setup).await;
-    post(&setup, "outbox/pause", &[], String::new()).await;
-    let child = decide(&setup, &id(&first), "send_again").await["child"]["id"].clone();
-    let path = format!("/v1/apps/wx1/outbox/{}", child.as_str().unwrap());
-    setup.ask("DELETE", &path, Some(&super::setup::key('a')), "").await;
+    let (setup, child) = sent_again_while_paused(servers).await;
+    setup.delete(&format!("outbox/{}", child.as_str().unwrap())).await;
     let cancelled = send(&setup).await;
     assert_eq!(seen(&cancelled), (409, json!("cancelled"), json!("not_sent"), false), "{cancelled:?}");
 }
@@ -181,21 +175,19 @@ async fn message_that_was_certainly_not_accepted_is_sent_anew(servers: Servers<'
         let setup = servers.ready().await;
         setup.allow("o", 1);
         setup.sandbox.add_fault(SEND, 2, Fault::ErrCode(ErrCode::new(errcode)));
-        let first = send(&setup).await;
-        assert_eq!((first.status, first.kind().as_str()), (422, "refused"), "{errcode}: {first:?}");
+        let first = send(&setup).await.has(422, &json!({"kind": "refused", "errcode": errcode}));
         setup.sandbox.clear_faults();
         post(&setup, "outbox/resume", &[], String::new()).await;
         let second = send(&setup).await;
         assert_eq!(seen(&second), (200, Value::Null, json!("sent"), false), "{errcode}: {second:?}");
-        let shown = setup.read(&format!("outbox/{}", id(&second))).await;
-        assert_eq!(shown.json()["parent_id"], json!(id(&first)));
+        let shown = setup.read(&format!("outbox/{}", second.id())).await;
+        assert_eq!(shown.json()["parent_id"], json!(first.id()));
     }
     // No token.
     let setup = servers.start("").await;
     setup.allow("o", 1);
     setup.sandbox.add_fault(super::setup::TOKEN, 9, Fault::ErrCode(ErrCode::IP_NOT_ALLOWED));
-    let first = send(&setup).await;
-    assert_eq!((first.status, first.kind().as_str()), (503, "not_sent"), "{first:?}");
+    send(&setup).await.is(503, "not_sent");
     setup.sandbox.clear_faults();
     setup.pass(400).await;
     let second = send(&setup).await;
@@ -215,7 +207,8 @@ async fn fifty_requests_with_one_key_post_once(servers: Servers<'_>) {
     assert_eq!(responses.iter().filter(|response| response.status == 200 && !replayed(response)).count(), 1);
     let setup = servers.ready().await;
     let all = join_all((0..50).map(|_| enqueue(&setup, &KEY, message("o", 1))));
-    let ids: std::collections::BTreeSet<_> = setup.meanwhile(all).await.iter().map(id).collect();
+    let ids: std::collections::BTreeSet<_> =
+        setup.meanwhile(all).await.iter().map(TestResponse::id).collect();
     assert_eq!(ids.len(), 1);
 }
 
@@ -225,9 +218,7 @@ async fn a_message_in_flight_is_not_sent_twice(servers: Servers<'_>) {
     setup.sandbox.add_fault(SEND, 1, Fault::Hang);
     let first = post(&setup, "messages", &KEY, message("o", 1));
     let second = async {
-        while setup.seen(SEND) == 0 {
-            tokio::task::yield_now().await;
-        }
+        setup.until_seen(SEND, 1).await;
         post(&setup, "messages", &KEY, message("o", 1)).await
     };
     let (first, second) = setup.meanwhile(async { tokio::join!(first, second) }).await;
@@ -243,15 +234,11 @@ async fn queued_messages_are_replayed_in_every_state(servers: Servers<'_>) {
     assert_eq!((first.status, replayed(&first)), (202, false));
     let again = async || enqueue(&setup, &KEY, message("o", 1)).await;
     assert_eq!((again().await.json(), again().await.status), (first.json(), 202));
-    for more in [r#"{"priority":"low","#, r#"{"send_at":"2030-01-01T00:00:00Z","#] {
-        let other = enqueue(&setup, &KEY, message("o", 1).replacen('{', more, 1)).await;
-        assert_eq!((other.status, other.kind().as_str()), (422, "key_reused"), "{more}");
+    for more in [r#""priority":"low""#, r#""send_at":"2030-01-01T00:00:00Z""#] {
+        enqueue(&setup, &KEY, with(&message("o", 1), more)).await.is(422, "key_reused");
     }
-    let path = format!("/v1/apps/wx1/outbox/{}", id(&first));
-    setup.ask("DELETE", &path, Some(&super::setup::key('a')), "").await;
-    let cancelled = again().await;
-    assert_eq!((cancelled.status, &cancelled.json()["state"]), (202, &json!("cancelled")));
-    assert!(replayed(&cancelled));
+    setup.delete(&format!("outbox/{}", first.id())).await;
+    assert!(replayed(&again().await.has(202, &json!({"state": "cancelled"}))));
     for (fault, state) in [
         (None, "sent"),
         (Some(Fault::ErrCode(ErrCode::USER_REFUSED)), "refused"),
@@ -263,10 +250,9 @@ async fn queued_messages_are_replayed_in_every_state(servers: Servers<'_>) {
             setup.sandbox.add_fault(SEND, 1, fault);
         }
         let first = enqueue(&setup, &KEY, message("o", 1)).await;
-        let path = format!("/v1/apps/wx1/outbox/{}", id(&first));
-        setup.meanwhile(setup.until_state(&path, state)).await;
+        setup.meanwhile(setup.until_state(&first, state)).await;
         let again = enqueue(&setup, &KEY, message("o", 1)).await;
-        assert_eq!((again.status, replayed(&again), id(&again)), (202, true, id(&first)), "{state}");
+        assert_eq!((again.status, replayed(&again), again.id()), (202, true, first.id()), "{state}");
         assert_eq!((&again.json()["state"], setup.seen(SEND)), (&json!(state), 1));
     }
 }
@@ -276,14 +262,13 @@ async fn a_decided_message_is_replayed_by_the_queue_with_its_decision(servers: S
         let setup = servers.ready().await;
         setup.sandbox.add_fault(SEND, 1, Fault::ResetAfterApply);
         let first = enqueue(&setup, &KEY, message("o", 1)).await;
-        let path = format!("/v1/apps/wx1/outbox/{}", id(&first));
-        setup.meanwhile(setup.until_state(&path, "maybe_sent")).await;
-        let decided = decide(&setup, &id(&first), decision).await;
+        setup.meanwhile(setup.until_state(&first, "maybe_sent")).await;
+        let decided = decide(&setup, &first.id(), decision).await;
         let again = enqueue(&setup, &KEY, message("o", 1)).await;
         assert_eq!((again.status, replayed(&again)), (202, true), "{decision}: {again:?}");
         match decision {
-            "send_again" => assert_eq!(json!(id(&again)), decided["child"]["id"]),
-            _ => assert_eq!((id(&again), &again.json()["decision"]), (id(&first), &json!(decision))),
+            "send_again" => assert_eq!(json!(again.id()), decided["child"]["id"]),
+            _ => assert_eq!((again.id(), &again.json()["decision"]), (first.id(), &json!(decision))),
         }
     }
 }
@@ -293,13 +278,11 @@ async fn a_queued_message_in_flight_is_replayed(servers: Servers<'_>) {
     setup.sandbox.add_fault(SEND, 1, Fault::Hang);
     let first = enqueue(&setup, &KEY, message("o", 1)).await;
     let again = async {
-        while setup.seen(SEND) == 0 {
-            tokio::task::yield_now().await;
-        }
+        setup.until_seen(SEND, 1).await;
         enqueue(&setup, &KEY, message("o", 1)).await
     };
     let again = setup.meanwhile(again).await;
-    assert_eq!((again.status, replayed(&again), id(&again)), (202, true, id(&first)), "{again:?}");
+    assert_eq!((again.status, replayed(&again), again.id()), (202, true, first.id()), "{again:?}");
     assert_eq!((&again.json()["state"], setup.seen(SEND)), (&json!("attempting"), 1));
 }
 
@@ -309,15 +292,10 @@ async fn an_expired_message_is_recorded_anew(servers: Servers<'_>) {
     let first = enqueue(&setup, &KEY, message("o", 1)).await;
     setup.clock.advance(std::time::Duration::from_secs(7 * 24 * 3600));
     setup.pass(10).await;
-    let path = format!("/v1/apps/wx1/outbox/{}", id(&first));
-    let expired = setup.meanwhile(setup.until_state(&path, "not_sent")).await;
+    let expired = setup.meanwhile(setup.until_state(&first, "not_sent")).await;
     assert_eq!(expired.json()["reason"], "expired");
     let second = enqueue(&setup, &KEY, message("o", 1)).await;
-    assert_eq!((second.status, replayed(&second)), (202, false));
-    assert_eq!(
-        (&second.json()["parent_id"], &second.json()["state"]),
-        (&json!(id(&first)), &json!("queued"))
-    );
+    assert!(!replayed(&second.has(202, &json!({"parent_id": first.id(), "state": "queued"}))));
 }
 
 async fn a_required_key_is_asked_for(servers: Servers<'_>) {
@@ -327,10 +305,9 @@ async fn a_required_key_is_asked_for(servers: Servers<'_>) {
         setup.ask("POST", &format!("/v1/apps/wx2/{path}"), Some(&key), message("o", 1)).await
     };
     for path in ["messages", "outbox"] {
-        let response = ask(path).await;
-        assert_eq!((response.status, response.kind().as_str()), (400, "key_required"), "{path}");
+        ask(path).await.is(400, "key_required");
     }
     let invalid = post(&setup, "messages", &[("Idempotency-Key", "a b")], message("o", 1)).await;
-    assert_eq!((invalid.status, &invalid.json()["problems"][0]["field"]), (422, &json!("Idempotency-Key")));
+    invalid.has(422, &json!({"problems": [{"field": "Idempotency-Key"}]}));
     assert_eq!(setup.seen(SEND), 0);
 }

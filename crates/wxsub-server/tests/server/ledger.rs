@@ -7,10 +7,11 @@ use serde_json::json;
 use wxsub_core::clock::Clock;
 use wxsub_outbox::Ledger;
 use wxsub_outbox::ledger::{Change, Gone};
-use wxsub_server::Config;
 
-use super::outbox::{OUTBOX_SCOPES, consent_key, enqueue, ledger_config};
-use super::setup::{ALL, APPS, SECRET, SEND, Setup, client, config, key, message, usual};
+use super::outbox::{OUTBOX_SCOPES, consent_key, enqueue, later, ledger_config, post};
+use super::setup::{
+    ALL, APPS, SEND, Setup, client, config, config_of_apps, key, message, read_config, usual,
+};
 use super::test_ledger::Fault;
 
 fn folder(name: &str) -> PathBuf {
@@ -30,10 +31,8 @@ async fn queued_message_is_sent_and_survives_a_restart() {
     setup.allow("oUser", 1);
     let key = [("Idempotency-Key", "order-1")];
     // The file takes real time, so the manual clock stands still.
-    let queued = enqueue(&setup, &key, message("oUser", 1)).await;
-    assert_eq!(queued.status, 202, "{queued:?}");
-    let path = format!("/v1/apps/wx1/outbox/{}", queued.json()["id"].as_str().unwrap());
-    let shown = setup.until_state(&path, "sent").await;
+    let queued = enqueue(&setup, &key, message("oUser", 1)).await.has(202, &json!({}));
+    let shown = setup.until_state(&queued, "sent").await;
     assert_eq!((&shown.json()["idempotency_key"], setup.received("oUser")), (&json!("order-1"), 1));
     // The lock is free when the server is gone.
     drop(setup);
@@ -42,8 +41,7 @@ async fn queued_message_is_sent_and_survives_a_restart() {
     }
     let setup = Setup::with_own_store(config(&format!("{clients}{ledger}"))).await;
     setup.server.run_worker();
-    let again = enqueue(&setup, &key, message("oUser", 1)).await;
-    assert_eq!((again.status, &again.json()["id"]), (202, &queued.json()["id"]));
+    let again = enqueue(&setup, &key, message("oUser", 1)).await.has(202, &json!({"id": queued.id()}));
     assert_eq!(again.headers["idempotent-replayed"], "true");
     drop(setup);
     fs::remove_dir_all(folder).unwrap();
@@ -55,24 +53,20 @@ async fn tokens_are_served_while_the_ledger_is_away() {
     for app in ["wx1", "wx2"] {
         setup.get(&format!("/v1/apps/{app}/access_token"), &key('a')).await;
     }
-    let ready = async || setup.ask("GET", "/readyz", None, "").await.json();
-    assert_eq!((&ready().await["status"], &ready().await["ledger"]), (&json!("ready"), &json!("up")));
+    let ready = async || setup.ask("GET", "/readyz", None, "").await;
+    ready().await.has(200, &json!({"status": "ready", "ledger": "up"}));
     ledger.fail(Fault::Away);
     let refused = setup.send(message("oUser", 1)).await;
-    assert_eq!((refused.status, refused.kind().as_str()), (503, "ledger_unavailable"), "{refused:?}");
-    assert_eq!((&refused.json()["outcome"], refused.retry_after()), (&json!("not_sent"), 5));
-    assert_eq!(setup.seen(SEND), 0);
+    let refused = refused.has(503, &json!({"kind": "ledger_unavailable", "outcome": "not_sent"}));
+    assert_eq!((refused.retry_after(), setup.seen(SEND)), (5, 0));
     assert_eq!(setup.token().await.status, 200);
-    let degraded = setup.ask("GET", "/readyz", None, "").await;
-    assert_eq!((degraded.status, &degraded.json()["status"]), (200, &json!("degraded")));
-    assert_eq!(degraded.json()["ledger"], "down");
-    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
-    assert!(metrics.contains("wxsub_ledger_up{} 0"), "{metrics}");
+    ready().await.has(200, &json!({"status": "degraded", "ledger": "down"}));
+    setup.assert_metrics(&["wxsub_ledger_up{} 0"]).await;
     ledger.fail(Fault::None);
     setup.allow("oUser", 1);
     setup.pass(5).await;
     assert_eq!(setup.send(message("oUser", 1)).await.status, 200);
-    assert_eq!(ready().await["ledger"], "up");
+    ready().await.has(200, &json!({"ledger": "up"}));
 }
 
 #[tokio::test]
@@ -83,11 +77,9 @@ async fn a_lost_commit_reply_is_recorded_unknown_and_the_key_tells() {
     ledger.fail(Fault::LostReply);
     let header = [("Idempotency-Key", "k")];
     let lost = enqueue(&setup, &header, message("oUser", 1)).await;
-    assert_eq!((lost.status, lost.kind().as_str()), (503, "ledger_unavailable"));
-    assert_eq!(lost.json()["recorded"], "unknown");
+    lost.has(503, &json!({"kind": "ledger_unavailable", "recorded": "unknown"}));
     ledger.fail(Fault::None);
-    let again = enqueue(&setup, &header, message("oUser", 1)).await;
-    assert_eq!((again.status, &again.json()["state"]), (202, &json!("queued")));
+    let again = enqueue(&setup, &header, message("oUser", 1)).await.has(202, &json!({"state": "queued"}));
     assert_eq!(again.headers["idempotent-replayed"], "true");
 }
 
@@ -97,11 +89,9 @@ async fn an_outcome_that_the_ledger_does_not_take_is_maybe_sent_and_settled_late
     setup.allow("oUser", 1);
     setup.token().await;
     ledger.fail(Fault::NoSettle);
-    let response = setup.meanwhile(setup.send(message("oUser", 1))).await;
-    assert_eq!((response.status, response.kind().as_str()), (504, "maybe_sent"), "{response:?}");
+    let response = setup.meanwhile(setup.send(message("oUser", 1))).await.is(504, "maybe_sent");
     ledger.fail(Fault::None);
-    let path = format!("/v1/apps/wx1/outbox/{}", response.json()["id"].as_str().unwrap());
-    setup.meanwhile(setup.until_state(&path, "sent")).await;
+    setup.meanwhile(setup.until_state(&response, "sent")).await;
     assert_eq!(setup.received("oUser"), 1);
 }
 
@@ -109,45 +99,40 @@ async fn an_outcome_that_the_ledger_does_not_take_is_maybe_sent_and_settled_late
 #[tokio::test]
 async fn a_response_after_the_attempt_was_given_up_is_counted() {
     let (setup, ledger) = Setup::with_ledger(&ledger_config()).await;
-    let metric = async |line: &str| setup.ask("GET", "/metrics", None, "").await.text.contains(line);
     setup.allow("oUser", 1);
     setup.token().await;
     ledger.fail(Fault::NoSettle);
-    let response = setup.meanwhile(setup.send(message("oUser", 1))).await;
-    assert_eq!(response.status, 504, "{response:?}");
+    let response = setup.meanwhile(setup.send(message("oUser", 1))).await.is(504, "maybe_sent");
     ledger.commit(vec![Change::MarkGone(Gone::All), Change::Reclaim(10)]).await.unwrap();
-    let path = format!("/v1/apps/wx1/outbox/{}", response.json()["id"].as_str().unwrap());
-    setup.until_state(&path, "maybe_sent").await;
-    assert!(metric("wxsub_outbox_late_answers_total 0\n").await);
+    setup.until_state(&response, "maybe_sent").await;
+    setup.assert_metrics(&["wxsub_outbox_late_answers_total 0"]).await;
     ledger.fail(Fault::None);
-    setup.meanwhile(setup.until_state(&path, "sent")).await;
+    setup.meanwhile(setup.until_state(&response, "sent")).await;
     setup.pass(1).await;
-    assert!(metric("wxsub_outbox_late_answers_total 1\n").await);
+    setup.assert_metrics(&["wxsub_outbox_late_answers_total 1"]).await;
 }
 
 #[tokio::test]
 async fn the_age_of_the_oldest_due_message_and_commits_are_measured() {
     let (setup, _ledger) = Setup::with_ledger(&ledger_config()).await;
-    let metrics = async || setup.ask("GET", "/metrics", None, "").await.text;
     let age = |text: &str, appid: &str| {
         let name = format!("wxsub_outbox_oldest_due_age_seconds{{appid=\"{appid}\"}} ");
         text.lines().find_map(|line| line.strip_prefix(name.as_str())).unwrap().parse::<u64>().unwrap()
     };
     setup.ask("POST", "/v1/apps/wx1/outbox/pause", Some(&key('a')), "").await;
-    let later = message("oLater", 1).replacen('{', r#"{"send_at":"2030-01-01T00:00:00Z","#, 1);
-    assert_eq!(enqueue(&setup, &[], later).await.status, 202);
+    assert_eq!(enqueue(&setup, &[], later("oLater")).await.status, 202);
     setup.pass(10).await;
-    assert_eq!(age(&metrics().await, "wx1"), 0, "a message that is due later has no age");
+    assert_eq!(age(&setup.metrics().await, "wx1"), 0, "a message that is due later has no age");
     assert_eq!(enqueue(&setup, &[], message("oUser", 1)).await.status, 202);
     setup.pass(400).await;
-    let text = metrics().await;
+    let text = setup.metrics().await;
     assert!((400..=402).contains(&age(&text, "wx1")), "{text}");
     assert_eq!(age(&text, "wx2"), 0);
     assert!(!text.contains("wxsub_ledger_commit_seconds_count 0\n"), "{text}");
     assert!(text.contains("wxsub_ledger_commit_seconds_bucket{le=\"0.0005\"}"), "{text}");
     assert_eq!(setup.ask("POST", "/v1/apps/wx1/outbox/resume", Some(&key('a')), "").await.status, 200);
     setup.pass(5).await;
-    assert_eq!(age(&metrics().await, "wx1"), 0);
+    assert_eq!(age(&setup.metrics().await, "wx1"), 0);
 }
 
 #[tokio::test]
@@ -162,11 +147,10 @@ async fn without_a_ledger_its_routes_are_404_and_a_key_is_refused() {
         ("POST", "outbox/pause"),
     ] {
         let response = setup.ask(method, &format!("/v1/apps/wx1/{path}"), Some(&key('a')), "{}").await;
-        assert_eq!((response.status, response.kind().as_str()), (404, "no_ledger"), "{method} {path}");
+        response.is(404, "no_ledger");
     }
-    let headers = [("Authorization", format!("Bearer {}", key('a'))), ("Idempotency-Key", "k".to_owned())];
-    let refused = setup.ask_with("POST", "/v1/apps/wx1/messages", &headers, message("oUser", 1)).await;
-    assert_eq!((refused.status, refused.kind().as_str()), (400, "no_ledger"));
+    let keyed = [("Idempotency-Key", "k")];
+    post(&setup, "messages", &keyed, message("oUser", 1)).await.is(400, "no_ledger");
     assert_eq!(setup.seen(SEND), 0);
 }
 
@@ -176,12 +160,10 @@ async fn queue_and_sends_go_on_after_a_reload() {
     setup.allow("oUser", 1);
     let both = [("Idempotency-Key", "k")];
     setup.server.reload(&config(&(format!("concurrency = 3\n{}", ledger_config())))).unwrap();
-    let queued = enqueue(&setup, &both, message("oUser", 1)).await;
-    assert_eq!(queued.status, 202, "{queued:?}");
+    assert_eq!(enqueue(&setup, &both, message("oUser", 1)).await.status, 202);
     setup.meanwhile(setup.until_received("oUser", 1)).await;
     setup.allow("oUser", 2);
-    let sent = setup.meanwhile(setup.send(message("oUser", 2))).await;
-    assert_eq!(sent.status, 200, "{sent:?}");
+    assert_eq!(setup.meanwhile(setup.send(message("oUser", 2))).await.status, 200);
 }
 
 #[tokio::test]
@@ -206,10 +188,11 @@ async fn check_and_start_name_a_ledger_that_cannot_be_used() {
 
 #[test]
 fn a_change_of_the_ledger_needs_a_restart_and_its_keys_need_a_ledger() {
-    let read = |more: &str| {
-        Config::read(&format!("audit = \"off\"\n{APPS}{more}"), |_| Some(SECRET.to_owned()))
-            .map_err(|error| error.to_string())
-    };
+    let read = |more: &str| read_config(&format!("audit = \"off\"\n{APPS}{more}"));
+    let inbox =
+        |url: &str| format!("[ledger]\nurl = \"sqlite:/l\"\n[[inboxes]]\nurl = \"{url}\"\napps = [\"*\"]\n");
+    let (user, other) = (inbox("mysql://u:p@db/x"), inbox("sqlite:/x"));
+    let (_, without_ledger) = user.split_once("sqlite:/l\"\n").unwrap();
     for (text, expected) in [
         ("[ledger]\n", "ledger.url: is missing"),
         ("[ledger]\nurl = \"postgres:///x\"\n", "ledger.url: cannot be read: it names no host"),
@@ -224,19 +207,10 @@ fn a_change_of_the_ledger_needs_a_restart_and_its_keys_need_a_ledger() {
             "[ledger]\nurl = \"sqlite:/l\"\npassword_file = \"/p\"\n",
             "ledger.password_file: is an unknown key",
         ),
-        (
-            "[[inboxes]]\nurl = \"mysql://u@db/x\"\napps = [\"*\"]\n",
-            "inboxes: has an effect only with [ledger]",
-        ),
+        (without_ledger, "inboxes: has an effect only with [ledger]"),
         ("[ledger]\nurl = \"sqlite:/l\"\n[[inboxes]]\n", "inboxes[0].apps: is missing"),
-        (
-            "[ledger]\nurl = \"sqlite:/l\"\n[[inboxes]]\nurl = \"mysql://u:p@db/x\"\napps = [\"*\"]\n",
-            "inboxes[0].url: holds a password",
-        ),
-        (
-            "[ledger]\nurl = \"sqlite:/l\"\n[[inboxes]]\nurl = \"sqlite:/x\"\napps = [\"*\"]\n",
-            "inboxes[0].url: must be mysql://",
-        ),
+        (&user, "inboxes[0].url: holds a password"),
+        (&other, "inboxes[0].url: must be mysql://"),
         ("[ledger]\nurl = \"/var/ledger.db\"\n", "must be sqlite:"),
         ("require_grant = true\n", "only with [ledger]"),
         ("maybe_sent = \"send_again\"\n[ledger]\nurl = \"sqlite:/l\"\n", "must be \"hold\""),
@@ -255,9 +229,7 @@ fn a_change_of_the_ledger_needs_a_restart_and_its_keys_need_a_ledger() {
 #[tokio::test]
 async fn worker_stays_alive_while_the_undecided_apps_cannot_be_read() {
     let apps = APPS.replacen("secret_env", "maybe_sent = \"give_up\"\nsecret_env", 1);
-    let text = format!("audit = \"off\"\n{apps}{}", ledger_config());
-    let (config, _) = Config::read(&text, |_| Some(SECRET.to_owned())).unwrap();
-    let (setup, ledger) = Setup::with_ledger_and(config).await;
+    let (setup, ledger) = Setup::with_ledger_and(config_of_apps(&apps, &ledger_config())).await;
     setup.pass(1).await;
     ledger.fail(Fault::SilentPolicies);
     setup.pass(90).await;

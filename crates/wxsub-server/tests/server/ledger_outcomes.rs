@@ -7,10 +7,11 @@ use tokio::sync::oneshot;
 use wxsub_core::proto::ErrCode;
 use wxsub_proto::{ConsentAction, ConsentRequest};
 use wxsub_sandbox::Fault;
-use wxsub_server::Config;
 
-use super::outbox::ledger_config;
-use super::setup::{APPS, SECRET, SEND, Setup, TOKEN, TestResponse, config, key, message};
+use super::outbox::{later, ledger_config};
+use super::setup::{
+    APPS, SEND, Setup, TOKEN, TestResponse, config, config_of_apps, has, key, message, subscribe,
+};
 use super::test_ledger::{self, TestLedger};
 
 /// What happens before or to the message.
@@ -30,6 +31,13 @@ enum Event {
     LedgerDownBefore,
     LedgerDownAfter,
     Unknown,
+}
+
+impl Event {
+    /// Whether a limit refuses the message before its body is read.
+    fn is_limit(self) -> bool {
+        matches!(self, Self::OtherInFlight | Self::ClientAtItsLimit)
+    }
 }
 
 /// The events, with status and kind of the v1 API, and the errcode of the Weixin-compatible API.
@@ -98,12 +106,12 @@ impl App {
 
     async fn prepare(&self, event: Event) {
         let Self { setup, ledger, .. } = self;
+        let fail_send = |fault| {
+            setup.sandbox.add_fault(SEND, 1, fault);
+        };
         match event {
             Event::Sent => self.allow("oUser"),
-            Event::Refused => {
-                let fault = Fault::ErrCode(ErrCode::USER_REFUSED);
-                setup.sandbox.add_fault(SEND, 1, fault);
-            }
+            Event::Refused => fail_send(Fault::ErrCode(ErrCode::USER_REFUSED)),
             Event::TokenRefused => {
                 setup.sandbox.add_fault(TOKEN, 10_000, Fault::ErrCode(ErrCode::IP_NOT_ALLOWED));
                 setup.pass(7_300).await;
@@ -112,9 +120,8 @@ impl App {
                 assert_eq!(self.post("outbox/pause", &[], String::new()).await.status, 200);
             }
             Event::QuotaOver => {
-                let fault = Fault::ErrCode(ErrCode::DAILY_QUOTA);
-                let used_up = self.before(Some(fault)).await;
-                assert_eq!(used_up.json()["errcode"], 45009, "{used_up:?}");
+                let used_up = self.before(Some(Fault::ErrCode(ErrCode::DAILY_QUOTA))).await;
+                used_up.has(422, &json!({"errcode": 45009}));
             }
             Event::TooFast => {
                 self.allow("oBefore");
@@ -122,23 +129,16 @@ impl App {
             }
             Event::GrantInUse => {
                 let grant = json!({"openid": "oUser", "template_id": "T", "scene": 1}).to_string();
-                let recorded = self.post("grants", &[("Idempotency-Key", "g")], grant).await;
-                assert_eq!(recorded.status, 201, "{recorded:?}");
-                let later = r#"{"send_at":"2030-01-01T00:00:00Z","#;
-                let queued = message("oUser", 1).replacen('{', later, 1);
-                assert_eq!(self.post("outbox", &[], queued).await.status, 202);
+                assert_eq!(self.post("grants", &[("Idempotency-Key", "g")], grant).await.status, 201);
+                assert_eq!(self.post("outbox", &[], later("oUser")).await.status, 202);
             }
             Event::LedgerDownBefore => ledger.fail(test_ledger::Fault::Away),
             Event::LedgerDownAfter => {
                 self.allow("oUser");
                 ledger.fail(test_ledger::Fault::NoSettle);
             }
-            Event::Unknown => {
-                setup.sandbox.add_fault(SEND, 1, Fault::ResetAfterApply);
-            }
-            Event::OtherInFlight | Event::ClientAtItsLimit => {
-                setup.sandbox.add_fault(SEND, 1, Fault::Hang);
-            }
+            Event::Unknown => fail_send(Fault::ResetAfterApply),
+            Event::OtherInFlight | Event::ClientAtItsLimit => fail_send(Fault::Hang),
             Event::Invalid | Event::NoGrant => {}
         }
     }
@@ -152,30 +152,31 @@ impl App {
         self.setup.ask("POST", "/v1/apps/wx2/messages", Some(&key('a')), body).await
     }
 
-    async fn weixin(&self, body: String) -> TestResponse {
-        self.setup.ask("POST", &format!("{SEND}?access_token={}", self.token), None, body).await
-    }
-
-    /// Sends the message, after another one whose response never comes if the event is a limit.
+    /// Sends the message, after another one whose response never comes if the event is a limit. Nothing of it is posted if the
+    /// response says that it was not sent.
     async fn send(&self, event: Event, over_v1: bool) -> TestResponse {
         let one = async |body: String| match over_v1 {
             true => self.v1(body).await,
-            false => self.weixin(body).await,
+            false => subscribe(&self.setup, &self.token, body).await,
         };
-        let is_limit = matches!(event, Event::OtherInFlight | Event::ClientAtItsLimit);
-        let sending = async {
-            while is_limit && self.setup.seen(SEND) == 0 {
-                tokio::task::yield_now().await;
-            }
-            one(Self::message(event)).await
-        };
-        match is_limit {
+        let posted_before = self.setup.seen(SEND);
+        let response = match event.is_limit() {
             true => {
+                let sending = async {
+                    self.setup.until_seen(SEND, 1).await;
+                    one(Self::message(event)).await
+                };
                 let both = async { tokio::join!(one(message("oBefore", 1)), sending) };
                 self.setup.meanwhile(both).await.1
             }
-            false => self.setup.meanwhile(sending).await,
+            false => self.setup.meanwhile(one(Self::message(event))).await,
+        };
+        let (_, status, ..) = TABLE.into_iter().find(|(known, ..)| *known == event).unwrap();
+        if matches!(status, 409 | 429 | 503) {
+            let posted = self.setup.seen(SEND) - posted_before;
+            assert_eq!(posted, u64::from(event.is_limit()), "{event:?}, v1: {over_v1}");
         }
+        response
     }
 }
 
@@ -197,19 +198,21 @@ async fn each_event_has_its_response_in_the_v1_api() {
             assert_eq!(response.kind(), kind, "{event:?}");
         }
         // A request that is refused before its body is read has no result.
-        if !matches!(event, Event::OtherInFlight | Event::ClientAtItsLimit) {
+        if !event.is_limit() {
             assert_eq!(result["outcome"], outcome, "{event:?}: {result}");
         }
         let can_try_again = matches!(status, 429 | 503);
         assert_eq!(response.headers.contains_key("retry-after"), can_try_again, "{event:?}");
         match event {
             Event::TokenRefused => {
-                assert_eq!((&result["stage"], &result["errcode"]), (&json!("token"), &json!(40164)));
-                assert_eq!(result["remedy"], "allow_ip");
+                has(&result, &json!({"stage": "token", "errcode": 40164, "remedy": "allow_ip"}));
             }
-            Event::GrantInUse | Event::NoGrant => {
-                assert_eq!((&result["stage"], &result["remedy"]), (&json!("grant"), &json!("stop")));
+            Event::GrantInUse => {
+                has(&result, &json!({"stage": "grant", "remedy": "stop"}));
+                app.post("outbox", &[], App::message(event)).await.is(409, "grant_unavailable");
             }
+            Event::NoGrant => has(&result, &json!({"stage": "grant", "remedy": "stop"})),
+            Event::Paused => assert_eq!(response.retry_after(), 60),
             _ => {}
         }
     }
@@ -233,46 +236,25 @@ async fn each_event_has_its_errcode_in_the_weixin_compatible_api() {
 }
 
 #[tokio::test]
-async fn nothing_is_posted_when_the_response_says_not_sent() {
-    for (event, status, ..) in TABLE {
-        if !matches!(status, 409 | 429 | 503) {
-            continue;
-        }
-        for over_v1 in [true, false] {
-            let app = App::start(event).await;
-            let before = app.setup.seen(SEND);
-            app.send(event, over_v1).await;
-            let is_limit = matches!(event, Event::OtherInFlight | Event::ClientAtItsLimit);
-            assert_eq!(app.setup.seen(SEND) - before, u64::from(is_limit), "{event:?}, v1: {over_v1}");
-        }
-    }
-}
-
-#[tokio::test]
 async fn stop_cuts_the_worker_and_leaves_the_queue() {
     let (setup, _ledger) =
         Setup::with_ledger(&format!("concurrency = 1\n{}[limits]\ndrain_s = 1\n", ledger_config())).await;
     let app = "/v1/apps/wx2/outbox";
     setup.get("/v1/apps/wx2/access_token", &key('a')).await;
     setup.sandbox.add_fault(SEND, 1, Fault::Hang);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let server = setup.server.clone();
-    let serving =
-        tokio::spawn(async move { server.serve(listener, None, async { drop(stopped.await) }).await });
-    let mut ids = Vec::new();
-    for openid in ["oOne", "oTwo"] {
-        let queued = setup.ask("POST", app, Some(&key('a')), message(openid, 1)).await;
-        ids.push(queued.json()["id"].as_str().unwrap().to_owned());
-    }
-    let posted = async {
-        while setup.seen(SEND) == 0 {
-            tokio::task::yield_now().await;
-        }
+    let ((stop, stopped), mut ids) = (oneshot::channel::<()>(), Vec::new());
+    let ((), cut_messages) = {
+        let enqueue_and_stop = async {
+            for openid in ["oOne", "oTwo"] {
+                ids.push(setup.ask("POST", app, Some(&key('a')), message(openid, 1)).await.id());
+            }
+            setup.until_seen(SEND, 1).await;
+            stop.send(()).unwrap();
+        };
+        let serving = setup.serve_until(async { drop(stopped.await) });
+        setup.meanwhile(async { tokio::join!(enqueue_and_stop, serving) }).await
     };
-    setup.meanwhile(posted).await;
-    stop.send(()).unwrap();
-    assert_eq!(setup.meanwhile(serving).await.unwrap(), 1, "one message was cut");
+    assert_eq!(cut_messages, 1, "one message was cut");
     let state = async |id: &str| -> Value {
         setup.get(&format!("{app}/{id}"), &key('a')).await.json()["state"].clone()
     };
@@ -289,19 +271,16 @@ async fn messages_of_an_app_that_a_reload_removes_wait_until_it_is_back() {
     let app = "/v1/apps/wx2/outbox";
     assert_eq!(setup.ask("POST", &format!("{app}/pause"), Some(&key('a')), "").await.status, 200);
     let queued = setup.ask("POST", app, Some(&key('a')), message("oUser", 1)).await;
-    let path = format!("{app}/{}", queued.json()["id"].as_str().unwrap());
+    let path = format!("{app}/{}", queued.id());
     let (only_first, second) = APPS.split_once("[[apps]]\nappid = \"wx2\"").unwrap();
     assert!(second.contains("api_base"));
-    let text = format!("audit = \"off\"\n{only_first}{}", ledger_config());
-    let (without, _) = Config::read(&text, |_| Some(SECRET.to_owned())).unwrap();
-    setup.server.reload(&without).unwrap();
-    let gone = setup.get(&path, &key('a')).await;
-    assert_eq!((gone.status, gone.kind().as_str()), (404, "not_found"));
+    setup.server.reload(&config_of_apps(only_first, &ledger_config())).unwrap();
+    setup.get(&path, &key('a')).await.is(404, "not_found");
     setup.pass(10).await;
     setup.server.reload(&config(&ledger_config())).unwrap();
     assert_eq!(setup.get(&path, &key('a')).await.json()["waiting_for"], "paused");
     assert_eq!(setup.ask("POST", &format!("{app}/resume"), Some(&key('a')), "").await.status, 200);
     let consent = ConsentAction::Confirm { openid: "oUser".parse().unwrap() };
     setup.sandbox.consent(ConsentRequest::new("wx2", "T", 1).unwrap(), consent).unwrap();
-    setup.meanwhile(setup.until_state(&path, "sent")).await;
+    setup.meanwhile(setup.until_state(&queued, "sent")).await;
 }

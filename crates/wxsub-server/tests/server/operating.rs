@@ -7,8 +7,8 @@ use wxsub_core::proto::ErrCode;
 use wxsub_core::rfc3339;
 use wxsub_sandbox::Fault;
 
-use super::outbox::{enqueue, ledger_config};
-use super::setup::{ALL, APPS, SECRET, SEND, Setup, TOKEN, client, config_with_audit, key, message, usual};
+use super::outbox::{enqueue, later, ledger_config};
+use super::setup::{ALL, SECRET, SEND, Setup, TOKEN, client, config_with_audit, has, key, message, usual};
 use super::test_ledger;
 use super::webhooks::endpoint;
 
@@ -30,32 +30,35 @@ fn millis(time: &serde_json::Value) -> u128 {
 /// The exported metrics after all counted events.
 async fn exported() -> String {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let file = |name: &str, content: &str| {
-        let path = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-        std::fs::write(&path, content).unwrap();
-        path
-    };
-    // Two tests run this at the same time.
-    let name = format!("operating-{:?}", std::thread::current().id());
-    let certificate = file(&format!("{name}.pem"), &made.cert.pem());
-    let private_key = file(&format!("{name}.key"), &made.signing_key.serialize_pem());
-    let top = format!("\"off\"\ntls_cert_file = {certificate:?}\ntls_key_file = {private_key:?}");
+    let tls = tls_lines("operating", &made.cert.pem(), &made.signing_key);
     let more = ledger_config() + &endpoint("shop.example", "");
-    let (setup, _ledger) = Setup::with_ledger_and(config_with_audit(&top, &more)).await;
+    let (setup, _ledger) = Setup::with_ledger_and(config_with_audit(&format!("\"off\"\n{tls}"), &more)).await;
     let token = setup.token().await.access_token();
     setup.report(&token).await;
     setup.pass(400).await;
     setup.invalidate_tokens();
     setup.send(message("oUser", 1)).await;
-    let queued = enqueue(&setup, &[("Idempotency-Key", "k")], message("oUser", 1)).await;
-    let path = format!("/v1/apps/wx1/outbox/{}", queued.json()["id"].as_str().unwrap());
-    setup.until_state(&path, "refused").await;
-    enqueue(&setup, &[("Idempotency-Key", "k")], message("oUser", 1)).await;
-    setup.ask("GET", "/metrics", None, "").await.text
+    let keyed = [("Idempotency-Key", "k")];
+    let queued = enqueue(&setup, &keyed, message("oUser", 1)).await;
+    setup.until_state(&queued, "refused").await;
+    enqueue(&setup, &keyed, message("oUser", 1)).await;
+    setup.metrics().await
+}
+
+/// The lines of the configuration for this certificate.
+fn tls_lines(name: &str, certificate: &str, key: &rcgen::KeyPair) -> String {
+    let file = |name: String, content: &str| {
+        let path = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    };
+    let (certificate, key) =
+        (file(format!("{name}.pem"), certificate), file(format!("{name}.key"), &key.serialize_pem()));
+    format!("tls_cert_file = {certificate:?}\ntls_key_file = {key:?}\n")
 }
 
 #[tokio::test]
-async fn alerts_and_dashboard_use_exported_metrics() {
+async fn alerts_use_exported_metrics_and_the_dashboard_has_all() {
     let metrics = exported().await;
     let exported = |name: &str| {
         metrics.lines().any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
@@ -67,11 +70,6 @@ async fn alerts_and_dashboard_use_exported_metrics() {
             assert!(exported(name), "{file} watches {name}, which is not exported:\n{metrics}");
         }
     }
-}
-
-#[tokio::test]
-async fn dashboard_has_every_exported_metric() {
-    let metrics = exported().await;
     let families = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
     for family in families {
         assert!(DASHBOARD.contains(family), "{family} is not on the dashboard");
@@ -82,8 +80,7 @@ async fn dashboard_has_every_exported_metric() {
 #[tokio::test]
 async fn counters_start_at_0() {
     let setup = Setup::new(&usual()).await;
-    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
-    for line in [
+    let series = [
         "wxsub_token_external_invalidations_total{appid=\"wx1\"} 0",
         "wxsub_token_fetches_total{appid=\"wx1\",result=\"issued\"} 0",
         "wxsub_token_fetches_total{appid=\"wx1\",result=\"adopted\"} 0",
@@ -95,9 +92,8 @@ async fn counters_start_at_0() {
         "wxsub_sends_total{appid=\"wx1\",client=\"a\",outcome=\"maybe_sent\"} 0",
         "wxsub_sends_total{appid=\"wx1\",client=\"\",outcome=\"maybe_sent\"} 0",
         "wxsub_audit_failures_total 0",
-    ] {
-        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
-    }
+    ];
+    setup.assert_metrics(&series).await;
 }
 
 #[tokio::test]
@@ -111,8 +107,7 @@ async fn metrics_tell_apis_and_unknown_codes_apart() {
         setup.sandbox.add_fault(SEND, 1, Fault::ErrCode(ErrCode::new(errcode)));
         setup.send(message("oUser", 1)).await;
     }
-    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
-    for line in [
+    let series = [
         "wxsub_token_reads_total{api=\"v1\"} 1",
         "wxsub_token_reads_total{api=\"weixin\"} 2",
         "wxsub_token_store_up{appid=\"wx1\"} 1",
@@ -121,9 +116,8 @@ async fn metrics_tell_apis_and_unknown_codes_apart() {
         "wxsub_sends_total{appid=\"wx1\",client=\"a\",outcome=\"refused\"} 2",
         "wxsub_http_request_duration_seconds_count{route=\"/v1/apps/{appid}/messages\",status=\"422\"} 2",
         "wxsub_http_request_duration_seconds_count{route=\"/cgi-bin/token\",status=\"200\"} 2",
-    ] {
-        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
-    }
+    ];
+    setup.assert_metrics(&series).await;
 }
 
 /// Each message counts once: when its outcome is known, and not again when it is decided.
@@ -132,8 +126,7 @@ async fn outcomes_of_the_outbox_are_counted_once() {
     let (setup, _ledger) =
         Setup::with_ledger(&format!("maybe_sent = \"give_up\"\n{}", ledger_config())).await;
     let queued = enqueue(&setup, &[], message("oUser", 1)).await;
-    let path = format!("/v1/apps/wx1/outbox/{}", queued.json()["id"].as_str().unwrap());
-    setup.until_state(&path, "refused").await;
+    setup.until_state(&queued, "refused").await;
     assert_eq!(setup.send(message("oUser", 1)).await.status, 422);
     setup.sandbox.add_fault(SEND, 1, Fault::ResetAfterApply);
     let key = key('a');
@@ -142,15 +135,13 @@ async fn outcomes_of_the_outbox_are_counted_once() {
     setup.pass(200).await;
     let decided = setup.get("/v1/apps/wx2/outbox?state=maybe_sent", &key).await;
     assert_eq!(decided.json()["messages"][0]["decision"], "give_up", "{decided:?}");
-    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
-    for line in [
+    let series = [
         "wxsub_refusals_total{appid=\"wx1\",errcode=\"43101\"} 2",
         "wxsub_outbox_settled_total{appid=\"wx1\",outcome=\"refused\"} 2",
         "wxsub_outbox_settled_total{appid=\"wx2\",outcome=\"refused\"} 0",
         "wxsub_outbox_settled_total{appid=\"wx2\",outcome=\"maybe_sent\"} 1",
-    ] {
-        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
-    }
+    ];
+    setup.assert_metrics(&series).await;
 }
 
 /// After a lost response the token is in doubt, and the failure is shown until it is over.
@@ -161,57 +152,42 @@ async fn failing_and_in_doubt_app_is_shown() {
     let failing_from = setup.sandbox.now().as_millis();
     setup.sandbox.add_fault(TOKEN, 100_000, Fault::ResetAfterApply);
     setup.pass(4500).await;
-    let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
-    assert_eq!((&app["state"], &app["in_doubt"]), (&json!("degraded"), &json!(true)), "{app}");
-    assert_eq!(app["error"]["remedy"], "retry_later");
+    let app = setup.app().await;
+    has(&app, &json!({"state": "degraded", "in_doubt": true, "error": {"remedy": "retry_later"}}));
     let since = millis(&app["error"]["since"]);
     assert!((failing_from..failing_from + 4_500_000).contains(&since), "{app}");
-    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
-    assert!(metrics.contains("wxsub_token_in_doubt{appid=\"wx1\"} 1"), "{metrics}");
-    assert!(metrics.contains("wxsub_token_fetches_total{appid=\"wx1\",result=\"failed\"}"), "{metrics}");
+    let failed = "wxsub_token_fetches_total{appid=\"wx1\",result=\"failed\"}";
+    setup.assert_metrics(&["wxsub_token_in_doubt{appid=\"wx1\"} 1", failed]).await;
     setup.sandbox.clear_faults();
     setup.pass(400).await;
-    let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
-    assert_eq!(
-        (&app["state"], &app["in_doubt"], app.get("error")),
-        (&json!("ok"), &json!(false), None),
-        "{app}"
-    );
+    has(&setup.app().await, &json!({"state": "ok", "in_doubt": false, "error": null}));
     // The next failure has its own time.
     let failing_again_from = setup.sandbox.now().as_millis();
     setup.sandbox.add_fault(TOKEN, 100_000, Fault::ResetBeforeApply);
     setup.pass(4500).await;
-    let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
+    let app = setup.app().await;
     assert!(millis(&app["error"]["since"]) > failing_again_from, "{app}");
 }
 
 #[tokio::test]
 async fn refused_app_is_down_with_errcode_and_rid() {
     let setup = Setup::new(&client('a', "\"wx1\"", &format!("{ALL}, \"admin\""))).await;
-    let appid = "wx1".parse().unwrap();
-    let mut settings = setup.sandbox.settings(&appid).unwrap();
-    settings.allowed_ips = Some(vec!["192.0.2.1".parse().unwrap()]);
-    setup.sandbox.configure(&appid, settings).unwrap();
+    setup.configure(|settings| settings.allowed_ips = Some(vec!["192.0.2.1".parse().unwrap()]));
     setup.token().await;
-    let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
+    let app = setup.app().await;
+    let error = json!({"errcode": 40164, "remedy": "allow_ip"});
+    has(&app, &json!({"state": "down", "error": error, "expires_in": null, "generation": null}));
     let error = &app["error"];
-    assert_eq!(
-        (&app["state"], &error["errcode"], &error["remedy"]),
-        (&json!("down"), &json!(40164), &json!("allow_ip"))
-    );
     assert!(error["text"].as_str().unwrap().contains(error["ip"].as_str().unwrap()), "{app}");
     assert!(error["rid"].is_string() && error["text"].as_str().unwrap().contains("40164"), "{app}");
-    assert!(app.get("expires_in").is_none() && app.get("generation").is_none(), "{app}");
 }
 
 #[tokio::test]
 async fn draining_server_is_not_ready_but_alive() {
     let setup = Setup::new(&usual()).await;
     setup.token().await;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    setup.server.serve(listener, None, async {}).await;
-    let ready = setup.ask("GET", "/readyz", None, "").await;
-    assert_eq!((ready.status, &ready.json()["status"]), (503, &json!("draining")));
+    setup.stop().await;
+    setup.ask("GET", "/readyz", None, "").await.has(503, &json!({"status": "draining"}));
     let alive = setup.ask("GET", "/livez", None, "").await;
     assert_eq!((alive.status, alive.text.as_str()), (200, "ok\n"));
 }
@@ -221,16 +197,10 @@ async fn broken_state_file_is_shown() {
     let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("broken-state");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("wx1.json"), "{").unwrap();
-    let keys = client('a', "\"*\"", "\"admin\"");
-    let text = format!("audit = \"off\"\nstate_dir = {folder:?}\n{APPS}{keys}");
-    let (config, _) = wxsub_server::Config::read(&text, |_| Some(SECRET.to_owned())).unwrap();
-    let setup = Setup::with_own_store(config).await;
-    let apps = setup.get("/v1/apps", &key('a')).await.json()["apps"].clone();
-    assert_eq!(
-        (&apps[0]["state_file_broken"], apps[1].get("state_file_broken")),
-        (&json!(true), None),
-        "{apps}"
-    );
+    let audit = format!("\"off\"\nstate_dir = {folder:?}");
+    let setup = Setup::with_own_store(config_with_audit(&audit, &client('a', "\"*\"", "\"admin\""))).await;
+    let apps = setup.get("/v1/apps", &key('a')).await;
+    apps.has(200, &json!({"apps": [{"state_file_broken": true}, {"state_file_broken": null}]}));
     std::fs::remove_dir_all(folder).unwrap();
 }
 
@@ -243,11 +213,8 @@ async fn expires_in_has_one_meaning() {
     let served = setup.token().await.json()["expires_in"].as_u64().unwrap();
     // The next fetch invalidates the token long before its lifetime ends.
     assert!((1..5000).contains(&served), "{served}");
-    let listed = setup.get("/v1/apps", &key('a')).await.json();
-    assert_eq!(listed["apps"][0]["expires_in"], served);
-    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
-    let line = format!("wxsub_token_expires_in_seconds{{appid=\"wx1\"}} {served}\n");
-    assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
+    assert_eq!(setup.app().await["expires_in"], served);
+    setup.assert_metrics(&[&format!("wxsub_token_expires_in_seconds{{appid=\"wx1\"}} {served}")]).await;
 }
 
 /// A refused token call counts once, no matter how many messages wait for it, and once more for the next call.
@@ -258,13 +225,11 @@ async fn each_refusal_counts_once_for_its_app() {
     let (one, other) = (setup.send(message("oUser", 1)), setup.send(message("oUser", 2)));
     let (one, other) = tokio::join!(one, other);
     assert_eq!((one.status, other.status), (503, 503));
-    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
-    for line in [
-        "wxsub_refusals_total{appid=\"wx1\",errcode=\"40164\"} 1\n",
-        "wxsub_sends_total{appid=\"wx1\",client=\"a\",outcome=\"not_sent\"} 2\n",
-    ] {
-        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
-    }
+    let series = [
+        "wxsub_refusals_total{appid=\"wx1\",errcode=\"40164\"} 1",
+        "wxsub_sends_total{appid=\"wx1\",client=\"a\",outcome=\"not_sent\"} 2",
+    ];
+    setup.assert_metrics(&series).await;
 }
 
 /// A lost response may have invalidated the token. It works for five more minutes, so the metric says so at once.
@@ -278,18 +243,17 @@ async fn lost_response_is_shown_before_the_token_can_become_invalid() {
         setup.pass(1).await;
     }
     let now = setup.sandbox.now().as_secs();
-    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
+    let metrics = setup.metrics().await;
     let name = "wxsub_token_in_doubt_from_timestamp_seconds{appid=\"wx1\"} ";
     let from: u64 = metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap();
     assert!((now + 200..=now + 240).contains(&from), "{from} at {now}");
     assert!(metrics.contains("wxsub_token_in_doubt{appid=\"wx1\"} 0"), "{metrics}");
-    let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
-    assert_eq!((&app["state"], &app["in_doubt"]), (&json!("degraded"), &json!(false)), "{app}");
+    let app = setup.app().await;
+    has(&app, &json!({"state": "degraded", "in_doubt": false}));
     assert!(app["in_doubt_from"].as_str().unwrap().ends_with('Z'), "{app}");
     setup.sandbox.clear_faults();
     setup.pass(60).await;
-    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
-    assert!(metrics.contains(&format!("{name}0\n")), "{metrics}");
+    setup.assert_metrics(&[&format!("{name}0")]).await;
 }
 
 /// A full disk, a removed folder or a Redis that is down.
@@ -297,16 +261,14 @@ async fn lost_response_is_shown_before_the_token_can_become_invalid() {
 async fn unavailable_store_is_shown() {
     let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("removed-state");
     let keys = client('a', "\"wx1\"", &format!("{ALL}, \"admin\""));
-    let text = format!("audit = \"off\"\nstate_dir = {folder:?}\n{APPS}{keys}");
-    let (config, _) = wxsub_server::Config::read(&text, |_| Some(SECRET.to_owned())).unwrap();
-    let setup = Setup::with_own_store(config).await;
+    let setup =
+        Setup::with_own_store(config_with_audit(&format!("\"off\"\nstate_dir = {folder:?}"), &keys)).await;
     std::fs::remove_dir_all(&folder).unwrap();
     setup.token().await;
-    let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
-    assert_eq!((&app["state"], &app["store"]["kind"]), (&json!("degraded"), &json!("failed")), "{app}");
+    let app = setup.app().await;
+    has(&app, &json!({"state": "degraded", "store": {"kind": "failed"}}));
     assert!(app["store"]["since"].as_str().unwrap().ends_with('Z'), "{app}");
-    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
-    assert!(metrics.contains("wxsub_token_store_up{appid=\"wx1\"} 0"), "{metrics}");
+    setup.assert_metrics(&["wxsub_token_store_up{appid=\"wx1\"} 0"]).await;
 }
 
 /// Each has its cause and what to do in both languages, and goes away when an operator has done it.
@@ -316,21 +278,14 @@ async fn problems_of_the_server_are_listed_with_remedies() {
     let mut parameters = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
     parameters.not_after = rcgen::date_time_ymd(2026, 6, 1);
     let private_key = rcgen::KeyPair::generate().unwrap();
-    let file = |name: &str, content: &str| {
-        let path = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-        std::fs::write(&path, content).unwrap();
-        path
-    };
-    let certificate = file("problems.pem", &parameters.self_signed(&private_key).unwrap().pem());
-    let private_key = file("problems.key", &private_key.serialize_pem());
-    let top = format!("\"/dev/full\"\ntls_cert_file = {certificate:?}\ntls_key_file = {private_key:?}");
+    let tls = tls_lines("problems", &parameters.self_signed(&private_key).unwrap().pem(), &private_key);
     let digest = "1".repeat(64);
     let clients = client('a', "\"wx1\"", "\"admin\"")
         + &format!(
             "[[clients]]\nname = \"orders\"\napps = [\"wx1\"]\nscopes = [\"token:read\"]\n\
              keys = [{{ sha256 = \"{digest}\", expires = 2026-06-01 }}]\n"
         );
-    let config = config_with_audit(&top, &clients);
+    let config = config_with_audit(&format!("\"/dev/full\"\n{tls}"), &clients);
     let setup = Setup::with_open_files(config.clone(), 256).await;
     let problems = async || setup.get("/v1/apps", &key('a')).await.json()["problems"].clone();
     // The line of this request is the first one that is lost.
@@ -380,15 +335,13 @@ async fn apps_are_listed_with_what_their_messages_wait_for() {
     assert_eq!(listed().await["apps"][0]["outbox"], json!({"queued": 0, "undecided": 0}));
     assert_eq!(post("wx1", "outbox/pause", String::new()).await, 200);
     assert_eq!(post("wx1", "outbox", message("oUser", 1)).await, 202);
-    let later = message("oLater", 1).replacen('{', r#"{"send_at":"2030-01-01T00:00:00Z","#, 1);
-    assert_eq!(post("wx2", "outbox", later).await, 202);
+    assert_eq!(post("wx2", "outbox", later("oLater")).await, 202);
     setup.sandbox.add_fault(SEND, 1, Fault::ResetAfterApply);
     assert_eq!(post("wx2", "messages", message("oUser", 1)).await, 504);
     setup.pass(40).await;
     let apps = listed().await["apps"].clone();
     let paused = &apps[0]["outbox"];
-    assert_eq!((&paused["waiting_for"], &paused["undecided"]), (&json!("paused"), &json!(0)));
-    assert_eq!((&paused["queued"], &paused["paused_by"]), (&json!(1), &json!("a")));
+    has(paused, &json!({"waiting_for": "paused", "undecided": 0, "queued": 1, "paused_by": "a"}));
     let paused_s = setup.sandbox.now().as_millis() - millis(&paused["paused_at"]);
     assert!((40_000..50_000).contains(&paused_s), "{paused}");
     assert!((40..50).contains(&paused["oldest_due_s"].as_u64().unwrap()), "{paused}");
@@ -398,10 +351,7 @@ async fn apps_are_listed_with_what_their_messages_wait_for() {
     assert_eq!(post("wx2", "outbox", message("oUser", 1)).await, 503);
     let problem = listed().await["problems"][0].clone();
     assert_eq!(problem["kind"], "ledger");
-    assert!(
-        problem["text"].as_str().unwrap().starts_with("the last commit to the ledger failed"),
-        "{problem}"
-    );
+    assert!(problem["text"].as_str().unwrap().starts_with("the last commit to the ledger failed"));
     ledger.fail(test_ledger::Fault::None);
     setup.pass(5).await;
     assert!(listed().await.get("problems").is_none());

@@ -4,7 +4,7 @@ use serde_json::json;
 use wxsub_core::proto::ErrCode;
 use wxsub_sandbox::Fault;
 
-use super::setup::{ALL, APPS, PROBE, SECRET, Setup, TOKEN, client, key, usual};
+use super::setup::{ALL, APPS, PROBE, Setup, TOKEN, client, config_of_apps, has, key, usual};
 
 #[tokio::test]
 async fn outage_serves_token_until_expiry_and_recovers_without_restart() {
@@ -26,7 +26,7 @@ async fn outage_serves_token_until_expiry_and_recovers_without_restart() {
             assert_eq!(setup.classic(&key('a')).await.access_token(), token, "{fault:?}");
         }
         let ready = setup.ask("GET", "/readyz", None, "").await;
-        assert_eq!((ready.status, ready.json()["status"].as_str()), (200, Some("degraded")), "{fault:?}");
+        ready.has(200, &json!({"status": "degraded", "apps": [{"appid": "wx1"}, {"appid": "wx2"}]}));
         // At most one attempt every 15 s while there is a token.
         assert!(setup.seen(TOKEN) < 3600 / 10, "{fault:?}: {}", setup.seen(TOKEN));
 
@@ -53,8 +53,7 @@ async fn report_during_outage_keeps_current_token() {
     let setup = Setup::new(&usual()).await;
     let token = setup.token().await.access_token();
     setup.sandbox.add_fault(TOKEN, 100_000, Fault::ErrCode(ErrCode::SYSTEM_BUSY));
-    let response = setup.meanwhile(setup.report(&token)).await;
-    assert_eq!((response.status, response.kind().as_str()), (503, "no_token"));
+    let response = setup.meanwhile(setup.report(&token)).await.is(503, "no_token");
     assert!(response.retry_after() >= 1 && !response.text.contains(&token));
     assert_eq!(setup.token().await.access_token(), token);
 }
@@ -63,18 +62,11 @@ async fn report_during_outage_keeps_current_token() {
 #[tokio::test]
 async fn outage_of_one_app_does_not_affect_others() {
     let setup = Setup::new(&client('a', "\"*\"", ALL)).await;
-    let mut settings = setup.sandbox.settings(&"wx1".parse().unwrap()).unwrap();
-    settings.frozen = true;
-    setup.sandbox.configure(&"wx1".parse().unwrap(), settings).unwrap();
-    let broken = setup.token().await;
-    assert_eq!((broken.status, broken.json()["errcode"].as_i64()), (503, Some(40243)));
+    setup.configure(|settings| settings.frozen = true);
+    setup.token().await.has(503, &json!({"errcode": 40243}));
     assert_eq!(setup.get("/v1/apps/wx2/access_token", &key('a')).await.status, 200);
     let ready = setup.ask("GET", "/readyz", None, "").await;
-    assert_eq!((ready.status, ready.json()["apps"].as_array().unwrap().len()), (200, 1));
-    assert_eq!(
-        (&ready.json()["apps"][0]["appid"], &ready.json()["apps"][0]["remedy"]),
-        (&"wx1".into(), &"fix_config".into())
-    );
+    ready.has(200, &json!({"apps": [{"appid": "wx1", "remedy": "fix_config"}]}));
 }
 
 /// A server that cannot use the store cannot ask its peers. It asks Weixin whether the reported token works.
@@ -84,22 +76,17 @@ async fn report_without_store_is_checked_with_weixin() {
     let token = setup.token().await.access_token();
     setup.store_foreign_token().await;
     setup.pass(3).await;
-    let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
-    assert_eq!(
-        (&app["store"]["kind"], &app["store"]["remedy"]),
-        (&"other_upstream".into(), &"fix_config".into())
-    );
-    assert_eq!(app["state"], "degraded");
-    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
+    let store = json!({"kind": "other_upstream", "remedy": "fix_config"});
+    has(&setup.app().await, &json!({"store": store, "state": "degraded"}));
     let line = "wxsub_token_store_problem{appid=\"wx1\",kind=\"other_upstream\",remedy=\"fix_config\"} 1";
-    assert!(metrics.contains(line), "{metrics}");
+    setup.assert_metrics(&[line]).await;
 
     let works = setup.meanwhile(setup.report(&token)).await;
     assert_eq!((works.status, setup.seen(PROBE)), (503, 1), "{}", works.text);
     assert!(!works.text.contains("0123456789abcdef"), "{}", works.text);
     assert_eq!(setup.token().await.access_token(), token);
 
-    setup.sandbox.invalidate_tokens(&"wx1".parse().unwrap()).unwrap();
+    setup.invalidate_tokens();
     setup.pass(61).await;
     let refreshed = setup.meanwhile(setup.report(&token)).await;
     assert_eq!((refreshed.status, setup.seen(PROBE)), (200, 2), "{}", refreshed.text);
@@ -126,15 +113,14 @@ async fn second_fetch_without_store_is_checked_with_weixin() {
 async fn stopped_server_leaves_no_lease() {
     let setup = Setup::new(&usual()).await;
     setup.sandbox.add_fault(TOKEN, 100, Fault::Hang);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = setup.server.clone();
-    let serving =
-        tokio::spawn(async move { server.serve(listener, None, async { drop(stopped.await) }).await });
-    setup.pass(1).await;
-    assert!(setup.is_leased().await);
-    stop.send(()).unwrap();
-    setup.meanwhile(serving).await.unwrap();
+    let watching = async {
+        setup.pass(1).await;
+        assert!(setup.is_leased().await);
+        stop.send(()).unwrap();
+    };
+    let serving = setup.serve_until(async { drop(stopped.await) });
+    setup.meanwhile(async { tokio::join!(serving, watching) }).await;
     assert!(!setup.is_leased().await);
 }
 
@@ -143,21 +129,18 @@ async fn stopped_server_leaves_no_lease() {
 async fn holder_that_keeps_the_lease_is_named() {
     for endpoint in ["token", "stable_token"] {
         let keys = client('a', "\"wx1\"", &format!("{ALL}, \"admin\""));
-        let text = format!("audit = \"off\"\n{APPS}{keys}");
-        let text = text.replace("endpoint = \"token\"", &format!("endpoint = \"{endpoint}\""));
-        let (config, _) = wxsub_server::Config::read(&text, |_| Some(SECRET.to_owned())).unwrap();
-        let setup = Setup::with_config(config).await;
+        let apps = APPS.replace("endpoint = \"token\"", &format!("endpoint = \"{endpoint}\""));
+        let setup = Setup::with_config(config_of_apps(&apps, &keys)).await;
         setup.server.prefetch_tokens();
         for _ in 0..40 {
             setup.lease_to_peer("stuck-peer").await;
             setup.pass(1).await;
         }
-        let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
-        assert_eq!((&app["token_endpoint"], &app["store"]["kind"]), (&json!(endpoint), &json!("lease_held")));
+        let app = setup.app().await;
+        has(&app, &json!({"token_endpoint": endpoint, "store": {"kind": "lease_held"}}));
         assert!(app["store"]["text"].as_str().unwrap().contains("stuck-peer"), "{app}");
-        let metrics = setup.ask("GET", "/metrics", None, "").await.text;
         let problem = "wxsub_token_store_problem{appid=\"wx1\",kind=\"lease_held\",remedy=\"investigate\"} 1";
-        assert!(metrics.contains(problem), "{metrics}");
+        setup.assert_metrics(&[problem]).await;
     }
 }
 
@@ -171,9 +154,7 @@ async fn few_apps_get_a_token_at_once() {
         )
     };
     let apps: String = (0..100).map(app).collect();
-    let text = format!("audit = \"off\"\n{apps}{}", client('a', "\"*\"", ALL));
-    let (config, _) = wxsub_server::Config::read(&text, |_| Some(SECRET.to_owned())).unwrap();
-    let setup = Setup::with_config(config).await;
+    let setup = Setup::with_config(config_of_apps(&apps, &client('a', "\"*\"", ALL))).await;
     setup.sandbox.add_fault(TOKEN, 999, Fault::Hang);
     setup.server.prefetch_tokens();
     let mut seen = Vec::new();

@@ -1,10 +1,23 @@
 //! A new configuration during requests.
 
+use serde_json::json;
 use wxsub_core::proto::ErrCode;
 use wxsub_sandbox::Fault;
+use wxsub_server::Config;
 
 use super::outbox::{enqueue, ledger_config};
-use super::setup::{ALL, APPS, SECRET, SEND, Setup, TOKEN, client, config, key, message, usual};
+use super::setup::{
+    ALL, APPS, SECRET, Setup, TOKEN, client, config, key, message, read_config, subscribe, usual,
+};
+
+/// One app with this secret and API, the client `a`, and more.
+fn one_app(secret: &str, port: u16, more: &str) -> Config {
+    let app = format!(
+        "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\ntoken_endpoint = \"token\"\napi_base = \"http://127.0.0.1:{port}\"\n"
+    );
+    let text = format!("audit = \"off\"\n{app}{}{more}", usual());
+    Config::read(&text, |_| Some(secret.to_owned())).unwrap().0
+}
 
 #[tokio::test]
 async fn reload_keeps_tokens_and_revokes_keys() {
@@ -20,34 +33,16 @@ async fn reload_keeps_tokens_and_revokes_keys() {
 }
 
 #[tokio::test]
-async fn changed_app_keeps_its_token() {
+async fn changed_app_keeps_its_token_and_its_secret_and_limits_apply_at_once() {
     let setup = Setup::new(&usual()).await;
     let before = setup.token().await;
-    let changed = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"OTHER\"\ntoken_endpoint = \"token\"\n\
-         api_base = \"http://127.0.0.1:1\"\n";
-    let text = format!("audit = \"off\"\n{changed}{}", usual());
-    let (changed, _) = wxsub_server::Config::read(&text, |_| Some("another-secret".to_owned())).unwrap();
-    setup.server.reload(&changed).unwrap();
-    let after = setup.token().await;
-    assert_eq!(after.access_token(), before.access_token());
-    assert_eq!(after.json()["generation"], before.json()["generation"]);
-    assert_eq!(setup.seen(TOKEN), 1);
+    let token = before.access_token();
+    setup.server.reload(&one_app("another-secret", 1, "[limits]\nbody_bytes = 1024\n")).unwrap();
+    let after = setup.token().await.has(200, &json!({"access_token": token}));
+    assert_eq!((&after.json()["generation"], setup.seen(TOKEN)), (&before.json()["generation"], 1));
     assert_eq!(setup.get("/v1/apps/wx2/access_token", &key('a')).await.status, 403);
-}
-
-#[tokio::test]
-async fn changed_secret_and_limits_apply_at_once() {
-    let setup = Setup::new(&usual()).await;
-    let token = setup.token().await.access_token();
-    let wrong = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"OTHER\"\ntoken_endpoint = \"token\"\n\
-         api_base = \"http://127.0.0.1:1\"\n";
-    let text = format!("audit = \"off\"\n{wrong}{}[limits]\nbody_bytes = 1024\n", usual());
-    let (wrong, _) = wxsub_server::Config::read(&text, |_| Some("another-secret".to_owned())).unwrap();
-    setup.server.reload(&wrong).unwrap();
-    assert_eq!(setup.token().await.access_token(), token);
     // The next fetch uses the new secret, which Weixin does not know.
-    let report = setup.report(&token).await;
-    assert_eq!((report.status, report.kind().as_str()), (503, "no_token"), "{report:?}");
+    setup.report(&token).await.is(503, "no_token");
     assert_eq!(setup.send("x".repeat(1025)).await.status, 413);
 }
 
@@ -55,7 +50,7 @@ async fn changed_secret_and_limits_apply_at_once() {
 async fn corrected_secret_sends_queued_messages_at_once() {
     let read = |secret: &'static str| {
         let text = format!("audit = \"off\"\n{APPS}{}", ledger_config());
-        wxsub_server::Config::read(&text, move |_| Some(secret.to_owned())).unwrap().0
+        Config::read(&text, move |_| Some(secret.to_owned())).unwrap().0
     };
     let (setup, _ledger) = Setup::with_ledger_and(read("another-secret")).await;
     setup.allow("oUser", 1);
@@ -92,28 +87,18 @@ async fn changed_app_knows_its_former_tokens() {
     let setup = Setup::with_own_store(config(&usual())).await;
     let former = setup.token().await.access_token();
     setup.report(&former).await;
-    let changed = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\ntoken_endpoint = \"token\"\n\
-         api_base = \"http://127.0.0.1:2\"\n";
-    let text = format!("audit = \"off\"\n{changed}{}", usual());
-    let (changed, _) = wxsub_server::Config::read(&text, |_| Some(SECRET.to_owned())).unwrap();
-    setup.server.reload(&changed).unwrap();
+    setup.server.reload(&one_app(SECRET, 2, "")).unwrap();
     setup.token().await;
     setup.allow("oUser", 1);
-    let target = format!("{SEND}?access_token={former}");
-    assert_eq!(setup.ask("POST", &target, None, message("oUser", 1)).await.errcode(), 0);
+    assert_eq!(subscribe(&setup, &former, message("oUser", 1)).await.errcode(), 0);
 }
 
 #[tokio::test]
 async fn removed_app_has_no_metrics() {
     let setup = Setup::new(&usual()).await;
-    let shown = async || {
-        setup.ask("GET", "/metrics", None, "").await.text.contains("expires_in_seconds{appid=\"wx2\"}")
-    };
+    let shown = async || setup.metrics().await.contains("expires_in_seconds{appid=\"wx2\"}");
     assert!(shown().await);
-    let one = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\ntoken_endpoint = \"token\"\n\
-         api_base = \"http://127.0.0.1:1\"\n";
-    let text = format!("audit = \"off\"\n{one}{}", usual());
-    setup.server.reload(&wxsub_server::Config::read(&text, |_| Some(SECRET.to_owned())).unwrap().0).unwrap();
+    setup.server.reload(&one_app(SECRET, 1, "")).unwrap();
     assert!(!shown().await);
 }
 
@@ -128,25 +113,18 @@ async fn change_that_needs_a_restart_is_refused() {
         ("audit = \"stderr\"", "audit"),
     ] {
         let off = if key == "audit" { "" } else { "audit = \"off\"\n" };
-        let text = format!("{off}{line}\n{APPS}{}", client('b', "\"wx1\"", ALL));
-        let (changed, _) = wxsub_server::Config::read(&text, |_| Some(SECRET.to_owned())).unwrap();
+        let changed = read_config(&format!("{off}{line}\n{APPS}{}", client('b', "\"wx1\"", ALL))).unwrap();
         let error = setup.server.reload(&changed).unwrap_err().to_string();
         assert!(error.starts_with(&format!("{key}: cannot change while the server runs")), "{error}");
         assert_eq!(setup.token().await.status, 200);
         assert_eq!(setup.get("/v1/apps/wx1/access_token", &other).await.status, 401);
     }
-    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
-    assert!(metrics.contains("wxsub_config_last_reload_successful 0"), "{metrics}");
+    setup.assert_metrics(&["wxsub_config_last_reload_successful 0"]).await;
     setup.pass(100).await;
     setup.server.reload(&config(&usual())).unwrap();
-    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
-    let now = setup.sandbox.now().as_secs();
-    for line in [
-        "wxsub_config_last_reload_successful 1".to_owned(),
-        format!("wxsub_config_last_reload_success_timestamp_seconds {now}"),
-    ] {
-        assert!(metrics.contains(&line), "{line} is not in {metrics}");
-    }
+    let time =
+        format!("wxsub_config_last_reload_success_timestamp_seconds {}", setup.sandbox.now().as_secs());
+    setup.assert_metrics(&["wxsub_config_last_reload_successful 1", &time]).await;
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use wxsub_api::{AppList, IssuedConsent, Problem, Redelivery, SendResult, TokenResponse, WebhookList};
 use wxsub_hyper::client::view::{AppView, ConsentView, DecidedView, GrantList, MessageList, MessageView};
 
@@ -71,8 +71,25 @@ pub(crate) fn operations(document: &Value) -> Vec<(Route, &Value)> {
 async fn each_route_is_in_the_openapi_document() {
     let setup = setup("\"off\"").await;
     let document = document(&setup).await;
-    let described: BTreeSet<_> = operations(&document).into_iter().map(|(route, _)| route).collect();
+    assert!(
+        document["openapi"].as_str().unwrap().starts_with("3.") && document["info"]["version"].is_string()
+    );
+    let operations = operations(&document);
+    for (route, operation) in &operations {
+        assert_eq!(operation["security"], json!([{"key": []}]), "{route:?}");
+        assert!(operation["responses"]["401"].is_object(), "{route:?}");
+    }
+    let described: BTreeSet<_> = operations.into_iter().map(|(route, _)| route).collect();
     assert_eq!(described, routes(&setup).await);
+    let schemas = &document["components"]["schemas"];
+    let outcomes = &schemas["SendStatus"]["enum"];
+    assert_eq!(outcomes, &json!(["sent", "refused", "invalid", "not_sent", "maybe_sent"]));
+    assert!(schemas["Token"]["properties"]["generation"].is_object());
+    // Every reference has a target.
+    let text = document.to_string();
+    for name in text.split("#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()) {
+        assert!(schemas[name].is_object(), "{name}");
+    }
 }
 
 /// The rows of the tables in the section about rights.
@@ -154,7 +171,7 @@ async fn each_request(setup: &Setup, document: &Value) -> Vec<(Route, TestRespon
         assert!((200..300).contains(&response.status), "{name}: {response:?}");
         match name {
             "record_grant" => id = response.json()["grant"].as_str().unwrap().to_owned(),
-            "enqueue" => id = response.json()["id"].as_str().unwrap().to_owned(),
+            "enqueue" => id = response.id(),
             _ => {}
         }
         responses.push((route.clone(), response));
@@ -170,8 +187,7 @@ async fn each_route_has_its_audit_line() {
     let document = document(&setup).await;
     let requests = each_request(&setup, &document).await.len();
     // The server writes all queued lines before it ends, if its clock stands still meanwhile.
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    setup.server.serve(listener, None, async {}).await;
+    setup.stop().await;
     let text = std::fs::read_to_string(&path).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(lines.iter().all(|line| line["outcome"] != "denied" && line["client"] == "a"), "{text}");

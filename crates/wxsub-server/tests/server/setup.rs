@@ -9,7 +9,8 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request};
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tower_service::Service;
 use wxsub_api::ApiKey;
 use wxsub_core::clock::Clock;
@@ -19,7 +20,7 @@ use wxsub_core::transport::{HttpRequest, TransportError, retry_after_of};
 use wxsub_hyper::ControlServer;
 use wxsub_proto::codec::RawResponse;
 use wxsub_proto::{ConsentAction, ConsentRequest};
-use wxsub_sandbox::Sandbox;
+use wxsub_sandbox::{AppSettings, Sandbox};
 use wxsub_sandbox_transport::SandboxTransport;
 use wxsub_server::{ApiKeyDigest, Config, Server};
 
@@ -46,9 +47,11 @@ pub(crate) struct Setup {
     ledgers: Vec<Arc<TestLedger>>,
 }
 
-/// A response.
+/// A response, and the request for it.
 #[derive(Debug)]
 pub(crate) struct TestResponse {
+    /// Method and target.
+    pub(crate) request: String,
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
@@ -85,13 +88,18 @@ pub(crate) fn config(more: &str) -> Config {
 }
 
 pub(crate) fn config_with_audit(audit: &str, more: &str) -> Config {
-    Config::read(&format!("audit = {audit}\n{APPS}{more}"), |_| Some(SECRET.to_owned())).unwrap().0
+    read_config(&format!("audit = {audit}\n{APPS}{more}")).unwrap()
 }
 
-fn clock_and_sandbox() -> (Arc<ManualClock>, Sandbox) {
-    let clock = Arc::new(ManualClock::new());
-    let sandbox = sandbox(&clock);
-    (clock, sandbox)
+/// The configuration without an audit and with other apps.
+pub(crate) fn config_of_apps(apps: &str, more: &str) -> Config {
+    read_config(&format!("audit = \"off\"\n{apps}{more}")).unwrap()
+}
+
+/// The configuration of this text, or its problems.
+pub(crate) fn read_config(text: &str) -> Result<Config, String> {
+    let read = Config::read(text, |_| Some(SECRET.to_owned()));
+    read.map(|(config, _)| config).map_err(|error| error.to_string())
 }
 
 fn sandbox(clock: &Arc<ManualClock>) -> Sandbox {
@@ -103,21 +111,63 @@ fn sandbox(clock: &Arc<ManualClock>) -> Sandbox {
     sandbox
 }
 
+/// What a server is built on.
+struct Parts {
+    clock: Arc<ManualClock>,
+    sandbox: Sandbox,
+    /// The store of the configuration if `None`.
+    store: Option<Arc<MemoryStore>>,
+    ledger: Option<Arc<TestLedger>>,
+    open_files: Option<usize>,
+}
+
+impl Parts {
+    fn new(clock: Arc<ManualClock>) -> Self {
+        let (sandbox, store) = (sandbox(&clock), Some(Arc::new(MemoryStore::with_clock(clock.clone()))));
+        Self { clock, sandbox, store, ledger: None, open_files: None }
+    }
+
+    /// The worker of a ledger runs.
+    async fn build(self, config: Config) -> Setup {
+        let Self { clock, sandbox, store, ledger, open_files } = self;
+        let receivers = Arc::<WebhookReceivers>::default();
+        let weixin = SandboxTransport::new(&sandbox).clock(clock.clone());
+        let transport = Arc::new(receivers.clone().beside(weixin));
+        let mut builder =
+            Server::builder(config).clock(clock.clone()).transport(transport).open_files(open_files);
+        if let Some(store) = &store {
+            builder = builder.store(store.clone());
+        }
+        if let Some(ledger) = &ledger {
+            builder = builder.ledger(ledger.clone());
+        }
+        let server = builder.build().await.unwrap();
+        if ledger.is_some() {
+            server.run_worker();
+        }
+        let ledgers = ledger.into_iter().collect();
+        Setup::of(server, clock, sandbox, store.unwrap_or_default(), ledgers, receivers)
+    }
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self::new(Arc::default())
+    }
+}
+
 impl Setup {
     pub(crate) async fn new(more: &str) -> Self {
         Self::with_config(config(more)).await
     }
 
     pub(crate) async fn with_config(config: Config) -> Self {
-        let (clock, sandbox) = clock_and_sandbox();
-        let store = Arc::new(MemoryStore::with_clock(clock.clone()));
-        Self::build(config, clock, sandbox, Some(store), None, None).await
+        Parts::default().build(config).await
     }
 
     /// A server that may have this many open files.
     pub(crate) async fn with_open_files(config: Config, limit: usize) -> Self {
-        let (clock, sandbox) = clock_and_sandbox();
-        Self::build(config, clock, sandbox, None, Some(limit), None).await
+        Parts { store: None, open_files: Some(limit), ..Parts::default() }.build(config).await
     }
 
     /// A server with a ledger in memory, whose worker runs.
@@ -127,60 +177,52 @@ impl Setup {
 
     /// The same with another configuration.
     pub(crate) async fn with_ledger_and(config: Config) -> (Self, Arc<TestLedger>) {
-        let (clock, sandbox) = clock_and_sandbox();
-        let ledger = Arc::new(TestLedger::new(clock.clone()));
-        let store = Arc::new(MemoryStore::with_clock(clock.clone()));
-        let setup = Self::build(config, clock, sandbox, Some(store), None, Some(ledger.clone())).await;
-        setup.server.run_worker();
-        (setup, ledger)
+        let parts = Parts::default();
+        let ledger = Arc::new(TestLedger::new(parts.clock.clone()));
+        (Parts { ledger: Some(ledger.clone()), ..parts }.build(config).await, ledger)
     }
 
     /// Servers with these ledgers, which are on one database. Requests go to each in turn.
     pub(crate) async fn with_ledgers(more: &str, clock: Arc<ManualClock>, ledgers: Vec<TestLedger>) -> Self {
-        let (sandbox, store) = (sandbox(&clock), Arc::new(MemoryStore::with_clock(clock.clone())));
-        let mut servers = Vec::new();
+        let mut ledgers = ledgers.into_iter().map(Arc::new);
+        let parts = Parts { ledger: ledgers.next(), ..Parts::new(clock) };
+        let mut setup = parts.build(config(more)).await;
         for ledger in ledgers {
-            let (clock, store, ledger) = (clock.clone(), Some(store.clone()), Some(Arc::new(ledger)));
-            let server = Self::build(config(more), clock, sandbox.clone(), store, None, ledger).await;
-            server.server.run_worker();
-            servers.push(server);
-        }
-        let mut setup = servers.remove(0);
-        for server in servers {
-            setup.routers.extend(server.routers);
-            setup.ledgers.extend(server.ledgers);
+            let other = setup.on_ledger(more, &ledger).await;
+            setup.routers.extend(other.routers);
+            setup.ledgers.extend(other.ledgers);
         }
         setup
     }
 
     /// Another server on this ledger, with the same sandbox and clock. Its worker runs.
     pub(crate) async fn on_ledger(&self, more: &str, ledger: &Arc<TestLedger>) -> Self {
-        let (clock, store) = (Arc::clone(&self.clock), Some(Arc::clone(&self.store)));
-        let ledger = Some(Arc::clone(ledger));
-        let setup = Self::build(config(more), clock, self.sandbox.clone(), store, None, ledger).await;
-        setup.server.run_worker();
-        setup
+        Parts { ledger: Some(Arc::clone(ledger)), ..self.parts() }.build(config(more)).await
     }
 
     /// A server with the store of its configuration.
     pub(crate) async fn with_own_store(config: Config) -> Self {
-        let (clock, sandbox) = clock_and_sandbox();
-        Self::build(config, clock, sandbox, None, None, None).await
+        Parts { store: None, ..Parts::default() }.build(config).await
     }
 
     /// A server with the store and the ledger of its configuration. Real time passes for it, and none for the sandbox.
     pub(crate) async fn in_real_time(config: Config) -> Self {
-        let (clock, sandbox) = clock_and_sandbox();
+        let Parts { clock, sandbox, .. } = Parts::default();
         let receivers = Arc::<WebhookReceivers>::default();
         let transport = receivers.clone().beside(SandboxTransport::new(&sandbox).clock(clock.clone()));
         let server = Server::builder(config).transport(Arc::new(transport)).build().await.unwrap();
-        Self::of(server, clock, sandbox, Arc::default(), None, receivers)
+        Self::of(server, clock, sandbox, Arc::default(), Vec::new(), receivers)
     }
 
     /// Another server that shares its tokens with this one.
     pub(crate) async fn beside(&self, more: &str) -> Self {
+        self.parts().build(config(more)).await
+    }
+
+    /// Those of another server beside this one.
+    fn parts(&self) -> Parts {
         let (clock, store) = (Arc::clone(&self.clock), Some(Arc::clone(&self.store)));
-        Self::build(config(more), clock, self.sandbox.clone(), store, None, None).await
+        Parts { clock, sandbox: self.sandbox.clone(), store, ledger: None, open_files: None }
     }
 
     /// Puts a token of another upstream into the store, so that the server cannot use the record of `wx1`.
@@ -207,42 +249,27 @@ impl Setup {
         outcome != LeaseOutcome::Acquired
     }
 
-    async fn build(
-        config: Config,
-        clock: Arc<ManualClock>,
-        sandbox: Sandbox,
-        store: Option<Arc<MemoryStore>>,
-        open_files: Option<usize>,
-        ledger: Option<Arc<TestLedger>>,
-    ) -> Self {
-        let receivers = Arc::<WebhookReceivers>::default();
-        let weixin = SandboxTransport::new(&sandbox).clock(clock.clone());
-        let transport = receivers.clone().beside(weixin);
-        let mut builder = Server::builder(config)
-            .clock(clock.clone())
-            .transport(Arc::new(transport))
-            .open_files(open_files);
-        if let Some(store) = &store {
-            builder = builder.store(store.clone());
-        }
-        if let Some(ledger) = &ledger {
-            builder = builder.ledger(ledger.clone());
-        }
-        let server = builder.build().await.unwrap();
-        Self::of(server, clock, sandbox, store.unwrap_or_default(), ledger, receivers)
-    }
-
     fn of(
         server: Server,
         clock: Arc<ManualClock>,
         sandbox: Sandbox,
         store: Arc<MemoryStore>,
-        ledger: Option<Arc<TestLedger>>,
+        ledgers: Vec<Arc<TestLedger>>,
         receivers: Arc<WebhookReceivers>,
     ) -> Self {
         let (routers, requests) = (vec![server.router()], AtomicUsize::new(0));
-        let ledgers = ledger.into_iter().collect();
         Self { clock, sandbox, server, receivers, routers, requests, store, ledgers }
+    }
+
+    /// Stops the server, which then writes its queued audit lines. Returns how many messages were cut.
+    pub(crate) async fn stop(&self) -> usize {
+        self.serve_until(async {}).await
+    }
+
+    /// Serves until `shutdown`, and stops.
+    pub(crate) async fn serve_until(&self, shutdown: impl Future<Output = ()>) -> usize {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        self.server.serve(listener, None, shutdown).await
     }
 
     fn next_router(&self) -> Router {
@@ -280,7 +307,8 @@ impl Setup {
         let (head, body) = response.into_parts();
         let text = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().to_vec()).unwrap();
         assert!(!text.contains(SECRET));
-        TestResponse { status: head.status.as_u16(), headers: head.headers, text }
+        let (request, status) = (format!("{method} {target}"), head.status.as_u16());
+        TestResponse { request, status, headers: head.headers, text }
     }
 
     /// The typed client `a`, over a call of the routes.
@@ -343,6 +371,39 @@ impl Setup {
         self.sandbox.event_log().request_count(path)
     }
 
+    /// Waits until Weixin has got so many requests to this path.
+    pub(crate) async fn until_seen(&self, path: &str, count: u64) {
+        until(async || self.seen(path) >= count).await;
+    }
+
+    pub(crate) async fn metrics(&self) -> String {
+        self.ask("GET", "/metrics", None, "").await.text
+    }
+
+    /// Checks that the metrics have these lines. One without a value may have any.
+    pub(crate) async fn assert_metrics(&self, lines: &[&str]) {
+        let metrics = self.metrics().await;
+        let is_line = |found: &str, line: &str| {
+            found == line || found.rsplit_once(' ').is_some_and(|(series, _)| series == line)
+        };
+        for line in lines {
+            assert!(metrics.lines().any(|found| is_line(found, line)), "{line} is not in\n{metrics}");
+        }
+    }
+
+    /// The status of the first app in the list of client `a`.
+    pub(crate) async fn app(&self) -> Value {
+        self.get("/v1/apps", &key('a')).await.json()["apps"][0].clone()
+    }
+
+    /// Changes the settings of `wx1` at Weixin.
+    pub(crate) fn configure(&self, change: impl FnOnce(&mut AppSettings)) {
+        let appid = "wx1".parse().unwrap();
+        let mut settings = self.sandbox.settings(&appid).unwrap();
+        change(&mut settings);
+        self.sandbox.configure(&appid, settings).unwrap();
+    }
+
     pub(crate) async fn pass(&self, seconds: u64) {
         self.advance(Duration::from_secs(seconds)).await;
     }
@@ -384,7 +445,57 @@ impl Setup {
     }
 }
 
+/// Lets other tasks run, without time passing, until this is so.
+pub(crate) async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    while !is_so().await {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Whether an object has these members, and objects and lists in it theirs. `null` stands for an absent member.
+fn includes(value: &Value, members: &Value) -> bool {
+    match (value, members) {
+        (Value::Object(object), Value::Object(members)) => {
+            let found = |name: &String| object.get(name).unwrap_or(&Value::Null);
+            members.iter().all(|(name, member)| includes(found(name), member))
+        }
+        (Value::Array(values), Value::Array(members)) => {
+            values.len() == members.len()
+                && values.iter().zip(members).all(|(value, member)| includes(value, member))
+        }
+        _ => value == members,
+    }
+}
+
+/// Checks that an object has these members.
+#[track_caller]
+pub(crate) fn has(value: &Value, members: &Value) {
+    assert!(includes(value, members), "{members} is not in {value}");
+}
+
 impl TestResponse {
+    /// Checks the status, and that the body has these members. With a `kind`, it is a problem.
+    #[track_caller]
+    pub(crate) fn has(self, status: u16, members: &Value) -> Self {
+        assert_eq!(self.status, status, "{self:?}");
+        assert!(includes(&self.json(), members), "{members} is not in {self:?}");
+        if members.get("kind").is_some() {
+            self.kind();
+        }
+        self
+    }
+
+    /// Checks that the request failed with this status and kind of problem.
+    #[track_caller]
+    pub(crate) fn is(self, status: u16, kind: &str) -> Self {
+        self.has(status, &json!({"kind": kind}))
+    }
+
+    /// The id of a message.
+    pub(crate) fn id(&self) -> String {
+        self.json()["id"].as_str().unwrap_or_else(|| panic!("{self:?}")).to_owned()
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("{self:?}"))
     }
@@ -399,7 +510,7 @@ impl TestResponse {
     }
 
     pub(crate) fn kind(&self) -> String {
-        assert_eq!(self.headers["content-type"], "application/problem+json");
+        assert_eq!(self.headers["content-type"], "application/problem+json", "{}", self.request);
         assert_eq!(self.json()["status"], self.status);
         self.json()["kind"].as_str().unwrap().to_owned()
     }
@@ -407,6 +518,11 @@ impl TestResponse {
     pub(crate) fn retry_after(&self) -> u64 {
         self.headers["retry-after"].to_str().unwrap().parse().unwrap()
     }
+}
+
+/// Posts a message to the Weixin-compatible API.
+pub(crate) async fn subscribe(setup: &Setup, token: &str, body: String) -> TestResponse {
+    setup.ask("POST", &format!("{SEND}?access_token={token}"), None, body).await
 }
 
 /// A message in Weixin's format.

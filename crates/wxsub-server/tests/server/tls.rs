@@ -18,7 +18,7 @@ use wxsub_sandbox::Sandbox;
 use wxsub_sandbox_transport::SandboxTransport;
 use wxsub_server::{Config, Server};
 
-use super::setup::APPS;
+use super::setup::{APPS, read_config};
 
 fn file(name: &str, content: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -26,25 +26,27 @@ fn file(name: &str, content: &str) -> PathBuf {
     path
 }
 
-fn configured(certificate: &str, key: &str) -> Result<Config, String> {
-    let (certificate, key) = (file("certificate.pem", certificate), file("key.pem", key));
-    read(&format!("tls_cert_file = {certificate:?}\ntls_key_file = {key:?}\n"))
+/// The lines of the configuration for these files.
+fn lines(name: &str, certificate: &str, key: &str) -> String {
+    let (certificate, key) = (file(&format!("{name}.pem"), certificate), file(&format!("{name}.key"), key));
+    format!("tls_cert_file = {certificate:?}\ntls_key_file = {key:?}\n")
 }
 
 fn read(lines: &str) -> Result<Config, String> {
-    let text = format!("audit = \"off\"\n{lines}{APPS}");
-    Config::read(&text, |_| Some("secret".to_owned()))
-        .map(|(config, _)| config)
-        .map_err(|error| error.to_string())
+    read_config(&format!("audit = \"off\"\n{lines}{APPS}"))
+}
+
+/// A certificate of `localhost`, and its private key.
+fn localhost() -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
 }
 
 /// The socket is open to other machines. The new configuration alone would be allowed.
 #[tokio::test]
 async fn reload_does_not_turn_tls_off() {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let (certificate, key) =
-        (file("off.pem", &made.cert.pem()), file("off.key", &made.signing_key.serialize_pem()));
-    let with_tls = format!("tls_cert_file = {certificate:?}\ntls_key_file = {key:?}\n");
+    let (pem, key) = localhost();
+    let with_tls = lines("off", &pem, &key);
     let server = Server::builder(read(&with_tls).unwrap()).build().await.unwrap();
     let error = server.reload(&read("").unwrap()).unwrap_err().to_string();
     assert!(error.starts_with("tls_cert_file: cannot change while the server runs"), "{error}");
@@ -62,8 +64,7 @@ async fn end_of_the_certificate_is_shown_and_warned_of() {
     parameters.not_after = rcgen::date_time_ymd(2026, 6, 30);
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = parameters.self_signed(&key).unwrap();
-    let (certificate, key) = (file("end.pem", &certificate.pem()), file("end.key", &key.serialize_pem()));
-    let text = format!("tls_cert_file = {certificate:?}\ntls_key_file = {key:?}\n");
+    let text = lines("end", &certificate.pem(), &key.serialize_pem());
     let config = read(&text).unwrap();
     for (now, expected) in [
         ("2025-12-31T00:00:00Z", "tls_cert_file: the certificate is valid only from 2026-01-01T00:00:00Z"),
@@ -74,13 +75,12 @@ async fn end_of_the_certificate_is_shown_and_warned_of() {
         let check = config.check_start(rfc3339::parse(now).unwrap()).await;
         let warnings: Vec<_> = check.warnings.iter().map(ToString::to_string).collect();
         let found = warnings.iter().find(|warning| warning.starts_with("tls_cert_file"));
-        assert!(
-            found.map_or(expected.is_empty(), |found| found.starts_with(expected)),
-            "{now}: {warnings:?}"
-        );
+        let is_expected = found.map_or(expected.is_empty(), |found| found.starts_with(expected));
+        assert!(is_expected, "{now}: {warnings:?}");
     }
     for (mode, count) in [(0o600, 0), (0o644, 1)] {
-        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
+        let key = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("end.key");
+        std::fs::set_permissions(key, std::fs::Permissions::from_mode(mode)).unwrap();
         let text = format!("audit = \"off\"\n{text}{APPS}");
         let (_, warnings) = Config::read(&text, |_| Some("secret".to_owned())).unwrap();
         let of_key = warnings.iter().filter(|warning| warning.path() == "tls_key_file");
@@ -90,18 +90,16 @@ async fn end_of_the_certificate_is_shown_and_warned_of() {
 
 #[tokio::test]
 async fn server_with_certificate_serves_tls() {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let (pem, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let ((pem, key), (_, other)) = (localhost(), localhost());
     for (certificate, key, problem) in [
         ("", key.as_str(), "tls_cert_file: names a file that cannot be used"),
         (pem.as_str(), "", "tls_key_file: names a file that cannot be used"),
-        (pem.as_str(), &other.signing_key.serialize_pem(), "tls_key_file: names a file that cannot be used"),
+        (pem.as_str(), &other, "tls_key_file: names a file that cannot be used"),
     ] {
-        let refused = configured(certificate, key).unwrap_err();
+        let refused = read(&lines("refused", certificate, key)).unwrap_err();
         assert!(refused.contains(problem) && !refused.contains("PRIVATE"), "{refused}");
     }
-    let config = configured(&pem, &key).unwrap();
+    let config = read(&lines("served", &pem, &key)).unwrap();
     assert!(config.has_tls());
     let server = Server::builder(config).build().await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -122,13 +120,10 @@ async fn server_with_certificate_serves_tls() {
 /// An address that opens connections without end takes a share of the CPU only.
 #[tokio::test]
 async fn handshakes_of_one_address_beyond_its_rate_wait() {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let (pem, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-    let (certificate, key) = (file("rate.pem", &pem), file("rate.key", &key));
+    let (pem, key) = localhost();
     let limits = "[limits]\nhandshakes_per_address = 2\nheader_timeout_s = 1\n";
-    let text =
-        format!("audit = \"off\"\ntls_cert_file = {certificate:?}\ntls_key_file = {key:?}\n{APPS}{limits}");
-    let (config, _) = Config::read(&text, |_| Some("secret".to_owned())).unwrap();
+    let config =
+        read_config(&format!("audit = \"off\"\n{}{APPS}{limits}", lines("rate", &pem, &key))).unwrap();
     let clock = Arc::new(ManualClock::new());
     let transport = Arc::new(SandboxTransport::new(&Sandbox::new()));
     let server = Server::builder(config).clock(clock.clone()).transport(transport).build().await.unwrap();

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use wxsub_sandbox::Sandbox;
 use wxsub_server::Config;
 
-use super::setup::{ALL, PROBE, SECRET, Setup, TOKEN, client, key, message};
+use super::setup::{ALL, PROBE, SECRET, Setup, TOKEN, client, has, key, message, read_config, until};
 
 /// The secret of the header.
 const HEADER_SECRET: &str = "user=1; key=PLANTED-service-secret";
@@ -125,13 +125,6 @@ async fn respond(State(service): State<Arc<Service>>, request: Request) -> Respo
     (StatusCode::from_u16(status).unwrap(), [("location", "/elsewhere")], response).into_response()
 }
 
-/// Lets requests go on, without time passing, until this is so.
-async fn until(mut is_so: impl AsyncFnMut() -> bool) {
-    while !is_so().await {
-        tokio::task::yield_now().await;
-    }
-}
-
 #[tokio::test]
 async fn token_of_the_service_is_served_and_sends_messages() {
     let service = Service::start().await;
@@ -143,8 +136,7 @@ async fn token_of_the_service_is_served_and_sends_messages() {
     setup.allow("oUser", 1);
     assert_eq!(setup.send(message("oUser", 1)).await.status, 200);
     assert_eq!(setup.classic(&key('a')).await.access_token(), served.access_token());
-    let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
-    assert_eq!((&app["state"], &app["token_endpoint"]), (&json!("ok"), &json!("token_url")), "{app}");
+    has(&setup.app().await, &json!({"state": "ok", "token_endpoint": "token_url"}));
     // The only fetch from Weixin is that of the service.
     assert_eq!((service.seen(), setup.seen(TOKEN)), (vec![GET.to_owned()], 1));
 }
@@ -178,16 +170,15 @@ async fn token_survives_an_outage_of_the_service() {
         failures += 1;
         service.arrived(1 + failures).await;
         let failed = format!("wxsub_token_fetches_total{{appid=\"wx1\",result=\"failed\"}} {failures}\n");
-        until(async || setup.ask("GET", "/metrics", None, "").await.text.contains(&failed)).await;
+        until(async || setup.metrics().await.contains(&failed)).await;
         let served = setup.token().await;
         assert_eq!((served.status, served.access_token()), (200, token.clone()));
         if now > 240 {
             assert_eq!(served.json()["expires_in"], 60);
         }
     }
-    let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
-    assert_eq!(app["state"], "degraded");
-    assert_eq!(app["error"]["text"], "the token service responded to token_url with status 500: retry later");
+    let text = "the token service responded to token_url with status 500: retry later";
+    has(&setup.app().await, &json!({"state": "degraded", "error": {"text": text}}));
     setup.clock.advance(Duration::from_secs(300));
     assert_eq!(setup.token().await.status, 503);
 }
@@ -214,8 +205,7 @@ async fn rejected_token_that_the_service_returns_again_is_not_served() {
     setup.token().await;
     setup.invalidate_tokens();
     setup.allow("oUser", 1);
-    let sent = setup.send(message("oUser", 1)).await;
-    assert_eq!((sent.status, &sent.json()["outcome"]), (503, &json!("not_sent")), "{sent:?}");
+    setup.send(message("oUser", 1)).await.has(503, &json!({"outcome": "not_sent"}));
     assert_eq!(setup.token().await.status, 503);
     assert_eq!(service.seen(), [GET, GET]);
     let new = service.rotate();
@@ -232,8 +222,7 @@ async fn reported_token_is_checked_before_the_service_hears_of_it() {
     let service = Service::start().await;
     let setup = service.setup(&service.report_url()).await;
     let token = setup.token().await.access_token();
-    let refused = setup.report(&token).await;
-    assert_eq!((refused.status, refused.kind().as_str()), (503, "no_token"), "{refused:?}");
+    setup.report(&token).await.is(503, "no_token");
     assert_eq!((service.seen(), setup.seen(PROBE)), (vec![GET.to_owned(); 2], 1));
     assert_eq!(setup.token().await.access_token(), token);
     setup.clock.advance(Duration::from_secs(20));
@@ -263,11 +252,9 @@ async fn failed_report_matters_only_if_the_token_is_the_same() {
     setup.invalidate_tokens();
     service.can([(403, String::new())]);
     setup.allow("oUser", 1);
-    let sent = setup.send(message("oUser", 1)).await;
-    assert_eq!(sent.status, 503, "{sent:?}");
+    assert_eq!(setup.send(message("oUser", 1)).await.status, 503);
     let expected = "the token service responded to report_url with status 403: check token_url_header_file";
-    let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
-    assert_eq!(app["error"]["text"], expected, "{app}");
+    has(&setup.app().await, &json!({"error": {"text": expected}}));
 
     let setup = service.setup(&service.report_url()).await;
     setup.token().await;
@@ -344,29 +331,19 @@ async fn odd_response_is_an_error_without_secrets() {
         (200, r#"{"access_token":"PLANTED","expires_in":"soon"}"#, out_of_range("expires_in"), &fix_config),
         (200, r#"{"access_token":7,"expires_in":7200}"#, out_of_range("access_token"), &fix_config),
         (200, secret, "40164".to_owned(), &json!("allow_ip")),
+        (200, &" ".repeat(65 * 1024), "at most 65536 bytes".to_owned(), &retry_later),
     ];
     for (code, body, expected, remedy) in rows {
         let service = Service::start().await;
         let setup = Setup::in_real_time(service.config("")).await;
         // A few transient failures are retried at once.
         service.can(vec![(code, body.to_owned()); 10]);
-        let response = setup.token().await;
-        assert_eq!((response.status, response.kind().as_str()), (503, "no_token"), "{body}: {response:?}");
-        let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
+        let response = setup.token().await.is(503, "no_token");
+        let app = setup.app().await;
         assert!(app["error"]["text"].as_str().unwrap().contains(&expected), "{expected}: {app}");
         assert_eq!(&app["error"]["remedy"], remedy, "{app}");
         assert!(!format!("{response:?}{app}").contains("PLANTED"), "{response:?} {app}");
     }
-}
-
-#[tokio::test]
-async fn large_response_is_an_error() {
-    let service = Service::start().await;
-    let setup = Setup::in_real_time(service.config("")).await;
-    service.can(vec![(200, " ".repeat(65 * 1024)); 10]);
-    assert_eq!(setup.token().await.status, 503);
-    let app = setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
-    assert!(app["error"]["text"].as_str().unwrap().contains("at most 65536 bytes"), "{app}");
 }
 
 #[tokio::test]
@@ -392,47 +369,32 @@ fn each_problem_of_a_token_service_names_its_key() {
     };
     let url = "token_url = \"https://tokens.example/wx1\"\n";
     let found = |lines: &str| {
-        let text =
-            format!("[[apps]]\nappid = \"wx0123456789abcdef\"\napi_base = \"http://127.0.0.1:1\"\n{lines}");
-        let error = Config::read(&text, |_| Some("s".to_owned())).map(drop).unwrap_err();
-        assert!(!format!("{error:?}").contains("PLANTED"));
-        error.to_string()
+        let app = "[[apps]]\nappid = \"wx0123456789abcdef\"\napi_base = \"http://127.0.0.1:1\"";
+        let error = read_config(&format!("{app}\n{lines}")).unwrap_err();
+        assert!(!error.contains("PLANTED"));
+        error
     };
     let header = |content: &str| format!("{url}token_url_header_file = {}", file("header", content));
+    let one_line = "token_url_header_file: names a file that must have one line with a header";
     for (lines, expected) in [
-        ("token_url = \"tokens.example\"".to_owned(), "apps[0].token_url: must be a URL with a host"),
-        ("token_url = \"http://tokens.example/\"".to_owned(), "apps[0].token_url: uses http://"),
-        ("token_url = \"https://u:PLANTED@tokens.example/\"".to_owned(), "apps[0].token_url: must be"),
-        (format!("{url}secret_env = \"S\""), "apps[0].secret_env: is set together with token_url"),
-        (format!("{url}secret_file = \"/s\""), "apps[0].secret_file: is set together with token_url"),
-        (
-            format!("{url}token_endpoint = \"token\""),
-            "apps[0].token_endpoint: is set together with token_url",
-        ),
-        (format!("{url}report_url = \"http://tokens.example/\""), "apps[0].report_url: uses http://"),
-        (format!("{url}token_pointer = \"access_token\""), "apps[0].token_pointer: must be a JSON pointer"),
-        (format!("{url}expires_in_pointer = 1"), "apps[0].expires_in_pointer: must be text"),
-        (
-            format!("{url}token_ca_file = \"/nowhere\""),
-            "apps[0].token_ca_file: names a file that cannot be read",
-        ),
-        (format!("{url}token_url_header_file = \"/nowhere\""), "apps[0].token_url_header_file: names a file"),
-        (
-            header("PLANTED"),
-            "apps[0].token_url_header_file: names a file that must have one line with a header",
-        ),
-        (header("A b: PLANTED"), "apps[0].token_url_header_file: names a file that must have one line"),
-        (header("Host: PLANTED"), "apps[0].token_url_header_file: names a file that must have one line"),
-        (
-            header("X-A: 1\nX-B: PLANTED"),
-            "apps[0].token_url_header_file: names a file that must have one line",
-        ),
-        (
-            "report_url = \"https://t.example\"".to_owned(),
-            "apps[0].report_url: has an effect only with token_url",
-        ),
+        ("token_url = \"tokens.example\"".to_owned(), "token_url: must be a URL with a host"),
+        ("token_url = \"http://tokens.example/\"".to_owned(), "token_url: uses http://"),
+        ("token_url = \"https://u:PLANTED@tokens.example/\"".to_owned(), "token_url: must be"),
+        (format!("{url}secret_env = \"S\""), "secret_env: is set together with token_url"),
+        (format!("{url}secret_file = \"/s\""), "secret_file: is set together with token_url"),
+        (format!("{url}token_endpoint = \"token\""), "token_endpoint: is set together with token_url"),
+        (format!("{url}report_url = \"http://tokens.example/\""), "report_url: uses http://"),
+        (format!("{url}token_pointer = \"access_token\""), "token_pointer: must be a JSON pointer"),
+        (format!("{url}expires_in_pointer = 1"), "expires_in_pointer: must be text"),
+        (format!("{url}token_ca_file = \"/nowhere\""), "token_ca_file: names a file that cannot be read"),
+        (format!("{url}token_url_header_file = \"/nowhere\""), "token_url_header_file: names a file"),
+        (header("PLANTED"), one_line),
+        (header("A b: PLANTED"), one_line),
+        (header("Host: PLANTED"), one_line),
+        (header("X-A: 1\nX-B: PLANTED"), one_line),
+        ("report_url = \"https://t.example\"".to_owned(), "report_url: has an effect only with token_url"),
     ] {
         let error = found(&lines);
-        assert!(error.contains(expected), "{expected}: {error}");
+        assert!(error.contains(&format!("apps[0].{expected}")), "{expected}: {error}");
     }
 }

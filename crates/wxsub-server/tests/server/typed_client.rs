@@ -23,6 +23,11 @@ fn appid() -> AppId {
     "wx1".parse().unwrap()
 }
 
+fn consent() -> NewConsent {
+    let (scene, template_id) = ("1".parse().unwrap(), "T".parse().unwrap());
+    NewConsent { scene, template_id, session: "s".to_owned(), redirect_url: None }
+}
+
 fn message(openid: &str) -> Message {
     let grant = Grant::assume_verified(openid, "T", 1).unwrap();
     Message::builder(grant).title("Parcel").content("It is here.").build().unwrap()
@@ -37,13 +42,7 @@ fn kind(error: &ControlServerError) -> ProblemKind {
 async fn every_request_of_the_ledger_has_a_typed_call() {
     let (setup, _ledger) = Setup::with_ledger(&ledger_config()).await;
     let (server, app) = (setup.typed_client(), appid());
-    let new = NewConsent {
-        scene: "1".parse().unwrap(),
-        template_id: "T".parse().unwrap(),
-        session: "s".to_owned(),
-        redirect_url: None,
-    };
-    let issued = server.issue_consent(&app, &new).await.unwrap();
+    let issued = server.issue_consent(&app, &consent()).await.unwrap();
     let callback = format!(
         "openid=o&template_id=T&scene=1&action=confirm&reserved={}",
         serde_json::to_value(&issued.reserved).unwrap().as_str().unwrap()
@@ -51,15 +50,10 @@ async fn every_request_of_the_ledger_has_a_typed_call() {
     let callback = NewGrant::Callback { callback: callback.into(), session: "s".to_owned() };
     let recorded = server.record_grant(&app, &callback, None).await.unwrap();
     assert_eq!(recorded.outcome, ConsentOutcome::Recorded);
-    let verified = NewGrant::Verified {
-        openid: "p".parse().unwrap(),
-        template_id: "T".parse().unwrap(),
-        scene: "1".parse().unwrap(),
-    };
-    assert_eq!(
-        kind(&server.record_grant(&app, &verified, None).await.unwrap_err()),
-        ProblemKind::KeyRequired
-    );
+    let (openid, template_id, scene) = ("p".parse().unwrap(), "T".parse().unwrap(), "1".parse().unwrap());
+    let verified = NewGrant::Verified { openid, template_id, scene };
+    let keyless = server.record_grant(&app, &verified, None).await.unwrap_err();
+    assert_eq!(kind(&keyless), ProblemKind::KeyRequired);
     let key = "g\"1".parse().unwrap();
     let other = server.record_grant(&app, &verified, Some(&key)).await.unwrap().grant.unwrap();
     server.void_grant(&app, other).await.unwrap();
@@ -72,8 +66,7 @@ async fn every_request_of_the_ledger_has_a_typed_call() {
     let queued = server.enqueue(&app, &message("o"), schedule, Some(&key)).await.unwrap();
     let again = server.enqueue(&app, &message("o"), schedule, Some(&key)).await.unwrap();
     assert_eq!((queued.id, again.grant), (again.id, recorded.grant));
-    let filter =
-        MessageFilter { state: Some(MessageState::Queued), limit: Some(5), ..MessageFilter::default() };
+    let filter = MessageFilter { state: Some(MessageState::Queued), limit: Some(5), ..Default::default() };
     let page = server.messages(&app, &filter).await.unwrap();
     assert_eq!((page.messages.len(), page.next), (1, None));
     server.cancel(&app, queued.id).await.unwrap();
@@ -88,10 +81,8 @@ async fn every_request_of_the_ledger_has_a_typed_call() {
     server.send_with_key(&app, &message("o"), &key).await.unwrap();
     assert_eq!(setup.received("o"), 1);
     let reused = server.send_with_key(&app, &message("q"), &key).await.unwrap_err();
-    assert_eq!(
-        (reused.result().outcome, kind(reused.error())),
-        (SendStatus::NotSent, ProblemKind::KeyReused)
-    );
+    assert_eq!(reused.result().outcome, SendStatus::NotSent);
+    assert_eq!(kind(reused.error()), ProblemKind::KeyReused);
 }
 
 #[tokio::test]
@@ -146,18 +137,12 @@ async fn requests_of_all_calls() -> BTreeSet<Route> {
     let base = "http://127.0.0.1:1".parse().unwrap();
     let (server, app) = (ControlServer::new(base, key('a').parse().unwrap(), transport), appid());
     let (message, id) = (message("o"), ID.parse().unwrap());
-    let consent = NewConsent {
-        scene: "1".parse().unwrap(),
-        template_id: "T".parse().unwrap(),
-        session: "s".to_owned(),
-        redirect_url: None,
-    };
     let callback = NewGrant::Callback { callback: "".into(), session: "s".to_owned() };
     drop(server.apps().await);
     drop(server.token(&app).await);
     drop(server.report_token(&app, &"37_abc".parse().unwrap()).await);
     drop(server.send(&app, &message).await);
-    drop(server.issue_consent(&app, &consent).await);
+    drop(server.issue_consent(&app, &consent()).await);
     drop(server.record_grant(&app, &callback, None).await);
     drop(server.grants(&app, &"o".parse().unwrap()).await);
     drop(server.void_grant(&app, ID.parse().unwrap()).await);

@@ -5,6 +5,7 @@ use serde_json::json;
 use wxsub_core::proto::ErrCode;
 use wxsub_sandbox::Fault;
 
+use super::outbox::{post, with};
 use super::setup::{ALL, SEND, Setup, TOKEN, client, key, message, usual};
 
 #[tokio::test]
@@ -53,9 +54,8 @@ async fn key_may_report_three_times_then_once_a_minute() {
         assert_eq!(response.status, 200, "{response:?}");
         token = response.access_token();
     }
-    let refused = setup.report(&token).await;
-    assert_eq!((refused.status, refused.kind().as_str(), refused.retry_after()), (429, "rate_limited", 60));
-    assert!(!refused.text.contains(&token));
+    let refused = setup.report(&token).await.is(429, "rate_limited");
+    assert!(refused.retry_after() == 60 && !refused.text.contains(&token), "{refused:?}");
     // Other clients still get the token, and reports of older ones start no fetch.
     assert_eq!(setup.token().await.access_token(), token);
     assert_eq!(setup.seen(TOKEN), 4);
@@ -67,9 +67,7 @@ async fn key_may_report_three_times_then_once_a_minute() {
 async fn response_of_a_read_is_a_report() {
     let setup = Setup::new(&usual()).await;
     let read = setup.token().await;
-    let response =
-        setup.ask("POST", "/v1/apps/wx1/access_token/report", Some(&key('a')), read.text.clone()).await;
-    assert_eq!(response.status, 200, "{response:?}");
+    let response = post(&setup, "access_token/report", &[], read.text.clone()).await.has(200, &json!({}));
     assert_ne!(response.access_token(), read.access_token());
 }
 
@@ -96,11 +94,7 @@ async fn missing_token_is_a_problem_with_a_remedy() {
     let setup = Setup::new(&usual()).await;
     setup.sandbox.add_fault(TOKEN, 99, Fault::ErrCode(ErrCode::IP_NOT_ALLOWED));
     let response = setup.token().await;
-    assert_eq!((response.status, response.kind().as_str()), (503, "no_token"));
-    assert_eq!(
-        (response.json()["errcode"].as_i64(), response.json()["remedy"].as_str()),
-        (Some(40164), Some("allow_ip"))
-    );
+    let response = response.has(503, &json!({"kind": "no_token", "errcode": 40164, "remedy": "allow_ip"}));
     assert!(response.retry_after() >= 1);
     let again = setup.token().await;
     assert_eq!((again.status, setup.seen(TOKEN)), (503, 1));
@@ -112,29 +106,15 @@ async fn missing_token_is_a_problem_with_a_remedy() {
 }
 
 #[tokio::test]
-async fn hanging_refresh_does_not_block_reads() {
-    let setup = Setup::new(&usual()).await;
-    let token = setup.token().await.access_token();
-    setup.sandbox.add_fault(TOKEN, 99, Fault::Hang);
-    setup.pass(4000).await;
-    assert!(setup.seen(TOKEN) > 1);
-    assert_eq!(setup.token().await.access_token(), token);
-    let ready = setup.ask("GET", "/readyz", None, "").await;
-    assert_eq!((ready.status, ready.json()["status"].as_str()), (200, Some("degraded")));
-    assert_eq!(ready.json()["apps"][0]["appid"], "wx1");
-}
-
-#[tokio::test]
 async fn message_is_sent_refused_and_sent_after_refresh() {
     let setup = Setup::new(&usual()).await;
     setup.allow("oUser", 1);
     let sent = setup.send(message("oUser", 1)).await;
     let expected = json!({"outcome": "sent", "touser": "oUser", "template_id": "T", "scene": "1"});
     assert_eq!((sent.status, sent.json()), (200, expected));
-    let refused = setup.send(message("oUser", 1)).await;
-    assert_eq!((refused.status, refused.kind().as_str()), (422, "refused"));
-    assert_eq!((&refused.json()["outcome"], &refused.json()["errcode"]), (&json!("refused"), &json!(43101)));
-    assert_eq!((&refused.json()["remedy"], &refused.json()["stage"]), (&json!("stop"), &json!("send")));
+    let expected =
+        json!({"kind": "refused", "outcome": "refused", "errcode": 43101, "remedy": "stop", "stage": "send"});
+    let refused = setup.send(message("oUser", 1)).await.has(422, &expected);
     assert!(refused.json()["rid"].is_string());
     setup.allow("oUser", 2);
     setup.invalidate_tokens();
@@ -148,25 +128,17 @@ async fn unknown_outcome_is_504_and_not_sent_is_503() {
     setup.token().await;
     for fault in [Fault::ResetAfterApply, Fault::Status(502), Fault::Html, Fault::Hang] {
         setup.sandbox.add_fault(SEND, 1, fault);
-        let response = setup.meanwhile(setup.send(message("oUser", 1))).await;
-        assert_eq!(
-            (response.status, &response.json()["outcome"]),
-            (504, &json!("maybe_sent")),
-            "{response:?}"
-        );
+        setup.meanwhile(setup.send(message("oUser", 1))).await.has(504, &json!({"outcome": "maybe_sent"}));
     }
     let cold = Setup::new(&usual()).await;
     cold.sandbox.add_fault(TOKEN, 99, Fault::Status(502));
     let response = cold.meanwhile(cold.send(message("oUser", 1))).await;
-    assert_eq!((response.status, &response.json()["outcome"]), (503, &json!("not_sent")), "{response:?}");
-    assert!(response.retry_after() >= 1);
+    assert!(response.has(503, &json!({"outcome": "not_sent"})).retry_after() >= 1);
     // Without a token nothing was sent, however long the wait.
     let cold = Setup::new(&(usual() + "[limits]\nrequest_timeout_s = 5\n")).await;
     cold.sandbox.add_fault(TOKEN, 99, Fault::Hang);
     let response = cold.meanwhile(cold.send(message("oUser", 1))).await;
-    let result = response.json();
-    assert_eq!((response.status, &result["outcome"]), (503, &json!("not_sent")), "{response:?}");
-    assert_eq!((&result["touser"], &result["stage"]), (&json!("oUser"), &json!("token")));
+    response.has(503, &json!({"outcome": "not_sent", "touser": "oUser", "stage": "token"}));
     assert_eq!(cold.seen(SEND), 0);
 }
 
@@ -176,22 +148,13 @@ async fn a_refused_token_call_leaves_the_message_not_sent() {
         let setup = Setup::new(&usual()).await;
         setup.sandbox.add_fault(TOKEN, 99, Fault::ErrCode(ErrCode::new(errcode)));
         let response = setup.send(message("oUser", 1)).await;
-        let result = response.json();
-        assert_eq!((response.status, response.kind().as_str()), (503, "not_sent"), "{response:?}");
-        assert_eq!((&result["outcome"], &result["stage"]), (&json!("not_sent"), &json!("token")));
-        assert_eq!((&result["errcode"], &result["remedy"]), (&json!(errcode), &json!(remedy)));
-        assert!(response.retry_after() > 5, "the wait is that of the token");
-        let metrics = setup.ask("GET", "/metrics", None, "").await.text;
-        assert!(
-            metrics.contains("wxsub_sends_total{appid=\"wx1\",client=\"a\",outcome=\"not_sent\"} 1"),
-            "{metrics}"
-        );
+        let expected = json!({"kind": "not_sent", "outcome": "not_sent", "stage": "token", "errcode": errcode, "remedy": remedy});
+        assert!(response.has(503, &expected).retry_after() > 5, "the wait is that of the token");
         // One call was refused, and no message.
-        assert!(
-            metrics.contains(&format!("wxsub_refusals_total{{appid=\"wx1\",errcode=\"{errcode}\"}} 1")),
-            "{metrics}"
-        );
-        assert!(!metrics.contains("outcome=\"refused\""), "{metrics}");
+        let refusals = format!("wxsub_refusals_total{{appid=\"wx1\",errcode=\"{errcode}\"}} 1");
+        let sends = "wxsub_sends_total{appid=\"wx1\",client=\"a\",outcome=\"not_sent\"} 1";
+        setup.assert_metrics(&[&refusals, sends]).await;
+        assert!(!setup.metrics().await.contains("outcome=\"refused\""));
         assert_eq!(setup.seen(SEND), 0);
     }
 }
@@ -200,25 +163,19 @@ async fn a_refused_token_call_leaves_the_message_not_sent() {
 async fn empty_members_count_as_absent_and_unknown_ones_are_named() {
     let setup = Setup::new(&usual()).await;
     setup.allow("oUser", 1);
-    let with = |more: &str| message("oUser", 1).replacen('{', &format!("{{{more},"), 1);
-    let sent = setup.send(with(r#""miniprogram":"","url":"""#)).await;
+    let sent = setup.send(with(&message("oUser", 1), r#""miniprogram":"","url":"""#)).await;
     assert_eq!(sent.status, 200, "{sent:?}");
-    let unknown = setup.send(with(r#""toUser":"oUser""#)).await;
-    let rule = &unknown.json()["problems"][0]["rule"];
-    assert_eq!(
-        (unknown.status, rule),
-        (422, &json!("has an unknown member \"toUser\"; the right name is touser"))
-    );
+    let unknown = setup.send(with(&message("oUser", 1), r#""toUser":"oUser""#)).await;
+    let rule = "has an unknown member \"toUser\"; the right name is touser";
+    unknown.has(422, &json!({"problems": [{"rule": rule}]}));
 }
 
 #[tokio::test]
 async fn invalid_message_is_not_posted() {
     let setup = Setup::new(&usual()).await;
     let invalid = setup.send(message("oUser", 1).replace("Parcel", "")).await;
-    assert_eq!((invalid.status, invalid.json()["problems"][0]["field"].as_str()), (422, Some("title")));
-    assert_eq!((&invalid.json()["outcome"], &invalid.json()["touser"]), (&json!("invalid"), &json!("oUser")));
-    let not_json = setup.send("[]".to_owned()).await;
-    assert_eq!((not_json.status, &not_json.json()["outcome"]), (400, &json!("invalid")));
+    invalid.has(422, &json!({"problems": [{"field": "title"}], "outcome": "invalid", "touser": "oUser"}));
+    setup.send("[]".to_owned()).await.has(400, &json!({"outcome": "invalid"}));
     assert_eq!(setup.seen(SEND), 0);
 }
 
@@ -230,8 +187,7 @@ async fn metrics_count_and_hold_no_secret() {
     setup.report(&token).await;
     setup.send(message("oUser", 1)).await;
     setup.ask("GET", "/nowhere", None, "").await;
-    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
-    for line in [
+    let series = [
         "wxsub_token_in_doubt{appid=\"wx1\"} 0",
         "wxsub_token_expires_in_seconds{appid=\"wx2\"} 0",
         "wxsub_token_fetches_total{appid=\"wx1\",result=\"issued\"} 2",
@@ -240,11 +196,12 @@ async fn metrics_count_and_hold_no_secret() {
         "wxsub_sends_total{appid=\"wx1\",client=\"a\",outcome=\"refused\"} 1",
         "wxsub_refusals_total{appid=\"wx1\",errcode=\"43101\"} 1",
         "wxsub_http_request_duration_seconds_count{route=\"/v1/apps/{appid}/access_token\",status=\"200\"} 1",
-        "route=\"other\"",
-        "wxsub_token_generation{appid=\"wx1\"} 1",
-    ] {
-        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
-    }
+    ];
+    setup.assert_metrics(&series).await;
+    let metrics = setup.metrics().await;
+    assert!(
+        metrics.contains("route=\"other\"") && metrics.contains("wxsub_token_generation{appid=\"wx1\"} 1")
+    );
     let now = setup.token().await.access_token();
     assert!(!metrics.contains(&token) && !metrics.contains(&now) && !metrics.contains("oUser"));
     assert!(!metrics.contains(&key('a')));

@@ -1,12 +1,12 @@
 //! Webhooks: what endpoints get, and how the server treats those that fail.
 
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_core::webhook::{WebhookHeaders, WebhookSecret};
 use wxsub_outbox::ledger::Change;
@@ -14,10 +14,10 @@ use wxsub_outbox::state::AuditAction;
 use wxsub_outbox::webhook::DELIVERY_LEASE;
 use wxsub_outbox::{Ledger, MemoryLedger};
 use wxsub_sandbox::Fault;
-use wxsub_server::{Config, Server};
+use wxsub_server::Server;
 
-use super::outbox::{enqueue, ledger_config};
-use super::setup::{APPS, SECRET, SEND, Setup, TestResponse, client, config, key, message};
+use super::outbox::{enqueue, ledger_config, post};
+use super::setup::{APPS, SEND, Setup, TestResponse, client, config, has, key, message, read_config, until};
 use super::webhook_receivers::{Answer, Webhook};
 
 /// The file of a secret. Each number is another one.
@@ -84,9 +84,10 @@ impl Setup {
         self.ask("POST", &format!("/v1/webhooks/{endpoint}/redeliver"), Some(&key('o')), "").await
     }
 
-    async fn has_metric(&self, line: &str) -> bool {
+    /// Checks the last outcomes of webhooks.
+    async fn assert_metric(&self, line: &str) {
         self.pass(2).await;
-        self.ask("GET", "/metrics", None, "").await.text.contains(line)
+        self.assert_metrics(&[line]).await;
     }
 }
 
@@ -110,21 +111,18 @@ async fn each_outcome_is_delivered_and_signed() {
     let queued = enqueue(&setup, &header, message("oUser", 1)).await.json();
     let webhook = setup.until_arrived("shop.example", 1).await.remove(0);
     let body = webhook.json();
-    assert_eq!((&body["type"], &body["data"]["id"]), (&json!("message.sent"), &queued["id"]));
     let data = &body["data"];
-    assert_eq!((&data["appid"], &data["idempotency_key"]), (&json!("wx1"), &json!("order-1")));
-    assert_eq!((&data["outcome"], &data["attempt"]), (&json!("sent"), &json!(1)));
+    let expected = json!({"appid": "wx1", "idempotency_key": "order-1", "outcome": "sent", "attempt": 1, "id": queued["id"]});
+    has(&body, &json!({"type": "message.sent", "data": expected}));
     assert!(data.get("openid").is_none() && !webhook.body.contains("Parcel"), "{body}");
     assert_eq!(webhook.header("content-type"), "application/json");
-    assert_eq!(
-        webhook.header("webhook-id"),
-        format!("{}-{}", queued["id"].as_str().unwrap(), data["sequence"])
-    );
+    let id = format!("{}-{}", queued["id"].as_str().unwrap(), data["sequence"]);
+    assert_eq!(webhook.header("webhook-id"), id);
     assert!(is_signed(&webhook, 0) && !is_signed(&webhook, 1));
     // Refused: the consent is used.
     assert_eq!(setup.meanwhile(setup.send(message("oUser", 1))).await.status, 422);
     let refused = setup.until_arrived("shop.example", 2).await.remove(1).json();
-    assert_eq!((&refused["type"], &refused["data"]["errcode"]), (&json!("message.refused"), &json!(43101)));
+    has(&refused, &json!({"type": "message.refused", "data": {"errcode": 43101}}));
     setup.sandbox.add_fault(SEND, 1, Fault::ResetAfterApply);
     assert_eq!(setup.meanwhile(setup.send(message("oOther", 1))).await.status, 504);
     let lost = setup.until_arrived("shop.example", 3).await.remove(2).json();
@@ -134,19 +132,12 @@ async fn each_outcome_is_delivered_and_signed() {
     let path = format!("outbox/{}/decision", lost["data"]["id"].as_str().unwrap());
     let version = format!("\"{}\"", lost["data"]["sequence"]);
     let body = json!({"decision": "give_up", "note": ""}).to_string();
-    let decided = super::outbox::post(&setup, &path, &[("If-Match", &version)], body).await;
-    assert_eq!(decided.status, 200, "{decided:?}");
+    post(&setup, &path, &[("If-Match", &version)], body).await.has(200, &json!({}));
     let decided = setup.until_arrived("shop.example", 4).await.remove(3).json();
-    assert_eq!(
-        (&decided["type"], &decided["data"]["decision"]),
-        (&json!("message.decided"), &json!("give_up"))
-    );
+    has(&decided, &json!({"type": "message.decided", "data": {"decision": "give_up"}}));
     assert!(decided["data"]["sequence"].as_u64() > lost["data"]["sequence"].as_u64());
-    assert!(
-        setup
-            .has_metric("wxsub_webhook_attempts_total{endpoint=\"shop.example\",result=\"delivered\"} 4")
-            .await
-    );
+    let delivered = "wxsub_webhook_attempts_total{endpoint=\"shop.example\",result=\"delivered\"} 4";
+    setup.assert_metric(delivered).await;
 }
 
 #[tokio::test]
@@ -163,9 +154,8 @@ async fn an_endpoint_hears_of_its_apps_and_events_only() {
     setup.pass(5).await;
     assert!(setup.receivers.at("other.example").is_empty());
     assert!(setup.receivers.at("refusals.example").is_empty());
-    let listed = setup.webhooks().await;
-    let names: Vec<_> = listed["endpoints"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
-    assert_eq!(names, ["other.example", "refusals.example", "users"]);
+    let names = ["other.example", "refusals.example", "users"].map(|name| json!({"name": name}));
+    has(&setup.webhooks().await, &json!({"endpoints": names}));
 }
 
 #[tokio::test]
@@ -174,9 +164,8 @@ async fn a_failed_delivery_is_retried_under_the_same_id_with_a_fresh_signature()
     setup.receivers.answer("shop.example", &[Answer::Status(500), Answer::Status(302), Answer::Status(200)]);
     setup.sent("oUser").await;
     let first = setup.until_arrived("shop.example", 1).await.remove(0);
-    let failed = setup.webhooks().await["endpoints"][0]["failed"][0].clone();
-    assert_eq!((&failed["error"], &failed["attempts"]), (&json!("status 500"), &json!(1)));
-    assert_eq!(failed["id"], first.header("webhook-id"));
+    let failed = json!({"error": "status 500", "attempts": 1, "id": first.header("webhook-id")});
+    has(&setup.webhooks().await, &json!({"endpoints": [{"failed": [failed]}]}));
     let second = setup.until_arrived("shop.example", 2).await.remove(1);
     assert_eq!((second.header("webhook-id"), &second.body), (first.header("webhook-id"), &first.body));
     let seconds = |webhook: &Webhook| webhook.header("webhook-timestamp").parse::<u64>().unwrap();
@@ -188,11 +177,7 @@ async fn a_failed_delivery_is_retried_under_the_same_id_with_a_fresh_signature()
     // The next attempt is due after five minutes. An operator wants it now.
     assert_eq!(setup.redeliver("shop.example").await.json(), json!({"due": 1}));
     setup.until_arrived("shop.example", 3).await;
-    let endpoint = setup.webhooks().await["endpoints"][0].clone();
-    assert_eq!(
-        (&endpoint["pending"], &endpoint["dead"], &endpoint["failed"]),
-        (&json!(0), &json!(0), &json!([]))
-    );
+    has(&setup.webhooks().await, &json!({"endpoints": [{"pending": 0, "dead": 0, "failed": []}]}));
 }
 
 #[tokio::test]
@@ -220,12 +205,9 @@ async fn an_endpoint_that_hangs_ends_after_15_s_and_stops_no_other() {
     setup.pass(16).await;
     let failed = setup.webhooks().await["endpoints"][0]["failed"][0]["error"].clone();
     assert_eq!(failed, "no complete response within 15 s");
-    assert!(
-        setup
-            .has_metric("wxsub_webhook_attempts_total{endpoint=\"shop.example\",result=\"delivered\"} 40")
-            .await
-    );
-    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
+    let delivered = "wxsub_webhook_attempts_total{endpoint=\"shop.example\",result=\"delivered\"} 40";
+    setup.assert_metric(delivered).await;
+    let metrics = setup.metrics().await;
     assert!(!metrics.contains("endpoint=\"hangs.example\",result=\"no_response\"} 0"), "{metrics}");
 }
 
@@ -238,9 +220,9 @@ async fn an_endpoint_that_is_gone_is_disabled_until_an_operator_enables_it() {
     setup.sent("oOther").await;
     setup.pass(60).await;
     assert_eq!(setup.receivers.at("shop.example").len(), 1);
-    assert!(setup.has_metric("wxsub_webhook_disabled{endpoint=\"shop.example\"} 1").await);
+    setup.assert_metric("wxsub_webhook_disabled{endpoint=\"shop.example\"} 1").await;
     let ready = setup.ask("GET", "/readyz", None, "").await;
-    assert_eq!((ready.status, &ready.json()["disabled_webhooks"]), (200, &json!(["shop.example"])));
+    ready.has(200, &json!({"disabled_webhooks": ["shop.example"]}));
     assert!(setup.webhooks().await["endpoints"][0]["disabled_at"].is_string());
     // A reload of the same configuration does not enable it.
     setup.server.reload(&config(&text(&[endpoint("shop.example", "")]))).unwrap();
@@ -252,8 +234,7 @@ async fn an_endpoint_that_is_gone_is_disabled_until_an_operator_enables_it() {
     let line = ledger.audit(None, 1).await.unwrap().remove(0);
     assert_eq!((line.entry.actor.as_str(), line.entry.address.as_str()), ("client:o", "10.1.2.3"));
     assert_eq!((line.entry.action, line.entry.subject.as_str()), (AuditAction::Redeliver, "shop.example"));
-    let unknown = setup.redeliver("other").await;
-    assert_eq!((unknown.status, unknown.kind().as_str()), (404, "not_found"), "{unknown:?}");
+    setup.redeliver("other").await.is(404, "not_found");
 }
 
 /// An endpoint may tell of several apps. A key sees it if it may use all of them.
@@ -266,13 +247,10 @@ async fn a_key_for_some_apps_sees_and_redelivers_their_endpoints_only() {
     ];
     let more = text(&endpoints) + &client('q', "\"wx1\"", "\"admin\"");
     let (setup, _ledger) = Setup::with_ledger(&more).await;
-    let names = |list: Value| {
-        let endpoints = list["endpoints"].as_array().unwrap().clone();
-        endpoints.iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
-    };
     setup.pass(1).await;
-    assert_eq!(names(setup.webhooks().await), ["all.example", "both.example", "one.example"]);
-    assert_eq!(names(setup.get("/v1/webhooks", &key('q')).await.json()), ["one.example"]);
+    let named = |names: &[&str]| json!({"endpoints": names.iter().map(|name| json!({"name": name})).collect::<Vec<_>>()});
+    has(&setup.webhooks().await, &named(&["all.example", "both.example", "one.example"]));
+    setup.get("/v1/webhooks", &key('q')).await.has(200, &named(&["one.example"]));
     for (name, status) in [("one.example", 200), ("both.example", 404), ("all.example", 404)] {
         let path = format!("/v1/webhooks/{name}/redeliver");
         let response = setup.ask("POST", &path, Some(&key('q')), "").await;
@@ -354,7 +332,7 @@ async fn an_endpoint_with_another_certificate_gets_nothing() {
     let rcgen::CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
     let (certificate, private) = (cert.der().clone(), signing_key.serialize_der());
-    let private = rustls_key(private);
+    let private = rustls::pki_types::PrivateKeyDer::try_from(private).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let server = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -362,10 +340,8 @@ async fn an_endpoint_with_another_certificate_gets_nothing() {
         .with_no_client_auth()
         .with_single_cert(vec![certificate], private)
         .unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    listener.set_nonblocking(true).unwrap();
-    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
     let accepting = tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
@@ -377,27 +353,14 @@ async fn an_endpoint_with_another_certificate_gets_nothing() {
     let host = format!("localhost:{port}");
     let text = text(&[endpoint(&host, &format!("ca_file = {ca:?}\nname = \"liar\""))]);
     let ledger = Arc::new(MemoryLedger::new());
-    let config =
-        Config::read(&format!("audit = \"off\"\n{APPS}{text}"), |_| Some(SECRET.to_owned())).unwrap().0;
-    let server = Server::builder(config).ledger(ledger.clone()).build().await.unwrap();
+    let server = Server::builder(config(&text)).ledger(ledger.clone()).build().await.unwrap();
     server.run_worker();
-    while ledger.webhook_endpoints().await.unwrap().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    until(async || !ledger.webhook_endpoints().await.unwrap().is_empty()).await;
     record_invalid(&ledger).await;
-    let failed = loop {
-        if let Some(failed) = ledger.failed_deliveries("liar", 1).await.unwrap().pop() {
-            break failed;
-        }
-        tokio::task::yield_now().await;
-    };
-    let error = failed.error.unwrap();
+    until(async || !ledger.failed_deliveries("liar", 1).await.unwrap().is_empty()).await;
+    let error = ledger.failed_deliveries("liar", 1).await.unwrap().remove(0).error.unwrap();
     assert!(error.contains("certificate is not trusted"), "{error}");
     assert!(accepting.await.unwrap(), "the handshake was not completed");
-}
-
-fn rustls_key(der: Vec<u8>) -> rustls::pki_types::PrivateKeyDer<'static> {
-    rustls::pki_types::PrivateKeyDer::try_from(der).unwrap()
 }
 
 /// Records a message that ends at once: it breaks a rule.
@@ -426,44 +389,39 @@ async fn record_invalid(ledger: &MemoryLedger) {
 
 #[test]
 fn a_wrong_endpoint_is_refused_with_its_line() {
-    let read = |webhooks: &str| {
-        let text = format!("audit = \"off\"\n{APPS}{}{webhooks}", ledger_config());
-        Config::read(&text, |_| Some(SECRET.to_owned())).map_err(|error| error.to_string())
-    };
+    let read = |webhooks: &str| read_config(&format!("audit = \"off\"\n{APPS}{}{webhooks}", ledger_config()));
     let secret = secret_file(0);
     let with = |line: &str| format!("[[webhooks]]\nsecret_files = [{secret:?}]\napps = [\"*\"]\n{line}\n");
-    for url in [
+    let url = |url: &str| with(&format!("url = \"{url}\""));
+    for valid in [
         "https://shop.example/hooks?token=x",
         "http://127.0.0.1:1/x",
         "http://localhost/x",
         "https://10.0.0.1/x",
     ] {
-        assert!(read(&with(&format!("url = \"{url}\""))).is_ok(), "{url}");
+        assert!(read(&url(valid)).is_ok(), "{valid}");
     }
     let empty = secret.with_extension("empty");
     std::fs::write(&empty, "whsec_short").unwrap();
+    let secrets = |files: &str| {
+        format!("[[webhooks]]\nurl = \"https://a.example/x\"\napps = []\nsecret_files = [{files}]\n")
+    };
     for (text, expected) in [
-        (with("url = \"http://shop.example/x\""), "webhooks[0].url"),
-        (with("url = \"ftp://shop.example/x\""), "webhooks[0].url"),
-        (with("url = \"/hooks\""), "must be a URL with a host"),
-        (with("url = \"https://user:PLANTED@shop.example/x\""), "webhooks[0].url"),
+        (url("http://shop.example/x"), "webhooks[0].url"),
+        (url("ftp://shop.example/x"), "webhooks[0].url"),
+        (url("/hooks"), "must be a URL with a host"),
+        (url("https://user:PLANTED@shop.example/x"), "webhooks[0].url"),
         (with(""), "webhooks[0].url: is missing"),
-        (with("url = \"https://a.example/x\"\nname = \"a b\""), "webhooks[0].name: must be 1 to 64"),
-        (with("url = \"https://a.example/x\"\nevents = [\"sent\"]"), "must be one of message.sent"),
-        (with("url = \"https://a.example/x\"").repeat(2), "name a.example is used twice"),
-        (
-            "[[webhooks]]\nurl = \"https://a.example/x\"\napps = []\nsecret_files = []\n".to_owned(),
-            "list of one file",
-        ),
-        (
-            format!("[[webhooks]]\nurl = \"https://a.example/x\"\napps = []\nsecret_files = [{empty:?}]\n"),
-            "names a secret that must be whsec_",
-        ),
+        (url("https://a.example/x") + "name = \"a b\"", "webhooks[0].name: must be 1 to 64"),
+        (url("https://a.example/x") + "events = [\"sent\"]", "must be one of message.sent"),
+        (url("https://a.example/x").repeat(2), "name a.example is used twice"),
+        (secrets(""), "list of one file"),
+        (secrets(&format!("{empty:?}")), "names a secret that must be whsec_"),
     ] {
         let error = read(&text).unwrap_err();
         assert!(error.contains(expected) && !error.contains("PLANTED"), "{text}: {error}");
     }
-    let without_ledger = format!("audit = \"off\"\n{APPS}{}", with("url = \"https://a.example/x\""));
-    let error = Config::read(&without_ledger, |_| Some(SECRET.to_owned())).unwrap_err().to_string();
+    let text = format!("audit = \"off\"\n{APPS}{}", url("https://a.example/x"));
+    let error = read_config(&text).unwrap_err();
     assert!(error.contains("only with [ledger]"), "{error}");
 }
