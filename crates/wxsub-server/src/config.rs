@@ -291,22 +291,22 @@ fn listen(top: &mut TableReader<'_>) -> (SocketAddr, Option<Tls>, bool) {
         _ => None,
     };
     match wants {
-        [true, false] => top.problem(
+        [true, false] => top.refuse(
             "tls_key_file",
-            LocalizedText::new("is missing; it belongs to tls_cert_file", "未填写；它要和 tls_cert_file 一起设置"),
+            "is missing; it belongs to tls_cert_file",
+            "未填写；它要和 tls_cert_file 一起设置",
         ),
-        [false, true] => top.problem(
+        [false, true] => top.refuse(
             "tls_cert_file",
-            LocalizedText::new("is missing; it belongs to tls_key_file", "未填写；它要和 tls_key_file 一起设置"),
+            "is missing; it belongs to tls_key_file",
+            "未填写；它要和 tls_key_file 一起设置",
         ),
-        [false, false] if !plaintext && !listen.ip().is_loopback() => top.problem(
+        [false, false] if !plaintext && !listen.ip().is_loopback() => top.refuse(
             "listen",
-            LocalizedText::new(
-                "is reachable from other machines, but keys and tokens would travel unencrypted; set tls_cert_file and \
+            "is reachable from other machines, but keys and tokens would travel unencrypted; set tls_cert_file and \
                  tls_key_file, or plaintext = true if a proxy in front of it terminates TLS",
-                "可从其他机器访问，密钥和 access_token 会明文传输；请设置 tls_cert_file 和 tls_key_file，\
+            "可从其他机器访问，密钥和 access_token 会明文传输；请设置 tls_cert_file 和 tls_key_file，\
                  如果前面的代理负责 TLS，请设置 plaintext = true",
-            ),
         ),
         _ => {}
     }
@@ -319,10 +319,7 @@ fn listen(top: &mut TableReader<'_>) -> (SocketAddr, Option<Tls>, bool) {
 fn path(top: &mut TableReader<'_>, key: &str) -> Option<PathBuf> {
     let text = top.text(key)?;
     if text.is_empty() {
-        top.problem(
-            key,
-            LocalizedText::new("is empty; give it a path or remove it", "为空；请填写路径，或删除这一项"),
-        );
+        top.refuse(key, "is empty; give it a path or remove it", "为空；请填写路径，或删除这一项");
     }
     Some(text).filter(|text| !text.is_empty()).map(PathBuf::from)
 }
@@ -335,25 +332,17 @@ fn audit(top: &mut TableReader<'_>) -> AuditConfig {
         None | Some("stderr") => AuditTo::Stderr,
         Some("off") => AuditTo::Off,
         Some("") => {
-            top.problem(
-                "audit",
-                LocalizedText::new(
-                    "must be \"stderr\", \"off\" or a path",
-                    "必须是 \"stderr\"、\"off\" 或路径",
-                ),
-            );
+            top.refuse("audit", "must be \"stderr\", \"off\" or a path", "必须是 \"stderr\"、\"off\" 或路径");
             AuditTo::Off
         }
         Some(path) => AuditTo::File(path.into()),
     };
     let is_required = top.flag("audit_required");
     if is_valid && is_required && !matches!(to, AuditTo::File(_)) {
-        top.problem(
+        top.refuse(
             "audit_required",
-            LocalizedText::new(
-                "needs a file; set audit to its path",
-                "需要一个文件；请把 audit 设为它的路径",
-            ),
+            "needs a file; set audit to its path",
+            "需要一个文件；请把 audit 设为它的路径",
         );
     }
     AuditConfig { to, is_required }

@@ -135,12 +135,10 @@ fn outbox_settings(section: &mut TableReader<'_>, has_ledger: bool) -> OutboxSet
     if !has_ledger {
         for key in ["rate_per_s", "concurrency", "maybe_sent", "require_grant", "require_idempotency_key"] {
             if section.has(key) {
-                section.problem(
+                section.refuse(
                     key,
-                    LocalizedText::new(
-                        "has an effect only with [ledger]; add it, or remove this key",
-                        "只有配置了 [ledger] 才起作用；请添加 [ledger]，或删除这一项",
-                    ),
+                    "has an effect only with [ledger]; add it, or remove this key",
+                    "只有配置了 [ledger] 才起作用；请添加 [ledger]，或删除这一项",
                 );
             }
         }
@@ -163,12 +161,10 @@ fn maybe_sent(section: &mut TableReader<'_>) -> MaybeSentPolicy {
         Some("assume_sent") => MaybeSentPolicy::AssumeSent,
         Some("give_up") => MaybeSentPolicy::GiveUp,
         Some(_) => {
-            section.problem(
+            section.refuse(
                 "maybe_sent",
-                LocalizedText::new(
-                    "must be \"hold\", \"assume_sent\" or \"give_up\"",
-                    "必须是 \"hold\"、\"assume_sent\" 或 \"give_up\"",
-                ),
+                "must be \"hold\", \"assume_sent\" or \"give_up\"",
+                "必须是 \"hold\"、\"assume_sent\" 或 \"give_up\"",
             );
             MaybeSentPolicy::Hold
         }
@@ -220,12 +216,10 @@ fn bases(section: &mut TableReader<'_>) -> Option<BaseUrls> {
 fn base(section: &TableReader<'_>, key: &str, text: &str, allow_http: bool) -> Option<BaseUrl> {
     let base = match BaseUrl::new(text) {
         Err(invalid) if invalid.rule() == &ValidationErrorKind::InsecureScheme && allow_http => {
-            section.warning(
+            section.warn(
                 key,
-                LocalizedText::new(
-                    "is plain http:// to another machine: secrets travel unencrypted; use https://",
-                    "以 http:// 访问其他机器，密钥会明文传输；请改用 https://",
-                ),
+                "is plain http:// to another machine: secrets travel unencrypted; use https://",
+                "以 http:// 访问其他机器，密钥会明文传输；请改用 https://",
             );
             BaseUrl::insecure(text)
         }

@@ -4,49 +4,23 @@ use std::borrow::Borrow;
 use std::net::IpAddr;
 
 use wxsub_core::clock::UnixMillis;
-use wxsub_proto::{AppId, LocalizedText, ValidationError, localized_text};
+use wxsub_proto::{AppId, ValidationError, localized_text, named_enum};
 
 use super::document::TableReader;
 use super::key::ApiKeyDigest;
 use super::network::Network;
 
-/// A right of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scope {
-    TokenRead,
-    TokenReport,
-    MessageSend,
-    OutboxWrite,
-    OutboxRead,
-    OutboxDecide,
-    Consent,
-    Admin,
-}
-
-impl Scope {
-    pub(crate) const ALL: [Self; 8] = [
-        Self::TokenRead,
-        Self::TokenReport,
-        Self::MessageSend,
-        Self::OutboxWrite,
-        Self::OutboxRead,
-        Self::OutboxDecide,
-        Self::Consent,
-        Self::Admin,
-    ];
-
-    /// The name in the configuration.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::TokenRead => "token:read",
-            Self::TokenReport => "token:report",
-            Self::MessageSend => "message:send",
-            Self::OutboxWrite => "outbox:write",
-            Self::OutboxRead => "outbox:read",
-            Self::OutboxDecide => "outbox:decide",
-            Self::Consent => "consent",
-            Self::Admin => "admin",
-        }
+named_enum! {
+    /// A right of a key.
+    pub(crate) enum Scope {
+        TokenRead = "token:read",
+        TokenReport = "token:report",
+        MessageSend = "message:send",
+        OutboxWrite = "outbox:write",
+        OutboxRead = "outbox:read",
+        OutboxDecide = "outbox:decide",
+        Consent = "consent",
+        Admin = "admin",
     }
 }
 
@@ -102,12 +76,10 @@ impl AppAccess {
         let appids: Vec<_> = appids.into_iter().flatten().collect();
         match all {
             true if !appids.is_empty() => {
-                section.problem(
+                section.refuse(
                     "apps",
-                    LocalizedText::new(
-                        "has \"*\" and AppIDs; keep one or the other",
-                        "既有 \"*\" 又有 AppID；请只保留其中一种",
-                    ),
+                    "has \"*\" and AppIDs; keep one or the other",
+                    "既有 \"*\" 又有 AppID；请只保留其中一种",
                 );
                 Self::Only(appids)
             }
@@ -174,47 +146,39 @@ pub(super) fn read(mut section: TableReader<'_>) -> Option<ApiClient> {
     let name = name(&mut section);
     let keys = keys(&mut section);
     if section.has_empty_list("apps") {
-        section.warning(
+        section.warn(
             "apps",
-            LocalizedText::new(
-                "is empty, so the client may use no app; add AppIDs, or \"*\"",
-                "为空，该客户端不能使用任何应用；请添加 AppID，或写 \"*\"",
-            ),
+            "is empty, so the client may use no app; add AppIDs, or \"*\"",
+            "为空，该客户端不能使用任何应用；请添加 AppID，或写 \"*\"",
         );
     }
     if section.has_empty_list("scopes") {
-        section.warning(
+        section.warn(
             "scopes",
-            LocalizedText::new(
-                "is empty, so the client may do nothing; add scopes",
-                "为空，该客户端没有任何权限；请添加 scope",
-            ),
+            "is empty, so the client may do nothing; add scopes",
+            "为空，该客户端没有任何权限；请添加 scope",
         );
     }
     let apps = AppAccess::read(&mut section);
     let scopes = section.list("scopes", |text| {
-        let all = Scope::ALL.map(Scope::as_str).join(", ");
-        let found = Scope::ALL.into_iter().find(|scope| scope.as_str() == text);
-        found.ok_or_else(|| localized_text!("must be one of {all}", "必须是以下之一：{all}"))
+        let all = Scope::ALL.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(", ");
+        let found = Scope::ALL.iter().find(|scope| scope.as_str() == text);
+        found.copied().ok_or_else(|| localized_text!("must be one of {all}", "必须是以下之一：{all}"))
     });
     let has_allowed_networks = section.has_empty_list("allowed_networks");
     let allowed_networks = section.list("allowed_networks", Network::parse);
     if has_allowed_networks {
-        section.problem(
+        section.refuse(
             "allowed_networks",
-            LocalizedText::new(
-                "is empty; list the networks from which the key may be used, or remove it",
-                "为空；请列出允许使用该密钥的网段，或删除这一项",
-            ),
+            "is empty; list the networks from which the key may be used, or remove it",
+            "为空；请列出允许使用该密钥的网段，或删除这一项",
         );
     }
     if scopes.contains(&Scope::TokenReport) && !scopes.contains(&Scope::TokenRead) {
-        section.warning(
+        section.warn(
             "scopes",
-            LocalizedText::new(
-                "has token:report, which allows nothing without token:read; add token:read",
-                "有 token:report，但没有 token:read 时它不起作用；请添加 token:read",
-            ),
+            "has token:report, which allows nothing without token:read; add token:read",
+            "有 token:report，但没有 token:read 时它不起作用；请添加 token:read",
         );
     }
     section.finish();
@@ -229,22 +193,18 @@ fn keys(section: &mut TableReader<'_>) -> Vec<ClientKey> {
         return digest.map(|digest| ClientKey { digest, expires_at: None }).into_iter().collect();
     }
     if section.text("key_sha256").is_some() {
-        section.problem(
+        section.refuse(
             "key_sha256",
-            LocalizedText::new(
-                "is set together with keys; move it into keys",
-                "与 keys 同时设置；请移到 keys 中",
-            ),
+            "is set together with keys; move it into keys",
+            "与 keys 同时设置；请移到 keys 中",
         );
     }
     let entries = section.sections("keys");
     if entries.is_empty() {
-        section.problem(
+        section.refuse(
             "keys",
-            LocalizedText::new(
-                "is empty; list the keys of the client, or set key_sha256",
-                "为空；请列出该客户端的密钥，或设置 key_sha256",
-            ),
+            "is empty; list the keys of the client, or set key_sha256",
+            "为空；请列出该客户端的密钥，或设置 key_sha256",
         );
     }
     let read = |mut entry: TableReader<'_>| {
@@ -260,12 +220,10 @@ fn digest(section: &mut TableReader<'_>, key: &str) -> Option<ApiKeyDigest> {
     let text = section.text(key)?;
     let digest = ApiKeyDigest::parse(&text);
     if digest.is_none() {
-        section.problem(
+        section.refuse(
             key,
-            LocalizedText::new(
-                "must be 64 lower-case hexadecimal digits, as `wxsub key new` prints them",
-                "必须是 64 位小写十六进制数字，即 `wxsub key new` 输出的值",
-            ),
+            "must be 64 lower-case hexadecimal digits, as `wxsub key new` prints them",
+            "必须是 64 位小写十六进制数字，即 `wxsub key new` 输出的值",
         );
     }
     digest
@@ -275,12 +233,10 @@ fn name(section: &mut TableReader<'_>) -> Option<String> {
     let name = section.text("name")?;
     let is_valid = is_client_name(&name);
     if !is_valid {
-        section.problem(
+        section.refuse(
             "name",
-            LocalizedText::new(
-                "must be 1 to 64 letters, digits, dots, hyphens or underscores",
-                "必须是 1 到 64 个字母、数字、点、连字符或下划线",
-            ),
+            "must be 1 to 64 letters, digits, dots, hyphens or underscores",
+            "必须是 1 到 64 个字母、数字、点、连字符或下划线",
         );
     }
     is_valid.then_some(name)

@@ -2,8 +2,6 @@
 
 use std::net::SocketAddr;
 
-use wxsub_proto::LocalizedText;
-
 use super::client::is_client_name;
 use super::document::{TableReader, without_places};
 use super::password::PasswordHash;
@@ -70,38 +68,32 @@ pub(super) fn read(top: &mut TableReader<'_>, listening: &Listening) -> Option<C
     if listen.is_some_and(|listen| {
         !listen.ip().is_loopback() && !listening.has_tls && !listening.is_plaintext_allowed
     }) {
-        section.problem(
+        section.refuse(
             "listen",
-            LocalizedText::new(
-                "is reachable from other machines, but passwords would travel unencrypted; set tls_cert_file and \
+            "is reachable from other machines, but passwords would travel unencrypted; set tls_cert_file and \
                  tls_key_file, or plaintext = true if a proxy in front of it terminates TLS",
-                "可从其他机器访问，密码会明文传输；请设置 tls_cert_file 和 tls_key_file，\
+            "可从其他机器访问，密码会明文传输；请设置 tls_cert_file 和 tls_key_file，\
                  如果前面的代理负责 TLS，请设置 plaintext = true",
-            ),
         );
     }
     let public_url = public_url(&mut section);
     let is_https = public_url.as_ref().map_or(listening.has_tls, |url| url.is_https);
     if !is_https && listen.is_some_and(|listen| !listen.ip().is_loopback()) && listening.is_plaintext_allowed
     {
-        section.problem(
+        section.refuse(
             "public_url",
-            LocalizedText::new(
-                "must begin with https:// here: a proxy terminates TLS, and browsers must not send the session unencrypted",
-                "此处必须以 https:// 开头：TLS 由代理负责，浏览器不能明文发送会话",
-            ),
+            "must begin with https:// here: a proxy terminates TLS, and browsers must not send the session unencrypted",
+            "此处必须以 https:// 开头：TLS 由代理负责，浏览器不能明文发送会话",
         );
     }
     let users = section.placed_sections("users", user);
     section.check_unique("name", users.iter().map(|(place, user)| (place, &user.name)));
     let users = without_places(users);
     if users.is_empty() {
-        section.problem(
+        section.refuse(
             "users",
-            LocalizedText::new(
-                "is empty, so no one can log in; add [[console.users]] with name, password_hash and role",
-                "为空，没有人能登录；请添加 [[console.users]]，写上 name、password_hash 和 role",
-            ),
+            "is empty, so no one can log in; add [[console.users]] with name, password_hash and role",
+            "为空，没有人能登录；请添加 [[console.users]]，写上 name、password_hash 和 role",
         );
     }
     section.finish();
@@ -113,13 +105,11 @@ fn public_url(section: &mut TableReader<'_>) -> Option<PublicUrl> {
     let text = section.text("public_url")?;
     let parsed = parse_public_url(&text);
     if parsed.is_none() {
-        section.problem(
+        section.refuse(
             "public_url",
-            LocalizedText::new(
-                "must be the address that operators open, like https://ops.example/wxsub, without query; http:// only for \
-                 this machine",
-                "必须是操作员打开的地址，例如 https://ops.example/wxsub，不带查询参数；只有本机可以用 http://",
-            ),
+            "must be the address that operators open, like https://ops.example/wxsub, without query; http:// only for \
+             this machine",
+            "必须是操作员打开的地址，例如 https://ops.example/wxsub，不带查询参数；只有本机可以用 http://",
         );
     }
     parsed
@@ -161,12 +151,10 @@ fn user(mut section: TableReader<'_>) -> Option<ConsoleUser> {
     let name = section.text("name").filter(|name| {
         let is_name = is_client_name(name);
         if !is_name {
-            section.problem(
+            section.refuse(
                 "name",
-                LocalizedText::new(
-                    "must have 1 to 64 of the characters a-z, A-Z, 0-9, -, _ and .",
-                    "必须是 1 到 64 个字符：a-z、A-Z、0-9、-、_ 和 .",
-                ),
+                "must have 1 to 64 of the characters a-z, A-Z, 0-9, -, _ and .",
+                "必须是 1 到 64 个字符：a-z、A-Z、0-9、-、_ 和 .",
             );
         }
         is_name
@@ -175,22 +163,17 @@ fn user(mut section: TableReader<'_>) -> Option<ConsoleUser> {
         PasswordHash::parse(&text).map_err(|rule| section.problem("password_hash", rule)).ok()
     });
     if password.as_ref().is_some_and(PasswordHash::is_weak) {
-        section.warning(
+        section.warn(
             "password_hash",
-            LocalizedText::new(
-                "is cheap to guess; make one with wxsub console password",
-                "强度过低，容易被猜出；请用 wxsub console password 重新生成",
-            ),
+            "is cheap to guess; make one with wxsub console password",
+            "强度过低，容易被猜出；请用 wxsub console password 重新生成",
         );
     }
     let role = section.text("role").and_then(|text| match text.as_str() {
         "viewer" => Some(Role::Viewer),
         "operator" => Some(Role::Operator),
         _ => {
-            section.problem(
-                "role",
-                LocalizedText::new("must be viewer or operator", "必须是 viewer 或 operator"),
-            );
+            section.refuse("role", "must be viewer or operator", "必须是 viewer 或 operator");
             None
         }
     });

@@ -219,7 +219,12 @@ impl<'a> TableReader<'a> {
         self.document.file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""))
     }
 
-    /// Adds a problem: the configuration is invalid.
+    /// Adds a problem with a fixed text: the configuration is invalid.
+    pub(super) fn refuse(&self, key: &str, english: &'static str, chinese: &'static str) {
+        self.problem(key, LocalizedText::new(english, chinese));
+    }
+
+    /// Like [`refuse`](Self::refuse), with a text that is made.
     pub(super) fn problem(&self, key: &str, text: impl Into<LocalizedText<String>>) {
         self.problem_at(self.place_of(key), text);
     }
@@ -229,6 +234,11 @@ impl<'a> TableReader<'a> {
     }
 
     /// Adds a warning: the configuration is valid, but may not be what the operator wants.
+    pub(super) fn warn(&self, key: &str, english: &'static str, chinese: &'static str) {
+        self.warning(key, LocalizedText::new(english, chinese));
+    }
+
+    /// Like [`warn`](Self::warn), with a text that is made.
     pub(super) fn warning(&self, key: &str, text: impl Into<LocalizedText<String>>) {
         self.warning_at(self.place_of(key), text);
     }
@@ -257,7 +267,7 @@ impl<'a> TableReader<'a> {
         match self.take(key)? {
             DeValue::String(text) => Some(text.into_owned()),
             _ => {
-                self.problem(key, LocalizedText::new("must be text in quotes", "必须是带引号的文本"));
+                self.refuse(key, "must be text in quotes", "必须是带引号的文本");
                 None
             }
         }
@@ -335,7 +345,7 @@ impl<'a> TableReader<'a> {
             None => false,
             Some(DeValue::Boolean(flag)) => flag,
             Some(_) => {
-                self.problem(key, LocalizedText::new("must be true or false", "必须是 true 或 false"));
+                self.refuse(key, "must be true or false", "必须是 true 或 false");
                 false
             }
         }
@@ -383,7 +393,7 @@ impl<'a> TableReader<'a> {
             None => return Vec::new(),
             Some(DeValue::Array(values)) => values,
             Some(_) => {
-                self.problem(key, LocalizedText::new("must be a list of texts", "必须是文本列表"));
+                self.refuse(key, "must be a list of texts", "必须是文本列表");
                 return Vec::new();
             }
         };
@@ -407,12 +417,10 @@ impl<'a> TableReader<'a> {
                 texts.into_iter().collect()
             }
             _ => {
-                self.problem(
+                self.refuse(
                     key,
-                    LocalizedText::new(
-                        "must be text in quotes, or a list of such texts",
-                        "必须是带引号的文本，或这种文本的列表",
-                    ),
+                    "must be text in quotes, or a list of such texts",
+                    "必须是带引号的文本，或这种文本的列表",
                 );
                 None
             }
@@ -426,7 +434,7 @@ impl<'a> TableReader<'a> {
         match value.into_inner() {
             DeValue::String(text) => Some((key, text.into_owned())),
             _ => {
-                self.problem(&key, LocalizedText::new("must be text in quotes", "必须是带引号的文本"));
+                self.refuse(&key, "must be text in quotes", "必须是带引号的文本");
                 None
             }
         }

@@ -2,7 +2,6 @@
 
 use wxsub_mysql::MysqlOptions;
 use wxsub_postgres::PostgresOptions;
-use wxsub_proto::LocalizedText;
 
 use super::client::AppAccess;
 use super::database::DatabaseConfig;
@@ -25,12 +24,10 @@ pub(crate) enum InboxDatabase {
 /// Reads all `[[inboxes]]`.
 pub(super) fn read_all(top: &mut TableReader<'_>, has_ledger: bool) -> Vec<InboxConfig> {
     if top.has("inboxes") && !has_ledger {
-        top.problem(
+        top.refuse(
             "inboxes",
-            LocalizedText::new(
-                "has an effect only with [ledger]; add it, or remove the inboxes",
-                "只有配置了 [ledger] 才起作用；请添加 [ledger]，或删除 inboxes",
-            ),
+            "has an effect only with [ledger]; add it, or remove the inboxes",
+            "只有配置了 [ledger] 才起作用；请添加 [ledger]，或删除 inboxes",
         );
     }
     top.sections("inboxes").into_iter().filter_map(read).collect()
@@ -46,12 +43,10 @@ fn read(mut section: TableReader<'_>) -> Option<InboxConfig> {
             DatabaseConfig::postgres(&mut section, url).map(InboxDatabase::Postgres)
         }
         _ => {
-            section.problem(
+            section.refuse(
                 "url",
-                LocalizedText::new(
-                    "must be mysql://USER@HOST:PORT/DATABASE or postgres://USER@HOST/DATABASE",
-                    "必须是 mysql://USER@HOST:PORT/DATABASE 或 postgres://USER@HOST/DATABASE",
-                ),
+                "must be mysql://USER@HOST:PORT/DATABASE or postgres://USER@HOST/DATABASE",
+                "必须是 mysql://USER@HOST:PORT/DATABASE 或 postgres://USER@HOST/DATABASE",
             );
             None
         }

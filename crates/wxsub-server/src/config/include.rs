@@ -20,12 +20,10 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 pub(super) fn read_all(top: &mut TableReader<'_>, read_lists: &mut dyn FnMut(&mut TableReader<'_>)) {
     let Some(pattern) = top.text("include") else { return };
     let Some((folder, prefix, suffix)) = split(&pattern) else {
-        return top.problem(
+        return top.refuse(
             "include",
-            LocalizedText::new(
-                "must be a path whose last part has one *, like apps.d/*.toml",
-                "必须是路径，且最后一段有一个 *，例如 apps.d/*.toml",
-            ),
+            "must be a path whose last part has one *, like apps.d/*.toml",
+            "必须是路径，且最后一段有一个 *，例如 apps.d/*.toml",
         );
     };
     let folder = top.folder().join(folder);
@@ -85,10 +83,7 @@ fn read(top: &TableReader<'_>, path: &Path, read_lists: &mut dyn FnMut(&mut Tabl
     let document = Document::new(&text, Some(path));
     if let Some(mut table) = document.parse() {
         if !table.has("apps") && !table.has("clients") {
-            table.warning(
-                "",
-                LocalizedText::new("has no [[apps]] and no [[clients]]", "没有 [[apps]]，也没有 [[clients]]"),
-            );
+            table.warn("", "has no [[apps]] and no [[clients]]", "没有 [[apps]]，也没有 [[clients]]");
         }
         read_lists(&mut table);
         table.finish_with(LocalizedText::new(

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use wxsub_postgres::PostgresOptions;
-use wxsub_proto::LocalizedText;
 
 use super::database::DatabaseConfig;
 use super::document::TableReader;
@@ -32,13 +31,11 @@ pub(super) fn read(top: &mut TableReader<'_>) -> Option<LedgerConfig> {
             DatabaseConfig::postgres(&mut section, url).map(LedgerConfig::Database)
         }
         _ => {
-            section.problem(
+            section.refuse(
                 "url",
-                LocalizedText::new(
-                    "must be sqlite: and the path of a file, like sqlite:/var/lib/wxsub/ledger.db, or \
-                     postgres://USER@HOST/DATABASE",
-                    "必须是 sqlite: 加文件路径，例如 sqlite:/var/lib/wxsub/ledger.db，或 postgres://USER@HOST/DATABASE",
-                ),
+                "must be sqlite: and the path of a file, like sqlite:/var/lib/wxsub/ledger.db, or \
+                 postgres://USER@HOST/DATABASE",
+                "必须是 sqlite: 加文件路径，例如 sqlite:/var/lib/wxsub/ledger.db，或 postgres://USER@HOST/DATABASE",
             );
             None
         }

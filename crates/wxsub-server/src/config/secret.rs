@@ -79,33 +79,27 @@ pub(super) fn read(
         (None, Some(name)) => match environment(&name) {
             Some(text) => validate(section, "secret_env", text),
             None => {
-                section.problem(
+                section.refuse(
                     "secret_env",
-                    LocalizedText::new(
-                        "names a variable that is not set or is empty; set it",
-                        "指定的环境变量没有设置或为空；请设置",
-                    ),
+                    "names a variable that is not set or is empty; set it",
+                    "指定的环境变量没有设置或为空；请设置",
                 );
                 None
             }
         },
         (Some(_), Some(_)) => {
-            section.problem(
+            section.refuse(
                 "secret_env",
-                LocalizedText::new(
-                    "is set together with secret_file; remove one of them",
-                    "与 secret_file 同时设置；请删除其中一项",
-                ),
+                "is set together with secret_file; remove one of them",
+                "与 secret_file 同时设置；请删除其中一项",
             );
             None
         }
         (None, None) => {
-            section.problem(
+            section.refuse(
                 "secret_file",
-                LocalizedText::new(
-                    "is missing; name the file that holds the AppSecret, or use secret_env",
-                    "未填写；请填写存放 AppSecret 的文件，或使用 secret_env",
-                ),
+                "is missing; name the file that holds the AppSecret, or use secret_env",
+                "未填写；请填写存放 AppSecret 的文件，或使用 secret_env",
             );
             None
         }
@@ -138,12 +132,10 @@ pub(super) fn path(section: &mut TableReader<'_>, key: &str) -> Option<PathBuf> 
 fn filled_line(section: &TableReader<'_>, key: &str, path: &str) -> Option<Zeroizing<String>> {
     let line = read_line(section, key, path)?;
     if line.is_empty() {
-        section.problem(
+        section.refuse(
             key,
-            LocalizedText::new(
-                "names a file that is empty; write the value to it",
-                "指定的文件为空；请写入内容",
-            ),
+            "names a file that is empty; write the value to it",
+            "指定的文件为空；请写入内容",
         );
     }
     Some(line).filter(|line| !line.is_empty())

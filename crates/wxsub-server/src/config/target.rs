@@ -1,7 +1,7 @@
 //! URLs of other services: of webhooks, and of token services.
 
 use axum::http::Uri;
-use wxsub_proto::{BaseUrl, LocalizedText};
+use wxsub_proto::BaseUrl;
 
 use super::document::TableReader;
 
@@ -20,12 +20,10 @@ pub(super) fn read(section: &mut TableReader<'_>, key: &str) -> Option<Target> {
     let Some((url, (scheme, authority))) =
         text.parse::<Uri>().ok().and_then(|uri| Some((uri.clone(), parts(&uri)?)))
     else {
-        section.problem(
+        section.refuse(
             key,
-            LocalizedText::new(
-                "must be a URL with a host: https://…, or http://… for an address of this machine",
-                "必须是带主机名的 URL：https://…；本机地址可以用 http://…",
-            ),
+            "must be a URL with a host: https://…, or http://… for an address of this machine",
+            "必须是带主机名的 URL：https://…；本机地址可以用 http://…",
         );
         return None;
     };

@@ -7,7 +7,7 @@ use axum::http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use axum::http::{HeaderName, HeaderValue, Uri};
 use subtle::ConstantTimeEq;
 use wxsub_core::transport::Transport;
-use wxsub_proto::{BaseUrls, LocalizedText};
+use wxsub_proto::BaseUrls;
 
 use super::document::TableReader;
 use super::transport::{TransportCache, TransportSettings};
@@ -70,24 +70,20 @@ pub(super) fn read(
 ) -> Option<TokenServiceConfig> {
     if !section.has("token_url") {
         for key in KEYS.into_iter().filter(|key| section.has(key)) {
-            section.problem(
+            section.refuse(
                 key,
-                LocalizedText::new(
-                    "has an effect only with token_url; add it, or remove this key",
-                    "只有设置了 token_url 才起作用；请添加 token_url，或删除这一项",
-                ),
+                "has an effect only with token_url; add it, or remove this key",
+                "只有设置了 token_url 才起作用；请添加 token_url，或删除这一项",
             );
         }
         KEYS.into_iter().for_each(|key| section.ignore(key));
         return None;
     }
     for key in ["secret_file", "secret_env", "token_endpoint"].into_iter().filter(|key| section.has(key)) {
-        section.problem(
+        section.refuse(
             key,
-            LocalizedText::new(
-                "is set together with token_url, which replaces it; remove one of them",
-                "与 token_url 同时设置，而 token_url 会取代它；请删除其中一项",
-            ),
+            "is set together with token_url, which replaces it; remove one of them",
+            "与 token_url 同时设置，而 token_url 会取代它；请删除其中一项",
         );
     }
     let header = header(section);
@@ -121,12 +117,10 @@ fn pointer(section: &mut TableReader<'_>, key: &str, default: &str) -> Option<St
     }
     let text = section.text(key)?;
     if !text.starts_with('/') {
-        section.problem(
+        section.refuse(
             key,
-            LocalizedText::new(
-                "must be a JSON pointer, which begins with a slash, like /data/access_token",
-                "必须是以斜杠开头的 JSON pointer，例如 /data/access_token",
-            ),
+            "must be a JSON pointer, which begins with a slash, like /data/access_token",
+            "必须是以斜杠开头的 JSON pointer，例如 /data/access_token",
         );
         return None;
     }
@@ -149,12 +143,10 @@ fn header(section: &mut TableReader<'_>) -> Option<Option<(HeaderName, HeaderVal
         is_allowed.then_some((name, value))
     });
     if header.is_none() {
-        section.problem(
+        section.refuse(
             key,
-            LocalizedText::new(
-                "names a file that must have one line with a header, like Authorization: Bearer SECRET",
-                "指定的文件必须只有一行请求头，例如 Authorization: Bearer SECRET",
-            ),
+            "names a file that must have one line with a header, like Authorization: Bearer SECRET",
+            "指定的文件必须只有一行请求头，例如 Authorization: Bearer SECRET",
         );
     }
     header.map(Some)

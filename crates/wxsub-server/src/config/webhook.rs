@@ -11,7 +11,7 @@ use wxsub_core::transport::Transport;
 use wxsub_core::webhook::WebhookSecret;
 use wxsub_outbox::state::WebhookEvent;
 use wxsub_outbox::webhook::StoredEndpoint;
-use wxsub_proto::{BaseUrl, BaseUrls, LocalizedText, localized_text};
+use wxsub_proto::{BaseUrl, BaseUrls, localized_text};
 
 use super::client::AppAccess;
 use super::document::TableReader;
@@ -55,12 +55,10 @@ pub(super) fn read(
         section.check_present(key);
     }
     if !has_ledger {
-        section.problem(
+        section.refuse(
             "url",
-            LocalizedText::new(
-                "has an effect only with [ledger]; add it, or remove this endpoint",
-                "只有配置了 [ledger] 才起作用；请添加 [ledger]，或删除这个 endpoint",
-            ),
+            "has an effect only with [ledger]; add it, or remove this endpoint",
+            "只有配置了 [ledger] 才起作用；请添加 [ledger]，或删除这个 endpoint",
         );
     }
     let target = target::read(&mut section, "url");
@@ -122,12 +120,10 @@ fn secrets(section: &mut TableReader<'_>) -> Option<Vec<WebhookSecret>> {
         1..=MAX_SECRETS => Some(secrets),
         0 if !has_secrets => None,
         _ => {
-            section.problem(
+            section.refuse(
                 "secret_files",
-                LocalizedText::new(
-                    "must be a list of one file, or of two during a rotation",
-                    "必须是一个文件的列表；轮换密钥期间可以是两个",
-                ),
+                "must be a list of one file, or of two during a rotation",
+                "必须是一个文件的列表；轮换密钥期间可以是两个",
             );
             None
         }
@@ -140,12 +136,10 @@ fn events(section: &mut TableReader<'_>) -> BTreeSet<WebhookEvent> {
         return WebhookEvent::ALL.iter().copied().collect();
     }
     if section.has_empty_list("events") {
-        section.warning(
+        section.warn(
             "events",
-            LocalizedText::new(
-                "is empty, so the endpoint gets nothing; add events, or remove it for all",
-                "为空，不会通知任何事件；请添加事件，或删除这一项以通知全部事件",
-            ),
+            "is empty, so the endpoint gets nothing; add events, or remove it for all",
+            "为空，不会通知任何事件；请添加事件，或删除这一项以通知全部事件",
         );
     }
     let events = section.list("events", |text| {
