@@ -29,7 +29,6 @@ pub struct NewConsent {
 /// A request for consent that the server has signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[non_exhaustive]
 pub struct IssuedConsent {
     /// The signed state, which the callback returns.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
@@ -41,14 +40,6 @@ pub struct IssuedConsent {
     pub mobile: Value,
     /// From when on a callback is refused, in RFC 3339.
     pub expires_at: String,
-}
-
-impl IssuedConsent {
-    /// The response for a signed request.
-    #[must_use]
-    pub fn new(reserved: Reserved, url: Option<String>, mobile: Value, expires_at: String) -> Self {
-        Self { reserved, url, mobile, expires_at }
-    }
 }
 
 /// A consent to record.

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 /// The endpoints that get webhooks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Webhooks))]
-#[non_exhaustive]
 pub struct WebhookList {
     /// The endpoints, by their names.
     pub endpoints: Vec<WebhookEndpoint>,
@@ -14,7 +13,6 @@ pub struct WebhookList {
 /// An endpoint. It contains no secret and no URL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[non_exhaustive]
 pub struct WebhookEndpoint {
     /// Its name.
     pub name: String,
@@ -32,7 +30,6 @@ pub struct WebhookEndpoint {
 /// A webhook whose last attempt failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[non_exhaustive]
 pub struct FailedWebhook {
     /// The header `webhook-id`: the message and its sequence.
     pub id: String,
@@ -52,47 +49,7 @@ pub struct FailedWebhook {
 /// The response to a redelivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[non_exhaustive]
 pub struct Redelivery {
     /// How many webhooks are due.
     pub due: usize,
-}
-
-impl WebhookList {
-    /// The response with these endpoints.
-    #[must_use]
-    pub fn new(endpoints: Vec<WebhookEndpoint>) -> Self {
-        Self { endpoints }
-    }
-}
-
-impl WebhookEndpoint {
-    /// An endpoint without failed webhooks.
-    #[must_use]
-    pub fn new(name: String, disabled_at: Option<String>, pending: u64, dead: u64) -> Self {
-        Self { name, disabled_at, pending, dead, failed: Vec::new() }
-    }
-}
-
-impl FailedWebhook {
-    /// A webhook that failed.
-    #[must_use]
-    pub fn new(
-        id: String,
-        event: &str,
-        attempts: u32,
-        error: String,
-        created_at: String,
-        due_at: Option<String>,
-    ) -> Self {
-        Self { id, event: event.to_owned(), attempts, error, created_at, due_at }
-    }
-}
-
-impl Redelivery {
-    /// The response with this number of webhooks.
-    #[must_use]
-    pub fn new(due: usize) -> Self {
-        Self { due }
-    }
 }

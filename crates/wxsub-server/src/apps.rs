@@ -15,7 +15,6 @@ mod token_service;
 mod webhooks;
 
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -60,14 +59,7 @@ pub(crate) struct Services {
     pub(crate) ledger: Option<Arc<dyn Ledger>>,
 }
 
-impl fmt::Debug for Services {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Services").field("store", &self.store).finish_non_exhaustive()
-    }
-}
-
 /// A configured app with its running token cache.
-#[derive(Debug)]
 pub(crate) struct ManagedApp {
     pub(crate) config: AppConfig,
     pub(crate) token_cache: TokenCache,

@@ -84,7 +84,7 @@ pub(crate) fn router(console: &Arc<Console>) -> Router {
     Router::new().fallback(enter).with_state(Entrance { console: Arc::clone(console), pages })
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Entrance {
     console: Arc<Console>,
     pages: Router,

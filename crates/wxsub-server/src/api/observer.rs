@@ -4,7 +4,6 @@
 //! A layer of a route would allocate three times for every request.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
@@ -22,7 +21,7 @@ use crate::apps::ServerState;
 use crate::state::audit::{Action, ApiSurface, Unrecorded};
 
 /// What surrounds the handler of one route.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct RouteObserver {
     state: Arc<ServerState>,
     /// The path of the route, as the label of its metrics.
@@ -76,7 +75,7 @@ impl<S> Layer<S> for RouteObserver {
 }
 
 /// A handler with its [`RouteObserver`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct ObservedHandler<S> {
     handler: S,
     observer: RouteObserver,
@@ -107,7 +106,6 @@ where
 }
 
 /// The response of an [`ObservedHandler`] handler.
-#[derive(Debug)]
 pub(super) struct ObservedFuture<F> {
     work: Work<F>,
     observer: RouteObserver,
@@ -121,12 +119,6 @@ enum Work<F> {
     Ready(Response),
     /// Waits until the audit line of the response is recorded.
     Recording(Pin<Box<dyn Future<Output = Response> + Send>>),
-}
-
-impl<F> fmt::Debug for Work<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Work")
-    }
 }
 
 impl<F: Future<Output = Result<Response, Infallible>> + Unpin> Future for ObservedFuture<F> {

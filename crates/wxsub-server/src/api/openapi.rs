@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -14,6 +14,15 @@ use super::v1::{apps, consents, decision, grants, messages, outbox, token, webho
 /// The examples: by method and path, the body of the request and that of each response by status. `problems` has the bodies of
 /// all other errors, by status.
 const EXAMPLES: &str = include_str!("openapi/examples.json");
+
+/// The errors of most routes, by status. A route that describes a status itself has its own text.
+const ERRORS: [(&str, &str); 5] = [
+    ("401", "No or unknown key"),
+    ("403", "The key lacks the scope, or may not use this app"),
+    ("404", "No such app or id, or no ledger"),
+    ("422", "Invalid: see problems"),
+    ("503", "The ledger is unavailable, or the server is overloaded; see Retry-After"),
+];
 
 /// `GET /openapi.json`.
 pub(super) async fn openapi() -> Response {
@@ -78,8 +87,17 @@ fn document() -> Value {
             if let Some(request) = operation.get_mut("requestBody") {
                 add_example(request, example("request"));
             }
-            let responses =
-                operation.get_mut("responses").and_then(Value::as_object_mut).into_iter().flatten();
+            let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else {
+                continue;
+            };
+            let errors =
+                ERRORS.into_iter().filter(|(status, _)| *status != "404" || path.contains("{appid}"));
+            for (status, description) in errors {
+                responses.entry(status).or_insert_with(|| {
+                    let schema = json!({"$ref": "#/components/schemas/Problem"});
+                    json!({"description": description, "content": {"application/json": {"schema": schema}}})
+                });
+            }
             for (status, response) in responses {
                 add_example(response, example(status));
             }

@@ -29,10 +29,9 @@ use crate::state::metrics::AppCount;
 use crate::state::pace::TooMany;
 
 /// A request: the configuration that applies to it, its deadline, and its audit line. An axum extractor.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct RequestContext(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     state: Arc<ServerState>,
     snapshot: Arc<ConfigSnapshot>,
@@ -59,7 +58,6 @@ pub(crate) enum LateResponse {
 }
 
 /// A caller with a known key or access token: its name for the log, and its load.
-#[derive(Debug)]
 struct Caller {
     name: String,
     load: Arc<Load>,
@@ -77,8 +75,16 @@ pub(super) enum BodyError {
 }
 
 /// A JSON response with status 200 that must not be cached.
-#[derive(Debug)]
 pub(super) struct Json<T>(pub(super) T);
+
+impl Inner {
+    /// Without an audit line.
+    fn new(state: &Arc<ServerState>, snapshot: Arc<ConfigSnapshot>, action: Action) -> Self {
+        let (caller, deadline, audit, must_pause) = Default::default();
+        let (state, api, address) = (Arc::clone(state), ApiSurface::V1, None);
+        Self { state, snapshot, api, action, address, caller, deadline, audit, must_pause }
+    }
+}
 
 impl RequestContext {
     /// Begins the handling of a request, so that its extractors find the context.
@@ -92,19 +98,12 @@ impl RequestContext {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let trusted_proxies = &snapshot.trusted_proxies;
         let address = peer.and_then(|peer| client_address(peer.0.ip(), trusted_proxies, request.headers()));
-        let audit = Mutex::new(state.audit().begin(api, action, address));
-        let state = Arc::clone(state);
-        let (caller, deadline, must_pause) = Default::default();
+        let audit = state.audit().begin(api, action, address);
         let context = Self(Arc::new(Inner {
-            state,
-            snapshot,
             api,
-            action,
             address,
-            caller,
-            deadline,
-            audit,
-            must_pause,
+            audit: Mutex::new(audit),
+            ..Inner::new(state, snapshot, action)
         }));
         request.extensions_mut().insert(context.clone());
         context
@@ -174,7 +173,7 @@ impl RequestContext {
 
     /// The load of the caller.
     fn load(&self) -> &Arc<Load> {
-        self.0.caller.get().map_or(self.state().keyless(), |caller| &caller.load)
+        self.0.caller.get().map_or(&self.state().keyless, |caller| &caller.load)
     }
 
     /// Counts and audits a request over a limit.
@@ -255,7 +254,7 @@ impl RequestContext {
             }
             None => {
                 let max_bytes = limits.body.min(MAX_KEYLESS_BODY_BYTES);
-                (state.keyless(), Limit::KeylessBodies, MAX_KEYLESS_BODIES, max_bytes)
+                (&state.keyless, Limit::KeylessBodies, MAX_KEYLESS_BODIES, max_bytes)
             }
         };
         let (mut incoming, is_at_limit) = load.begin_body(max_bodies);
@@ -328,19 +327,7 @@ impl FromRequestParts<Arc<ServerState>> for RequestContext {
     async fn from_request_parts(parts: &mut Parts, state: &Arc<ServerState>) -> Result<Self, Infallible> {
         let begun = parts.extensions.get::<Self>().cloned();
         // The middleware has begun every request whose handler takes the context. Any other one would need the scope admin.
-        Ok(begun.unwrap_or_else(|| {
-            Self(Arc::new(Inner {
-                state: Arc::clone(state),
-                snapshot: state.snapshot(),
-                api: ApiSurface::V1,
-                action: Action::List,
-                address: None,
-                caller: OnceLock::new(),
-                deadline: OnceLock::new(),
-                audit: Mutex::default(),
-                must_pause: AtomicBool::default(),
-            }))
-        }))
+        Ok(begun.unwrap_or_else(|| Self(Arc::new(Inner::new(state, state.snapshot(), Action::List)))))
     }
 }
 

@@ -35,7 +35,6 @@ use crate::state::audit::Action;
 use crate::state::denial::Denial;
 
 /// The client of the request's key and the app of the path. The client may do this with the app.
-#[derive(Debug)]
 pub(super) struct AuthorizedClient {
     pub(super) context: RequestContext,
     pub(super) client: Arc<ApiClient>,
@@ -59,10 +58,7 @@ impl AuthorizedClient {
     /// The client of a request whose query the handler reads.
     async fn authorize(parts: &mut Parts, state: &Arc<ServerState>) -> Result<Self, ProblemResponse> {
         let Ok(context) = RequestContext::from_request_parts(parts, state).await;
-        // A text that cannot be decoded names no app.
-        let path = RawPathParams::from_request_parts(parts, state).await.ok();
-        let text = path.as_ref().and_then(|path| path.iter().find(|(name, _)| *name == "appid"));
-        let appid: Option<AppId> = text.and_then(|(_, text)| text.parse().ok());
+        let appid: Option<AppId> = path_param(parts, state, "appid").await.and_then(|text| text.parse().ok());
         context.audit(|entry| entry.appid.clone_from(&appid));
         let action = context.action();
         let authorized =
@@ -84,6 +80,12 @@ impl AuthorizedClient {
             Err(problem) => Err(if action == Action::Send { problem.not_tried() } else { problem }),
         }
     }
+}
+
+/// The parameter of the path with this name. `None` also if it cannot be decoded.
+async fn path_param(parts: &mut Parts, state: &Arc<ServerState>, name: &str) -> Option<String> {
+    let params = RawPathParams::from_request_parts(parts, state).await.ok()?;
+    params.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
 }
 
 /// The key of `Authorization: Bearer KEY`. Two such headers are ambiguous, so they count as none.

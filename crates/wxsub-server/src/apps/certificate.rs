@@ -1,4 +1,4 @@
-//! Warns of a certificate that ends soon.
+//! Warns of a certificate that ends soon, and each day also of such client keys.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use crate::config::Tls;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// From how long before the end of a certificate the log warns of it.
-const NOTICE_DAYS: u32 = 14;
+/// From how long before the end of a certificate or key the log warns of it.
+pub(super) const NOTICE: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// What to say of the certificate at this time, if it is not valid or ends soon.
 pub(crate) fn certificate_warning(tls: &Tls, now: UnixMillis) -> Option<LocalizedText<String>> {
@@ -26,7 +26,7 @@ pub(crate) fn certificate_warning(tls: &Tls, now: UnixMillis) -> Option<Localize
             "the certificate ended at {until}; renew it and send SIGHUP",
             "证书已于 {until} 过期；请更换证书，然后发送 SIGHUP"
         )),
-        now if now >= tls.valid_until.before(DAY * NOTICE_DAYS) => Some(localized_text!(
+        now if now >= tls.valid_until.before(NOTICE) => Some(localized_text!(
             "the certificate ends at {until}; renew it and send SIGHUP",
             "证书将于 {until} 过期；请更换证书，然后发送 SIGHUP"
         )),
@@ -35,10 +35,11 @@ pub(crate) fn certificate_warning(tls: &Tls, now: UnixMillis) -> Option<Localize
 }
 
 impl ServerState {
-    /// Warns of the certificate now, and then once a day.
-    pub(crate) async fn watch_certificate(&self) {
+    /// Warns of the certificate and the keys now, and then once a day.
+    pub(crate) async fn watch_expiry(&self) {
         loop {
             self.warn_of_certificate();
+            self.warn_of_expiring_keys();
             self.clock().sleep_until(self.clock().now().mono + DAY).await;
         }
     }

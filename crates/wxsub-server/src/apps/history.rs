@@ -16,14 +16,14 @@ use super::report_limiter::ReportLimiter;
 const HISTORY_LEN: usize = 3;
 
 /// A token for a client, and its ttl.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct ServedToken {
     pub(crate) cached: Arc<CachedToken>,
     pub(crate) expires_in: Duration,
 }
 
 /// The history of an app's tokens. It survives a reload of the configuration.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct TokenHistory {
     known: Mutex<VecDeque<KnownToken>>,
     last_served: Mutex<HashMap<String, LastServed>>,
@@ -33,12 +33,6 @@ pub(crate) struct TokenHistory {
 struct KnownToken {
     digest: TokenDigest,
     generation: Generation,
-}
-
-impl std::fmt::Debug for KnownToken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "KnownToken({})", self.generation)
-    }
 }
 
 /// The SHA-256 of a token.

@@ -1,28 +1,14 @@
 //! Warns of client keys that expire soon.
 
-use std::time::Duration;
-
 use tracing::warn;
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::rfc3339;
 
 use super::ServerState;
+use super::certificate::NOTICE;
 use crate::config::{ApiClient, ClientKey};
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
-
-/// From how long before the expiry of a key the log warns of it.
-const NOTICE_DAYS: u32 = 14;
-
 impl ServerState {
-    /// Warns of expiring keys now, and then once a day.
-    pub(crate) async fn watch_keys(&self) {
-        loop {
-            self.warn_of_expiring_keys();
-            self.clock().sleep_until(self.clock().now().mono + DAY).await;
-        }
-    }
-
     /// Warns of the keys that expire soon or have expired.
     pub(crate) fn warn_of_expiring_keys(&self) {
         let (snapshot, now) = (self.snapshot(), self.clock().now().wall);
@@ -49,7 +35,7 @@ pub(super) fn expiring_keys<'a>(
 ) -> impl Iterator<Item = (&'a ApiClient, &'a ClientKey, UnixMillis)> {
     let keys = clients.flat_map(|client| client.keys.iter().map(move |key| (client, key)));
     let with_end = keys.filter_map(|(client, key)| Some((client, key, key.expires_at?)));
-    with_end.filter(move |(.., end)| end.before(DAY * NOTICE_DAYS) <= now)
+    with_end.filter(move |(.., end)| end.before(NOTICE) <= now)
 }
 
 #[cfg(test)]

@@ -23,7 +23,6 @@ const REFUSAL_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_TURN_WAIT: Duration = Duration::from_secs(1);
 
 /// The load of a client; of the holders of an app's access tokens; or of all callers without a known key.
-#[derive(Debug)]
 pub(crate) struct Load {
     in_flight: AtomicUsize,
     bodies: Mutex<IncomingBodies>,
@@ -39,7 +38,7 @@ impl Default for Load {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct IncomingBodies {
     /// Each with its number, oldest first.
     open: VecDeque<(u64, oneshot::Sender<Infallible>)>,
@@ -47,7 +46,6 @@ struct IncomingBodies {
 }
 
 /// A body that is not complete yet. Dropping it removes it.
-#[derive(Debug)]
 pub(crate) struct IncomingBody {
     load: Arc<Load>,
     number: u64,
@@ -55,7 +53,6 @@ pub(crate) struct IncomingBody {
 }
 
 /// A place in flight. Dropping it returns it.
-#[derive(Debug)]
 pub(crate) struct RequestPermit {
     total: Arc<AtomicUsize>,
     load: Arc<Load>,

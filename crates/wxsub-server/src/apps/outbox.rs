@@ -42,14 +42,14 @@ pub(crate) fn check_note(note: &str) -> Result<(), LocalizedText<String>> {
 }
 
 /// The outbox for the apps of one configuration.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct ServerOutbox {
     outbox: Outbox,
     apps: BTreeMap<AppId, OutboxApp>,
     inboxes: Vec<InboxConfig>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct OutboxApp {
     managed: Arc<ManagedApp>,
     settings: OutboxSettings,
@@ -124,7 +124,7 @@ impl ServerOutbox {
 }
 
 /// The workers: that of the current outbox, and those before it, which end their attempts. Dropping it aborts them.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Workers {
     tasks: JoinSet<()>,
     current: Option<(ServerOutbox, oneshot::Sender<()>)>,

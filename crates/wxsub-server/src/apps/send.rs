@@ -24,7 +24,6 @@ use crate::config::ApiClient;
 use crate::state::audit::{Entry, Unrecorded};
 
 /// One send: its app and sender, and until when it may take.
-#[derive(Debug)]
 pub(crate) struct SendJob {
     pub(crate) state: Arc<ServerState>,
     pub(crate) app: Arc<ManagedApp>,

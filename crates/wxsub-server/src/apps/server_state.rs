@@ -40,7 +40,6 @@ pub(crate) const MAX_KEYLESS_BODIES: usize = 256;
 pub(crate) const MAX_KEYLESS_REQUESTS: usize = 200;
 
 /// The current configuration with its apps. A request uses one snapshot throughout.
-#[derive(Debug)]
 pub(crate) struct ConfigSnapshot {
     pub(crate) apps: BTreeMap<AppId, Arc<ManagedApp>>,
     pub(crate) clients: Vec<ManagedClient>,
@@ -56,7 +55,6 @@ pub(crate) struct ConfigSnapshot {
 }
 
 /// A configured client with its load, which a reload keeps.
-#[derive(Debug)]
 pub(crate) struct ManagedClient {
     pub(crate) config: Arc<ApiClient>,
     pub(crate) load: Arc<Load>,
@@ -69,17 +67,16 @@ impl Borrow<ApiClient> for ManagedClient {
 }
 
 /// The state of the server: the current configuration, and what survives a reload.
-#[derive(Debug)]
 pub(crate) struct ServerState {
     snapshot: ArcSwap<ConfigSnapshot>,
     services: Services,
     audit: Audit,
     in_flight: Arc<AtomicUsize>,
     /// The load of callers without a known key.
-    keyless: Arc<Load>,
-    connections: Arc<Connections>,
-    handshakes: AddressPaces,
-    keyless_requests: AddressPaces,
+    pub(crate) keyless: Arc<Load>,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) handshakes: AddressPaces,
+    pub(crate) keyless_requests: AddressPaces,
     limit_log: LimitLog,
     /// The limit of open files, if it is known.
     open_files: Option<usize>,
@@ -115,7 +112,6 @@ struct Sends {
 }
 
 /// A running send. It goes on when its client disconnects.
-#[derive(Debug)]
 pub(crate) struct SendGuard(Arc<ServerState>);
 
 impl Drop for SendGuard {
@@ -345,22 +341,6 @@ impl ServerState {
         load.check_places(&self.in_flight, &self.snapshot.load().limits)
     }
 
-    pub(crate) fn keyless(&self) -> &Arc<Load> {
-        &self.keyless
-    }
-
-    pub(crate) fn connections(&self) -> &Arc<Connections> {
-        &self.connections
-    }
-
-    pub(crate) fn handshakes(&self) -> &AddressPaces {
-        &self.handshakes
-    }
-
-    pub(crate) fn keyless_requests(&self) -> &AddressPaces {
-        &self.keyless_requests
-    }
-
     /// The number of connections that the server accepts: that of the configuration, or fewer if files are scarce.
     pub(crate) fn max_connections(&self) -> usize {
         let snapshot = self.snapshot.load();
@@ -406,7 +386,7 @@ impl ServerState {
     }
 
     /// How much of each limit is in use.
-    pub(crate) fn limits_used(&self) -> [LimitUse; Limit::ALL.len()] {
+    pub(crate) fn limits_used(&self) -> Vec<LimitUse> {
         let snapshot = self.snapshot();
         let limits = &snapshot.limits;
         let (open, most_open) = self.connections.used();
@@ -415,7 +395,7 @@ impl ServerState {
         let used = loads.clone().map(|load| load.used());
         let (in_flight, bodies) = used.fold((0, 0), |most, own| (most.0.max(own.0), most.1.max(own.1)));
         let now = self.clock().now().mono;
-        Limit::ALL.map(|limit| {
+        let used = Limit::ALL.iter().map(|&limit| {
             let (used, max) = match limit {
                 Limit::Connections => (open, self.max_connections()),
                 Limit::ConnectionsPerAddress => (most_open, limits.connections_per_address),
@@ -436,7 +416,8 @@ impl ServerState {
                 Limit::KeylessBodies => (self.keyless.used().1, MAX_KEYLESS_BODIES),
             };
             LimitUse { limit, used, max }
-        })
+        });
+        used.collect()
     }
 }
 

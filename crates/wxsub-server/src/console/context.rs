@@ -9,7 +9,6 @@ use crate::apps::{Load, ServerState};
 use crate::config::ConsoleAddress;
 
 /// What the requests to the console share.
-#[derive(Debug)]
 pub(crate) struct Console {
     pub(super) state: Arc<ServerState>,
     pub(super) address: ConsoleAddress,

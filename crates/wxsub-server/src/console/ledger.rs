@@ -20,7 +20,6 @@ use super::context::Console;
 use super::request::{Fields, Session, SessionForm};
 
 /// A session on a server with a ledger. An axum extractor.
-#[derive(Debug)]
 pub(super) struct LedgerSession {
     pub(super) session: Session,
     /// What it does is in the audit.
@@ -28,7 +27,6 @@ pub(super) struct LedgerSession {
 }
 
 /// The form of an operator on a server with a ledger. An axum extractor.
-#[derive(Debug)]
 pub(super) struct OperatorForm {
     pub(super) session: LedgerSession,
     pub(super) fields: Fields,

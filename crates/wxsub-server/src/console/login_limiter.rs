@@ -37,7 +37,6 @@ enum Source {
 }
 
 /// The sources of one login.
-#[derive(Debug)]
 pub(super) struct LoginSources(Vec<Source>);
 
 impl LoginSources {
@@ -55,7 +54,7 @@ impl LoginSources {
 }
 
 /// The failed logins of all sources.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct LoginLimiter(Mutex<HashMap<Source, TokenBucket>>);
 
 impl LoginLimiter {

@@ -11,7 +11,6 @@ use crate::config::{PasswordHash, PasswordMemory};
 const MAX_UNKNOWN: usize = 8;
 
 /// Verifies passwords.
-#[derive(Debug)]
 pub(super) struct Passwords {
     /// Locked during a verification.
     memory: Arc<Mutex<PasswordMemory>>,
@@ -19,7 +18,6 @@ pub(super) struct Passwords {
 }
 
 /// Too many logins wait.
-#[derive(Debug)]
 pub(super) struct Overloaded;
 
 impl Default for Passwords {

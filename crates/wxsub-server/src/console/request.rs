@@ -31,7 +31,6 @@ const BROWSER_COOKIE_DAYS: i64 = 180;
 const SECTIONS: [&str; 6] = ["outbox", "decisions", "grants", "webhooks", "workers", "audit"];
 
 /// A request by anyone. An axum extractor.
-#[derive(Debug)]
 pub(super) struct Visit {
     pub(super) console: Arc<Console>,
     /// The configuration that applies to the request.
@@ -49,7 +48,6 @@ pub(super) struct Visit {
 }
 
 /// A request of a session. An axum extractor.
-#[derive(Debug)]
 pub(super) struct Session {
     pub(super) visit: Visit,
     pub(super) user: Arc<ConsoleUser>,
@@ -57,21 +55,18 @@ pub(super) struct Session {
 }
 
 /// The form that anyone may post. An axum extractor.
-#[derive(Debug)]
 pub(super) struct AnyForm {
     pub(super) visit: Visit,
     pub(super) fields: Fields,
 }
 
 /// The form of a session, made for it. An axum extractor.
-#[derive(Debug)]
 pub(super) struct SessionForm {
     pub(super) session: Session,
     pub(super) fields: Fields,
 }
 
 /// The fields of a form.
-#[derive(Debug)]
 pub(super) struct Fields(BTreeMap<String, String>);
 
 impl Fields {

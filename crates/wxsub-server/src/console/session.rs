@@ -1,7 +1,6 @@
 //! The sessions of operators, in memory: a restart of the server ends them.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -66,17 +65,10 @@ impl SessionSecret {
     }
 }
 
-impl fmt::Debug for SessionSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SessionSecret(…)")
-    }
-}
-
 /// All sessions, by the digests of their secrets.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Sessions(Mutex<HashMap<[u8; 32], Session>>);
 
-#[derive(Debug)]
 struct Session {
     /// That of the configuration at the login. A reload that changes its entry makes another one, and the session ends for good.
     user: Arc<ConsoleUser>,

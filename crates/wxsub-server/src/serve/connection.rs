@@ -87,7 +87,7 @@ async fn wait_for_handshake(state: &ServerState, address: IpAddr) -> Result<(), 
         if snapshot.is_proxy(address) {
             return Ok(());
         }
-        (state.handshakes().plan(address, 1, limits.handshakes_per_address, limits.header, now), now)
+        (state.handshakes.plan(address, 1, limits.handshakes_per_address, limits.header, now), now)
     };
     if wait != Ok(Duration::ZERO) {
         state.record_limit(Limit::HandshakesPerAddress, &address);
@@ -169,7 +169,7 @@ fn pause_before(state: &ServerState, address: IpAddr, late: LateResponse, respon
     let now = state.clock().now().mono;
     // A long response takes as much time as many short ones.
     let turns = 1 + response.body().size_hint().lower() / TURN_BYTES;
-    let wait = state.keyless_requests().plan(address, turns, MAX_KEYLESS_REQUESTS, MAX_PAUSE, now);
+    let wait = state.keyless_requests.plan(address, turns, MAX_KEYLESS_REQUESTS, MAX_PAUSE, now);
     if wait != Ok(Duration::ZERO) {
         state.record_limit(Limit::KeylessRequests, &address);
     }

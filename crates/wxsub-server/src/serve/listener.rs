@@ -66,7 +66,7 @@ impl Server {
         self.state.warn_of_few_files();
         self.prefetch_tokens();
         self.run_worker();
-        let connections = self.state.connections();
+        let connections = &self.state.connections;
         let main = Acceptor::new(&self.state, self.router(), connections, None);
         // Separate limit, so a full main port cannot block /metrics.
         let metrics = metrics.map(|listener| {
@@ -77,8 +77,7 @@ impl Server {
         tokio::select! {
             () = shutdown => {}
             _ = select_all(accepting.iter_mut().map(|one| &mut one.task)) => {}
-            () = self.state.watch_keys() => {}
-            () = self.state.watch_certificate() => {}
+            () = self.state.watch_expiry() => {}
         }
         // Close the listener before the connections, so that clients cannot connect again.
         for one in accepting {

@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use crate::state::connections::OpenConnection;
 
 /// Accepted connections that are not served yet. The addresses take turns, so a flood from one address waits behind itself.
-#[derive(Debug)]
 pub(super) struct StartQueue<T> {
     by_address: HashMap<IpAddr, VecDeque<(OpenConnection, T)>>,
     /// The addresses that have a connection here, in the order of their turns.

@@ -50,12 +50,6 @@ struct Inner {
     failing: Arc<Mutex<Option<Failing>>>,
 }
 
-impl std::fmt::Debug for Audit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Audit").field("is_off", &self.0.is_none()).finish_non_exhaustive()
-    }
-}
-
 impl Audit {
     /// Opens the target and starts the thread. `failures` counts the lines that are not recorded.
     pub(crate) fn start(config: &AuditConfig, clock: Arc<dyn Clock>, failures: Counter) -> io::Result<Self> {

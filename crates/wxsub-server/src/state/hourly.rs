@@ -12,7 +12,6 @@ const HOURS: u64 = 24;
 const HOUR_MS: u64 = 3_600_000;
 
 /// The counts of the last hours, by the number of the hour since 1970. An hour in which nothing happened has none.
-#[derive(Debug)]
 pub(crate) struct HourlyCounts {
     clock: Arc<dyn Clock>,
     since: UnixMillis,

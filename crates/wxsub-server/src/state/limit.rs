@@ -7,56 +7,29 @@ use std::time::Duration;
 use tracing::warn;
 use wxsub_core::clock::MonotonicInstant;
 use wxsub_core::rate_limit::TokenBucket;
+use wxsub_proto::named_enum;
 
-/// A limit of the load.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Limit {
-    /// Open connections.
-    Connections,
-    /// Open connections of one address.
-    ConnectionsPerAddress,
-    /// TLS handshakes of one address in a second.
-    HandshakesPerAddress,
-    /// Requests of one client in a second.
-    RequestsPerKey,
-    /// Requests without a known key of one address in a second.
-    KeylessRequests,
-    /// Requests in flight.
-    InFlight,
-    /// Requests in flight of one client.
-    InFlightPerKey,
-    /// Bodies of one client that are not complete yet.
-    BodiesPerKey,
-    /// Bodies without a known key that are not complete yet.
-    KeylessBodies,
-}
-
-impl Limit {
-    pub(crate) const ALL: [Self; 9] = [
-        Self::Connections,
-        Self::ConnectionsPerAddress,
-        Self::HandshakesPerAddress,
-        Self::RequestsPerKey,
-        Self::KeylessRequests,
-        Self::InFlight,
-        Self::InFlightPerKey,
-        Self::BodiesPerKey,
-        Self::KeylessBodies,
-    ];
-
-    /// The name in metrics and log. That of the configuration, if it has one.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Connections => "connections",
-            Self::ConnectionsPerAddress => "connections_per_address",
-            Self::HandshakesPerAddress => "handshakes_per_address",
-            Self::RequestsPerKey => "requests_per_key",
-            Self::KeylessRequests => "keyless_requests",
-            Self::InFlight => "in_flight",
-            Self::InFlightPerKey => "in_flight_per_key",
-            Self::BodiesPerKey => "bodies_per_key",
-            Self::KeylessBodies => "keyless_bodies",
-        }
+named_enum! {
+    /// A limit of the load.
+    pub(crate) enum Limit {
+        /// Open connections.
+        Connections = "connections",
+        /// Open connections of one address.
+        ConnectionsPerAddress = "connections_per_address",
+        /// TLS handshakes of one address in a second.
+        HandshakesPerAddress = "handshakes_per_address",
+        /// Requests of one client in a second.
+        RequestsPerKey = "requests_per_key",
+        /// Requests without a known key of one address in a second.
+        KeylessRequests = "keyless_requests",
+        /// Requests in flight.
+        InFlight = "in_flight",
+        /// Requests in flight of one client.
+        InFlightPerKey = "in_flight_per_key",
+        /// Bodies of one client that are not complete yet.
+        BodiesPerKey = "bodies_per_key",
+        /// Bodies without a known key that are not complete yet.
+        KeylessBodies = "keyless_bodies",
     }
 }
 
@@ -72,10 +45,8 @@ pub(crate) struct LimitUse {
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Logs reached limits, at most one line in a minute for each.
-#[derive(Debug)]
 pub(crate) struct LimitLog([Mutex<LogState>; Limit::ALL.len()]);
 
-#[derive(Debug)]
 struct LogState {
     lines: TokenBucket,
     /// How often the limit was reached since the last line.
@@ -84,7 +55,9 @@ struct LogState {
 
 impl LimitLog {
     pub(crate) fn new() -> Self {
-        Self(Limit::ALL.map(|_| Mutex::new(LogState { lines: TokenBucket::new(1, LOG_INTERVAL), count: 0 })))
+        Self(std::array::from_fn(|_| {
+            Mutex::new(LogState { lines: TokenBucket::new(1, LOG_INTERVAL), count: 0 })
+        }))
     }
 
     /// Logs that a caller reached a limit, unless a line about it was written within the last minute.

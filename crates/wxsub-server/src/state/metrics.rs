@@ -7,7 +7,6 @@ mod apps;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -29,62 +28,11 @@ use super::denial::Denial;
 use super::hourly::HourlyCounts;
 use super::limit::{Limit, LimitUse};
 
-const SURFACES: [ApiSurface; 2] = [ApiSurface::V1, ApiSurface::Weixin];
+/// The names and values of labels.
+type Labels<const N: usize> = [(&'static str, String); N];
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ResultLabels {
-    result: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct EnqueuedLabels {
-    appid: String,
-    via: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OutcomeLabels {
-    appid: String,
-    outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct EndpointLabels {
-    endpoint: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct AttemptLabels {
-    endpoint: String,
-    result: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SurfaceLabels {
-    api: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DenialLabels {
-    api: &'static str,
-    reason: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LimitLabels {
-    limit: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefusalLabels {
-    appid: String,
-    errcode: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ResponseLabels {
-    route: &'static str,
-    status: u16,
+fn labels<const N: usize>(labels: [(&'static str, &str); N]) -> Labels<N> {
+    labels.map(|(name, value)| (name, value.to_owned()))
 }
 
 /// Typical length of the text of an app without a ledger, with a few clients that may send.
@@ -92,9 +40,6 @@ const TYPICAL_BYTES_PER_APP: usize = 1200;
 
 /// Typical length of the rest.
 const TYPICAL_BYTES: usize = 32 * 1024;
-
-/// For a metric that is absent until it has a value.
-type NoLabels = [(&'static str, &'static str); 0];
 
 /// All metrics.
 pub(crate) struct Metrics {
@@ -104,30 +49,30 @@ pub(crate) struct Metrics {
     apps: Arc<AppCounters>,
     /// By API: v1, then Weixin-compatible.
     reads: [Counter; 2],
-    denials: Family<DenialLabels, Counter>,
+    denials: Family<Labels<2>, Counter>,
     sends: Arc<SendCounters>,
-    refusals: Family<RefusalLabels, Counter>,
-    durations: Family<ResponseLabels, Histogram>,
-    limit_used: Family<LimitLabels, Gauge>,
-    limit_max: Family<LimitLabels, Gauge>,
-    limit_reached: Family<LimitLabels, Counter>,
+    refusals: Family<Labels<2>, Counter>,
+    durations: Family<Labels<2>, Histogram>,
+    limit_used: Family<Labels<1>, Gauge>,
+    limit_max: Family<Labels<1>, Gauge>,
+    limit_reached: Family<Labels<1>, Counter>,
     audit_failures: Counter,
     reload_succeeded: Gauge,
     reload_time: Gauge,
-    certificate_end: Family<NoLabels, Gauge>,
-    ledger_up: Family<NoLabels, Gauge>,
-    enqueued: Family<EnqueuedLabels, Counter>,
-    idempotency: Family<ResultLabels, Counter>,
-    settled: Family<OutcomeLabels, Counter>,
+    certificate_end: Family<Labels<0>, Gauge>,
+    ledger_up: Family<Labels<0>, Gauge>,
+    enqueued: Family<Labels<2>, Counter>,
+    idempotency: Family<Labels<1>, Counter>,
+    settled: Family<Labels<2>, Counter>,
     reclaimed: Counter,
     inbox_rejected: Counter,
     late_answers: Counter,
-    commits: Family<NoLabels, Histogram>,
+    commits: Family<Labels<0>, Histogram>,
     lag: Histogram,
-    webhook_attempts: Family<AttemptLabels, Counter>,
-    webhook_pending: Family<EndpointLabels, Gauge>,
-    webhook_dead: Family<EndpointLabels, Gauge>,
-    webhook_disabled: Family<EndpointLabels, Gauge>,
+    webhook_attempts: Family<Labels<2>, Counter>,
+    webhook_pending: Family<Labels<1>, Gauge>,
+    webhook_dead: Family<Labels<1>, Gauge>,
+    webhook_disabled: Family<Labels<1>, Gauge>,
     /// For the readiness.
     disabled_endpoints: Mutex<Vec<String>>,
 }
@@ -183,11 +128,9 @@ impl Metrics {
     }
 
     fn register_token_metrics(&mut self) {
-        let reads = Family::<SurfaceLabels, Counter>::default();
-        self.reads = SURFACES.map(|api| {
-            let api = api.as_str();
-            reads.get_or_create_owned(&SurfaceLabels { api })
-        });
+        let reads = Family::<Labels<1>, Counter>::default();
+        let of = |api: ApiSurface| reads.get_or_create_owned(&labels([("api", api.as_str())]));
+        self.reads = [of(ApiSurface::V1), of(ApiSurface::Weixin)];
         self.registry.register("wxsub_token_reads", "Tokens served", reads);
     }
 
@@ -197,12 +140,14 @@ impl Metrics {
         registry.register("wxsub_limit_used", used, self.limit_used.clone());
         registry.register("wxsub_limit_max", "The limit", self.limit_max.clone());
         for limit in Limit::ALL {
-            self.limit_reached.get_or_create(&LimitLabels { limit: limit.as_str() }).inc_by(0);
+            self.limit_reached.get_or_create(&labels([("limit", limit.as_str())])).inc_by(0);
         }
         registry.register("wxsub_limit_reached", "How often a limit was reached", self.limit_reached.clone());
-        for (api, denial) in SURFACES.into_iter().flat_map(|api| Denial::ALL.map(|denial| (api, denial))) {
-            let labels = DenialLabels { api: api.as_str(), reason: denial.as_str() };
-            self.denials.get_or_create(&labels).inc_by(0);
+        for api in ApiSurface::ALL {
+            for denial in Denial::ALL {
+                let labels = labels([("api", api.as_str()), ("reason", denial.as_str())]);
+                self.denials.get_or_create(&labels).inc_by(0);
+            }
         }
         registry.register("wxsub_denials", "Denied requests by reason", self.denials.clone());
         let refusals = "Refusals by Weixin: each refused token call, and each refused message";
@@ -298,11 +243,11 @@ impl Metrics {
     }
 
     pub(crate) fn record_denial(&self, api: ApiSurface, denial: Denial) {
-        self.denials.get_or_create(&DenialLabels { api: api.as_str(), reason: denial.as_str() }).inc();
+        self.denials.get_or_create(&labels([("api", api.as_str()), ("reason", denial.as_str())])).inc();
     }
 
     pub(crate) fn record_limit(&self, limit: Limit) {
-        self.limit_reached.get_or_create(&LimitLabels { limit: limit.as_str() }).inc();
+        self.limit_reached.get_or_create(&labels([("limit", limit.as_str())])).inc();
     }
 
     pub(crate) fn record_app_count(&self, appid: &AppId, count: AppCount) {
@@ -319,7 +264,7 @@ impl Metrics {
         match is_replayed {
             true => self.record_idempotency("replayed"),
             false => {
-                let labels = EnqueuedLabels { appid: appid.to_string(), via: "http" };
+                let labels = labels([("appid", appid.as_str()), ("via", "http")]);
                 self.enqueued.get_or_create(&labels).inc();
             }
         }
@@ -331,7 +276,7 @@ impl Metrics {
         if message.decision.is_some() {
             return;
         }
-        let labels = OutcomeLabels { appid: message.appid.to_string(), outcome: message.state.as_str() };
+        let labels = labels([("appid", message.appid.as_str()), ("outcome", message.state.as_str())]);
         self.settled.get_or_create(&labels).inc();
         self.hourly.count_send(message.state.as_str());
         if let (MessageState::Refused, Some(errcode)) = (message.state, message.detail.errcode) {
@@ -366,7 +311,7 @@ impl Metrics {
         self.webhook_dead.clear();
         self.webhook_disabled.clear();
         for EndpointStatus { endpoint, pending, dead, .. } in endpoints {
-            let labels = EndpointLabels { endpoint: endpoint.name.clone() };
+            let labels = labels([("endpoint", &endpoint.name)]);
             let to_i64 = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
             self.webhook_pending.get_or_create(&labels).set(to_i64(*pending));
             self.webhook_dead.get_or_create(&labels).set(to_i64(*dead));
@@ -382,30 +327,29 @@ impl Metrics {
     /// Creates the counters of an endpoint at 0, so that `increase()` sees the first event.
     pub(crate) fn initialize_webhook(&self, endpoint: &str) {
         for result in ["delivered", "rejected", "gone", "no_response"] {
-            let endpoint = endpoint.to_owned();
-            self.webhook_attempts.get_or_create(&AttemptLabels { endpoint, result }).inc_by(0);
+            let labels = labels([("endpoint", endpoint), ("result", result)]);
+            self.webhook_attempts.get_or_create(&labels).inc_by(0);
         }
     }
 
     /// Counts an attempt to deliver a webhook.
     pub(crate) fn record_webhook(&self, endpoint: &str, result: &'static str) {
-        let endpoint = endpoint.to_owned();
-        self.webhook_attempts.get_or_create(&AttemptLabels { endpoint, result }).inc();
+        self.webhook_attempts.get_or_create(&labels([("endpoint", endpoint), ("result", result)])).inc();
     }
 
     /// Counts what came of an idempotency key.
     pub(crate) fn record_idempotency(&self, result: &'static str) {
-        self.idempotency.get_or_create(&ResultLabels { result }).inc();
+        self.idempotency.get_or_create(&labels([("result", result)])).inc();
     }
 
     pub(crate) fn record_refusal(&self, appid: &AppId, errcode: ErrCode) {
         let errcode = if errcode.info().is_some() { errcode.to_string() } else { "other".to_owned() };
-        self.refusals.get_or_create(&RefusalLabels { appid: appid.to_string(), errcode }).inc();
+        self.refusals.get_or_create(&labels([("appid", appid.as_str()), ("errcode", &errcode)])).inc();
     }
 
     /// The durations of the responses of a route with this status.
     pub(crate) fn durations(&self, route: &'static str, status: u16) -> Histogram {
-        self.durations.get_or_create_owned(&ResponseLabels { route, status })
+        self.durations.get_or_create_owned(&labels([("route", route), ("status", &status.to_string())]))
     }
 
     /// Records that a configuration was read and applied at this time, or not.
@@ -429,7 +373,7 @@ impl Metrics {
     /// Creates the counters of the outbox of an app at 0, so that `increase()` sees the first event.
     fn initialize_outbox(&self, appid: &AppId) {
         for outcome in ["maybe_sent", "not_sent", "refused"] {
-            let labels = OutcomeLabels { appid: appid.to_string(), outcome };
+            let labels = labels([("appid", appid.as_str()), ("outcome", outcome)]);
             self.settled.get_or_create(&labels).inc_by(0);
         }
     }
@@ -449,7 +393,7 @@ impl Metrics {
         }
         let to_i64 = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         for LimitUse { limit, used, max } in limits {
-            let labels = LimitLabels { limit: limit.as_str() };
+            let labels = labels([("limit", limit.as_str())]);
             self.limit_used.get_or_create(&labels).set(to_i64(*used));
             self.limit_max.get_or_create(&labels).set(to_i64(*max));
         }
@@ -462,11 +406,5 @@ impl Metrics {
         encode_registry(&mut text, &self.registry)?;
         encode_eof(&mut text)?;
         Ok(text)
-    }
-}
-
-impl fmt::Debug for Metrics {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Metrics")
     }
 }

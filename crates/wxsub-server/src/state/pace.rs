@@ -53,10 +53,8 @@ impl Pace {
 }
 
 /// The paces of all addresses.
-#[derive(Debug)]
 pub(crate) struct AddressPaces(Mutex<State>);
 
-#[derive(Debug)]
 struct State {
     paces: HashMap<IpAddr, Pace>,
     /// The number of addresses at which they are swept.

@@ -27,7 +27,6 @@ use crate::state::metrics::OutboxStatus;
 const LEDGER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A client with the scope `admin`. An axum extractor.
-#[derive(Debug)]
 pub(in crate::api) struct Operator {
     pub(super) context: RequestContext,
     pub(super) client: Arc<ApiClient>,
@@ -57,9 +56,7 @@ impl FromRequestParts<Arc<ServerState>> for Operator {
     security(("key" = [])),
     responses(
         (status = 200, body = AppList, description = "The problems of the server and the health of each app, without secrets"),
-        (status = 401, body = Problem, description = "No or unknown key"),
-        (status = 403, body = Problem, description = "The key lacks the scope"),
-        (status = 422, body = Problem, description = "Invalid: see problems"),
+        (status = 403, body = Problem, description = "The key lacks the scope")
     )
 )]
 pub(in crate::api) async fn list(Operator { context, client }: Operator) -> Json<AppList> {

@@ -41,12 +41,7 @@ impl OutboxClient {
     request_body = NewConsent,
     responses(
         (status = 201, body = IssuedConsent, description = "The signed request"),
-        (status = 400, body = Problem, description = "Not JSON"),
-        (status = 422, body = Problem, description = "Invalid: see problems"),
-        (status = 401, body = Problem, description = "No or unknown key"),
-        (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
-        (status = 404, body = Problem, description = "No such app or id, or no ledger"),
-        (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
+        (status = 400, body = Problem, description = "Not JSON")
     )
 )]
 pub(in crate::api) async fn issue(
@@ -76,6 +71,6 @@ pub(in crate::api) async fn issue(
         return Err(ProblemResponse::new(ProblemKind::Overloaded, "the request was not signed; try again"));
     };
     client.context.audit(|entry| entry.outcome = "ok");
-    let issued = IssuedConsent::new(reserved, url, mobile, rfc3339::format(expires_at));
+    let issued = IssuedConsent { reserved, url, mobile, expires_at: rfc3339::format(expires_at) };
     Ok(json_response(StatusCode::CREATED, "application/json", &issued))
 }

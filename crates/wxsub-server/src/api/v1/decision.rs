@@ -30,12 +30,7 @@ use crate::apps::check_note;
         (status = 400, body = Problem, description = "Not JSON"),
         (status = 409, body = Problem, description = "Decided, not undecided, or too early"),
         (status = 412, body = Problem, description = "The message has changed"),
-        (status = 422, body = Problem, description = "Invalid: see problems"),
-        (status = 428, body = Problem, description = "If-Match is missing"),
-        (status = 401, body = Problem, description = "No or unknown key"),
-        (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
-        (status = 404, body = Problem, description = "No such app or id, or no ledger"),
-        (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
+        (status = 428, body = Problem, description = "If-Match is missing")
     )
 )]
 pub(in crate::api) async fn decide(
@@ -98,12 +93,7 @@ fn note(value: &Value) -> Result<String, String> {
     request_body = PauseRequest<'_>,
     responses(
         (status = 200, body = OutboxAppView, description = "The app"),
-        (status = 400, body = Problem, description = "Not JSON"),
-        (status = 401, body = Problem, description = "No or unknown key"),
-        (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
-        (status = 404, body = Problem, description = "No such app or id, or no ledger"),
-        (status = 422, body = Problem, description = "Invalid: see problems"),
-        (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
+        (status = 400, body = Problem, description = "Not JSON")
     )
 )]
 pub(in crate::api) async fn pause(
@@ -128,12 +118,7 @@ pub(in crate::api) async fn pause(
     security(("key" = [])),
     params(("appid" = String, Path)),
     responses(
-        (status = 200, body = OutboxAppView, description = "The app"),
-        (status = 401, body = Problem, description = "No or unknown key"),
-        (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
-        (status = 404, body = Problem, description = "No such app or id, or no ledger"),
-        (status = 422, body = Problem, description = "Invalid: see problems"),
-        (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
+        (status = 200, body = OutboxAppView, description = "The app")
     )
 )]
 pub(in crate::api) async fn resume(client: OutboxClient) -> Result<Json<AppView>, ProblemResponse> {

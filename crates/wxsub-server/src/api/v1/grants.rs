@@ -29,11 +29,7 @@ use crate::api::request::{Json, json_response};
         (status = 201, body = RecordedConsentView, description = "Recorded"),
         (status = 200, body = RecordedConsentView, description = "Recorded before, absorbed or declined"),
         (status = 400, body = Problem, description = "Not JSON, or no Idempotency-Key"),
-        (status = 422, body = Problem, description = "The callback is forged or expired, or the key was used for another consent"),
-        (status = 401, body = Problem, description = "No or unknown key"),
-        (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
-        (status = 404, body = Problem, description = "No such app or id, or no ledger"),
-        (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
+        (status = 422, body = Problem, description = "The callback is forged or expired, or the key was used for another consent")
     )
 )]
 pub(in crate::api) async fn record(
@@ -149,11 +145,7 @@ async fn record_verified(
     params(("appid" = String, Path), ("openid" = String, Query)),
     responses(
         (status = 200, body = GrantsView, description = "The grants, oldest first"),
-        (status = 422, body = Problem, description = "openid is missing or invalid"),
-        (status = 401, body = Problem, description = "No or unknown key"),
-        (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
-        (status = 404, body = Problem, description = "No such app or id, or no ledger"),
-        (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
+        (status = 422, body = Problem, description = "openid is missing or invalid")
     )
 )]
 pub(in crate::api) async fn list(
@@ -173,12 +165,7 @@ pub(in crate::api) async fn list(
     security(("key" = [])),
     params(("appid" = String, Path), ("id" = String, Path)),
     responses(
-        (status = 204, description = "Void"),
-        (status = 401, body = Problem, description = "No or unknown key"),
-        (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
-        (status = 404, body = Problem, description = "No such app or id, or no ledger"),
-        (status = 422, body = Problem, description = "Invalid: see problems"),
-        (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
+        (status = 204, description = "Void")
     )
 )]
 pub(in crate::api) async fn void(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, RawPathParams};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 use wxsub_api::{ProblemExtensions, ProblemKind};
@@ -13,7 +13,7 @@ use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::{LedgerError, Outbox, OutboxError};
 
 use super::members::{Members, invalid_field};
-use super::{AuthorizedClient, ProblemResponse};
+use super::{AuthorizedClient, ProblemResponse, path_param};
 use crate::api::request::RequestContext;
 use crate::apps::{ManagedApp, OutboxFailure, RequestPermit, ServerState};
 use crate::config::ApiClient;
@@ -25,7 +25,6 @@ const NO_LEDGER: &str =
     "this server has no ledger, so it records no grants and messages; add [ledger] to its configuration";
 
 /// A client that may do this with the app, and the outbox of both. An axum extractor.
-#[derive(Debug)]
 pub(in crate::api) struct OutboxClient {
     pub(super) context: RequestContext,
     pub(super) client: Arc<ApiClient>,
@@ -34,22 +33,18 @@ pub(in crate::api) struct OutboxClient {
 }
 
 /// The client of a list, and the query that selects from it. An axum extractor.
-#[derive(Debug)]
 pub(in crate::api) struct ListClient {
     pub(super) client: OutboxClient,
     pub(super) query: Members,
 }
 
 /// The id of a message in the path. An axum extractor.
-#[derive(Debug)]
 pub(in crate::api) struct MessagePath(pub(super) MessageId);
 
 /// The id of a grant in the path. An axum extractor.
-#[derive(Debug)]
 pub(in crate::api) struct GrantPath(pub(super) GrantId);
 
 /// The idempotency key of a request, if it has one. An axum extractor.
-#[derive(Debug)]
 pub(in crate::api) struct RequestKey(pub(super) Option<IdempotencyKey>);
 
 impl FromRequestParts<Arc<ServerState>> for OutboxClient {
@@ -153,9 +148,8 @@ async fn path_id<T: std::str::FromStr>(
     state: &Arc<ServerState>,
     what: &str,
 ) -> Result<T, ProblemResponse> {
-    let params = RawPathParams::from_request_parts(parts, state).await.ok();
-    let id = params.as_ref().and_then(|params| params.iter().find(|(name, _)| *name == "id"));
-    id.and_then(|(_, id)| id.parse().ok()).ok_or_else(|| {
+    let id = path_param(parts, state, "id").await;
+    id.and_then(|id| id.parse().ok()).ok_or_else(|| {
         let detail = format!(
             "there is no {what} with this id: it is not a UUID; copy it from the response that names it"
         );

@@ -20,7 +20,6 @@ const MAX_UNKNOWN: usize = 8;
 const MAX_SHOWN_CHARS: usize = 32;
 
 /// The body of a request. An axum extractor.
-#[derive(Debug)]
 pub(in crate::api) struct RawBody(pub(super) Bytes);
 
 /// The members that are not read yet, and the problems of those that were read. For a JSON body, an axum extractor.

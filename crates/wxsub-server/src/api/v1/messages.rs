@@ -20,7 +20,6 @@ use crate::state::audit::Unrecorded;
 pub(super) const INVALID_MESSAGE: &str = "the message is invalid: see problems; correct the fields";
 
 /// The message in the body. An axum extractor.
-#[derive(Debug)]
 pub(in crate::api) struct PostedMessage(Message);
 
 impl FromRequest<Arc<ServerState>> for PostedMessage {
@@ -52,8 +51,6 @@ impl FromRequest<Arc<ServerState>> for PostedMessage {
     responses(
         (status = 200, body = SendResult, description = "Sent"),
         (status = 400, body = Problem, description = "Not JSON"),
-        (status = 401, body = Problem, description = "No or unknown key"),
-        (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
         (status = 404, body = Problem, description = "No such app; only keys for all apps get this status"),
         (status = 409, body = Problem, description = "Not sent because of its grant; or the message of the idempotency key is not final"),
         (status = 413, body = Problem, description = "Too large"),

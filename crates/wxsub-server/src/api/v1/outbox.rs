@@ -29,7 +29,6 @@ const DEFAULT_PAGE: usize = 100;
 const MAX_PAGE: usize = 1_000;
 
 /// One message, or lines of messages. An axum extractor.
-#[derive(Debug)]
 pub(in crate::api) enum PostedMessages {
     One(RawBody),
     Lines(RawBody),
@@ -63,11 +62,7 @@ impl FromRequest<Arc<ServerState>> for PostedMessages {
         (status = 400, body = Problem, description = "Not JSON, or an Idempotency-Key is missing"),
         (status = 409, body = Problem, description = "The grant does not allow it"),
         (status = 413, body = Problem, description = "Too large"),
-        (status = 422, body = Problem, description = "Invalid: see problems; or the key was used for another message"),
-        (status = 401, body = Problem, description = "No or unknown key"),
-        (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
-        (status = 404, body = Problem, description = "No such app or id, or no ledger"),
-        (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
+        (status = 422, body = Problem, description = "Invalid: see problems; or the key was used for another message")
     )
 )]
 pub(in crate::api) async fn enqueue(
@@ -101,11 +96,7 @@ pub(in crate::api) async fn enqueue(
     params(("appid" = String, Path), ("state" = Option<String>, Query), ("openid" = Option<String>, Query), ("after" = Option<String>, Query), ("limit" = Option<u32>, Query)),
     responses(
         (status = 200, body = OutboxPageView, description = "The messages, oldest first"),
-        (status = 422, body = Problem, description = "The query is invalid"),
-        (status = 401, body = Problem, description = "No or unknown key"),
-        (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
-        (status = 404, body = Problem, description = "No such app or id, or no ledger"),
-        (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
+        (status = 422, body = Problem, description = "The query is invalid")
     )
 )]
 pub(in crate::api) async fn list(
@@ -135,12 +126,7 @@ pub(in crate::api) async fn list(
     security(("key" = [])),
     params(("appid" = String, Path), ("id" = String, Path)),
     responses(
-        (status = 200, body = OutboxMessageView, description = "The message; ETag is its version"),
-        (status = 401, body = Problem, description = "No or unknown key"),
-        (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
-        (status = 404, body = Problem, description = "No such app or id, or no ledger"),
-        (status = 422, body = Problem, description = "Invalid: see problems"),
-        (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
+        (status = 200, body = OutboxMessageView, description = "The message; ETag is its version")
     )
 )]
 pub(in crate::api) async fn show(
@@ -191,12 +177,7 @@ pub(super) fn set_version(response: &mut Response, message: &StoredMessage) {
     params(("appid" = String, Path), ("id" = String, Path)),
     responses(
         (status = 204, description = "Withdrawn"),
-        (status = 409, body = Problem, description = "It is being sent, or final"),
-        (status = 401, body = Problem, description = "No or unknown key"),
-        (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
-        (status = 404, body = Problem, description = "No such app or id, or no ledger"),
-        (status = 422, body = Problem, description = "Invalid: see problems"),
-        (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
+        (status = 409, body = Problem, description = "It is being sent, or final")
     )
 )]
 pub(in crate::api) async fn cancel(

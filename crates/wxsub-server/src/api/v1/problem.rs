@@ -17,7 +17,6 @@ use crate::state::denial::Denial;
 use crate::state::limit::Limit;
 
 /// A problem as a response.
-#[derive(Debug)]
 pub(in crate::api) struct ProblemResponse {
     pub(super) problem: Problem,
     pub(super) retry_after: Option<Duration>,

@@ -16,7 +16,6 @@ use crate::apps::{ManagedApp, ReportError, ServedToken, ServerState, TokenDigest
 use crate::state::audit::Action;
 
 /// A served token in the format of the v1 API. It is serialized without a copy.
-#[derive(Debug)]
 pub(in crate::api) struct TokenBody(ServedToken);
 
 impl Serialize for TokenBody {
@@ -32,7 +31,6 @@ impl Serialize for TokenBody {
 }
 
 /// The token in the body of a report. An axum extractor.
-#[derive(Debug)]
 pub(in crate::api) struct ReportedToken(AccessToken);
 
 impl FromRequest<Arc<ServerState>> for ReportedToken {
@@ -56,10 +54,7 @@ impl FromRequest<Arc<ServerState>> for ReportedToken {
     params(("appid" = String, Path)),
     responses(
         (status = 200, body = TokenResponse<'_>, description = "Use it for expires_in seconds, then request it again"),
-        (status = 401, body = Problem, description = "No or unknown key"),
-        (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
         (status = 404, body = Problem, description = "No such app; only keys for all apps get this status"),
-        (status = 422, body = Problem, description = "Invalid: see problems"),
         (status = 429, body = Problem, description = "Too many requests of the client at once; see Retry-After"),
         (status = 503, body = Problem, description = "No usable token; see Retry-After")
     )
@@ -89,8 +84,6 @@ pub(in crate::api) async fn read(
     responses(
         (status = 200, body = TokenResponse<'_>, description = "The current token, which differs from the reported one"),
         (status = 400, body = Problem, description = "Not JSON"),
-        (status = 401, body = Problem, description = "No or unknown key"),
-        (status = 403, body = Problem, description = "The key lacks the scope, or may not use this app"),
         (status = 404, body = Problem, description = "No such app; only keys for all apps get this status"),
         (status = 413, body = Problem, description = "Too large"),
         (status = 422, body = Problem, description = "access_token is missing or invalid"),

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, RawPathParams};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use wxsub_api::{FailedWebhook, Problem, ProblemKind, Redelivery, WebhookEndpoint, WebhookList};
 use wxsub_core::rfc3339;
 use wxsub_outbox::webhook::{EndpointStatus, StoredDelivery, StoredEndpoint};
 use wxsub_outbox::{Outbox, OutboxError};
 
-use super::ProblemResponse;
 use super::apps::Operator;
 use super::ledger::{no_ledger, work_on_ledger};
+use super::{ProblemResponse, path_param};
 use crate::api::request::{Json, RequestContext};
 use crate::apps::ServerState;
 use crate::config::ApiClient;
@@ -20,7 +20,6 @@ use crate::config::ApiClient;
 const MAX_LISTED: usize = 100;
 
 /// An operator of a server with a ledger. An axum extractor.
-#[derive(Debug)]
 pub(in crate::api) struct WebhookOperator {
     context: RequestContext,
     client: Arc<ApiClient>,
@@ -28,7 +27,6 @@ pub(in crate::api) struct WebhookOperator {
 }
 
 /// The name of an endpoint in the path. An axum extractor.
-#[derive(Debug)]
 pub(in crate::api) struct EndpointPath(String);
 
 impl FromRequestParts<Arc<ServerState>> for WebhookOperator {
@@ -56,9 +54,7 @@ impl FromRequestParts<Arc<ServerState>> for EndpointPath {
         parts: &mut Parts,
         state: &Arc<ServerState>,
     ) -> Result<Self, ProblemResponse> {
-        let params = RawPathParams::from_request_parts(parts, state).await.ok();
-        let name = params.as_ref().and_then(|params| params.iter().find(|(key, _)| *key == "name"));
-        Ok(Self(name.map_or_else(String::new, |(_, name)| name.to_owned())))
+        Ok(Self(path_param(parts, state, "name").await.unwrap_or_default()))
     }
 }
 
@@ -78,16 +74,14 @@ impl WebhookOperator {
 }
 
 fn failed(delivery: StoredDelivery) -> FailedWebhook {
-    let StoredDelivery { id, event, created_at, attempt, due_at, error, .. } = delivery;
-    let (created_at, due_at) = (rfc3339::format(created_at), due_at.map(rfc3339::format));
-    FailedWebhook::new(
-        id.webhook_id(),
-        event.as_str(),
-        attempt,
-        error.unwrap_or_default(),
-        created_at,
-        due_at,
-    )
+    FailedWebhook {
+        id: delivery.id.webhook_id(),
+        event: delivery.event.to_string(),
+        attempts: delivery.attempt,
+        error: delivery.error.unwrap_or_default(),
+        created_at: rfc3339::format(delivery.created_at),
+        due_at: delivery.due_at.map(rfc3339::format),
+    }
 }
 
 #[utoipa::path(
@@ -98,11 +92,8 @@ fn failed(delivery: StoredDelivery) -> FailedWebhook {
     security(("key" = [])),
     responses(
         (status = 200, body = WebhookList, description = "The endpoints"),
-        (status = 401, body = Problem, description = "No or unknown key"),
         (status = 403, body = Problem, description = "The key lacks the scope"),
-        (status = 404, body = Problem, description = "No ledger"),
-        (status = 422, body = Problem, description = "Invalid: see problems"),
-        (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
+        (status = 404, body = Problem, description = "No ledger")
     )
 )]
 pub(in crate::api) async fn list(operator: WebhookOperator) -> Result<Json<WebhookList>, ProblemResponse> {
@@ -113,12 +104,11 @@ pub(in crate::api) async fn list(operator: WebhookOperator) -> Result<Json<Webho
         known.retain(|status| operator.can_access(&status.endpoint));
         for EndpointStatus { endpoint, pending, dead, .. } in known {
             let deliveries = ledger.failed_deliveries(&endpoint.name, MAX_LISTED).await?;
+            let failed = deliveries.into_iter().map(failed).collect();
             let disabled_at = endpoint.disabled_at.map(rfc3339::format);
-            let mut listed = WebhookEndpoint::new(endpoint.name, disabled_at, pending, dead);
-            listed.failed = deliveries.into_iter().map(failed).collect();
-            endpoints.push(listed);
+            endpoints.push(WebhookEndpoint { name: endpoint.name, disabled_at, pending, dead, failed });
         }
-        Ok(WebhookList::new(endpoints))
+        Ok(WebhookList { endpoints })
     };
     operator.work(listed).await.map(Json)
 }
@@ -132,11 +122,8 @@ pub(in crate::api) async fn list(operator: WebhookOperator) -> Result<Json<Webho
     params(("name" = String, Path, description = "The endpoint")),
     responses(
         (status = 200, body = Redelivery, description = "How many webhooks are due"),
-        (status = 401, body = Problem, description = "No or unknown key"),
         (status = 403, body = Problem, description = "The key lacks the scope"),
-        (status = 404, body = Problem, description = "No such endpoint, or no ledger"),
-        (status = 422, body = Problem, description = "Invalid: see problems"),
-        (status = 503, body = Problem, description = "The ledger is unavailable, or the server is overloaded; see Retry-After"),
+        (status = 404, body = Problem, description = "No such endpoint, or no ledger")
     )
 )]
 pub(in crate::api) async fn redeliver(
@@ -161,5 +148,5 @@ pub(in crate::api) async fn redeliver(
     let actor = format!("client:{}", operator.client.name);
     let address = operator.context.address().map(|address| address.to_string()).unwrap_or_default();
     let outbox = operator.outbox.for_operator(&actor, &address);
-    operator.work(outbox.redeliver(&name)).await.map(|due| Json(Redelivery::new(due)))
+    operator.work(outbox.redeliver(&name)).await.map(|due| Json(Redelivery { due }))
 }

@@ -16,7 +16,6 @@ use crate::state::audit::Unrecorded;
 use crate::state::denial::Denial;
 
 /// The app whose access token authorizes the request, and the generation of that token. An axum extractor.
-#[derive(Debug)]
 pub(in crate::api) struct TokenHolder {
     context: RequestContext,
     app: Arc<ManagedApp>,
@@ -24,7 +23,6 @@ pub(in crate::api) struct TokenHolder {
 }
 
 /// The message in the body. An axum extractor.
-#[derive(Debug)]
 pub(in crate::api) struct PostedMessage(Message);
 
 impl FromRequestParts<Arc<ServerState>> for TokenHolder {

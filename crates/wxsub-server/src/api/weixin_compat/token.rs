@@ -19,7 +19,6 @@ use crate::state::audit::Action;
 use crate::state::denial::Denial;
 
 /// A served token in Weixin's format. It is serialized without a copy.
-#[derive(Debug)]
 pub(in crate::api) struct TokenBody(ServedToken);
 
 impl Serialize for TokenBody {
@@ -36,7 +35,6 @@ impl Serialize for TokenBody {
 }
 
 /// A client and the app whose token it may have.
-#[derive(Debug)]
 struct Caller {
     context: RequestContext,
     client: Arc<ApiClient>,
@@ -46,11 +44,9 @@ struct Caller {
 }
 
 /// The caller that the query names. An axum extractor.
-#[derive(Debug)]
 pub(in crate::api) struct QueryCaller(Caller);
 
 /// The caller that the body names. An axum extractor.
-#[derive(Debug)]
 pub(in crate::api) struct BodyCaller(Caller);
 
 impl FromRequestParts<Arc<ServerState>> for QueryCaller {

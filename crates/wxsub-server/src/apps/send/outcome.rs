@@ -22,7 +22,6 @@ const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 const OPERATOR_PAUSE_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// What came of a send.
-#[derive(Debug)]
 pub(crate) struct SendOutcome {
     pub(crate) result: SendResult,
     /// The kind of the problem and what to do; `None` if the message was sent.

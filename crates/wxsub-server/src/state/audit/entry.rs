@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 use wxsub_core::clock::UnixMillis;
-use wxsub_proto::{AppId, ErrCode, TraceId};
+use wxsub_proto::{AppId, ErrCode, TraceId, named_enum};
 
 use crate::config::ApiClient;
 use crate::state::denial::Denial;
@@ -57,20 +57,11 @@ impl Entry {
     }
 }
 
-/// The API of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum ApiSurface {
-    V1,
-    Weixin,
-}
-
-impl ApiSurface {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::V1 => "v1",
-            Self::Weixin => "weixin",
-        }
+named_enum! {
+    /// The API of a request.
+    pub(crate) enum ApiSurface {
+        V1 = "v1",
+        Weixin = "weixin",
     }
 }
 

@@ -79,10 +79,9 @@ impl Serialize for Address {
 }
 
 /// The refused requests of the current window of each source.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct LineLimiter(HashMap<Source, Window>);
 
-#[derive(Debug)]
 struct Window {
     started_at: MonotonicInstant,
     lines: u32,

@@ -93,7 +93,6 @@ impl SendCounters {
 pub(crate) type Senders = dyn Fn(&AppId) -> Vec<String> + Send + Sync;
 
 /// What the ledger has now.
-#[derive(Debug)]
 pub(crate) struct OutboxStatus {
     pub(crate) is_ledger_up: bool,
     /// Each with the time at which its first queued message is due.
@@ -102,7 +101,6 @@ pub(crate) struct OutboxStatus {
 }
 
 /// The gauges of the token of an app. A server with thousands of apps has all of them in memory while it encodes.
-#[derive(Debug)]
 pub(crate) struct TokenGauges {
     pub(crate) appid: AppId,
     /// In seconds. 0 without a usable token.

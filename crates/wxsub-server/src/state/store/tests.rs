@@ -79,15 +79,6 @@ async fn record_survives_a_restart() {
 }
 
 #[tokio::test]
-async fn second_server_gets_in_use_error() {
-    let folder = Folder::new();
-    let first = folder.open().await.unwrap();
-    assert!(matches!(folder.open().await, Err(StateError::InUse)));
-    drop(first);
-    assert!(folder.open().await.is_ok());
-}
-
-#[tokio::test]
 async fn unreadable_file_is_renamed_and_other_apps_keep_their_tokens() {
     let folder = Folder::new();
     let store = folder.open().await.unwrap();
