@@ -96,15 +96,23 @@ pub(crate) enum Command {
     Demo(demo::Demo),
     Sandbox(sandbox::RunSandbox),
     Serve(serve::Serve),
+    #[command(subcommand)]
     Key(key::Key),
+    #[command(subcommand)]
     Console(console::Console),
+    #[command(subcommand)]
     Consent(consent::Consent),
     Send(Box<send::Send>),
+    #[command(subcommand)]
     Outbox(outbox::Outbox),
+    #[command(subcommand)]
     Grant(grant::Grant),
+    #[command(subcommand)]
     Ledger(ledger::Ledger),
+    #[command(subcommand)]
     Webhook(webhook::Webhook),
     Check(check::Check),
+    #[command(subcommand)]
     Token(token::Token),
     Explain(explain::Explain),
     Doctor(doctor::Doctor),

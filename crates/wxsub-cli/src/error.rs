@@ -23,8 +23,13 @@ impl CliError {
         Self { exit, lines: vec![line.to_string()] }
     }
 
+    /// Creates a usage error with one message.
+    pub(crate) fn usage(line: impl Display) -> Self {
+        Self::new(ExitStatus::Usage, line)
+    }
+
     /// Creates a usage error that lists all problems.
-    pub(crate) fn usage(lines: Vec<String>) -> Self {
+    pub(crate) fn usages(lines: Vec<String>) -> Self {
         Self { exit: ExitStatus::Usage, lines }
     }
 
@@ -126,7 +131,18 @@ impl UsageErrors {
     pub(crate) fn finish<T>(self, value: Option<T>) -> Result<T, CliError> {
         match value {
             Some(value) if self.0.is_empty() => Ok(value),
-            _ => Err(CliError::usage(self.0)),
+            _ => Err(CliError::usages(self.0)),
         }
+    }
+
+    /// Returns the value that `read` finds without problems. `None` must come with a problem.
+    ///
+    /// # Errors
+    ///
+    /// All problems.
+    pub(crate) fn check<T>(read: impl FnOnce(&mut Self) -> Option<T>) -> Result<T, CliError> {
+        let mut usage = Self::default();
+        let value = read(&mut usage);
+        usage.finish(value)
     }
 }

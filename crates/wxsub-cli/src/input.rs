@@ -9,7 +9,7 @@ use serde_json::{Deserializer, Map, Value};
 use wxsub_proto::message::MessageDraft;
 use wxsub_proto::{LocalizedText, ValidationError, ValidationErrorKind};
 
-use crate::error::{CliError, ExitStatus};
+use crate::error::CliError;
 use crate::language::{localized, shown};
 
 /// An open input.
@@ -47,7 +47,7 @@ impl Input {
 /// The error for an input that cannot be read.
 pub(crate) fn unreadable(path: &Path, error: &io::Error) -> CliError {
     let path = path.display();
-    CliError::new(ExitStatus::Usage, localized!("{path} cannot be read: {error}", "{path} 无法读取：{error}"))
+    CliError::usage(localized!("{path} cannot be read: {error}", "{path} 无法读取：{error}"))
 }
 
 /// Maximum length of a line, in bytes. No valid message is longer.

@@ -1,14 +1,17 @@
 //! Stop signals: Ctrl-C, SIGTERM, and for some commands SIGHUP.
 
 use std::future::pending;
-use std::io;
+#[cfg(unix)]
+use std::{future::poll_fn, io, task::Poll};
 
 use tokio::sync::watch;
 use wxsub_proto::LocalizedText;
 
 use crate::console;
 use crate::error::CliError;
-use crate::language::{localized, shown};
+#[cfg(unix)]
+use crate::language::localized;
+use crate::language::shown;
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -31,23 +34,22 @@ impl Interrupt {
     ///
     /// If the signal handlers cannot be installed.
     pub(crate) fn listen(note: Option<LocalizedText>) -> Result<Self, CliError> {
-        Self::count(note, StopSignals::new())
+        Ok(Self::count(note, Signals::stop()?))
     }
 
     /// Like [`listen`](Self::listen), and counts SIGHUP too, unless it is ignored as under nohup.
     pub(crate) fn listen_with_hangup(note: Option<LocalizedText>) -> Result<Self, CliError> {
-        Self::count(note, StopSignals::new().and_then(StopSignals::with_hangup))
+        Ok(Self::count(note, Signals::stop_or_hangup()?))
     }
 
-    fn count(note: Option<LocalizedText>, signals: io::Result<StopSignals>) -> Result<Self, CliError> {
-        let cannot = |error: io::Error| {
-            CliError::unexpected(localized!("signals cannot be handled: {error}", "无法处理信号：{error}"))
-        };
-        let mut signals = signals.map_err(cannot)?;
+    fn count(mut note: Option<LocalizedText>, mut signals: Signals) -> Self {
         let (sender, receiver) = watch::channel(Received::default());
         tokio::spawn(async move {
-            let mut note = note;
-            while signals.next().await && !sender.is_closed() {
+            loop {
+                signals.next().await;
+                if sender.is_closed() {
+                    return;
+                }
                 let text = note.take();
                 sender.send_modify(|received| {
                     received.count += 1;
@@ -59,7 +61,7 @@ impl Interrupt {
                 }
             }
         });
-        Ok(Self(receiver))
+        Self(receiver)
     }
 
     /// Counts the calls of a function in place of signals.
@@ -109,42 +111,52 @@ impl Interrupt {
     }
 }
 
-/// The signals.
+/// Signals of some kinds.
 #[cfg(unix)]
-struct StopSignals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Option<Signal>,
-}
+pub(crate) struct Signals(Vec<Signal>);
 
 #[cfg(unix)]
-impl StopSignals {
-    fn new() -> io::Result<Self> {
-        let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        Ok(Self { interrupt, terminate, hangup: None })
+impl Signals {
+    fn of(kinds: &[SignalKind]) -> Result<Self, CliError> {
+        let signals: io::Result<_> = kinds.iter().map(|kind| signal(*kind)).collect();
+        signals.map(Self).map_err(|error| {
+            CliError::unexpected(localized!("signals cannot be handled: {error}", "无法处理信号：{error}"))
+        })
     }
 
-    /// Adds SIGHUP, unless it is ignored. If the mask of ignored signals cannot be read, SIGHUP is not added.
-    fn with_hangup(self) -> io::Result<Self> {
-        let ignored =
-            std::fs::read_to_string("/proc/self/status").map_or(true, |status| ignores_hangup(&status));
-        let hangup = if ignored { None } else { Some(signal(SignalKind::hangup())?) };
-        Ok(Self { hangup, ..self })
+    fn stop() -> Result<Self, CliError> {
+        Self::of(&[SignalKind::interrupt(), SignalKind::terminate()])
     }
 
-    /// Waits for the next signal; `false` if no more can arrive.
-    async fn next(&mut self) -> bool {
-        let hangup = async {
-            match &mut self.hangup {
-                Some(hangup) => hangup.recv().await,
-                None => pending().await,
-            }
-        };
-        tokio::select! {
-            signal = self.interrupt.recv() => signal.is_some(),
-            signal = self.terminate.recv() => signal.is_some(),
-            signal = hangup => signal.is_some(),
+    /// With SIGHUP, unless it is ignored. If the mask of ignored signals cannot be read, SIGHUP is not added.
+    fn stop_or_hangup() -> Result<Self, CliError> {
+        let mut signals = Self::stop()?;
+        if std::fs::read_to_string("/proc/self/status").is_ok_and(|status| !ignores_hangup(&status)) {
+            signals.0.append(&mut Self::hangup()?.0);
         }
+        Ok(signals)
+    }
+
+    /// SIGHUP.
+    ///
+    /// # Errors
+    ///
+    /// If the signal handler cannot be installed.
+    pub(crate) fn hangup() -> Result<Self, CliError> {
+        Self::of(&[SignalKind::hangup()])
+    }
+
+    /// Waits for the next signal.
+    pub(crate) async fn next(&mut self) {
+        poll_fn(|context| {
+            let mut arrived = self.0.iter_mut().map(|signal| signal.poll_recv(context));
+            if arrived.any(|polled| polled == Poll::Ready(Some(()))) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
     }
 }
 
@@ -155,31 +167,37 @@ fn ignores_hangup(status: &str) -> bool {
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_none_or(|mask| mask & 1 != 0)
 }
 
+/// Ctrl-C, or nothing: SIGHUP does not exist here.
 #[cfg(not(unix))]
-struct StopSignals;
+pub(crate) struct Signals {
+    has_ctrl_c: bool,
+}
 
 #[cfg(not(unix))]
-impl StopSignals {
-    fn new() -> io::Result<Self> {
-        Ok(Self)
+impl Signals {
+    fn stop() -> Result<Self, CliError> {
+        Ok(Self { has_ctrl_c: true })
     }
 
-    /// Does nothing, because SIGHUP does not exist here.
-    fn with_hangup(self) -> io::Result<Self> {
-        Ok(self)
+    fn stop_or_hangup() -> Result<Self, CliError> {
+        Self::stop()
     }
 
-    /// Waits for the next signal; `false` if no more can arrive.
-    async fn next(&mut self) -> bool {
-        tokio::signal::ctrl_c().await.is_ok()
+    pub(crate) fn hangup() -> Result<Self, CliError> {
+        Ok(Self { has_ctrl_c: false })
+    }
+
+    /// Waits for the next signal.
+    pub(crate) async fn next(&mut self) {
+        if !self.has_ctrl_c || tokio::signal::ctrl_c().await.is_err() {
+            pending::<()>().await;
+        }
     }
 }
 
 #[cfg(all(test, unix))]
 mod tests {
-    use std::future::poll_fn;
     use std::pin::pin;
-    use std::task::Poll;
 
     use super::*;
 

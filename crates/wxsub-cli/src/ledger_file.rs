@@ -98,7 +98,7 @@ pub(crate) fn postgres_options(url: &str) -> Result<PostgresOptions, CliError> {
              in {LEDGER_PASSWORD_FILE}",
             "消息库的 URL 中有密码，其他用户可以看到；请把密码写入文件，并在 {LEDGER_PASSWORD_FILE} 中指定该文件"
         );
-        return Err(CliError::new(ExitStatus::Usage, text));
+        return Err(CliError::usage(text));
     }
     Ok(match environment::value_lossy(LEDGER_PASSWORD_FILE) {
         Some(path) => options.password_file(path),
@@ -107,21 +107,13 @@ pub(crate) fn postgres_options(url: &str) -> Result<PostgresOptions, CliError> {
 }
 
 async fn connect(url: &str, migrate: bool) -> Result<OpenLedger, CliError> {
-    let ledger = PostgresLedger::connect(postgres_options(url)?.migrate(migrate)).await;
-    ledger.map(|ledger| OpenLedger::Postgres(Box::new(ledger))).map_err(|error| connect_error(&error))
-}
-
-/// The error for a database that cannot be used.
-pub(crate) fn connect_error(error: &ConnectError) -> CliError {
-    let exit = if error.is_transient() { ExitStatus::NotSent } else { ExitStatus::Usage };
-    CliError::new(exit, shown(&error.localized()))
+    let ledger = PostgresLedger::connect(postgres_options(url)?.migrate(migrate)).await?;
+    Ok(OpenLedger::Postgres(Box::new(ledger)))
 }
 
 /// How a command opens a ledger to write.
 pub(crate) fn options() -> Result<SqliteOptions, CliError> {
-    let mut usage = UsageErrors::default();
-    let wait = environment::ledger_wait(&mut usage);
-    Ok(SqliteOptions::new().lock_timeout(usage.finish(wait)?))
+    Ok(SqliteOptions::new().lock_timeout(UsageErrors::check(environment::ledger_wait)?))
 }
 
 /// Opens a ledger to read, also while another process writes.
@@ -129,8 +121,7 @@ pub(crate) async fn open_to_read(path: &Path) -> Result<OpenLedger, CliError> {
     if let Some(url) = postgres_url(path) {
         return connect(url, false).await;
     }
-    let ledger = SqliteLedger::open_read_only(path).await;
-    ledger.map(OpenLedger::Sqlite).map_err(|error| open_error(&error))
+    Ok(OpenLedger::Sqlite(SqliteLedger::open_read_only(path).await?))
 }
 
 /// Opens a ledger to write, and makes it if there is none.
@@ -139,7 +130,7 @@ pub(crate) async fn open_or_create(path: &Path) -> Result<OpenLedger, CliError> 
         return connect(url, true).await;
     }
     let is_new = !path.exists();
-    let ledger = SqliteLedger::open(path, options()?).await.map_err(|error| open_error(&error))?;
+    let ledger = SqliteLedger::open(path, options()?).await?;
     if is_new {
         let path = path.display();
         console::note(localized!("new ledger: {path}", "新建消息库：{path}"));
@@ -150,17 +141,15 @@ pub(crate) async fn open_or_create(path: &Path) -> Result<OpenLedger, CliError> 
 /// Opens a ledger to write: a file for this process alone.
 pub(crate) async fn open_existing(path: &Path) -> Result<OpenLedger, CliError> {
     if postgres_url(path).is_none() && !path.exists() {
-        return Err(open_error(&OpenError::Missing { path: path.to_owned() }));
+        return Err(OpenError::Missing { path: path.to_owned() }.into());
     }
     open_or_create(path).await
 }
 
 /// Commits one change.
 pub(crate) async fn commit(ledger: &dyn Ledger, change: Change) -> Result<Applied, CliError> {
-    let applied = ledger.commit(vec![change]).await.and_then(|mut applied| {
-        applied.pop().unwrap_or_else(|| Err(LedgerError::Inconsistent("a commit gave no result".to_owned())))
-    });
-    applied.map_err(|error| ledger_error(&error))
+    let applied = ledger.commit(vec![change]).await?.pop();
+    Ok(applied.ok_or_else(|| LedgerError::Inconsistent("a commit gave no result".to_owned()))??)
 }
 
 /// The error for a result that belongs to another change.
@@ -181,38 +170,54 @@ pub(crate) fn operator() -> String {
     environment::value_lossy("USER").unwrap_or_else(|| "operator".to_owned())
 }
 
-/// The error for a ledger that was not opened. Later it may be free, and its disk may have room.
-pub(crate) fn open_error(error: &OpenError) -> CliError {
-    let exit = match error {
-        OpenError::Locked { .. } | OpenError::Unavailable { .. } => ExitStatus::NotSent,
-        _ => ExitStatus::Usage,
-    };
-    CliError::new(exit, shown(&error.localized()))
+/// A database that cannot be used.
+impl From<ConnectError> for CliError {
+    fn from(error: ConnectError) -> Self {
+        let exit = if error.is_transient() { ExitStatus::NotSent } else { ExitStatus::Usage };
+        Self::new(exit, shown(&error.localized()))
+    }
 }
 
-/// The error for a ledger that failed.
-pub(crate) fn ledger_error(error: &LedgerError) -> CliError {
-    let exit = match error {
-        LedgerError::Unavailable(_) | LedgerError::Unknown(_) => ExitStatus::NotSent,
-        _ => ExitStatus::Unexpected,
-    };
-    CliError::new(exit, shown(&error.localized()))
+/// A ledger that was not opened. Later it may be free, and its disk may have room.
+impl From<OpenError> for CliError {
+    fn from(error: OpenError) -> Self {
+        let exit = match error {
+            OpenError::Locked { .. } | OpenError::Unavailable { .. } => ExitStatus::NotSent,
+            _ => ExitStatus::Usage,
+        };
+        Self::new(exit, shown(&error.localized()))
+    }
 }
 
-/// The error for a message that was not recorded.
-pub(crate) fn not_recorded(error: &NotRecorded) -> CliError {
-    let exit = match error {
-        NotRecorded::Grant(_) => ExitStatus::Refused,
-        NotRecorded::KeyReused(_) => ExitStatus::Usage,
-        NotRecorded::Paused | NotRecorded::WorkerGone => ExitStatus::NotSent,
-    };
-    CliError::new(exit, shown(&OutboxError::NotRecorded(*error).localized()))
+/// A ledger that failed.
+impl From<LedgerError> for CliError {
+    fn from(error: LedgerError) -> Self {
+        let exit = match error {
+            LedgerError::Unavailable(_) | LedgerError::Unknown(_) => ExitStatus::NotSent,
+            _ => ExitStatus::Unexpected,
+        };
+        Self::new(exit, shown(&error.localized()))
+    }
 }
 
-/// The error for an outbox that did not do what it should.
-pub(crate) fn outbox_error(error: &OutboxError) -> CliError {
-    match error {
-        OutboxError::Ledger(error) => ledger_error(error),
-        error => CliError::unexpected(shown(&error.localized())),
+/// A message that was not recorded.
+impl From<NotRecorded> for CliError {
+    fn from(error: NotRecorded) -> Self {
+        let exit = match error {
+            NotRecorded::Grant(_) => ExitStatus::Refused,
+            NotRecorded::KeyReused(_) => ExitStatus::Usage,
+            NotRecorded::Paused | NotRecorded::WorkerGone => ExitStatus::NotSent,
+        };
+        Self::new(exit, shown(&OutboxError::NotRecorded(error).localized()))
+    }
+}
+
+/// An outbox that did not do what it should.
+impl From<OutboxError> for CliError {
+    fn from(error: OutboxError) -> Self {
+        match error {
+            OutboxError::Ledger(error) => error.into(),
+            error => Self::unexpected(shown(&error.localized())),
+        }
     }
 }

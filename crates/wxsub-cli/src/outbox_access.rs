@@ -14,7 +14,7 @@ use wxsub_proto::{AppId, OpenId};
 use crate::backend::ServerConfig;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::{localized, shown};
-use crate::ledger_file::{OpenLedger, ledger_error, ledger_place, now, open_existing, open_to_read};
+use crate::ledger_file::{OpenLedger, ledger_place, now, open_existing, open_to_read};
 use crate::{backend, environment};
 
 /// Parses one of the names of an enum. The help and the error list them.
@@ -61,9 +61,7 @@ pub(crate) enum OutboxAccess {
 impl OutboxFlags {
     /// The app.
     pub(crate) fn appid(&self) -> Result<AppId, CliError> {
-        let mut usage = UsageErrors::default();
-        let appid = backend::appid(self.appid.as_deref(), &mut usage);
-        usage.finish(appid)
+        UsageErrors::check(|usage| backend::appid(self.appid.as_deref(), usage))
     }
 
     /// The ledger, or the control server.
@@ -71,19 +69,14 @@ impl OutboxFlags {
         if let Some(ledger) = &self.outbox {
             return Ok(OutboxPlace::Ledger(ledger));
         }
-        let mut usage = UsageErrors::default();
         if !environment::uses_control_server() {
-            usage.add(
-                "--outbox",
-                localized!(
-                    "is missing; name a ledger, or set WXSUB_SERVER and WXSUB_KEY for that of a control server",
-                    "未填写；请指定消息库，或设置 WXSUB_SERVER 和 WXSUB_KEY 以使用中控服务器的消息库"
-                ),
-            );
-            return usage.finish(None);
+            return Err(CliError::usage(localized!(
+                "--outbox: is missing; name a ledger, or set WXSUB_SERVER and WXSUB_KEY for that of a control server",
+                "--outbox：未填写；请指定消息库，或设置 WXSUB_SERVER 和 WXSUB_KEY 以使用中控服务器的消息库"
+            )));
         }
-        let server = ServerConfig::read(self.appid.as_deref(), &mut usage);
-        usage.finish(server).map(OutboxPlace::Server)
+        let server = UsageErrors::check(|usage| ServerConfig::read(self.appid.as_deref(), usage));
+        server.map(OutboxPlace::Server)
     }
 
     /// Opens the ledger to read, also while another process writes.
@@ -112,16 +105,15 @@ impl OutboxAccess {
             }
             Self::Ledger(ledger) => ledger,
         };
-        let failed = |error| ledger_error(&error);
-        let Some(message) = ledger.message(id).await.map_err(failed)? else {
+        let Some(message) = ledger.message(id).await? else {
             let text = localized!(
                 "message {id}: there is none with this id; `wxsub outbox list` lists all",
                 "消息 {id}：没有这个 id 的消息；`wxsub outbox list` 会列出全部消息"
             );
-            return Err(CliError::new(ExitStatus::Usage, text));
+            return Err(CliError::usage(text));
         };
-        let history = ledger.history(id).await.map_err(failed)?;
-        let app = ledger.app(&message.appid).await.map_err(failed)?;
+        let history = ledger.history(id).await?;
+        let app = ledger.app(&message.appid).await?;
         Ok(MessageView::new(&message, &app, now()).with_events(&history))
     }
 
@@ -132,9 +124,8 @@ impl OutboxAccess {
     ) -> Result<(Vec<MessageView>, Option<MessageId>), CliError> {
         match self {
             Self::Ledger(ledger) => {
-                let failed = |error| ledger_error(&error);
-                let app = ledger.app(&query.appid).await.map_err(failed)?;
-                let page = ledger.messages(query).await.map_err(failed)?;
+                let app = ledger.app(&query.appid).await?;
+                let page = ledger.messages(query).await?;
                 let page = MessageList::new(&page, &app, query.limit, now());
                 Ok((page.messages, page.next))
             }
@@ -155,7 +146,7 @@ impl OutboxAccess {
     pub(crate) async fn grants(&self, appid: &AppId, openid: &OpenId) -> Result<Vec<GrantView>, CliError> {
         match self {
             Self::Ledger(ledger) => {
-                let grants = ledger.grants(appid, openid).await.map_err(|error| ledger_error(&error))?;
+                let grants = ledger.grants(appid, openid).await?;
                 Ok(grants.iter().map(GrantView::from).collect())
             }
             Self::Server(ServerConfig { server, .. }) => {
@@ -215,5 +206,5 @@ pub(crate) fn needs_ledger(flag: &str) -> CliError {
         "{flag}: has an effect only with --outbox; remove it for a control server",
         "{flag}：只有使用 --outbox 时才起作用；使用中控服务器时请删除"
     );
-    CliError::new(ExitStatus::Usage, text)
+    CliError::usage(text)
 }

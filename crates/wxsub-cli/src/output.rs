@@ -8,6 +8,16 @@ use serde::Serialize;
 use crate::error::{CliError, ExitStatus};
 use crate::language::localized;
 
+/// Prints the value as one JSON object, or as the text that `text` writes. Returns the exit status.
+pub(crate) fn print(is_json: bool, value: &impl Serialize, text: impl FnOnce(&mut Output)) -> ExitStatus {
+    let mut output = Output::new();
+    match is_json {
+        true => output.json(value),
+        false => text(&mut output),
+    }
+    output.end(ExitStatus::Success)
+}
+
 /// Standard output.
 ///
 /// A closed pipe, as with `head`, is no error: later writes are dropped, and the exit code does not change.

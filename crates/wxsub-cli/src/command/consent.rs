@@ -22,14 +22,8 @@ use crate::output::Output;
 use crate::{backend, console, environment};
 
 /// Print a consent URL, verify its callback, or make a signing key.
-#[derive(Debug, Args)]
-pub(crate) struct Consent {
-    #[command(subcommand)]
-    command: ConsentCommand,
-}
-
 #[derive(Debug, Subcommand)]
-enum ConsentCommand {
+pub(crate) enum Consent {
     Url(Url),
     Verify(Verify),
     Key(NewKey),
@@ -38,10 +32,10 @@ enum ConsentCommand {
 impl Consent {
     /// Runs the command.
     pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
-        match self.command {
-            ConsentCommand::Url(url) => url.run(),
-            ConsentCommand::Verify(verify) => verify.run(),
-            ConsentCommand::Key(key) => key.run(),
+        match self {
+            Self::Url(url) => url.run(),
+            Self::Verify(verify) => verify.run(),
+            Self::Key(key) => key.run(),
         }
     }
 }
@@ -88,24 +82,15 @@ struct UrlOutput<'a> {
     request: &'a ConsentRequest,
 }
 
-/// The values of the flags.
-struct UrlInput {
-    request: ConsentRequest,
-    /// The callback URL and the base URL of the consent page; `None` with `--mobile`.
-    web: Option<(HttpUrl, BaseUrl)>,
-}
-
 impl Url {
     /// Runs the command.
     pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
-        let UrlInput { request, web } = self.input()?;
+        let (request, web) = self.input()?;
         let url = match &web {
             Some((redirect, base)) => {
-                let mut usage = UsageErrors::default();
-                let url = usage
-                    .collect("--redirect", request.consent_url(redirect))
-                    .map(|url| url.with_base_url(base));
-                Some(usage.finish(url)?)
+                let url =
+                    UsageErrors::check(|usage| usage.collect("--redirect", request.consent_url(redirect)))?;
+                Some(url.with_base_url(base))
             }
             None => None,
         };
@@ -124,7 +109,8 @@ impl Url {
         Ok(output.end(ExitStatus::Success))
     }
 
-    fn input(&self) -> Result<UrlInput, CliError> {
+    /// The request, and unless `--mobile` is given the callback URL and the base URL of the consent page.
+    fn input(&self) -> Result<(ConsentRequest, Option<(HttpUrl, BaseUrl)>), CliError> {
         let mut usage = UsageErrors::default();
         let appid = backend::appid(self.appid.as_deref(), &mut usage);
         let template = usage.required("--template", self.template.as_deref());
@@ -148,7 +134,7 @@ impl Url {
             }
             None => ConsentRequest { appid, scene, template_id, reserved },
         };
-        Ok(UrlInput { request, web })
+        Ok((request, web))
     }
 }
 
@@ -209,13 +195,13 @@ impl Verify {
     }
 
     fn expected(&self) -> Result<CallbackExpectations, CliError> {
-        let mut usage = UsageErrors::default();
-        let expected = CallbackExpectations {
-            reserved: usage.optional("--expect-reserved", self.expect_reserved.as_deref()),
-            scene: usage.optional("--expect-scene", self.expect_scene.as_deref()),
-            template_id: usage.optional("--expect-template", self.expect_template.as_deref()),
-        };
-        usage.finish(Some(expected))
+        UsageErrors::check(|usage| {
+            Some(CallbackExpectations {
+                reserved: usage.optional("--expect-reserved", self.expect_reserved.as_deref()),
+                scene: usage.optional("--expect-scene", self.expect_scene.as_deref()),
+                template_id: usage.optional("--expect-template", self.expect_template.as_deref()),
+            })
+        })
     }
 
     fn callback(&self) -> Result<ConsentCallback, CliError> {
@@ -264,7 +250,7 @@ pub(super) fn print_secret(secret: &str, out: Option<&Path>) -> Result<ExitStatu
             _ => error.to_string(),
         };
         let path = path.display();
-        CliError::new(ExitStatus::Usage, localized!("--out: {path}: {why}", "--out：{path}：{why}"))
+        CliError::usage(localized!("--out: {path}: {why}", "--out：{path}：{why}"))
     })?;
     let path = path.display();
     console::note(localized!("written to {path}", "已写入 {path}"));
@@ -275,7 +261,7 @@ pub(super) fn print_secret(secret: &str, out: Option<&Path>) -> Result<ExitStatu
 pub(super) fn read_signing_key(flag: &str, path: &Path) -> Result<SigningKey, CliError> {
     SigningKey::from_file(path).map_err(|error| {
         let error = shown(&error.localized());
-        CliError::new(ExitStatus::Usage, localized!("{flag}: {error}", "{flag}：{error}"))
+        CliError::usage(localized!("{flag}: {error}", "{flag}：{error}"))
     })
 }
 
@@ -293,5 +279,5 @@ fn write_new(path: &Path, line: &str) -> std::io::Result<()> {
 /// The error for a callback that is invalid, or not the expected one.
 pub(crate) fn rejected(cause: &LocalizedText<String>) -> CliError {
     let cause = shown(cause);
-    CliError::new(ExitStatus::Usage, localized!("callback rejected: {cause}", "回调被拒绝：{cause}"))
+    CliError::usage(localized!("callback rejected: {cause}", "回调被拒绝：{cause}"))
 }

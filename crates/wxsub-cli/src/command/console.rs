@@ -14,14 +14,8 @@ use crate::language::localized;
 use crate::output::Output;
 
 /// Hash a password for the console of a control server.
-#[derive(Debug, Args)]
-pub(crate) struct Console {
-    #[command(subcommand)]
-    command: ConsoleCommand,
-}
-
 #[derive(Debug, Subcommand)]
-enum ConsoleCommand {
+pub(crate) enum Console {
     Password(Password),
 }
 
@@ -29,12 +23,12 @@ enum ConsoleCommand {
 ///
 /// At a terminal, it asks for the password twice and does not show it. Otherwise it reads one line from standard input.
 #[derive(Debug, Args)]
-struct Password;
+pub(crate) struct Password;
 
 impl Console {
     /// Runs the command.
     pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
-        let ConsoleCommand::Password(Password) = self.command;
+        let Self::Password(Password) = self;
         let password = if stdin().is_terminal() { ask()? } else { read()? };
         let (chars, bytes) = (password.chars().count(), password.len());
         if chars < MIN_PASSWORD_CHARS || bytes > MAX_PASSWORD_BYTES {
@@ -83,5 +77,5 @@ fn ask() -> Result<Zeroizing<String>, CliError> {
 
 #[expect(clippy::needless_pass_by_value, reason = "its callers make the text for it")]
 fn wrong(text: String) -> CliError {
-    CliError::usage(vec![localized!("password: {text}", "密码：{text}")])
+    CliError::usage(localized!("password: {text}", "密码：{text}"))
 }

@@ -58,7 +58,7 @@ impl Demo {
         if !self.json {
             BEFORE.lines().for_each(console::note);
         }
-        let mut reporter = Reporter::new(self.json);
+        let mut reporter = Reporter { output: Output::new(), json: self.json, steps: 0 };
         let result = match reporter.step("sandbox", Setup::start().await) {
             Ok(setup) => run_steps(&setup, &mut reporter).await,
             Err(failed) => Err(failed),
@@ -69,7 +69,7 @@ impl Demo {
         if !self.json {
             AFTER.lines().for_each(console::note);
         }
-        Ok(reporter.finish())
+        Ok(reporter.output.end(ExitStatus::Success))
     }
 }
 
@@ -167,7 +167,7 @@ async fn run_steps(setup: &Setup, reporter: &mut Reporter) -> Result<(), StepFai
 
     reporter.step("invalidated", setup.invalidate_token())?;
     reporter.step("refreshed", setup.send_with_refresh(message).await)?;
-    reporter.step("summary", setup.summarize(reporter.steps()))
+    reporter.step("summary", setup.summarize(reporter.steps))
 }
 
 impl Setup {
@@ -206,9 +206,7 @@ impl Setup {
             self.verifier.verify(genuine, "another session").is_ok(),
         ];
         match accepted {
-            [false, false] => {
-                Ok(((), "a forged callback and a callback from another session were rejected".to_owned()))
-            }
+            [false, false] => done("a forged callback and a callback from another session were rejected"),
             _ => Err("a forged callback was accepted".into()),
         }
     }
@@ -230,7 +228,7 @@ impl Setup {
     async fn fetch_token(&self) -> StepResult<()> {
         let token = self.client.token_source().token().await?;
         let (lifetime, fingerprint) = (token.lifetime().as_secs(), token.fingerprint());
-        Ok(((), format!("the access token was fetched; it expires after {lifetime} s ({fingerprint})")))
+        done(format!("the access token was fetched; it expires after {lifetime} s ({fingerprint})"))
     }
 
     async fn enqueue(&self, message: &Message, key: &str) -> StepResult<Receipt> {
@@ -256,7 +254,7 @@ impl Setup {
 
     async fn check_sent(&self, queued: &Receipt) -> StepResult<()> {
         match self.settled(queued).await?.state {
-            MessageState::Sent => Ok(((), "the worker sent the message; its outcome is recorded".to_owned())),
+            MessageState::Sent => done("the worker sent the message; its outcome is recorded"),
             other => Err(format!("the message is {other}").into()),
         }
     }
@@ -267,7 +265,7 @@ impl Setup {
         let received = self.sandbox.mailbox(sent.grant().openid());
         match received.as_slice() {
             [only] if expected.as_object() == Some(&only.body) => {
-                Ok(((), format!("the user received exactly this message: {:?}", sent.title().as_str())))
+                done(format!("the user received exactly this message: {:?}", sent.title().as_str()))
             }
             others => Err(format!("the user received other messages ({})", others.len()).into()),
         }
@@ -277,9 +275,7 @@ impl Setup {
     async fn repeat(&self, message: &Message, queued: &Receipt) -> StepResult<()> {
         let again = self.enqueue(message, FIRST_KEY).await?.0;
         match (again.replayed(), again.id() == queued.id(), self.received(message.grant().openid())) {
-            (true, true, 1) => {
-                Ok(((), "the same request again gave the same message; nothing was sent twice".to_owned()))
-            }
+            (true, true, 1) => done("the same request again gave the same message; nothing was sent twice"),
             other => Err(format!("the same request again gave another message ({other:?})").into()),
         }
     }
@@ -290,7 +286,7 @@ impl Setup {
         let settled = self.settled(&self.enqueue(&message, "order-8").await?.0).await?;
         match (settled.state, settled.detail.errcode) {
             (MessageState::Refused, Some(ErrCode::USER_REFUSED)) => {
-                Ok(((), "a second message was refused with 43101: one consent allows one message".to_owned()))
+                done("a second message was refused with 43101: one consent allows one message")
             }
             (MessageState::Sent, _) => Err("a second message was sent without consent".into()),
             other => Err(format!("a second message ended otherwise: {other:?}").into()),
@@ -300,10 +296,7 @@ impl Setup {
     /// Another process fetches a token for the same app, which invalidates the shop's token.
     fn invalidate_token(&self) -> StepResult<()> {
         self.sandbox.invalidate_tokens(&self.appid)?;
-        Ok((
-            (),
-            "another process fetched a token for this app, which invalidated the shop's token".to_owned(),
-        ))
+        done("another process fetched a token for this app, which invalidated the shop's token")
     }
 
     /// The user allows another message. The client refreshes the token and repeats the send.
@@ -316,12 +309,10 @@ impl Setup {
         self.check_sent(&queued).await?;
         let (fetches, posts) = self.traffic();
         match (self.received(&openid), fetches, posts) {
-            (2, 2, 4) => Ok((
-                (),
+            (2, 2, 4) => done(
                 "the user allowed and received another message: Weixin rejected the token, the client fetched \
-                 a new one and repeated the send"
-                    .to_owned(),
-            )),
+                 a new one and repeated the send",
+            ),
             (received, ..) => Err(format!(
                 "{received} messages instead of 2, {fetches} fetches instead of 2, {posts} posts instead of 4 ({})",
                 second.title()
@@ -331,11 +322,8 @@ impl Setup {
 
     fn summarize(&self, steps: u32) -> StepResult<()> {
         let (fetches, posts) = self.traffic();
-        Ok((
-            (),
-            format!(
-                "all {steps} steps succeeded: 2 messages received, {posts} posts, {fetches} token fetches"
-            ),
+        done(format!(
+            "all {steps} steps succeeded: 2 messages received, {posts} posts, {fetches} token fetches"
         ))
     }
 
@@ -352,6 +340,11 @@ impl Setup {
 
 /// The result of a step: a value for later steps and a description, or an error message.
 type StepResult<T> = Result<(T, String), Box<dyn Error>>;
+
+/// The result of a step without a value.
+fn done(description: impl Into<String>) -> StepResult<()> {
+    Ok(((), description.into()))
+}
 
 /// A step failed, and its error is printed.
 #[derive(Debug)]
@@ -373,11 +366,6 @@ struct Step<'a> {
 }
 
 impl Reporter {
-    /// Creates a reporter that prints JSON or text.
-    fn new(json: bool) -> Self {
-        Self { output: Output::new(), json, steps: 0 }
-    }
-
     /// Prints the result of a step and returns its value.
     ///
     /// # Errors
@@ -398,16 +386,6 @@ impl Reporter {
         }
         self.output.flush();
         value
-    }
-
-    /// Number of steps so far.
-    fn steps(&self) -> u32 {
-        self.steps
-    }
-
-    /// Ends the output and returns the exit status.
-    fn finish(self) -> ExitStatus {
-        self.output.end(ExitStatus::Success)
     }
 }
 

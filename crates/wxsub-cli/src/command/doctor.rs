@@ -98,9 +98,7 @@ impl Doctor {
 
     /// Reads the settings for Weixin.
     fn context(&self) -> Finding<DoctorContext> {
-        let mut usage = UsageErrors::default();
-        let app = DirectConfig::read(self.appid.as_deref(), &mut usage);
-        let app = match usage.finish(app) {
+        let app = match UsageErrors::check(|usage| DirectConfig::read(self.appid.as_deref(), usage)) {
             Ok(app) => app,
             Err(error) => return misconfigured(&error),
         };

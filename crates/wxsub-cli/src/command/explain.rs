@@ -8,10 +8,10 @@ use serde::Serialize;
 use wxsub_proto::{ApiError, ErrCode, LocalizedText, Operation, Remedy, TraceId};
 use wxsub_server::MAYBE_SENT;
 
-use crate::error::{CliError, ExitStatus, UsageErrors};
+use crate::error::{CliError, ExitStatus};
 use crate::input::Input;
 use crate::language::{localized, shown};
-use crate::output::Output;
+use crate::output::{Output, print};
 
 /// Explain an error code: its meaning on a token call and on a send, and the remedy.
 ///
@@ -34,13 +34,7 @@ impl Explain {
     pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
         let refusal = self.refusal()?;
         let explanation = Explanation::new(&refusal);
-        let mut output = Output::new();
-        if self.json {
-            output.json(&explanation);
-        } else {
-            explanation.print(&mut output);
-        }
-        Ok(output.end(ExitStatus::Success))
+        Ok(print(self.json, &explanation, |output| explanation.print(output)))
     }
 
     fn refusal(&self) -> Result<ApiError, CliError> {
@@ -48,15 +42,11 @@ impl Explain {
             "-" => String::from_utf8_lossy(&Input::read(Path::new("-"), MAX_INPUT_BYTES)?).into_owned(),
             given => given.to_owned(),
         };
-        let mut usage = UsageErrors::default();
         let refusal = find_code(&text).map(|code| ApiError::new(code, &text.replace('"', " ")));
-        if refusal.is_none() {
-            usage.add(
-                "CODE",
-                localized!("must be a whole number such as 40001, or text with exactly one error code; this text has none or several", "必须是整数（例如 40001），或恰好含有一个错误码的文本；这段文本没有错误码，或有多个"),
-            );
-        }
-        usage.finish(refusal)
+        refusal.ok_or_else(|| CliError::usage(localized!(
+            "CODE: must be a whole number such as 40001, or text with exactly one error code; this text has none or several",
+            "CODE：必须是整数（例如 40001），或恰好含有一个错误码的文本；这段文本没有错误码，或有多个"
+        )))
     }
 }
 

@@ -7,31 +7,23 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use wxsub_api::ProblemKind;
 use wxsub_client::ControlServerError;
-use wxsub_core::clock::UnixMillis;
 use wxsub_core::rfc3339;
 use wxsub_outbox::id::GrantId;
 use wxsub_outbox::ledger::{Applied, Change};
 use wxsub_outbox::state::GrantState;
 use wxsub_outbox::view::GrantView;
-use wxsub_proto::OpenId;
 
 use crate::backend::ServerConfig;
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::localized;
-use crate::ledger_file::{commit, ledger_error, unexpected};
+use crate::ledger_file::{commit, unexpected};
 use crate::outbox_access::{OutboxAccess, OutboxFlags, needs_ledger, outbox_server_error, parse_name};
-use crate::output::Output;
+use crate::output::print;
 
 /// Record, list and void the consents of a ledger, or of the control server of WXSUB_SERVER and WXSUB_KEY.
-#[derive(Debug, Args)]
-pub(crate) struct Grant {
-    #[command(subcommand)]
-    command: GrantCommand,
-}
-
 #[derive(Debug, Subcommand)]
-enum GrantCommand {
+pub(crate) enum Grant {
     Record(record::Record),
     List(List),
     Void(Void),
@@ -41,18 +33,18 @@ enum GrantCommand {
 impl Grant {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
-        match self.command {
-            GrantCommand::Record(record) => record.run().await,
-            GrantCommand::List(list) => list.run().await,
-            GrantCommand::Void(void) => void.run().await,
-            GrantCommand::Import(import) => import.run().await,
+        match self {
+            Self::Record(record) => record.run().await,
+            Self::List(list) => list.run().await,
+            Self::Void(void) => void.run().await,
+            Self::Import(import) => import.run().await,
         }
     }
 }
 
 /// List the grants of a user, or of all users in one state, oldest first.
 #[derive(Debug, Args)]
-struct List {
+pub(crate) struct List {
     #[command(flatten)]
     outbox: OutboxFlags,
     /// OpenID of the user
@@ -80,9 +72,7 @@ struct GrantList {
 
 impl List {
     async fn run(self) -> Result<ExitStatus, CliError> {
-        let mut usage = UsageErrors::default();
-        let openid: Option<OpenId> = usage.optional("--to", self.to.as_deref());
-        let openid = usage.finish(Some(openid))?;
+        let openid = UsageErrors::check(|usage| Some(usage.optional("--to", self.to.as_deref())))?;
         let appid = self.outbox.appid()?;
         let access = self.outbox.read().await?;
         let grants = match (openid, self.state, &access) {
@@ -91,38 +81,29 @@ impl List {
             (None, Some(state), OutboxAccess::Ledger(ledger)) => {
                 let limit =
                     self.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-                let grants = ledger.grants_in_state(&appid, state, self.after, limit).await;
-                grants.map_err(|error| ledger_error(&error))?.iter().map(GrantView::from).collect()
+                let grants = ledger.grants_in_state(&appid, state, self.after, limit).await?;
+                grants.iter().map(GrantView::from).collect()
             }
             (None, None, _) => Vec::new(),
         };
-        let mut output = Output::new();
-        if self.json {
-            output.json(&GrantList { grants });
-            return Ok(output.end(ExitStatus::Success));
-        }
-        let row = |id: &str, state: &str, at: &str, scene: &str, user: &str, template: &str| {
-            format!("{id:36}  {state:10}  {at:24}  {scene:>5}  {user:28}  {template}")
-        };
-        output.line(row("ID", "STATE", "CONSENTED", "SCENE", "USER", "TEMPLATE"));
-        for grant in &grants {
-            let at: UnixMillis = grant.consented_at;
-            output.line(row(
-                &grant.id.to_string(),
-                grant.state.as_str(),
-                &rfc3339::format(at),
-                &grant.scene.to_string(),
-                grant.openid.as_str(),
-                grant.template_id.as_str(),
-            ));
-        }
-        Ok(output.end(ExitStatus::Success))
+        let list = GrantList { grants };
+        Ok(print(self.json, &list, |output| {
+            output.line(row(["ID", "STATE", "CONSENTED", "SCENE", "USER", "TEMPLATE"]));
+            for GrantView { id, state, consented_at, scene, openid, template_id, .. } in &list.grants {
+                let (id, at, scene) = (id.to_string(), rfc3339::format(*consented_at), scene.to_string());
+                output.line(row([&id, state.as_str(), &at, &scene, openid.as_str(), template_id.as_str()]));
+            }
+        }))
     }
+}
+
+fn row([id, state, at, scene, user, template]: [&str; 6]) -> String {
+    format!("{id:36}  {state:10}  {at:24}  {scene:>5}  {user:28}  {template}")
 }
 
 /// Void an open grant, or one in doubt that no message has.
 #[derive(Debug, Args)]
-struct Void {
+pub(crate) struct Void {
     /// Id of the grant
     id: GrantId,
     #[command(flatten)]

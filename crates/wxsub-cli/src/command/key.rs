@@ -5,19 +5,13 @@ use serde::Serialize;
 use wxsub_server::{ApiKeyDigest, generate_api_key};
 
 use crate::console;
-use crate::error::{CliError, ExitStatus, UsageErrors};
+use crate::error::{CliError, ExitStatus};
 use crate::language::localized;
-use crate::output::Output;
+use crate::output::print;
 
 /// Create client keys for a control server.
-#[derive(Debug, Args)]
-pub(crate) struct Key {
-    #[command(subcommand)]
-    command: KeyCommand,
-}
-
 #[derive(Debug, Subcommand)]
-enum KeyCommand {
+pub(crate) enum Key {
     New(New),
 }
 
@@ -25,7 +19,7 @@ enum KeyCommand {
 ///
 /// The key is shown once. The printed lines for the server's configuration have only its digest.
 #[derive(Debug, Args)]
-struct New {
+pub(crate) struct New {
     /// Name of the client: 1 to 64 letters, digits, dots, hyphens or underscores
     #[arg(long, value_name = "NAME")]
     name: String,
@@ -44,7 +38,7 @@ struct NewKey<'a> {
 impl Key {
     /// Runs the command.
     pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
-        let KeyCommand::New(new) = self.command;
+        let Self::New(new) = self;
         new.run()
     }
 }
@@ -52,29 +46,18 @@ impl Key {
 impl New {
     fn run(&self) -> Result<ExitStatus, CliError> {
         if !wxsub_server::is_client_name(&self.name) {
-            let mut usage = UsageErrors::default();
-            usage.add(
-                "--name",
-                localized!(
-                    "must be 1 to 64 letters, digits, dots, hyphens or underscores",
-                    "必须是 1 到 64 个字母、数字、点、连字符或下划线"
-                ),
-            );
-            return usage.finish(None);
+            return Err(CliError::usage(localized!(
+                "--name: must be 1 to 64 letters, digits, dots, hyphens or underscores",
+                "--name：必须是 1 到 64 个字母、数字、点、连字符或下划线"
+            )));
         }
         let key = generate_api_key().map_err(CliError::unexpected)?;
         let digest = ApiKeyDigest::of(&key);
-        let mut output = Output::new();
+        let made = NewKey { name: &self.name, key: key.expose_secret(), key_sha256: digest.to_string() };
+        let exit = print(self.json, &made, |output| output.line(made.key));
         if self.json {
-            output.json(&NewKey {
-                name: &self.name,
-                key: key.expose_secret(),
-                key_sha256: digest.to_string(),
-            });
-            return Ok(output.end(ExitStatus::Success));
+            return Ok(exit);
         }
-        output.line(key.expose_secret());
-        let exit = output.end(ExitStatus::Success);
         console::note(
             "# The key is for the client and is not shown again. Lines for the server's configuration:",
         );

@@ -17,21 +17,14 @@ use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::localized;
 use crate::ledger_file::{
-    commit, connect_error, ledger_error, ledger_place, open_error, open_existing, options, postgres_options,
-    postgres_url, unexpected,
+    commit, ledger_place, open_existing, options, postgres_options, postgres_url, unexpected,
 };
 use crate::output::Output;
 use crate::shell::quote;
 
 /// Check, back up, restore and move a ledger.
-#[derive(Debug, Args)]
-pub(crate) struct Ledger {
-    #[command(subcommand)]
-    command: LedgerCommand,
-}
-
 #[derive(Debug, Subcommand)]
-enum LedgerCommand {
+pub(crate) enum Ledger {
     Check(Check),
     Migrate(Migrate),
     Backup(Backup),
@@ -43,13 +36,13 @@ enum LedgerCommand {
 impl Ledger {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
-        match self.command {
-            LedgerCommand::Check(check) => check.run().await,
-            LedgerCommand::Migrate(migrate) => migrate.run().await,
-            LedgerCommand::Backup(backup) => backup.run().await,
-            LedgerCommand::Copy(copy) => copy.run().await,
-            LedgerCommand::Restore(restore) => restore.run().await,
-            LedgerCommand::Prune(prune) => prune.run().await,
+        match self {
+            Self::Check(check) => check.run().await,
+            Self::Migrate(migrate) => migrate.run().await,
+            Self::Backup(backup) => backup.run().await,
+            Self::Copy(copy) => copy.run().await,
+            Self::Restore(restore) => restore.run().await,
+            Self::Prune(prune) => prune.run().await,
         }
     }
 }
@@ -64,7 +57,7 @@ struct Target {
 
 /// Look for damage, rows that refer to nothing, and wrong counts. Changes nothing.
 #[derive(Debug, Args)]
-struct Check {
+pub(crate) struct Check {
     #[command(flatten)]
     target: Target,
 }
@@ -73,10 +66,8 @@ impl Check {
     async fn run(self) -> Result<ExitStatus, CliError> {
         let path = &self.target.outbox;
         let problems = match postgres_url(path) {
-            Some(url) => {
-                PostgresLedger::check(postgres_options(url)?).await.map_err(|error| connect_error(&error))?
-            }
-            None => SqliteLedger::check(path).await.map_err(|error| open_error(&error))?,
+            Some(url) => PostgresLedger::check(postgres_options(url)?).await?,
+            None => SqliteLedger::check(path).await?,
         };
         let mut output = Output::new();
         problems.iter().for_each(|problem| output.line(problem));
@@ -95,7 +86,7 @@ impl Check {
 
 /// Bring the schema up to date. A command that writes does it by itself.
 #[derive(Debug, Args)]
-struct Migrate {
+pub(crate) struct Migrate {
     #[command(flatten)]
     target: Target,
 }
@@ -112,7 +103,7 @@ impl Migrate {
 ///
 /// The copy must be restored with `ledger restore --from` before it is used. Never copy the file itself while a process has it.
 #[derive(Debug, Args)]
-struct Backup {
+pub(crate) struct Backup {
     #[command(flatten)]
     target: Target,
     /// The copy; there must be no such file
@@ -129,9 +120,9 @@ impl Backup {
                  `wxsub ledger restore --snapshot`",
                 "请使用数据库自己的工具备份：pg_dump，或基础备份加 WAL；恢复后请运行 `wxsub ledger restore --snapshot`"
             );
-            return Err(CliError::new(ExitStatus::Usage, text));
+            return Err(CliError::usage(text));
         }
-        SqliteLedger::backup(ledger, &self.to).await.map_err(|error| open_error(&error))?;
+        SqliteLedger::backup(ledger, &self.to).await?;
         console::note(format_args!("backup written to {}", self.to.display()));
         Ok(ExitStatus::Success)
     }
@@ -142,7 +133,7 @@ impl Backup {
 /// Messages that were not final become maybe_sent, and grants that were not used in_doubt. The files of the ledger are kept under
 /// another name.
 #[derive(Debug, Args)]
-struct Restore {
+pub(crate) struct Restore {
     #[command(flatten)]
     target: Target,
     /// The backup, which `ledger backup` has written
@@ -157,22 +148,18 @@ impl Restore {
     async fn run(self) -> Result<ExitStatus, CliError> {
         let path = &self.target.outbox;
         let shown = quote(path);
-        let failed = |error| open_error(&error);
         let report = match &self.from {
             _ if postgres_url(path).is_some() => self.restore_database(path).await?,
             Some(backup) => {
-                let (report, replaced) =
-                    SqliteLedger::restore_backup(backup, path, options()?).await.map_err(failed)?;
+                let (report, replaced) = SqliteLedger::restore_backup(backup, path, options()?).await?;
                 if let Some(replaced) = replaced {
                     console::note(format_args!("the ledger before it is now {}", replaced.display()));
                 }
                 report
             }
-            None if self.snapshot => {
-                SqliteLedger::restore_snapshot(path, options()?).await.map_err(failed)?
-            }
+            None if self.snapshot => SqliteLedger::restore_snapshot(path, options()?).await?,
             None => {
-                let lost = SqliteLedger::unfinished(path).await.map_err(failed)?;
+                let lost = SqliteLedger::unfinished(path).await?;
                 let (messages, grants) = (lost.messages, lost.grants);
                 let text = localized!(
                     "nothing was restored: give --from BACKUP; or --snapshot, if {shown} came back with a snapshot of the \
@@ -180,7 +167,7 @@ impl Restore {
                     "没有恢复：请加上 --from BACKUP；如果 {shown} 来自磁盘快照，请加上 --snapshot。正在使用的消息库会丢失\
                      没有最终状态的内容：排队中的消息 {messages} 条，可用的授权 {grants} 个"
                 );
-                return Err(CliError::new(ExitStatus::Usage, text));
+                return Err(CliError::usage(text));
             }
         };
         console::note(format_args!(
@@ -220,11 +207,10 @@ impl Restore {
     /// A database that came back from a backup is restored where it is.
     async fn restore_database(&self, url: &Path) -> Result<RestoreReport, CliError> {
         if !self.snapshot {
-            let text = localized!(
+            return Err(CliError::usage(localized!(
                 "nothing was restored: stop every process, restore the database with its own tools, and give --snapshot",
                 "没有恢复：请停止所有进程，用数据库自己的工具恢复数据库，然后加上 --snapshot"
-            );
-            return Err(CliError::new(ExitStatus::Usage, text));
+            )));
         }
         match commit(&*open_existing(url).await?, Change::Restore).await? {
             Applied::Restored(report) => Ok(report),
@@ -238,7 +224,7 @@ impl Restore {
 /// `outbox run` and `send --outbox` delete old rows by themselves, but never the keys of a batch: they keep its lines
 /// from being sent again.
 #[derive(Debug, Args)]
-struct Prune {
+pub(crate) struct Prune {
     #[command(flatten)]
     target: Target,
     /// Delete the keys of this batch of the app; its file is then new to the ledger
@@ -261,16 +247,13 @@ impl Prune {
         let Some(batch) = &self.batch else {
             return prune(&*open_existing(path).await?).await;
         };
-        let mut usage = UsageErrors::default();
-        let appid = backend::appid(self.appid.as_deref(), &mut usage);
-        let appid = usage.finish(appid)?;
+        let appid = UsageErrors::check(|usage| backend::appid(self.appid.as_deref(), usage))?;
         let ledger = open_existing(path).await?;
         match commit(&*ledger, Change::PruneBatch { appid: appid.clone(), client: batch_client(batch) })
             .await?
         {
             Applied::BatchPruned { deleted: 0, kept: 0 } => {
-                let known = ledger.batch_clients(&appid, MAX_BATCHES).await;
-                let known = known.map_err(|error| ledger_error(&error))?;
+                let known = ledger.batch_clients(&appid, MAX_BATCHES).await?;
                 let known: Vec<_> =
                     known.iter().map(|client| format!("{:?}", client.trim_start_matches("batch:"))).collect();
                 let known = if known.is_empty() { localized!("none", "没有") } else { known.join(", ") };
@@ -278,7 +261,7 @@ impl Prune {
                     "--batch: the ledger has no batch {batch:?} of this app; its batches: {known}",
                     "--batch：消息库中没有该应用的批次 {batch:?}；已有的批次：{known}"
                 );
-                Err(CliError::new(ExitStatus::Usage, text))
+                Err(CliError::usage(text))
             }
             Applied::BatchPruned { deleted, kept } => {
                 console::note(format_args!("keys deleted: {deleted}"));

@@ -66,8 +66,6 @@ fn write_all(command: &Command, folder: &Path) -> Result<ExitStatus, CliError> {
 }
 
 fn cannot_write(path: &Path, error: &std::io::Error) -> CliError {
-    CliError::new(
-        ExitStatus::Usage,
-        format_args!("--out: {} cannot be written: {error}; choose another directory", path.display()),
-    )
+    let path = path.display();
+    CliError::usage(format_args!("--out: {path} cannot be written: {error}; choose another directory"))
 }

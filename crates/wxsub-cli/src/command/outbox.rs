@@ -22,14 +22,8 @@ use crate::outbox_access::{OutboxAccess, OutboxFlags, outbox_server_error};
 ///
 /// `list` and `show` read a ledger beside a process that writes. The other commands need the file for themselves. Without --outbox, the
 /// commands ask the control server of WXSUB_SERVER and WXSUB_KEY; `run` needs --outbox.
-#[derive(Debug, Args)]
-pub(crate) struct Outbox {
-    #[command(subcommand)]
-    command: OutboxCommand,
-}
-
 #[derive(Debug, Subcommand)]
-enum OutboxCommand {
+pub(crate) enum Outbox {
     Add(Box<add::Add>),
     List(list::List),
     Show(list::Show),
@@ -43,22 +37,22 @@ enum OutboxCommand {
 impl Outbox {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
-        match self.command {
-            OutboxCommand::Add(add) => add.run().await,
-            OutboxCommand::List(list) => list.run().await,
-            OutboxCommand::Show(show) => show.run().await,
-            OutboxCommand::Cancel(cancel) => cancel.run().await,
-            OutboxCommand::Decide(decide) => decide.run().await,
-            OutboxCommand::Pause(pause) => pause.run().await,
-            OutboxCommand::Resume(resume) => resume.run().await,
-            OutboxCommand::Run(run) => run.run().await,
+        match self {
+            Self::Add(add) => add.run().await,
+            Self::List(list) => list.run().await,
+            Self::Show(show) => show.run().await,
+            Self::Cancel(cancel) => cancel.run().await,
+            Self::Decide(decide) => decide.run().await,
+            Self::Pause(pause) => pause.run().await,
+            Self::Resume(resume) => resume.run().await,
+            Self::Run(run) => run.run().await,
         }
     }
 }
 
 /// Withdraw a queued message.
 #[derive(Debug, Args)]
-struct Cancel {
+pub(crate) struct Cancel {
     /// Id of the message
     id: MessageId,
     #[command(flatten)]
@@ -95,7 +89,7 @@ impl Cancel {
 
 /// Let the messages of the app wait in the queue until `outbox resume`.
 #[derive(Debug, Args)]
-struct Pause {
+pub(crate) struct Pause {
     /// Reason, which `outbox list` shows
     #[arg(long, value_name = "TEXT", default_value = "")]
     note: String,
@@ -122,7 +116,7 @@ impl Pause {
 
 /// Lift every pause of the app, also those for Weixin's limits and for a missing access token.
 #[derive(Debug, Args)]
-struct Resume {
+pub(crate) struct Resume {
     #[command(flatten)]
     outbox: OutboxFlags,
 }

@@ -77,7 +77,7 @@ impl RunSandbox {
             "--listen: {address} cannot be used: {error}; choose another port, or 0",
             "--listen：{address} 无法使用：{error}；请换一个端口，或用 0"
         );
-        CliError::new(ExitStatus::Usage, line)
+        CliError::usage(line)
     }
 }
 
@@ -87,7 +87,7 @@ fn open_journal(path: &Path) -> Result<Journal, CliError> {
             "--journal: {} cannot be opened: {error}; give a file that you can write",
             path.display()
         );
-        CliError::new(ExitStatus::Usage, line)
+        CliError::usage(line)
     })
 }
 

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use wxsub_api::ApiKey;
 use wxsub_core::clock::{Clock, SystemClock, timeout_at};
 use wxsub_core::webhook::WebhookSecret;
-use wxsub_proto::{AppId, AppSecret, LocalizedText, TemplateId};
+use wxsub_proto::LocalizedText;
 use wxsub_sandbox::{Sandbox, http};
 use wxsub_server::{ApiKeyDigest, BuildError, Config, Server, generate_api_key, hash_password};
 
@@ -25,7 +25,7 @@ use self::receiver::print_webhooks;
 use crate::console;
 use crate::environment::{self, APPID, KEY, MP_BASE, SERVER};
 use crate::error::{CliError, ExitStatus, UsageErrors};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Signals};
 use crate::language::{localized, shown};
 use crate::output::Output;
 
@@ -71,11 +71,11 @@ impl Serve {
         console::start_writer_thread().map_err(CliError::unexpected)?;
         let Some(path) = self.config else {
             let sandbox = SandboxSetup::start(self.listen, self.webhook.as_deref(), &self.allow_host).await?;
-            return serve(sandbox.config().clone(), None, Some(&sandbox)).await;
+            return serve(sandbox.config.clone(), None, Some(&sandbox)).await;
         };
         // From here on, a SIGHUP does not end the process.
-        let hangups = Hangups::listen()?;
-        let config = read_config(&path).map_err(CliError::usage)?;
+        let hangups = Signals::hangup()?;
+        let config = read_config(&path).map_err(CliError::usages)?;
         if self.check {
             return check_start(&config).await;
         }
@@ -114,7 +114,7 @@ async fn check_start(config: &Config) -> Result<ExitStatus, CliError> {
 
 async fn serve(
     config: Config,
-    reloads: Option<(PathBuf, Hangups)>,
+    reloads: Option<(PathBuf, Signals)>,
     sandbox: Option<&SandboxSetup>,
 ) -> Result<ExitStatus, CliError> {
     let interrupt = Interrupt::listen(Some(LocalizedText::new(
@@ -123,6 +123,7 @@ async fn serve(
     )))?;
     let listener = bind("listen", config.listen())?;
     let address = listener.local_addr().map_err(CliError::unexpected)?;
+    let bind_if = |key, address: Option<SocketAddr>| address.map(|address| bind(key, address)).transpose();
     let metrics = bind_if("metrics_listen", config.metrics_listen())?;
     let console_listener = bind_if("console.listen", config.console_listen())?;
     let console_address = console_listener.as_ref().and_then(|listener| listener.local_addr().ok());
@@ -132,7 +133,7 @@ async fn serve(
     let server = built.map_err(|error| {
         let text = shown(&error.localized());
         match error {
-            BuildError::Store(_) => CliError::usage(vec![text]),
+            BuildError::Store(_) => CliError::usage(text),
             _ => CliError::unexpected(text),
         }
     })?;
@@ -198,13 +199,6 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-fn bind_if(key: &str, address: Option<SocketAddr>) -> Result<Option<TcpListener>, CliError> {
-    match address {
-        Some(address) => bind(key, address).map(Some),
-        None => Ok(None),
-    }
-}
-
 fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, CliError> {
     listen(address).map_err(|error| {
         CliError::unexpected(localized!(
@@ -212,44 +206,6 @@ fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, CliError> {
             "{key}：{address} 无法使用：{error}；请换一个端口，或用 0"
         ))
     })
-}
-
-/// Counts SIGHUP.
-#[cfg(unix)]
-struct Hangups(tokio::signal::unix::Signal);
-
-#[cfg(unix)]
-impl Hangups {
-    fn listen() -> Result<Self, CliError> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let hangups = signal(SignalKind::hangup());
-        let cannot = |error| {
-            CliError::unexpected(localized!("signals cannot be handled: {error}", "无法处理信号：{error}"))
-        };
-        hangups.map(Self).map_err(cannot)
-    }
-
-    /// Waits for the next one.
-    async fn next(&mut self) {
-        if self.0.recv().await.is_none() {
-            pending::<()>().await;
-        }
-    }
-}
-
-/// SIGHUP does not exist here.
-#[cfg(not(unix))]
-struct Hangups;
-
-#[cfg(not(unix))]
-impl Hangups {
-    fn listen() -> Result<Self, CliError> {
-        Ok(Self)
-    }
-
-    async fn next(&mut self) {
-        pending().await
-    }
 }
 
 /// Reloads the configuration. A configuration that cannot be used changes nothing.
@@ -260,7 +216,7 @@ struct Reloader {
 }
 
 impl Reloader {
-    async fn run(mut self, mut hangups: Hangups) {
+    async fn run(mut self, mut hangups: Signals) {
         loop {
             hangups.next().await;
             service_manager::notify_reloading();
@@ -362,7 +318,7 @@ impl SandboxSetup {
                 "must have visible ASCII characters only, as in https://shop.example/hooks/wxsub",
                 "只能有可见的 ASCII 字符，例如 https://shop.example/hooks/wxsub"
             );
-            return Err(CliError::usage(vec![format!("--webhook: {rule}")]));
+            return Err(CliError::usage(format!("--webhook: {rule}")));
         }
         let key = generate_api_key().map_err(CliError::unexpected)?;
         let sandbox_url = Self::start_sandbox(allow_host).await?;
@@ -405,7 +361,7 @@ impl SandboxSetup {
         let (config, _) = result.map_err(|error| {
             // Only `listen` and the URL of the second endpoint come from the user.
             let option = |text: String| format!("--{}", text.replacen("webhooks[1].url", "webhook", 1));
-            CliError::usage(error.problems().map(|problem| option(shown(&problem.without_line()))).collect())
+            CliError::usages(error.problems().map(|problem| option(shown(&problem.without_line()))).collect())
         })?;
         Ok(Self { config, key, password, sandbox_url, webhook_secret, _folder: folder })
     }
@@ -415,27 +371,19 @@ impl SandboxSetup {
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(CliError::unexpected)?;
         let sandbox_url = format!("http://{}", listener.local_addr().map_err(CliError::unexpected)?);
         let sandbox = Sandbox::new();
-        let mut usage = UsageErrors::default();
-        for name in allow_host {
-            usage.collect("--allow-host", sandbox.allow_host(name));
-        }
-        usage.finish(Some(()))?;
-        let (appid, secret, template) = (
-            SANDBOX_APPID.parse::<AppId>(),
-            SANDBOX_SECRET.parse::<AppSecret>(),
-            SANDBOX_TEMPLATE.parse::<TemplateId>(),
-        );
+        UsageErrors::check(|usage| {
+            for name in allow_host {
+                usage.collect("--allow-host", sandbox.allow_host(name));
+            }
+            Some(())
+        })?;
         sandbox.add_app(
-            appid.map_err(CliError::unexpected)?,
-            secret.map_err(CliError::unexpected)?,
-            [template.map_err(CliError::unexpected)?],
+            SANDBOX_APPID.parse().map_err(CliError::unexpected)?,
+            SANDBOX_SECRET.parse().map_err(CliError::unexpected)?,
+            [SANDBOX_TEMPLATE.parse().map_err(CliError::unexpected)?],
         );
         tokio::spawn(http::serve(listener, sandbox, pending()));
         Ok(sandbox_url)
-    }
-
-    fn config(&self) -> &Config {
-        &self.config
     }
 
     /// Prints the variables and the commands to try. The README has the same commands.

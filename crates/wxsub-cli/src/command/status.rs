@@ -62,9 +62,7 @@ struct Problem<'a> {
 impl Status {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
-        let mut usage = UsageErrors::default();
-        let access = ServerAccess::read(&mut usage);
-        let server = usage.finish(access)?.server;
+        let server = UsageErrors::check(ServerAccess::read)?.server;
         let list = server.apps().await.map_err(|error| server_error(&error, ExitStatus::NotSent))?;
         let mut output = Output::new();
         let (mut exit, mut in_need) = (ExitStatus::Success, 0);

@@ -10,7 +10,7 @@ use wxsub_core::transport::{HttpRequest, RequestState, TransportError};
 use wxsub_proto::codec::{DecodeError, RawResponse};
 use wxsub_proto::endpoint::stable_token::StableTokenRequest;
 use wxsub_proto::endpoint::token::{TokenRequest, TokenResponse};
-use wxsub_proto::{ApiError, AppId, BaseUrl, Operation};
+use wxsub_proto::{AppId, BaseUrl, Operation};
 
 use crate::backend::{Backend, DirectConfig, ServerConfig};
 use crate::console;
@@ -18,17 +18,11 @@ use crate::describe::{describe_refusal, describe_token_error, no_fetch_with_serv
 use crate::environment::TOKEN_ENDPOINT;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::{localized, shown};
-use crate::output::Output;
+use crate::output::print;
 
 /// Show or refresh the access token.
-#[derive(Debug, Args)]
-pub(crate) struct Token {
-    #[command(subcommand)]
-    command: TokenCommand,
-}
-
 #[derive(Debug, Subcommand)]
-enum TokenCommand {
+pub(crate) enum Token {
     Show(Show),
     Refresh(Refresh),
 }
@@ -62,9 +56,9 @@ struct TokenOutput<'a> {
 impl Token {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
-        match self.command {
-            TokenCommand::Show(show) => show.run().await,
-            TokenCommand::Refresh(refresh) => refresh.run().await,
+        match self {
+            Self::Show(show) => show.run().await,
+            Self::Refresh(refresh) => refresh.run().await,
         }
     }
 }
@@ -87,10 +81,7 @@ impl ShowOptions {
             generation: token.generation().get(),
             access_token: self.reveal.then(|| token.token().expose_secret()),
         };
-        let mut output = Output::new();
-        if self.json {
-            output.json(&values);
-        } else {
+        print(self.json, &values, |output| {
             output.line(format_args!("appid         {appid}"));
             output.line(format_args!("endpoint      {}", values.endpoint));
             output.line(format_args!("fingerprint   {}", values.fingerprint));
@@ -99,8 +90,7 @@ impl ShowOptions {
             if let Some(access_token) = values.access_token {
                 output.line(format_args!("access token  {access_token}"));
             }
-        }
-        output.end(ExitStatus::Success)
+        })
     }
 }
 
@@ -115,7 +105,7 @@ fn minutes(duration: Duration) -> String {
 /// With WXSUB_SERVER the token comes from the control server. With stable_token it comes from Weixin, and the current token stays
 /// valid. A fetch from /cgi-bin/token invalidates the token that other processes use, so it needs --fetch.
 #[derive(Debug, Args)]
-struct Show {
+pub(crate) struct Show {
     /// Fetch from /cgi-bin/token, which invalidates the token that other processes use
     #[arg(long)]
     fetch: bool,
@@ -164,7 +154,7 @@ impl Show {
 /// wxsub calls Weixin once. With stable_token this is a forced refresh, of which Weixin allows 20 a day. With WXSUB_SERVER, wxsub
 /// reports to the control server that the current token does not work, and shows its replacement.
 #[derive(Debug, Args)]
-struct Refresh {
+pub(crate) struct Refresh {
     #[command(flatten)]
     options: ShowOptions,
 }
@@ -172,9 +162,8 @@ struct Refresh {
 impl Refresh {
     /// Runs the command.
     async fn run(self) -> Result<ExitStatus, CliError> {
-        let mut usage = UsageErrors::default();
-        let backend = Backend::read(self.options.appid.as_deref(), &mut usage);
-        let app = match usage.finish(backend)? {
+        let appid = self.options.appid.as_deref();
+        let app = match UsageErrors::check(|usage| Backend::read(appid, usage))? {
             Backend::Direct(app) => app,
             Backend::ControlServer(server) => return refresh_from_server(&self.options, &server).await,
         };
@@ -206,7 +195,10 @@ async fn fetch(app: &DirectConfig) -> Result<TokenResponse, CliError> {
     let raw = result.map_err(|error| transport_error(&error))?;
     match TokenResponse::parse(raw.status, raw.body.as_ref()).map_err(|error| invalid_response(&error))? {
         Ok(response) => Ok(response),
-        Err(refusal) => Err(refused(&refusal.redact(app.secret.expose_secret()))),
+        Err(refusal) => {
+            let refusal = refusal.redact(app.secret.expose_secret());
+            Err(CliError::new(ExitStatus::Refused, describe_refusal(&refusal, Operation::FetchToken)))
+        }
     }
 }
 
@@ -247,10 +239,6 @@ fn maybe_replaced(cause: impl std::fmt::Display) -> CliError {
         "{cause}；微信可能已签发新的 access_token；重试之前请先检查当前的 access_token"
     );
     CliError::new(ExitStatus::MaybeSent, line)
-}
-
-fn refused(refusal: &ApiError) -> CliError {
-    CliError::new(ExitStatus::Refused, describe_refusal(refusal, Operation::FetchToken))
 }
 
 /// Endpoint in the output.

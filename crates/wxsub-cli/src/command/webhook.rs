@@ -20,14 +20,8 @@ use crate::language::{localized, shown};
 use crate::output::Output;
 
 /// Verify a webhook, make a secret, or see what a control server could not deliver.
-#[derive(Debug, Args)]
-pub(crate) struct Webhook {
-    #[command(subcommand)]
-    command: WebhookCommand,
-}
-
 #[derive(Debug, Subcommand)]
-enum WebhookCommand {
+pub(crate) enum Webhook {
     Verify(Verify),
     Secret(NewSecret),
     List(List),
@@ -37,11 +31,11 @@ enum WebhookCommand {
 impl Webhook {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
-        match self.command {
-            WebhookCommand::Verify(verify) => verify.run(),
-            WebhookCommand::Secret(secret) => secret.run(),
-            WebhookCommand::List(list) => list.run().await,
-            WebhookCommand::Redeliver(redeliver) => redeliver.run().await,
+        match self {
+            Self::Verify(verify) => verify.run(),
+            Self::Secret(secret) => secret.run(),
+            Self::List(list) => list.run().await,
+            Self::Redeliver(redeliver) => redeliver.run().await,
         }
     }
 }
@@ -50,7 +44,7 @@ impl Webhook {
 ///
 /// Standard input has the body, byte for byte as it came. Exits with 2 if the webhook is not genuine.
 #[derive(Debug, Args)]
-struct Verify {
+pub(crate) struct Verify {
     /// File with the secret of the endpoint
     #[arg(long, value_name = "FILE")]
     secret_file: PathBuf,
@@ -76,10 +70,7 @@ impl Verify {
         let verified = secret.verify(headers, &body, SystemClock::new().now().wall);
         verified.map_err(|error| {
             let cause = shown(&error.localized());
-            CliError::new(
-                ExitStatus::Usage,
-                localized!("webhook rejected: {cause}", "webhook 被拒绝：{cause}"),
-            )
+            CliError::usage(localized!("webhook rejected: {cause}", "webhook 被拒绝：{cause}"))
         })?;
         console::note(localized!("the webhook is genuine", "webhook 校验通过"));
         Ok(ExitStatus::Success)
@@ -87,8 +78,7 @@ impl Verify {
 }
 
 fn read_secret(flag: &str, path: &Path) -> Result<WebhookSecret, CliError> {
-    let wrong =
-        |text: String| CliError::new(ExitStatus::Usage, localized!("{flag}: {text}", "{flag}：{text}"));
+    let wrong = |text: String| CliError::usage(localized!("{flag}: {text}", "{flag}：{text}"));
     if path.to_string_lossy().starts_with("whsec_") {
         let text = localized!(
             "is the secret itself, which other users can see; write it to a file, and name that file",
@@ -110,7 +100,7 @@ fn read_secret(flag: &str, path: &Path) -> Result<WebhookSecret, CliError> {
 ///
 /// The control server signs with it (secret_files), and the endpoint verifies with it.
 #[derive(Debug, Args)]
-struct NewSecret {
+pub(crate) struct NewSecret {
     /// Write the secret to this file, which only its owner can read; there must be no such file
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -127,7 +117,7 @@ impl NewSecret {
 ///
 /// It needs WXSUB_SERVER, and a client key with the scope admin.
 #[derive(Debug, Args)]
-struct List {
+pub(crate) struct List {
     /// Print one JSON object per endpoint
     #[arg(long)]
     json: bool,
@@ -135,9 +125,7 @@ struct List {
 
 impl List {
     async fn run(self) -> Result<ExitStatus, CliError> {
-        let mut usage = UsageErrors::default();
-        let access = ServerAccess::read(&mut usage);
-        let server = usage.finish(access)?.server;
+        let server = UsageErrors::check(ServerAccess::read)?.server;
         let list = server.webhooks().await.map_err(|error| server_error(&error, ExitStatus::NotSent))?;
         let mut output = Output::new();
         for endpoint in &list.endpoints {
@@ -177,7 +165,7 @@ fn print(endpoint: &WebhookEndpoint, output: &mut Output) {
 ///
 /// It needs WXSUB_SERVER, and a client key with the scope admin.
 #[derive(Debug, Args)]
-struct Redeliver {
+pub(crate) struct Redeliver {
     /// Name of the endpoint, as `wxsub webhook list` shows it
     #[arg(value_name = "ENDPOINT")]
     endpoint: String,
@@ -185,9 +173,7 @@ struct Redeliver {
 
 impl Redeliver {
     async fn run(self) -> Result<ExitStatus, CliError> {
-        let mut usage = UsageErrors::default();
-        let access = ServerAccess::read(&mut usage);
-        let server = usage.finish(access)?.server;
+        let server = UsageErrors::check(ServerAccess::read)?.server;
         let due = server.redeliver_webhooks(&self.endpoint).await.map_err(|error| match &error {
             ControlServerError::Problem { problem: Some(problem), .. }
                 if problem.kind == ProblemKind::NotFound && !problem.detail.is_empty() =>
@@ -197,7 +183,7 @@ impl Redeliver {
                     "{detail}",
                     "没有这个 endpoint，请用 `wxsub webhook list` 查看名称；服务器的说明：{detail}"
                 );
-                CliError::new(ExitStatus::Usage, format_args!("ENDPOINT: {text}"))
+                CliError::usage(format_args!("ENDPOINT: {text}"))
             }
             error => server_error(error, ExitStatus::NotSent),
         })?;

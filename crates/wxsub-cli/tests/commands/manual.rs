@@ -4,15 +4,12 @@ use std::fs;
 
 use super::wxsub::{file, folder, wxsub};
 
-/// The commands that `wxsub --help` lists.
-fn commands() -> Vec<String> {
-    let help = wxsub(&["--help"]).run().out;
-    let (_, list) = help.split_once("Commands:\n").unwrap();
-    let (list, _) = list.split_once("\n\n").unwrap();
-    let names = list.lines().map(|line| line.split_whitespace().next().unwrap().to_owned());
-    let commands: Vec<_> = names.filter(|name| name != "help").collect();
-    assert!(commands.len() > 8 && commands.contains(&"man".to_owned()), "{commands:?}");
-    commands
+/// The commands that the help lists: of `wxsub`, or of one of its commands.
+fn commands(of: &[&str]) -> Vec<String> {
+    let help = wxsub(of).args(&["--help"]).run().out;
+    let list = help.split_once("Commands:\n").map_or("", |(_, list)| list.split("\n\n").next().unwrap());
+    let names = list.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    names.filter(|name| !["", "help"].contains(name)).map(str::to_owned).collect()
 }
 
 #[test]
@@ -20,7 +17,7 @@ fn completions_have_every_command() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let ended = wxsub(&["completions", shell]).run();
         assert_eq!((ended.code, ended.err.as_str()), (0, ""));
-        for word in commands().iter().map(String::as_str).chain(["expect-reserved", "refresh"]) {
+        for word in commands(&[]).iter().map(String::as_str).chain(["expect-reserved", "refresh"]) {
             assert!(ended.out.contains(word), "{shell} does not know {word}");
         }
     }
@@ -31,7 +28,7 @@ fn completions_have_every_command() {
 fn manual_has_every_command_variable_and_exit_code() {
     let ended = wxsub(&["man"]).run();
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
-    for command in commands() {
+    for command in commands(&[]) {
         assert!(ended.out.contains(&format!("wxsub\\-{command}(1)")), "{command} is missing");
     }
     for text in ["WXSUB_TOKEN_ENDPOINT", "maybe sent: do not blindly repeat it"] {
@@ -45,42 +42,14 @@ fn every_command_has_a_manual_page() {
     let folder = format!("{}/deep", parent.path().display());
     let ended = wxsub(&["man", "--out", &folder]).run();
     assert_eq!((ended.code, ended.out.as_str()), (0, ""));
-    let mut expected = vec!["wxsub.1".to_owned()];
-    expected.extend(commands().iter().map(|command| format!("wxsub-{command}.1")));
-    expected.extend(
-        [
-            "consent-key",
-            "consent-url",
-            "consent-verify",
-            "grant-import",
-            "grant-list",
-            "grant-record",
-            "grant-void",
-            "key-new",
-            "console-password",
-            "ledger-backup",
-            "ledger-check",
-            "ledger-copy",
-            "ledger-migrate",
-            "ledger-prune",
-            "ledger-restore",
-            "outbox-add",
-            "outbox-cancel",
-            "outbox-decide",
-            "outbox-list",
-            "outbox-pause",
-            "outbox-resume",
-            "outbox-run",
-            "outbox-show",
-            "token-refresh",
-            "token-show",
-            "webhook-list",
-            "webhook-redeliver",
-            "webhook-secret",
-            "webhook-verify",
-        ]
-        .map(|name| format!("wxsub-{name}.1")),
-    );
+    let top = commands(&[]);
+    assert!(top.len() > 8 && top.contains(&"man".to_owned()), "{top:?}");
+    let nested =
+        |command: &String| commands(&[command]).iter().map(|name| format!("{command}-{name}")).collect();
+    let nested: Vec<String> = top.iter().flat_map::<Vec<_>, _>(nested).collect();
+    assert!(nested.len() > 20 && nested.contains(&"outbox-add".to_owned()), "{nested:?}");
+    let mut expected: Vec<_> = top.iter().chain(&nested).map(|name| format!("wxsub-{name}.1")).collect();
+    expected.push("wxsub.1".to_owned());
     expected.sort();
     let mut pages: Vec<_> =
         fs::read_dir(&folder).unwrap().map(|page| page.unwrap().file_name().into_string().unwrap()).collect();

@@ -8,7 +8,22 @@ use wxsub_sandbox::Fault;
 
 use super::served::{ALL, Served, ask, client, config};
 use super::weixin::{APPID, CLASSIC_TOKEN, SECRET, SEND, STABLE_TOKEN, UNUSED_BASE, Weixin, line};
-use super::wxsub::{Wxsub, wxsub};
+use super::wxsub::{Wxsub, assert_has, wxsub};
+
+/// Asserts that no line has a secret or a query.
+fn assert_no_secret(printed: &str, secrets: &[String]) {
+    for secret in secrets.iter().map(String::as_str).chain(["secret=", "access_token="]) {
+        assert_eq!(printed.lines().find(|line| line.contains(secret)), None);
+    }
+}
+
+/// What Weixin does wrong, if anything.
+const FAULTS: [Option<Fault>; 4] = [
+    None,
+    Some(Fault::ResetAfterApply),
+    Some(Fault::Html),
+    Some(Fault::ErrCode(ErrCode::INVALID_CREDENTIAL)),
+];
 
 #[test]
 fn commands_print_no_secret() {
@@ -21,12 +36,7 @@ fn commands_print_no_secret() {
     };
     for endpoint in ["stable_token", "token"] {
         let on = |call: Wxsub| call.env("WXSUB_TOKEN_ENDPOINT", endpoint);
-        for fault in [
-            None,
-            Some(Fault::ResetAfterApply),
-            Some(Fault::Html),
-            Some(Fault::ErrCode(ErrCode::INVALID_CREDENTIAL)),
-        ] {
+        for fault in FAULTS {
             for path in [SEND, STABLE_TOKEN, CLASSIC_TOKEN] {
                 weixin.sandbox.clear_faults();
                 fault.map(|fault| weixin.fault(path, fault));
@@ -44,12 +54,8 @@ fn commands_print_no_secret() {
     watch(weixin.send("oUser", "7").env("WXSUB_SECRET", &format!("{SECRET}-wrong")));
     watch(weixin.send("oUser", "7").env("WXSUB_SECRET_FILE", "x"));
     watch(weixin.call(&["doctor", "--json"]).env("WXSUB_SECRET", &format!("{SECRET}-wrong")));
-    assert!(printed.contains("TRACE") && printed.contains("127.0.0.1"), "nothing was logged");
-    for secret in secrets {
-        let found = printed.lines().find(|line| line.contains(&secret));
-        assert_eq!(found, None);
-    }
-    assert!(!printed.contains("secret=") && !printed.contains("access_token="), "a query was printed");
+    assert_has(&printed, &["TRACE", "127.0.0.1"]);
+    assert_no_secret(&printed, &secrets);
 }
 
 /// The output of a server with all events: standard error, metrics, documents and errors.
@@ -69,12 +75,7 @@ fn server_prints_no_secret() {
     let mut printed = String::new();
     let mut secrets = vec![SECRET.to_owned(), key.clone(), "oUser".to_owned()];
     let app = format!("/v1/apps/{APPID}");
-    for fault in [
-        None,
-        Some(Fault::ResetAfterApply),
-        Some(Fault::Html),
-        Some(Fault::ErrCode(ErrCode::INVALID_CREDENTIAL)),
-    ] {
+    for fault in FAULTS {
         let (_, body) = ask(&address, "GET", &format!("{app}/access_token"), &key, b"").unwrap();
         let token = serde_json::from_str::<Value>(&body).unwrap()["access_token"].as_str().map(str::to_owned);
         let token = token.unwrap_or_else(|| secrets.last().unwrap().clone());
@@ -101,12 +102,8 @@ fn server_prints_no_secret() {
     }
     server.stop("TERM");
     printed += &listening.join().unwrap();
-    assert!(printed.contains("TRACE") && printed.contains("\"action\":\"send\""), "nothing was logged");
-    for secret in secrets {
-        let found = printed.lines().find(|line| line.contains(&secret));
-        assert_eq!(found, None);
-    }
-    assert!(!printed.contains("secret=") && !printed.contains("access_token="), "a query was printed");
+    assert_has(&printed, &["TRACE", "\"action\":\"send\""]);
+    assert_no_secret(&printed, &secrets);
 }
 
 /// A client of a server has a key and the tokens of the server to protect.
@@ -126,9 +123,6 @@ fn client_of_a_server_prints_no_secret() {
         }
     }
     let last = server.token(&key)["access_token"].as_str().unwrap().to_owned();
-    assert!(printed.contains("TRACE") && printed.contains("127.0.0.1"), "nothing was logged");
-    for secret in [SECRET, &key, &first, &last] {
-        let found = printed.lines().find(|line| line.contains(secret));
-        assert_eq!(found, None);
-    }
+    assert_has(&printed, &["TRACE", "127.0.0.1"]);
+    assert_no_secret(&printed, &[SECRET.to_owned(), key, first, last]);
 }

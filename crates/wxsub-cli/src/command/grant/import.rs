@@ -19,7 +19,7 @@ use crate::console;
 use crate::error::{CliError, ExitStatus};
 use crate::input::{Input, Line, LineReader, unreadable};
 use crate::language::{localized, shown};
-use crate::ledger_file::{ledger_error, now, open_or_create, unexpected};
+use crate::ledger_file::{now, open_or_create, unexpected};
 use crate::outbox_access::{OutboxFlags, OutboxPlace, outbox_server_error};
 
 /// How many consents one transaction records.
@@ -30,7 +30,7 @@ const CHUNK: usize = 500;
 /// A line has openid (or touser), template_id and scene. It may have an id of yours and a consented_at, which tell two consents
 /// for the same user, template and scene apart.
 #[derive(Debug, Args)]
-pub(super) struct Import {
+pub(crate) struct Import {
     /// The file; `-` reads standard input
     #[arg(value_name = "F.jsonl")]
     file: PathBuf,
@@ -109,7 +109,7 @@ impl Import {
                 }
             }
         }
-        if problems.is_empty() { Ok(consents) } else { Err(CliError::usage(problems)) }
+        if problems.is_empty() { Ok(consents) } else { Err(CliError::usages(problems)) }
     }
 }
 
@@ -137,9 +137,9 @@ async fn record_in_ledger(
     }
     let (ledger, mut counts) = (open_or_create(path).await?, Counts::default());
     for chunk in changes.chunks(CHUNK) {
-        let applied = ledger.commit(chunk.to_vec()).await.map_err(|error| ledger_error(&error))?;
+        let applied = ledger.commit(chunk.to_vec()).await?;
         for applied in applied {
-            match applied.map_err(|error| ledger_error(&error))? {
+            match applied? {
                 Applied::Consent(Consent::Recorded(_)) => counts.recorded += 1,
                 Applied::Consent(Consent::AlreadyRecorded(_)) => counts.known += 1,
                 Applied::Consent(Consent::Absorbed(_)) => counts.absorbed += 1,

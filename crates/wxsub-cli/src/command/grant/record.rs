@@ -22,14 +22,14 @@ use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::localized;
 use crate::ledger_file::{commit, now, open_or_create, unexpected};
 use crate::outbox_access::{OutboxFlags, OutboxPlace, needs_ledger, outbox_server_error};
-use crate::output::Output;
+use crate::output::print;
 
 /// Record a consent, and print the id of its grant.
 ///
 /// With --callback, the callback is verified first: with --signing-key-file, or by the control server with its own key. Without it,
 /// the caller has verified the consent.
 #[derive(Debug, Args)]
-pub(super) struct Record {
+pub(crate) struct Record {
     #[command(flatten)]
     outbox: OutboxFlags,
     /// OpenID of the user
@@ -81,14 +81,10 @@ impl Record {
                 return Ok(ExitStatus::Refused);
             }
         };
-        let mut output = Output::new();
-        if self.json {
-            output.json(&view);
-        } else {
+        Ok(print(self.json, &view, |output| {
             console::note(text);
             view.grant.iter().for_each(|grant| output.line(grant));
-        }
-        Ok(output.end(ExitStatus::Success))
+        }))
     }
 
     async fn record_in_ledger(&self, ledger: &Path, appid: AppId) -> Result<ConsentView, CliError> {
@@ -129,8 +125,7 @@ impl Record {
             Some(key) => key.clone(),
             None => IdGenerator::new(None).grant(now()).map_err(CliError::unexpected)?.to_string(),
         };
-        IdempotencyKey::new(key)
-            .map_err(|error| CliError::new(ExitStatus::Usage, format_args!("--key: {error}")))
+        IdempotencyKey::new(key).map_err(|error| CliError::usage(format_args!("--key: {error}")))
     }
 
     /// What the user consented to; `None` if the user cancelled.
@@ -143,7 +138,7 @@ impl Record {
                 "--signing-key-file: is missing; name the file with the key that signed the request",
                 "--signing-key-file：未填写；请指定为授权请求签名的密钥文件"
             );
-            return Err(CliError::new(ExitStatus::Usage, text));
+            return Err(CliError::usage(text));
         };
         let mut verifier = ConsentVerifier::new(appid.clone(), read_signing_key("--signing-key-file", key)?);
         if let Some(previous) = &self.previous_key_file {
@@ -164,12 +159,12 @@ impl Record {
     }
 
     fn subject(&self) -> Result<(OpenId, TemplateId, Scene), CliError> {
-        let mut usage = UsageErrors::default();
-        let openid: Option<OpenId> = usage.required("--to", self.to.as_deref());
-        let template: Option<TemplateId> = usage.required("--template", self.template.as_deref());
-        let scene: Option<Scene> = usage.required("--scene", self.scene.as_deref());
-        let ((openid, template), scene) = usage.finish(openid.zip(template).zip(scene))?;
-        Ok((openid, template, scene))
+        UsageErrors::check(|usage| {
+            let openid = usage.required("--to", self.to.as_deref());
+            let template = usage.required("--template", self.template.as_deref());
+            let scene = usage.required("--scene", self.scene.as_deref());
+            Some((openid?, template?, scene?))
+        })
     }
 }
 

@@ -9,14 +9,14 @@ use wxsub_sqlite::{OpenError, SqliteLedger, SqliteMove};
 use crate::console;
 use crate::error::{CliError, ExitStatus};
 use crate::language::localized;
-use crate::ledger_file::{connect_error, ledger_error, open_error, options, postgres_options, postgres_url};
+use crate::ledger_file::{options, postgres_options, postgres_url};
 
 /// Move a ledger from a SQLite file to a PostgreSQL database.
 ///
 /// All rows are there afterwards, or none. Then the file is marked as moved, and no command opens it any more. Run this as the
 /// owner of the tables, while no process uses either ledger. docs/postgres.md says more.
 #[derive(Debug, Args)]
-pub(super) struct Copy {
+pub(crate) struct Copy {
     /// The file: sqlite:PATH
     #[arg(long, value_name = "URL")]
     from: String,
@@ -32,27 +32,27 @@ impl Copy {
                 "--from: must be sqlite: and the path of the file; a ledger in PostgreSQL is copied with pg_dump",
                 "--from：必须是 sqlite: 加文件路径；PostgreSQL 中的消息库请用 pg_dump 复制"
             );
-            return Err(CliError::new(ExitStatus::Usage, text));
+            return Err(CliError::usage(text));
         };
         let Some(url) = postgres_url(self.to.as_ref()) else {
             let text = localized!(
                 "--to: must be postgres://USER@HOST/DATABASE; to copy to a file, use `wxsub ledger backup`",
                 "--to：必须是 postgres://USER@HOST/DATABASE；复制到文件请用 `wxsub ledger backup`"
             );
-            return Err(CliError::new(ExitStatus::Usage, text));
+            return Err(CliError::usage(text));
         };
         let target = postgres_options(url)?;
-        let source = SqliteLedger::move_out(path, options()?).await.map_err(|error| open_error(&error))?;
-        let is_marked = source.is_marked().map_err(|error| open_error(&error))?;
+        let source = SqliteLedger::move_out(path, options()?).await?;
+        let is_marked = source.is_marked()?;
         let target = match PostgresImport::begin(&target).await {
             Err(error @ ConnectError::NotEmpty { .. }) if is_marked => {
                 console::error(localized!(
                     "{path} is marked as moved: if `wxsub outbox list` shows its messages in this database, the move is complete",
                     "{path} 已标记为已迁移：如果 `wxsub outbox list` 能在该数据库中列出这些消息，说明迁移已经完成"
                 ));
-                return Err(connect_error(&error));
+                return Err(error.into());
             }
-            begun => begun.map_err(|error| connect_error(&error))?,
+            begun => begun?,
         };
         let (messages, source) = move_rows(source, target).await?;
         on_blocking_thread(move || source.close()).await?;
@@ -75,24 +75,23 @@ async fn move_rows(source: SqliteMove, mut target: PostgresImport) -> Result<(us
         .await?;
         source = back;
         let Some(rows) = rows else { break };
-        target.write(&rows).await.map_err(|error| ledger_error(&error))?;
+        target.write(&rows).await?;
     }
-    target.check().await.map_err(|error| ledger_error(&error))?;
+    target.check().await?;
     let messages = target.messages();
     source = marked(source, true).await?;
     match target.commit().await {
         Ok(()) => Ok((messages, source)),
         Err(error @ LedgerError::Unknown(_)) => {
-            let cause = ledger_error(&error);
             console::error(localized!(
                 "the reply of the database was lost: run the command again; if it says that the ledger has rows, they were moved",
                 "没有收到数据库的提交结果：请重新运行该命令；如果提示消息库中已有数据，说明已迁移完成"
             ));
-            Err(cause)
+            Err(error.into())
         }
         Err(error) => {
             marked(source, false).await?;
-            Err(ledger_error(&error))
+            Err(error.into())
         }
     }
 }
@@ -105,7 +104,7 @@ async fn on_blocking_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, OpenError> + Send + 'static,
 ) -> Result<T, CliError> {
     match spawn_blocking(work).await {
-        Ok(done) => done.map_err(|error| open_error(&error)),
+        Ok(done) => Ok(done?),
         Err(error) => Err(CliError::unexpected(error)),
     }
 }

@@ -18,15 +18,15 @@ use crate::backend::{self, ServerConfig};
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::localized;
-use crate::ledger_file::{OpenLedger, commit, ledger_error, not_recorded, now, open_or_create, unexpected};
+use crate::ledger_file::{OpenLedger, commit, now, open_or_create, unexpected};
 use crate::outbox_access::{
     OutboxFlags, OutboxPlace, exit_of, needs_ledger, outbox_server_error, parse_name,
 };
-use crate::output::Output;
+use crate::output::print;
 
 /// Record a message in the queue, and print its id. `outbox run` or the control server sends it.
 #[derive(Debug, Args)]
-pub(super) struct Add {
+pub(crate) struct Add {
     #[command(flatten)]
     outbox: OutboxFlags,
     /// Earliest time for the first attempt, such as 2026-06-01T12:00:00+08:00
@@ -75,13 +75,7 @@ impl Add {
         if is_replayed {
             console::note("recorded before under this key; nothing new was recorded");
         }
-        let mut output = Output::new();
-        if self.json {
-            output.json(&message);
-        } else {
-            output.line(message.id);
-        }
-        Ok(output.end(ExitStatus::Success))
+        Ok(print(self.json, &message, |output| output.line(message.id)))
     }
 
     /// Gives the message, and whether it was recorded before.
@@ -102,10 +96,10 @@ impl Add {
         let new =
             NewMessage { id, appid: appid.clone(), body, priority, send_at, expires_at, key, require_grant };
         let recorded = match commit(&**ledger, Change::Enqueue(Box::new(new))).await? {
-            Applied::Recorded(recorded) => recorded.map_err(|error| not_recorded(&error))?,
+            Applied::Recorded(recorded) => recorded?,
             other => return Err(unexpected(&other)),
         };
-        let app = ledger.app(&appid).await.map_err(|error| ledger_error(&error))?;
+        let app = ledger.app(&appid).await?;
         let is_replayed = matches!(recorded, Recorded::Replayed(_));
         Ok((MessageView::new(recorded.message(), &app, now()), is_replayed))
     }

@@ -21,7 +21,7 @@ use crate::outbox_access::{OutboxAccess, OutboxFlags, PAGE_SIZE, outbox_server_e
 ///
 /// Prints what is known of it and what each decision leads to. At a terminal it asks; elsewhere give --decision and --yes.
 #[derive(Debug, Args)]
-pub(super) struct Decide {
+pub(crate) struct Decide {
     /// Id of the message
     #[arg(required_unless_present = "restored", conflicts_with = "restored")]
     id: Option<MessageId>,
@@ -110,7 +110,7 @@ impl Decide {
                 "this is no terminal, so nothing was asked; give --decision and --yes",
                 "当前不是终端，无法询问；请加上 --decision 和 --yes"
             );
-            return Err(CliError::new(ExitStatus::Usage, text));
+            return Err(CliError::usage(text));
         }
         match self.decision {
             Some(decision) => {
@@ -131,11 +131,10 @@ impl Decide {
             return Ok(None);
         }
         let typed: Decision = typed.parse().map_err(|_| {
-            let text = localized!(
+            CliError::usage(localized!(
                 "decision: must be assume_sent, give_up or send_again",
                 "裁定：必须是 assume_sent、give_up 或 send_again"
-            );
-            CliError::new(ExitStatus::Usage, text)
+            ))
         })?;
         Ok(Some(typed).filter(|typed| self.decision.is_none_or(|given| given == *typed)))
     }

@@ -35,16 +35,15 @@ impl InboxOptions {
                      file in {PASSWORD_FILE}",
                     "--inbox：URL 中有密码，其他用户可以看到；请把密码写入文件，并在 {PASSWORD_FILE} 中指定该文件"
                 );
-                return Err(CliError::new(ExitStatus::Usage, text));
+                return Err(CliError::usage(text));
             }
             return Ok(Self::Postgres(match password_file {
                 Some(path) => options.password_file(path),
                 None => options,
             }));
         }
-        let options = MysqlOptions::new(url).map_err(|error| {
-            CliError::new(ExitStatus::Usage, format_args!("--inbox: {}", shown(&error.localized())))
-        })?;
+        let options = MysqlOptions::new(url)
+            .map_err(|error| CliError::usage(format_args!("--inbox: {}", shown(&error.localized()))))?;
         Ok(Self::Mysql(match password_file {
             Some(path) => options.password_file(path),
             None => options,

@@ -11,13 +11,13 @@ use wxsub_proto::{AppId, OpenId};
 
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
-use crate::ledger_file::{ledger_error, now};
+use crate::ledger_file::now;
 use crate::outbox_access::{OutboxAccess, OutboxFlags, PAGE_SIZE, parse_name};
-use crate::output::Output;
+use crate::output::{self, Output};
 
 /// List the messages of an app, oldest first.
 #[derive(Debug, Args)]
-pub(super) struct List {
+pub(crate) struct List {
     #[command(flatten)]
     outbox: OutboxFlags,
     /// Only messages in this state
@@ -43,9 +43,7 @@ pub(super) struct List {
 impl List {
     pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
         let appid = self.outbox.appid()?;
-        let mut usage = UsageErrors::default();
-        let openid: Option<OpenId> = usage.optional("--to", self.to.as_deref());
-        let openid = usage.finish(Some(openid))?;
+        let openid = UsageErrors::check(|usage| Some(usage.optional("--to", self.to.as_deref())))?;
         let access = self.outbox.read().await?;
         let limit = self.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let mut query = MessageQuery {
@@ -59,7 +57,7 @@ impl List {
         if !self.json
             && let OutboxAccess::Ledger(ledger) = &access
         {
-            note_app(&appid, &ledger.app(&appid).await.map_err(|error| ledger_error(&error))?);
+            note_app(&appid, &ledger.app(&appid).await?);
         }
         let mut header = Some(row(["ID", "STATE", "ATTEMPTS", "CREATED", "WHY", "USER"]));
         let mut listed = 0;
@@ -139,7 +137,7 @@ fn row([id, state, attempts, created, why, user]: [&str; 6]) -> String {
 
 /// Show a message with its history.
 #[derive(Debug, Args)]
-pub(super) struct Show {
+pub(crate) struct Show {
     /// Id of the message
     id: MessageId,
     #[command(flatten)]
@@ -152,13 +150,7 @@ pub(super) struct Show {
 impl Show {
     pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
         let view = self.outbox.read().await?.message(self.id).await?;
-        let mut output = Output::new();
-        if self.json {
-            output.json(&view);
-        } else {
-            print(&view, &mut output);
-        }
-        Ok(output.end(ExitStatus::Success))
+        Ok(output::print(self.json, &view, |output| print(&view, output)))
     }
 }
 

@@ -20,7 +20,7 @@ use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::interrupt::Interrupt;
 use crate::language::{localized, shown};
-use crate::ledger_file::{ledger_error, ledger_place, now, open_existing, open_or_create, outbox_error};
+use crate::ledger_file::{ledger_place, now, open_existing, open_or_create};
 use crate::output::Output;
 
 /// How often an idle worker looks whether the queue is empty.
@@ -30,7 +30,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 ///
 /// Prints each message that becomes final. A message that may have been sent is never sent again by itself.
 #[derive(Debug, Args)]
-pub(super) struct Run {
+pub(crate) struct Run {
     /// The ledger: a SQLite file, or postgres://USER@HOST/DATABASE
     #[arg(long, value_name = "LEDGER", value_parser = ledger_place())]
     outbox: PathBuf,
@@ -63,9 +63,7 @@ pub(super) struct Run {
 impl Run {
     pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
         let inbox = self.inbox.as_deref().map(InboxOptions::read).transpose()?;
-        let mut usage = UsageErrors::default();
-        let config = DirectConfig::read_for_worker(self.appid.as_deref(), &mut usage);
-        let config = usage.finish(config)?;
+        let config = UsageErrors::check(|usage| DirectConfig::read_for_worker(self.appid.as_deref(), usage))?;
         let appid = config.appid.clone();
         let client = config.client(Duration::from_secs(self.timeout))?;
         let interrupt = Interrupt::listen_with_hangup(Some(FINISHING))?;
@@ -112,7 +110,7 @@ impl Run {
                 },
                 ended = &mut working => match ended {
                     Ok(ended) => {
-                        ended.map_err(|error| outbox_error(&error))?;
+                        ended?;
                         break;
                     }
                     Err(error) => {
@@ -130,7 +128,7 @@ impl Run {
                     return Ok(output.end(ExitStatus::MaybeSent));
                 }
                 () = clock.sleep_until(next_look), if self.until_empty && stop.is_some() => {
-                    let app = outbox.ledger().app(appid).await.map_err(|error| ledger_error(&error))?;
+                    let app = outbox.ledger().app(appid).await?;
                     let is_copied = inbox.as_ref().is_none_or(RunningInbox::is_empty) && own_inbox.is_empty();
                     if is_copied && app.counts.keys().all(|state| state.is_final()) {
                         (stop, *inbox) = (None, None);

@@ -203,13 +203,13 @@ impl<W: Write> BatchEnd<W> {
         }
         summary.first_descriptions().for_each(console::note);
         console::note(&summary);
-        if let Some(error) = results.failed() {
-            let failed = match results.last_recorded() {
+        if let Some(error) = &results.failed {
+            let failed = match results.last_recorded {
                 Some(line) => format!("results cannot be written: {error}; the last line recorded is {line}"),
                 None => format!("results cannot be written: {error}; no line is recorded"),
             };
             exit = exit.max(CliError::unexpected(failed).report());
-            if results.has_lost_posted() {
+            if results.posted_lost {
                 exit = ExitStatus::MaybeSent;
             }
         }
@@ -227,7 +227,7 @@ impl<W: Write> BatchEnd<W> {
 /// The error for a selected line that the input does not have.
 fn missing_line_error(line: u64, lines: u64) -> CliError {
     let text = format!("line {line} is selected, but the input has {lines}; correct --lines or --from-line");
-    CliError::usage(vec![text])
+    CliError::usage(text)
 }
 
 fn read_lines(
@@ -337,7 +337,7 @@ impl<W: Write> Run<'_, W> {
             self.rest.extend_from(&batch.selection, next_line);
         }
         let Self { results, flow, summary, rest, .. } = self;
-        BatchEnd { summary, results, stopped: flow.stopped(), rest, input_problem }
+        BatchEnd { summary, results, stopped: flow.stopped, rest, input_problem }
     }
 
     fn begin_line(&mut self, line: CheckedLine, now: MonotonicInstant) {
@@ -404,7 +404,7 @@ impl<W: Write> Run<'_, W> {
         while let Some(slot) = self.slots.pop_front_if(|slot| slot.finished.is_some()) {
             let Some((read, id, report)) = slot.finished else { return };
             if report.can_be_continued() {
-                self.rest.insert(slot.number);
+                self.rest.insert_range(slot.number, slot.number);
             }
             self.summary.count(slot.number, &report);
             if let Err(text) = self.results.write(slot.number, report.result, id.as_ref()) {

@@ -1,7 +1,6 @@
 //! The stop rules of a batch, for the worker of an outbox.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -61,7 +60,7 @@ impl BatchGate {
     }
 
     pub(super) fn stopped(&self) -> Option<StopReason> {
-        self.state().flow.stopped()
+        self.state().flow.stopped
     }
 
     pub(super) fn attempts(&self) -> u64 {
@@ -80,7 +79,7 @@ impl Gate for BatchGate {
         if state.flow.next(now, state.in_flight) != Next::Now {
             return 0;
         }
-        let (limit, left) = (state.flow.lines_begun(), state.flow.lines_left());
+        let (limit, left) = (state.flow.lines_begun, state.flow.lines_left());
         if left == 0 && state.in_flight == 0 {
             state.flow.stop(StopReason::Limit(limit));
             self.changed.notify_one();
@@ -108,9 +107,9 @@ impl Gate for BatchGate {
             state.flow.take_back(1);
         }
         let line = state.lines.get(&message.id).copied();
-        let name = LineName(line, message.id);
         let decision = state.flow.handle(line.unwrap_or_default(), report(message).signal(), now);
         if let Some(pause) = decision.pause.filter(|pause| !pause.length.is_zero()) {
+            let name = line.map_or_else(|| format!("message {}", message.id), |line| format!("line {line}"));
             state.notes.push(format!("{name}: {pause}"));
         }
         self.changed.notify_one();
@@ -123,18 +122,6 @@ impl Gate for BatchGate {
             Next::At(at) => Some(at),
             Next::Now => Some(MonotonicInstant::default()),
             Next::AfterResults | Next::Never => None,
-        }
-    }
-}
-
-/// The line of a message, or its id if it belongs to no line.
-struct LineName(Option<u64>, MessageId);
-
-impl fmt::Display for LineName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self(Some(line), _) => write!(f, "line {line}"),
-            Self(None, id) => write!(f, "message {id}"),
         }
     }
 }

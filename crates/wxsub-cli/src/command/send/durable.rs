@@ -30,7 +30,7 @@ use crate::error::{CliError, ExitStatus};
 use crate::input::Input;
 use crate::interrupt::Interrupt;
 use crate::language::shown;
-use crate::ledger_file::{ledger_error, outbox_error, postgres_url};
+use crate::ledger_file::postgres_url;
 use crate::shell::quote;
 
 /// How many lines are recorded at once. The ledger commits them together.
@@ -161,7 +161,7 @@ impl DurableBatch<'_> {
                         console::error(format_args!(
                             "line {number} was not recorded; nothing was posted; run the command again"
                         ));
-                        return Err(outbox_error(&error));
+                        return Err(error.into());
                     }
                 },
             }
@@ -212,7 +212,7 @@ impl DurableBatch<'_> {
 
     /// Stops if nothing can be posted for long.
     async fn stop_if_paused(&self) -> Result<(), CliError> {
-        let app = self.outbox.ledger().app(self.appid).await.map_err(|error| ledger_error(&error))?;
+        let app = self.outbox.ledger().app(self.appid).await?;
         let now = SystemClock::new().now().wall;
         match app.pauses.waiting_for(now) {
             Some(WaitingFor::Paused) => self.gate.stop(StopReason::Paused),
@@ -242,7 +242,7 @@ impl DurableBatch<'_> {
                 biased;
                 () = interrupt.requested() => self.gate.stop(StopReason::Interrupted),
                 outcome = outcomes.next() => match outcome {
-                    Ok(message) => run.end(message),
+                    Ok(message) => run.end(message, None),
                     Err(_) => self.read_waiting(run).await?,
                 },
                 () = self.gate.changed.notified() => {}
@@ -276,10 +276,9 @@ impl DurableBatch<'_> {
         let waiting: Vec<_> = run.waiting.keys().copied().collect();
         run.unsettled = 0;
         for id in waiting {
-            let message = self.outbox.ledger().message(id).await.map_err(|error| ledger_error(&error))?;
-            let Some(message) = message else { continue };
+            let Some(message) = self.outbox.ledger().message(id).await? else { continue };
             run.unsettled += usize::from(message.state == MessageState::Attempting);
-            run.end(message);
+            run.end(message, None);
         }
         Ok(())
     }
@@ -331,7 +330,7 @@ impl<W: Write> DurableRun<W> {
         if !message.state.is_final() {
             self.next_due = Some(self.next_due.map_or(message.due_at, |due| due.min(message.due_at)));
         }
-        self.end_with(*message, invalid);
+        self.end(*message, invalid);
     }
 
     /// How many lines have ended.
@@ -345,13 +344,8 @@ impl<W: Write> DurableRun<W> {
         self.waiting.iter().map(|(id, index)| (*id, number(index))).collect()
     }
 
-    /// Takes the message if it is final and one of the lines waits for it.
-    fn end(&mut self, message: StoredMessage) {
-        self.end_with(message, None);
-    }
-
-    /// The same, with another report than that of the message.
-    fn end_with(&mut self, message: StoredMessage, other: Option<Box<SendReport>>) {
+    /// Takes the message if it is final and one of the lines waits for it. The line can have another report than that of the message.
+    fn end(&mut self, message: StoredMessage, other: Option<Box<SendReport>>) {
         if !message.state.is_final() {
             return;
         }
@@ -435,7 +429,7 @@ impl<W: Write> DurableRun<W> {
         }
         self.print_unknown(batch);
         let mut exit = self.exit;
-        if let Some(error) = self.results.failed() {
+        if let Some(error) = &self.results.failed {
             let text = format_args!("results cannot be written: {error}; run the command again to get all");
             exit = exit.max(CliError::unexpected(text).report());
         }

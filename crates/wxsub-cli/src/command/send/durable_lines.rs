@@ -170,7 +170,7 @@ pub(super) fn unreadable(path: &std::path::Path, error: &io::Error, recorded: us
          run the command again",
         path.display()
     );
-    CliError::new(ExitStatus::Usage, text)
+    CliError::usage(text)
 }
 
 #[cfg(test)]

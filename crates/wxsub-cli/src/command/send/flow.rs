@@ -139,12 +139,14 @@ pub(super) struct Flow {
     mode: Mode,
     /// Earliest time of the next attempt by the rate limit of the user.
     next_attempt: MonotonicInstant,
-    lines_begun: u64,
+    /// How many lines have begun.
+    pub(super) lines_begun: u64,
     /// Failures in a row without a response.
     failures: usize,
     /// Waits in a row for a rate limit of Weixin.
     waits: usize,
-    stopped: Option<StopReason>,
+    /// Why the batch stopped.
+    pub(super) stopped: Option<StopReason>,
 }
 
 impl Flow {
@@ -186,11 +188,6 @@ impl Flow {
         matches!(self.mode, Mode::Free)
     }
 
-    /// How many lines have begun.
-    pub(super) fn lines_begun(&self) -> u64 {
-        self.lines_begun
-    }
-
     /// How many lines may begin before the limit.
     pub(super) fn lines_left(&self) -> u64 {
         self.rules.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.lines_begun))
@@ -228,11 +225,6 @@ impl Flow {
     /// Stops the batch. The first reason counts.
     pub(super) fn stop(&mut self, reason: StopReason) {
         self.stopped.get_or_insert(reason);
-    }
-
-    /// Why a batch stopped.
-    pub(super) fn stopped(&self) -> Option<StopReason> {
-        self.stopped
     }
 
     /// Ends a pause for the network after a response. A pause for a rate limit continues, because the attempt began before it.
@@ -293,15 +285,8 @@ impl Flow {
 const FINAL: Decision = Decision { retry: false, pause: None };
 
 /// The line that found a reason to stop. 0 is a message of the outbox that is no line of the file.
-struct At(u64);
-
-impl fmt::Display for At {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0 => Ok(()),
-            line => write!(f, "line {line}: "),
-        }
-    }
+fn at(line: u64) -> String {
+    if line == 0 { String::new() } else { format!("line {line}: ") }
 }
 
 impl fmt::Display for StopReason {
@@ -310,19 +295,19 @@ impl fmt::Display for StopReason {
             Self::Blocked(Block::DailyQuota, line) => write!(
                 f,
                 "{}errcode 45009, the daily quota is used up; continue after midnight, Beijing time",
-                At(*line)
+                at(*line)
             ),
             Self::Blocked(Block::TokenRefused, line) => {
-                write!(f, "{}Weixin refused the access token", At(*line))
+                write!(f, "{}Weixin refused the access token", at(*line))
             }
             Self::Blocked(Block::Configuration, line) => {
-                write!(f, "{}the configuration must be corrected first", At(*line))
+                write!(f, "{}the configuration must be corrected first", at(*line))
             }
             Self::NoResponse(line) => {
-                write!(f, "{}no response to {} attempts in a row", At(*line), NETWORK_PAUSES.len() + 1)
+                write!(f, "{}no response to {} attempts in a row", at(*line), NETWORK_PAUSES.len() + 1)
             }
             Self::RateLimited(line) => {
-                write!(f, "{}still too many calls after {MAX_RATE_LIMIT_WAITS} waits", At(*line))
+                write!(f, "{}still too many calls after {MAX_RATE_LIMIT_WAITS} waits", at(*line))
             }
             Self::Limit(lines) => write!(f, "{lines} lines posted, the limit of --limit"),
             Self::DailyQuotaBefore => f.write_str(
@@ -415,11 +400,7 @@ mod tests {
             for (on_error, expected) in [(OnError::Stop, stop), (OnError::Continue, continued)] {
                 let mut flow = flow(on_error);
                 let actual = run(&mut flow, signals);
-                assert_eq!(
-                    (actual.as_slice(), flow.stopped()),
-                    (pauses, expected),
-                    "{on_error:?} {signals:?}"
-                );
+                assert_eq!((actual.as_slice(), flow.stopped), (pauses, expected), "{on_error:?} {signals:?}");
             }
         }
     }
@@ -460,7 +441,7 @@ mod tests {
             assert!(flow.handle(line, unreachable, now).retry);
         }
         assert_eq!(flow.handle(17, Signal::NoResponse, now), FINAL);
-        assert_eq!((flow.stopped(), flow.next(now, 3)), (None, Next::AfterResults));
+        assert_eq!((flow.stopped, flow.next(now, 3)), (None, Next::AfterResults));
         // A response shows that the network works.
         flow.handle(18, Signal::Responded, now);
         assert_eq!(flow.next(now, 3), Next::Now);
@@ -497,7 +478,7 @@ mod tests {
         flow.handle(8, Signal::Blocked(Block::TokenRefused), MonotonicInstant::default());
         flow.handle(9, Signal::Responded, MonotonicInstant::default());
         flow.stop(StopReason::Interrupted);
-        assert_eq!(flow.stopped(), Some(StopReason::Blocked(Block::DailyQuota, 7)));
+        assert_eq!(flow.stopped, Some(StopReason::Blocked(Block::DailyQuota, 7)));
         assert_eq!(flow.next(MonotonicInstant::default(), 0), Next::Never);
     }
 

@@ -43,11 +43,6 @@ impl LineSet {
         }
     }
 
-    /// Adds a line.
-    pub(super) fn insert(&mut self, line: u64) {
-        self.insert_range(line, line);
-    }
-
     /// Adds the lines of `other` from `first` on.
     pub(super) fn extend_from(&mut self, other: &Self, first: u64) {
         for (start, end) in other.0.iter().filter(|(_, end)| *end >= first) {
@@ -55,7 +50,8 @@ impl LineSet {
         }
     }
 
-    fn insert_range(&mut self, first: u64, last: u64) {
+    /// Adds the lines from `first` to `last`.
+    pub(super) fn insert_range(&mut self, first: u64, last: u64) {
         // Ranges that overlap or touch the new range are merged with it.
         let begin = self.0.partition_point(|(_, end)| end.saturating_add(1) < first);
         let end = self.0.partition_point(|(start, _)| *start <= last.saturating_add(1));

@@ -12,15 +12,17 @@ use wxsub_proto::{Message, OpenId, Scene, TemplateId};
 use super::deliver::SendReport;
 use crate::console;
 use crate::error::ExitStatus;
-use crate::output::Output;
+use crate::output::print;
 
 /// Writes each result without buffering, and keeps the number of the last line written.
 pub(super) struct ResultWriter<W> {
     out: W,
-    last_recorded: Option<u64>,
-    failed: Option<io::Error>,
+    /// Number of the last line whose result was written.
+    pub(super) last_recorded: Option<u64>,
+    /// The error of the first failed write.
+    pub(super) failed: Option<io::Error>,
     /// Whether the result of a message that may have been posted was not written.
-    posted_lost: bool,
+    pub(super) posted_lost: bool,
 }
 
 /// A result with the caller's id.
@@ -65,21 +67,6 @@ impl<W: Write> ResultWriter<W> {
         text.pop();
         Err(text)
     }
-
-    /// Number of the last line whose result was written.
-    pub(super) fn last_recorded(&self) -> Option<u64> {
-        self.last_recorded
-    }
-
-    /// The error of the first failed write.
-    pub(super) fn failed(&self) -> Option<&io::Error> {
-        self.failed.as_ref()
-    }
-
-    /// Whether the result of a message that may have been posted was not written.
-    pub(super) fn has_lost_posted(&self) -> bool {
-        self.posted_lost
-    }
 }
 
 /// A message that would be sent.
@@ -105,12 +92,7 @@ impl<'a> WouldSend<'a> {
 
 /// Prints that the message would be sent.
 pub(super) fn print_dry_run(message: &Message, json: bool) -> ExitStatus {
-    let mut output = Output::new();
-    match json {
-        true => output.json(&WouldSend::new(message, None, None)),
-        false => output.line("would be sent"),
-    }
-    output.end(ExitStatus::Success)
+    print(json, &WouldSend::new(message, None, None), |output| output.line("would be sent"))
 }
 
 /// The outcomes in the order of the summary.
@@ -324,20 +306,20 @@ mod tests {
         for line in 1..=2 {
             assert_eq!(out.write(line, SendResult::sent(&message()), None), Ok(()));
         }
-        assert!(!out.has_lost_posted());
+        assert!(!out.posted_lost);
         for line in 3..=4 {
             let lost = out.write(line, SendResult::sent(&message()), None).unwrap_err();
             assert!(lost.ends_with(&format!(r#""line":{line}}}"#)), "{lost}");
         }
-        assert_eq!((out.last_recorded(), out.has_lost_posted()), (Some(2), true));
-        assert_eq!(out.failed().unwrap().kind(), io::ErrorKind::StorageFull);
+        assert_eq!((out.last_recorded, out.posted_lost), (Some(2), true));
+        assert_eq!(out.failed.unwrap().kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]
     fn lost_result_of_unposted_message_is_not_in_doubt() {
         let mut out = ResultWriter::new(Disk(0));
         assert!(out.write(1, SendResult::not_sent(&message()), None).is_err());
-        assert_eq!((out.last_recorded(), out.has_lost_posted()), (None, false));
+        assert_eq!((out.last_recorded, out.posted_lost), (None, false));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::super::interrupt::signal;
 use super::super::served::{ALL, Served, client, config};
 use super::super::weixin::{APPID, CLASSIC_TOKEN, Weixin};
-use super::super::wxsub::program;
+use super::super::wxsub::{program, replace};
 use super::server::Redis;
 use super::traffic::{Call, NoResponse, Traffic, pause, read};
 
@@ -228,9 +228,7 @@ impl Setup {
 
     /// Replaces a part of the configuration of a server, and restarts the server.
     pub(super) fn change_config(&mut self, server: usize, from: &str, to: &str) {
-        let config = std::fs::read_to_string(&self.configs[server]).unwrap();
-        assert!(config.contains(from), "{config}");
-        std::fs::write(&self.configs[server], config.replace(from, to)).unwrap();
+        replace(&self.configs[server], from, to);
         self.change_version(server, THIS_VERSION);
     }
 
@@ -279,7 +277,7 @@ impl Setup {
     /// Waits for a condition, unless the traffic fails before.
     pub(super) fn wait_for(&self, what: &str, mut found: impl FnMut() -> bool) {
         wait_for(what, || {
-            self.traffic.healthy_setup_passes_all_checks();
+            self.traffic.assert_healthy();
             found()
         });
     }

@@ -87,8 +87,8 @@ impl Traffic {
         *self.shared.places[server].address.lock().unwrap() = Some(address.to_owned());
     }
 
-    pub(super) fn healthy_setup_passes_all_checks(&self) {
-        self.shared.seen.lock().unwrap().healthy_setup_passes_all_checks();
+    pub(super) fn assert_healthy(&self) {
+        self.shared.seen.lock().unwrap().assert_healthy();
     }
 
     /// The number of messages sent through each server.
@@ -210,13 +210,13 @@ fn message(openid: &str) -> String {
 }
 
 impl Seen {
-    fn healthy_setup_passes_all_checks(&self) {
+    fn assert_healthy(&self) {
         assert!(self.wrong.is_empty(), "{} went wrong: {:#?}", self.wrong.len(), self.wrong);
     }
 
     /// Checks that there is no violation, that sent messages arrived once, and messages with unknown outcome at most once.
     pub(super) fn check(&self, sandbox: &Sandbox) {
-        self.healthy_setup_passes_all_checks();
+        self.assert_healthy();
         let arrived = |openid: &String| sandbox.mailbox(&openid.parse().unwrap()).len();
         assert!(self.sent.iter().all(|openid| arrived(openid) == 1));
         assert!(self.unknown.iter().all(|openid| arrived(openid) <= 1));

@@ -181,7 +181,7 @@ async fn daily_quota_stops_at_once_and_lists_the_rest() {
     assert!(tried <= 8 && finished.waits.is_empty(), "{tried}");
     assert_eq!(finished.stopped, Some(StopReason::Blocked(Block::DailyQuota, refused[0])));
     let mut rest = LineSet::from_line(tried + 1);
-    rest.insert(refused[0]);
+    rest.insert_range(refused[0], refused[0]);
     assert_eq!((finished.rest, finished.untried), (rest.to_string(), Untried::Known(100 - tried)));
 }
 
