@@ -91,8 +91,7 @@ fn cycles(files: Vec<(ModulePath, File)>) -> Vec<Vec<String>> {
     rings
 }
 
-/// The module that defines the item at `path`, as seen from `module`. None for other crates, for modules, and for items that
-/// the module defines itself.
+/// The module that defines the item at `path`, as seen from `module`. None for other crates and for modules.
 fn find(
     modules: &BTreeMap<ModulePath, Module>,
     module: &[String],
@@ -104,46 +103,24 @@ fn find(
         return None;
     }
     let (first, rest) = path.split_first()?;
+    let find = |module: &[String], path: &[String]| find(modules, module, path, depth + 1);
+    let child = [module, std::slice::from_ref(first)].concat();
     match first.as_str() {
-        "crate" => return find_below(modules, Vec::new(), rest, depth),
-        "self" => return find_below(modules, module.to_vec(), rest, depth),
-        "super" => return find_below(modules, module.split_last()?.1.to_vec(), rest, depth),
+        "crate" => return find(&[], rest),
+        "self" => return find(module, rest),
+        "super" => return find(module.split_last()?.1, rest),
+        _ if modules.contains_key(&child) => return find(&child, rest),
         _ => {}
     }
-    let child = [module, std::slice::from_ref(first)].concat();
-    if modules.contains_key(&child) {
-        return find_below(modules, child, rest, depth);
-    }
-    let import = modules.get(module)?.imports.iter().find(|import| import.name == *first)?;
-    find(modules, module, &[import.path.as_slice(), rest].concat(), depth + 1)
-}
-
-/// The same, for a path that starts in `module`.
-fn find_below(
-    modules: &BTreeMap<ModulePath, Module>,
-    module: ModulePath,
-    path: &[String],
-    depth: usize,
-) -> Option<ModulePath> {
-    let (first, rest) = path.split_first()?;
-    if first == "super" {
-        return find(modules, &module, path, depth + 1);
-    }
-    let child = [module.as_slice(), std::slice::from_ref(first)].concat();
-    if modules.contains_key(&child) {
-        return find_below(modules, child, rest, depth);
-    }
-    let imports = &modules.get(&module)?.imports;
+    let Module { imports, items, .. } = modules.get(module)?;
     if let Some(import) = imports.iter().find(|import| import.name == *first) {
-        return find(modules, &module, &[import.path.as_slice(), rest].concat(), depth + 1);
+        return find(module, &[import.path.as_slice(), rest].concat());
     }
-    if modules[&module].items.contains(first) {
-        return Some(module);
+    if items.contains(first) {
+        return Some(module.to_vec());
     }
-    imports
-        .iter()
-        .filter(|import| import.name == "*")
-        .find_map(|import| find(modules, &module, &[import.path.as_slice(), path].concat(), depth + 1))
+    let globs = imports.iter().filter(|import| import.name == "*");
+    globs.into_iter().find_map(|import| find(module, &[import.path.as_slice(), path].concat()))
 }
 
 /// What a file imports, defines and uses, without its tests.

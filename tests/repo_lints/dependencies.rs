@@ -8,52 +8,31 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use super::tree::top;
 
 /// Which of our crates may depend on which: the drawing in ARCHITECTURE.md as a table.
-const ARROWS: &[(&str, &[&str])] = &[
-    ("wxsub-proto", &[]),
-    ("wxsub-api", &["wxsub-proto"]),
-    ("wxsub-client", &["wxsub-api", "wxsub-core", "wxsub-outbox", "wxsub-proto"]),
-    ("wxsub-core", &["wxsub-proto"]),
-    ("wxsub-tls", &["wxsub-core"]),
-    ("wxsub-hyper", &["wxsub-client", "wxsub-core", "wxsub-tls"]),
-    ("wxsub-reqwest", &["wxsub-client", "wxsub-core", "wxsub-tls"]),
-    ("wxsub-redis", &["wxsub-core"]),
-    ("wxsub-outbox", &["wxsub-core", "wxsub-proto"]),
-    ("wxsub-sqlite", &["wxsub-core", "wxsub-outbox", "wxsub-proto"]),
-    ("wxsub-postgres", &["wxsub-core", "wxsub-outbox", "wxsub-proto", "wxsub-tls"]),
-    ("wxsub-mysql", &["wxsub-core", "wxsub-outbox", "wxsub-tls"]),
-    ("wxsub-console", &["wxsub-api", "wxsub-core", "wxsub-outbox", "wxsub-proto"]),
-    ("wxsub-sandbox", &["wxsub-proto"]),
-    ("wxsub-sandbox-transport", &["wxsub-core", "wxsub-sandbox"]),
+const ARROWS: &[(&str, &str)] = &[
+    ("wxsub-proto", ""),
+    ("wxsub-api", "wxsub-proto"),
+    ("wxsub-client", "wxsub-api wxsub-core wxsub-outbox wxsub-proto"),
+    ("wxsub-core", "wxsub-proto"),
+    ("wxsub-tls", "wxsub-core"),
+    ("wxsub-hyper", "wxsub-client wxsub-core wxsub-tls"),
+    ("wxsub-reqwest", "wxsub-client wxsub-core wxsub-tls"),
+    ("wxsub-redis", "wxsub-core"),
+    ("wxsub-outbox", "wxsub-core wxsub-proto"),
+    ("wxsub-sqlite", "wxsub-core wxsub-outbox wxsub-proto"),
+    ("wxsub-postgres", "wxsub-core wxsub-outbox wxsub-proto wxsub-tls"),
+    ("wxsub-mysql", "wxsub-core wxsub-outbox wxsub-tls"),
+    ("wxsub-console", "wxsub-api wxsub-core wxsub-outbox wxsub-proto"),
+    ("wxsub-sandbox", "wxsub-proto"),
+    ("wxsub-sandbox-transport", "wxsub-core wxsub-sandbox"),
     (
         "wxsub-server",
-        &[
-            "wxsub-api",
-            "wxsub-console",
-            "wxsub-core",
-            "wxsub-hyper",
-            "wxsub-mysql",
-            "wxsub-outbox",
-            "wxsub-postgres",
-            "wxsub-proto",
-            "wxsub-redis",
-            "wxsub-sqlite",
-        ],
+        "wxsub-api wxsub-console wxsub-core wxsub-hyper wxsub-mysql wxsub-outbox wxsub-postgres \
+         wxsub-proto wxsub-redis wxsub-sqlite",
     ),
     (
         "wxsub-cli",
-        &[
-            "wxsub-api",
-            "wxsub-client",
-            "wxsub-core",
-            "wxsub-hyper",
-            "wxsub-mysql",
-            "wxsub-outbox",
-            "wxsub-postgres",
-            "wxsub-proto",
-            "wxsub-sandbox",
-            "wxsub-server",
-            "wxsub-sqlite",
-        ],
+        "wxsub-api wxsub-client wxsub-core wxsub-hyper wxsub-mysql wxsub-outbox wxsub-postgres \
+         wxsub-proto wxsub-sandbox wxsub-server wxsub-sqlite",
     ),
 ];
 
@@ -61,192 +40,48 @@ const ARROWS: &[(&str, &[&str])] = &[
 const PROGRAMS: [&str; 3] = ["wxsub-benches", "wxsub-examples", "wxsub-tests"];
 
 /// Which libraries each of our crates may use.
-const LIBRARIES: &[(&str, &[&str])] = &[
-    (
-        "wxsub-proto",
-        &[
-            "derive_more",
-            "percent-encoding",
-            "serde",
-            "serde_json",
-            "strsim",
-            "subtle",
-            "thiserror",
-            "zeroize",
-        ],
-    ),
-    ("wxsub-api", &["serde", "serde_json", "utoipa", "zeroize"]),
-    ("wxsub-client", &["async-trait", "bytes", "futures-util", "http", "serde", "serde_json", "thiserror"]),
+const LIBRARIES: &[(&str, &str)] = &[
+    ("wxsub-proto", "derive_more percent-encoding serde serde_json strsim subtle thiserror zeroize"),
+    ("wxsub-api", "serde serde_json utoipa zeroize"),
+    ("wxsub-client", "async-trait bytes futures-util http serde serde_json thiserror"),
     (
         "wxsub-core",
-        &[
-            "arc-swap",
-            "async-trait",
-            "auto_impl",
-            "base16ct",
-            "base64",
-            "bytes",
-            "derive_more",
-            "futures-util",
-            "getrandom",
-            "hmac",
-            "http",
-            "jiff",
-            "serde",
-            "serde_json",
-            "sha2",
-            "subtle",
-            "thiserror",
-            "tokio",
-            "tracing",
-            "zeroize",
-        ],
+        "arc-swap async-trait auto_impl base16ct base64 bytes derive_more futures-util getrandom hmac \
+         http jiff serde serde_json sha2 subtle thiserror tokio tracing zeroize",
     ),
-    ("wxsub-tls", &["derive_more", "rustls", "rustls-native-certs", "thiserror", "webpki-roots"]),
+    ("wxsub-tls", "derive_more rustls rustls-native-certs thiserror webpki-roots"),
     (
         "wxsub-hyper",
-        &[
-            "base64",
-            "bytes",
-            "derive_more",
-            "http",
-            "http-body-util",
-            "hyper",
-            "hyper-util",
-            "percent-encoding",
-            "thiserror",
-            "tokio",
-            "tokio-rustls",
-            "tower-service",
-        ],
+        "base64 bytes derive_more http http-body-util hyper hyper-util percent-encoding thiserror tokio \
+         tokio-rustls tower-service",
     ),
-    ("wxsub-reqwest", &["bytes", "derive_more", "http", "hyper", "reqwest", "rustls", "thiserror", "tokio"]),
-    (
-        "wxsub-redis",
-        &[
-            "async-trait",
-            "base16ct",
-            "base64",
-            "derive_more",
-            "redis",
-            "ring",
-            "thiserror",
-            "tokio",
-            "zeroize",
-        ],
-    ),
-    (
-        "wxsub-outbox",
-        &[
-            "async-trait",
-            "futures-util",
-            "getrandom",
-            "serde",
-            "serde_json",
-            "sha2",
-            "thiserror",
-            "tokio",
-            "tracing",
-            "uuid",
-        ],
-    ),
-    ("wxsub-sqlite", &["async-trait", "rusqlite", "sha2", "thiserror", "tokio"]),
-    ("wxsub-mysql", &["async-trait", "mysql_async", "thiserror"]),
+    ("wxsub-reqwest", "bytes derive_more http hyper reqwest rustls thiserror tokio"),
+    ("wxsub-redis", "async-trait base16ct base64 derive_more redis ring thiserror tokio zeroize"),
+    ("wxsub-outbox", "async-trait futures-util getrandom serde serde_json sha2 thiserror tokio tracing uuid"),
+    ("wxsub-sqlite", "async-trait rusqlite sha2 thiserror tokio"),
+    ("wxsub-mysql", "async-trait mysql_async thiserror"),
     (
         "wxsub-postgres",
-        &[
-            "async-trait",
-            "futures-util",
-            "sha2",
-            "thiserror",
-            "tokio",
-            "tokio-postgres",
-            "tokio-postgres-rustls",
-            "uuid",
-        ],
+        "async-trait futures-util sha2 thiserror tokio tokio-postgres tokio-postgres-rustls uuid",
     ),
     (
         "wxsub-sandbox",
-        &[
-            "derive_more",
-            "getrandom",
-            "http-body-util",
-            "httpdate",
-            "hyper",
-            "hyper-util",
-            "jiff",
-            "maud",
-            "percent-encoding",
-            "serde",
-            "serde_json",
-            "serde_path_to_error",
-            "sha2",
-            "thiserror",
-            "tokio",
-        ],
+        "derive_more getrandom http-body-util httpdate hyper hyper-util jiff maud percent-encoding serde \
+         serde_json serde_path_to_error sha2 thiserror tokio",
     ),
-    ("wxsub-console", &["maud"]),
-    ("wxsub-sandbox-transport", &["async-trait", "bytes", "derive_more", "tokio"]),
+    ("wxsub-console", "maud"),
+    ("wxsub-sandbox-transport", "async-trait bytes derive_more tokio"),
     (
         "wxsub-server",
-        &[
-            "arc-swap",
-            "argon2",
-            "async-trait",
-            "axum",
-            "base16ct",
-            "cookie",
-            "futures-util",
-            "getrandom",
-            "hmac",
-            "http-body-util",
-            "hyper",
-            "hyper-util",
-            "prometheus-client",
-            "rustix",
-            "rustls",
-            "serde",
-            "serde_json",
-            "sha2",
-            "subtle",
-            "thiserror",
-            "tokio",
-            "tokio-io-timeout",
-            "tokio-rustls",
-            "toml",
-            "tower-layer",
-            "tower-service",
-            "tracing",
-            "utoipa",
-            "x509-parser",
-            "zeroize",
-        ],
+        "arc-swap argon2 async-trait axum base16ct cookie futures-util getrandom hmac http-body-util \
+         hyper hyper-util prometheus-client rustix rustls serde serde_json sha2 subtle thiserror tokio \
+         tokio-io-timeout tokio-rustls toml tower-layer tower-service tracing utoipa x509-parser zeroize",
     ),
     (
         "wxsub-cli",
-        &[
-            "clap",
-            "clap_complete",
-            "clap_mangen",
-            "futures-util",
-            "getrandom",
-            "http-body-util",
-            "httpdate",
-            "hyper",
-            "hyper-util",
-            "indicatif",
-            "percent-encoding",
-            "rlimit",
-            "rpassword",
-            "sd-notify",
-            "serde",
-            "serde_json",
-            "tempfile",
-            "thiserror",
-            "tokio",
-            "tracing-subscriber",
-            "zeroize",
-        ],
+        "clap clap_complete clap_mangen futures-util getrandom http-body-util httpdate hyper hyper-util \
+         indicatif percent-encoding rlimit rpassword sd-notify serde serde_json tempfile thiserror tokio \
+         tracing-subscriber zeroize",
     ),
 ];
 
@@ -265,7 +100,7 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     metadata.packages.iter().map(|package| (package.name.to_string(), normal(package))).collect()
 }
 
-fn check(table: &[(&str, &[&str])], is_checked: impl Fn(&str) -> bool) {
+fn check(table: &[(&str, &str)], is_checked: impl Fn(&str) -> bool) {
     for (name, used) in dependencies() {
         if PROGRAMS.contains(&name.as_str()) {
             continue;
@@ -274,7 +109,10 @@ fn check(table: &[(&str, &[&str])], is_checked: impl Fn(&str) -> bool) {
             panic!("{name} is in no table; add what it may depend on");
         };
         for dependency in used.iter().filter(|dependency| is_checked(dependency)) {
-            assert!(allowed.contains(&dependency.as_str()), "{name} must not depend on {dependency}");
+            assert!(
+                allowed.split(' ').any(|one| one == dependency),
+                "{name} must not depend on {dependency}"
+            );
         }
     }
 }

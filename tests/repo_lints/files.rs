@@ -59,100 +59,72 @@ fn no_open_tasks_in_code() {
     }
 }
 
-/// Files with tests that need another program, and what they say about it.
-const IGNORED: &[(&str, &str)] = &[
-    ("crates/wxsub-cli/tests/commands/served_sandbox.rs", CURL),
-    ("crates/wxsub-cli/tests/commands/shops.rs", LANGUAGES),
-    ("tests/browser/consent.rs", BROWSER),
-    ("tests/browser/console.rs", BROWSER),
-    ("tests/browser/console_pages.rs", PAGES),
-    ("tests/browser/home.rs", BROWSER),
-    ("tests/browser/cross_site.rs", BROWSER),
-    ("tests/browser/invalid_urls.rs", BROWSER),
-    ("crates/wxsub-cli/tests/commands/audit.rs", LOGROTATE),
-    ("crates/wxsub-cli/tests/commands/disk.rs", NAMESPACES),
-    ("crates/wxsub-cli/tests/commands/cluster.rs", REDIS),
-    ("crates/wxsub-cli/tests/commands/cluster/check.rs", REDIS),
-    ("crates/wxsub-cli/tests/commands/cluster/refusals.rs", REDIS),
-    ("crates/wxsub-cli/tests/commands/cluster/rolling_upgrade.rs", OLDER_VERSION),
-    ("crates/wxsub-cli/tests/commands/cluster/rotation.rs", REDIS),
-    ("tests/redis/change_log.rs", REDIS),
-    ("tests/redis/check.rs", REDIS),
-    ("tests/redis/slow.rs", REDIS),
-    ("tests/redis/old_layout.rs", REDIS),
-    ("tests/redis/notifications.rs", REDIS),
-    ("tests/redis/store.rs", REDIS),
-    ("tests/redis/faults.rs", REDIS),
-    ("tests/redis/refusals.rs", REDIS),
-    ("tests/sdk/scenarios.rs", SDKS),
-    ("crates/wxsub-cli/tests/commands/database.rs", POSTGRES),
-    ("crates/wxsub-postgres/src/sql.rs", POSTGRES),
-    ("crates/wxsub-postgres/tests/postgres/backup.rs", POSTGRES),
-    ("crates/wxsub-postgres/tests/postgres/conformance.rs", POSTGRES),
-    ("crates/wxsub-postgres/tests/postgres/inbox.rs", POSTGRES),
-    ("crates/wxsub-postgres/tests/postgres/languages.rs", POSTGRES),
-    ("crates/wxsub-postgres/tests/postgres/lost_replies.rs", POSTGRES),
-    ("crates/wxsub-postgres/tests/postgres/own_inbox.rs", POSTGRES),
-    ("crates/wxsub-postgres/tests/postgres/refusals.rs", POSTGRES),
-    ("crates/wxsub-postgres/tests/postgres/machines.rs", POSTGRES),
-    ("crates/wxsub-postgres/tests/postgres/notifications.rs", POSTGRES),
-    ("crates/wxsub-postgres/tests/postgres/webhooks.rs", POSTGRES),
-    ("crates/wxsub-postgres/tests/postgres/workers.rs", POSTGRES),
-    ("crates/wxsub-server/tests/server/databases.rs", POSTGRES),
-    ("crates/wxsub-server/tests/server/idempotency.rs", POSTGRES),
-    ("crates/wxsub-server/tests/server/inboxes.rs", MARIADB),
-    ("crates/wxsub-cli/tests/commands/inbox.rs", MARIADB),
-    ("crates/wxsub-mysql/tests/mysql/conformance.rs", MARIADB),
-    ("crates/wxsub-mysql/tests/mysql/languages.rs", MARIADB),
-    ("crates/wxsub-mysql/tests/mysql/operating.rs", MARIADB),
-    ("crates/wxsub-mysql/tests/mysql/transactions.rs", MARIADB),
+/// Ignored tests: where they are, what they say that they need, the command of `scripts/test` that runs them, and the packages that
+/// it installs for them.
+const IGNORED: &[(&str, &str, &str, &str)] = &[
+    ("tests/browser/", "Chromium and ChromeDriver", BROWSER, "chromium chromium-driver"),
+    (
+        "tests/browser/",
+        "Chromium, ChromeDriver, axe-core and nginx",
+        BROWSER,
+        "chromium-driver npm nginx-light",
+    ),
+    ("tests/redis/", "redis-server", COMMANDS, "redis-server"),
+    ("tests/sdk/", "Python, Node and the SDKs", "tests --test sdk", "python3-venv nodejs npm"),
+    ("crates/wxsub-cli/tests/commands/", "curl", COMMANDS, "curl"),
+    ("crates/wxsub-cli/tests/commands/", "logrotate", COMMANDS, "logrotate"),
+    ("crates/wxsub-cli/tests/commands/", "mariadb-server", COMMANDS, "mariadb-server"),
+    ("crates/wxsub-cli/tests/commands/", "postgresql", COMMANDS, "postgresql"),
+    ("crates/wxsub-cli/tests/commands/", "redis-server", COMMANDS, "redis-server"),
+    ("crates/wxsub-cli/tests/commands/", "unshare and nsenter", COMMANDS, "util-linux"),
+    (
+        "crates/wxsub-cli/tests/commands/",
+        "php, node, a JDK and Go",
+        COMMANDS,
+        "php-cli nodejs default-jdk-headless golang-go",
+    ),
+    ("crates/wxsub-postgres/", "postgresql", POSTGRES, "postgresql"),
+    ("crates/wxsub-server/tests/server/", "postgresql", POSTGRES, "postgresql"),
+    ("crates/wxsub-server/tests/server/", "mariadb-server", POSTGRES, "mariadb-server"),
+    (
+        "crates/wxsub-mysql/tests/",
+        "mariadb-server",
+        "with_npm drivers --test mysql",
+        "mariadb-server libmariadb-java",
+    ),
 ];
 
+const BROWSER: &str = "with_npm axe --test browser";
+const COMMANDS: &str = "tests --test redis --test commands";
+const POSTGRES: &str = "with_npm drivers --lib --test postgres --test server";
+
+/// `scripts/rolling-upgrade` runs it, which builds what it needs.
 const OLDER_VERSION: &str =
     "#[ignore = \"needs redis-server and an older binary: scripts/rolling-upgrade runs it\"]";
-const REDIS: &str = "#[ignore = \"needs redis-server: scripts/test runs it\"]";
-const POSTGRES: &str = "#[ignore = \"needs postgresql: scripts/test runs it\"]";
-const MARIADB: &str = "#[ignore = \"needs mariadb-server: scripts/test runs it\"]";
-const CURL: &str = "#[ignore = \"needs curl: scripts/test runs it\"]";
-const LOGROTATE: &str = "#[ignore = \"needs logrotate: scripts/test runs it\"]";
-const NAMESPACES: &str = "#[ignore = \"needs unshare and nsenter: scripts/test runs it\"]";
-const BROWSER: &str = "#[ignore = \"needs Chromium and ChromeDriver: scripts/test runs it\"]";
-const PAGES: &str = "#[ignore = \"needs Chromium, ChromeDriver, axe-core and nginx: scripts/test runs it\"]";
-const LANGUAGES: &str = "#[ignore = \"needs php, node, a JDK and Go: scripts/test runs it\"]";
-const SDKS: &str = "#[ignore = \"needs Python, Node and the SDKs: scripts/test runs it\"]";
 
 /// A test may be ignored only if it needs another program and says so, and `scripts/test --all` installs the program and runs
 /// the test.
 #[test]
-fn only_named_files_ignore_tests() {
+fn ignored_tests_say_what_they_need_and_are_run() {
+    let mut unused: Vec<_> = IGNORED.iter().collect();
     for (name, text) in files(".rs").into_iter().filter(|(name, _)| !name.ends_with("repo_lints/files.rs")) {
-        let allowed = IGNORED.iter().find(|(listed, _)| *listed == name);
-        let rest = allowed.map_or(text.clone(), |(_, reason)| text.replace(reason, ""));
+        let mut rest = text.replace(OLDER_VERSION, "");
+        for (place, needs, ..) in IGNORED.iter().filter(|(place, ..)| name.starts_with(place)) {
+            let reason = format!("#[ignore = \"needs {needs}: scripts/test runs it\"]");
+            if rest.contains(&reason) {
+                unused.retain(|(other, needed, ..)| (other, needed) != (place, needs));
+            }
+            rest = rest.replace(&reason, "");
+        }
         assert!(!rest.contains("#[ignore"), "{name} ignores a test");
-        assert!(allowed.is_none() || rest != text, "{name} ignores no test; remove it from the list");
     }
+    assert!(unused.is_empty(), "no test is ignored for this; remove it from the list: {unused:?}");
     let script = std::fs::read_to_string(top().join("scripts/test")).unwrap();
-    for (tests, package) in [
-        ("--test browser -- --ignored", "chromium-driver"),
-        ("axe --test browser -- --ignored", "npm"),
-        ("--test browser -- --ignored", "nginx-light"),
-        ("--lib --test postgres --test server -- --ignored", "postgresql"),
-        ("--lib --test postgres --test server -- --ignored", "mariadb-server"),
-        ("--test mysql -- --ignored", "mariadb-server"),
-        ("--test mysql -- --ignored", "libmariadb-java"),
-        ("--test redis --test commands -- --ignored", "redis-server"),
-        ("--test redis --test commands -- --ignored", "curl"),
-        ("--test redis --test commands -- --ignored", "logrotate"),
-        ("--test redis --test commands -- --ignored", "util-linux"),
-        ("--test redis --test commands -- --ignored", "php-cli"),
-        ("--test redis --test commands -- --ignored", "default-jdk-headless"),
-        ("--test redis --test commands -- --ignored", "golang-go"),
-        ("--test redis --test commands -- --ignored", "nodejs"),
-        ("--test sdk -- --ignored", "python3-venv"),
-    ] {
-        assert!(
-            script.contains(tests) && script.contains(package),
-            "scripts/test lacks {tests} or {package}"
-        );
+    let words: Vec<_> = script.split_whitespace().collect();
+    for (_, _, command, packages) in IGNORED {
+        assert!(script.contains(&format!("{command} -- --ignored")), "scripts/test lacks {command}");
+        for package in packages.split(' ') {
+            assert!(words.contains(&package), "scripts/test lacks {package}");
+        }
     }
 }
