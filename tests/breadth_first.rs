@@ -1,4 +1,4 @@
-//! A breadth-first search over all reachable states of a model, and what it found in words.
+//! A breadth-first search over all reachable states of a model, and what it found.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -61,13 +61,11 @@ pub(crate) struct Violation<Step, State> {
 }
 
 impl<Step: Copy, State> Violation<Step, State> {
-    /// The path from the start, one step a line.
-    pub(crate) fn trace(&self, start: &State, describe: impl Fn(&State, Step, &State) -> String) -> String {
+    /// The path from the start, one step a line, each with what `describe` says of it and the state after it.
+    pub(crate) fn trace(&self, describe: impl Fn(Step, &State) -> String) -> String {
         let mut trace = format!("{}, after {} steps:\n", self.what, self.path.len());
-        let mut before = start;
         for (number, (step, after)) in self.path.iter().enumerate() {
-            let _ = writeln!(trace, "  {:>2}. {}", number + 1, describe(before, *step, after));
-            before = after;
+            let _ = writeln!(trace, "  {:>2}. {}", number + 1, describe(*step, after));
         }
         trace
     }

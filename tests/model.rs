@@ -16,16 +16,14 @@ mod model {
     pub(crate) mod state;
     mod step;
     mod symmetry;
-    pub(crate) mod trace_format;
 }
 
 use model::breadth_first::is_documented;
 use model::conformance::compare;
-use model::rules::{Generations, Put, Rules};
+use model::rules::{Rule, Rules};
 use model::scenario::Scenario;
-use model::search::search;
+use model::search::{search, trace};
 use model::state::State;
-use model::trace_format::trace;
 
 const DOCUMENT: &str = include_str!("../docs/cluster-model.md");
 
@@ -60,7 +58,7 @@ fn servers_recover_from_faults() {
     ] {
         let found = search(&scenario, &Rules::ALL);
         if let Some(violation) = &found.violation {
-            panic!("{}: {}", scenario.name, trace(&scenario.start, violation));
+            panic!("{}: {}", scenario.name, trace(violation));
         }
         eprintln!("{}", found.summary(scenario.name));
         let (State { refreshes_left, faults_left, .. }, states) = (scenario.start, found.states);
@@ -83,7 +81,7 @@ fn some_faults_need_a_report() {
     ] {
         let unreported = search(&scenario, &Rules::ALL);
         let violation = unreported.violation.unwrap();
-        eprintln!("without a report ({}): {}", scenario.name, trace(&scenario.start, &violation));
+        eprintln!("without a report ({}): {}", scenario.name, trace(&violation));
         is_documented(DOCUMENT, &format!("| {} |", scenario.name), &format!("| {} |", violation.path.len()));
         let reported = search(&Scenario { reports: true, ..scenario }, &Rules::ALL);
         eprintln!("{}", reported.summary(scenario.name));
@@ -91,90 +89,41 @@ fn some_faults_need_a_report() {
     }
 }
 
-/// The rules about leases, wrong clocks, and records that a server cannot use, each dropped in turn.
-fn rules_of_the_store() -> [(&'static str, Scenario, Rules); 6] {
-    let all = Rules::ALL;
-    [
-        ("read before the lease", Scenario::unreadable(), Rules { read_before_lease: false, ..all }),
-        (
-            "a lease without end is free",
-            Scenario::endless_leases(),
-            Rules { endless_lease_is_free: false, ..all },
-        ),
-        (
-            "refuse another upstream",
-            Scenario::other_upstreams(),
-            Rules { refuse_other_upstream: false, ..all },
-        ),
-        (
-            "the later request wins",
-            Scenario::outage_with_a_wrong_clock(),
-            Rules { later_request_wins: false, ..all },
-        ),
-        (
-            "publishing keeps the marker of a peer",
-            Scenario::loss(),
-            Rules { publish_keeps_marker: false, ..all },
-        ),
-        ("replace a broken record", Scenario::broken_records(), Rules { replace_broken: false, ..all }),
-    ]
-}
-
 /// Each rule is dropped in turn, and the search must find a violation.
 #[test]
 fn each_rule_is_needed() {
-    let all = Rules::ALL;
-    let rules_of_the_protocol = [
-        ("one fetch at a time", Scenario::no_fault(), Rules { lease: false, ..all }),
-        ("announce each change", Scenario::no_fault(), Rules { announce: false, ..all }),
-        ("look at each record after a loss", Scenario::loss(), Rules { look_after_loss: false, ..all }),
-        ("look after each attempt", Scenario::loss(), Rules { look_after_attempt: false, ..all }),
-        ("load before calling", Scenario::no_fault(), Rules { load_first: false, ..all }),
-        (
-            "a stored token clears the marker",
-            Scenario::no_fault(),
-            Rules { store_clears_marker: false, ..all },
-        ),
-        ("a marker before each call", Scenario::crashes(), Rules { marker: false, ..all }),
-        (
-            "a lost response keeps the marker",
-            Scenario::crashes(),
-            Rules { lost_response_keeps_marker: false, ..all },
-        ),
-        ("a server clears only its own marker", Scenario::crashes(), Rules { own_marker_only: false, ..all }),
-        ("compare before writing", Scenario::one_pause(), Rules { put: Put::Blind, ..all }),
-        ("compare generations, not leases", Scenario::one_pause(), Rules { put: Put::Fence, ..all }),
-        ("replace only what was loaded", Scenario::one_pause(), Rules { put: Put::IfNewer, ..all }),
-        ("fetch again after a lost race", Scenario::one_pause(), Rules { second_fetch: false, ..all }),
-        (
-            "remember unconfirmed calls",
-            Scenario::one_pause(),
-            Rules { remember_unconfirmed_calls: false, ..all },
-        ),
-        ("publish to a store that is behind", Scenario::outage(), Rules { publish: false, ..all }),
-        (
-            "fetch again after a fetch without lease",
-            Scenario::outage(),
-            Rules { refetch_after_unleased: false, ..all },
-        ),
-        (
-            "an unstored token counts as fetched without lease",
-            Scenario::outage(),
-            Rules { unstored_is_unleased: false, ..all },
-        ),
-        (
-            "compare with the start of the fetch",
-            Scenario::outage(),
-            Rules { compare_with_start: false, ..all },
-        ),
-        ("generations are times", Scenario::loss(), Rules { generations: Generations::Counted, ..all }),
-    ];
-    for (rule, scenario, rules) in rules_of_the_store().into_iter().chain(rules_of_the_protocol) {
-        let found = search(&scenario, &rules);
+    for (rule, scenario, dropped) in [
+        ("read before the lease", Scenario::unreadable(), Rule::ReadBeforeLease),
+        ("a lease without end is free", Scenario::endless_leases(), Rule::EndlessLeaseIsFree),
+        ("refuse another upstream", Scenario::other_upstreams(), Rule::RefuseOtherUpstream),
+        ("the later request wins", Scenario::outage_with_a_wrong_clock(), Rule::LaterRequestWins),
+        ("publishing keeps the marker of a peer", Scenario::loss(), Rule::PublishKeepsMarker),
+        ("replace a broken record", Scenario::broken_records(), Rule::ReplaceBroken),
+        ("one fetch at a time", Scenario::no_fault(), Rule::Lease),
+        ("announce each change", Scenario::no_fault(), Rule::Announce),
+        ("look at each record after a loss", Scenario::loss(), Rule::LookAfterLoss),
+        ("look after each attempt", Scenario::loss(), Rule::LookAfterAttempt),
+        ("load before calling", Scenario::no_fault(), Rule::LoadFirst),
+        ("a stored token clears the marker", Scenario::no_fault(), Rule::StoreClearsMarker),
+        ("a marker before each call", Scenario::crashes(), Rule::Marker),
+        ("a lost response keeps the marker", Scenario::crashes(), Rule::LostResponseKeepsMarker),
+        ("a server clears only its own marker", Scenario::crashes(), Rule::OwnMarkerOnly),
+        ("compare before writing", Scenario::one_pause(), Rule::CompareBeforeWriting),
+        ("compare generations, not leases", Scenario::one_pause(), Rule::CompareGenerations),
+        ("replace only what was loaded", Scenario::one_pause(), Rule::ReplaceOnlyLoaded),
+        ("fetch again after a lost race", Scenario::one_pause(), Rule::SecondFetch),
+        ("remember unconfirmed calls", Scenario::one_pause(), Rule::RememberUnconfirmedCalls),
+        ("publish to a store that is behind", Scenario::outage(), Rule::Publish),
+        ("fetch again after a fetch without lease", Scenario::outage(), Rule::RefetchAfterUnleased),
+        ("an unstored token counts as fetched without lease", Scenario::outage(), Rule::UnstoredIsUnleased),
+        ("compare with the start of the fetch", Scenario::outage(), Rule::CompareWithStart),
+        ("generations are times", Scenario::loss(), Rule::GenerationsAreTimes),
+    ] {
+        let found = search(&scenario, &Rules::without(dropped));
         let Some(violation) = &found.violation else {
             panic!("without \"{rule}\", no violation in {} states: {}", found.states, scenario.name);
         };
-        eprintln!("without \"{rule}\" ({}): {}", scenario.name, trace(&scenario.start, violation));
+        eprintln!("without \"{rule}\" ({}): {}", scenario.name, trace(violation));
         is_documented(
             DOCUMENT,
             &format!("| {rule} |"),
@@ -186,16 +135,12 @@ fn each_rule_is_needed() {
 /// The search does not need two rules: one saves a call, the other is for `stable_token`, which is not modelled.
 #[test]
 fn two_rules_make_no_difference_here() {
-    let (no_lease_check, adopts_rejected) = (
-        Rules { check_lease_before_call: false, ..Rules::ALL },
-        Rules { skip_rejected: false, ..Rules::ALL },
-    );
-    for (scenario, rules) in [
-        (Scenario::one_pause(), no_lease_check),
-        (Scenario::crashes(), no_lease_check),
-        (Scenario::outage(), adopts_rejected),
+    for (scenario, rule) in [
+        (Scenario::one_pause(), Rule::CheckLeaseBeforeCall),
+        (Scenario::crashes(), Rule::CheckLeaseBeforeCall),
+        (Scenario::outage(), Rule::SkipRejected),
     ] {
-        let found = search(&scenario, &rules);
-        assert!(found.violation.is_none(), "{}: {rules:?}", scenario.name);
+        let found = search(&scenario, &Rules::without(rule));
+        assert!(found.violation.is_none(), "{}: {rule:?}", scenario.name);
     }
 }

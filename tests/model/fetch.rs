@@ -1,6 +1,6 @@
 //! One attempt, step by step, as in wxsub-core. Between any two steps, other steps may happen.
 
-use super::rules::{Generations, Put, Rules};
+use super::rules::{Rule, Rules};
 use super::state::{Attempt, Outcome, Stage, State, Token};
 
 /// The most attempts to store a token.
@@ -9,9 +9,9 @@ const MAX_STORE_ATTEMPTS: u8 = 3;
 impl State {
     /// Takes the lease. Without it, adopts a newer token or tries again later.
     pub(crate) fn take_lease(&mut self, at: usize, rules: &Rules) {
-        let is_free = self.lease_is_free(rules) || !rules.lease;
+        let is_free = self.lease_is_free(rules) || !rules.has(Rule::Lease);
         let fence = self.servers.iter().map(|server| server.attempt.fence).max().unwrap_or_default();
-        let fence = if rules.put == Put::Fence { fence.max(self.store.fence) + 1 } else { 0 };
+        let fence = if rules.has(Rule::CompareGenerations) { 0 } else { fence.max(self.store.fence) + 1 };
         let server = &mut self.servers[at];
         let (known, rejected) = (server.known, server.rejected);
         let attempt = Attempt { known, rejected, fence, lease_trusted: true, ..Attempt::default() };
@@ -66,10 +66,10 @@ impl State {
     fn adopt(&self, at: usize, attempt: &Attempt, rules: &Rules, lost_race: bool) -> Option<Outcome> {
         let token = self.store.token;
         let server = &self.servers[at];
-        let is_older = rules.later_request_wins
+        let is_older = rules.has(Rule::LaterRequestWins)
             && server.unleased_since.is_some()
             && server.held.requested_at > token.requested_at;
-        let is_skipped = rules.skip_rejected && token.id == attempt.rejected;
+        let is_skipped = rules.has(Rule::SkipRejected) && token.id == attempt.rejected;
         let is_newer = token.generation > attempt.known && !is_skipped && !is_older && !self.store.is_broken;
         is_newer.then_some(Outcome::Adopted { token, in_doubt: self.store.in_doubt, lost_race })
     }
@@ -77,20 +77,21 @@ impl State {
     pub(crate) fn load(&mut self, at: usize, rules: &Rules) {
         let attempt = self.servers[at].attempt;
         let (record, requested_at) = (self.store.token.generation, self.now());
-        self.servers[at].attempt = match self.adopt(at, &attempt, rules, false).filter(|_| rules.load_first) {
-            Some(outcome) => attempt.ends(outcome, false),
-            None => Attempt { stage: Stage::Mark, record, requested_at, ..attempt },
-        };
+        self.servers[at].attempt =
+            match self.adopt(at, &attempt, rules, false).filter(|_| rules.has(Rule::LoadFirst)) {
+                Some(outcome) => attempt.ends(outcome, false),
+                None => Attempt { stage: Stage::Mark, record, requested_at, ..attempt },
+            };
     }
 
     /// Sets the marker, and checks whether the lease is still valid.
     pub(crate) fn set_marker(&mut self, at: usize, rules: &Rules) {
         let server = &mut self.servers[at];
-        if rules.marker && !self.store.unavailable && !self.store.in_doubt {
+        if rules.has(Rule::Marker) && !self.store.unavailable && !self.store.in_doubt {
             self.store.in_doubt = true;
             server.owns_marker = true;
         }
-        server.attempt = if server.attempt.lease_trusted || !rules.check_lease_before_call {
+        server.attempt = if server.attempt.lease_trusted || !rules.has(Rule::CheckLeaseBeforeCall) {
             Attempt { stage: Stage::Call, ..server.attempt }
         } else {
             server.attempt.ends(Outcome::LeaseHeldByPeer, true)
@@ -107,42 +108,45 @@ impl State {
     pub(crate) fn put(&mut self, at: usize, id: u8, store_attempts: u8, rules: &Rules) {
         let mut attempt = self.servers[at].attempt;
         let next = attempt.known.max(attempt.record) + 1;
-        let generation = match rules.generations {
-            Generations::Times if !self.servers[at].is_behind => next.max(attempt.requested_at),
-            Generations::Times | Generations::Counted => next,
-        };
+        let is_time = rules.has(Rule::GenerationsAreTimes) && !self.servers[at].is_behind;
+        let generation = if is_time { next.max(attempt.requested_at) } else { next };
         let token = Token { id, generation, requested_at: attempt.requested_at };
         let (stored, unstored) = match attempt.without_lease {
             true => (Outcome::IssuedWithoutLease(token), Outcome::IssuedWithoutLease(token)),
-            false if rules.unstored_is_unleased => {
+            false if rules.has(Rule::UnstoredIsUnleased) => {
                 (Outcome::Issued(token), Outcome::IssuedWithoutLease(token))
             }
             false => (Outcome::Issued(token), Outcome::Issued(token)),
         };
         let found = self.store.token;
-        let found_is_later =
-            rules.later_request_wins && !self.store.is_broken && found.requested_at > attempt.requested_at;
+        let found_is_later = rules.has(Rule::LaterRequestWins)
+            && !self.store.is_broken
+            && found.requested_at > attempt.requested_at;
         let outcome = if self.store.unavailable {
             Some(unstored)
         } else if found_is_later && self.store_accepts(&attempt, next, rules) {
             let token = Token { generation: next, ..found };
             self.store.token = token;
-            Some(Outcome::Adopted { token, in_doubt: self.store.in_doubt, lost_race: rules.second_fetch })
+            Some(Outcome::Adopted {
+                token,
+                in_doubt: self.store.in_doubt,
+                lost_race: rules.has(Rule::SecondFetch),
+            })
         } else if self.store_accepts(&attempt, generation, rules) {
             self.store.token = token;
             self.store.is_broken = false;
             self.store.fence = attempt.fence;
-            if rules.store_clears_marker {
+            if rules.has(Rule::StoreClearsMarker) {
                 self.clear_marker();
             }
             Some(stored)
-        } else if found.generation <= attempt.record && rules.put != Put::Fence {
+        } else if found.generation <= attempt.record && rules.has(Rule::CompareGenerations) {
             // The store has lost its data.
             Some(unstored)
         } else {
             attempt.record = found.generation;
             let last = (store_attempts + 1 == MAX_STORE_ATTEMPTS).then_some(unstored);
-            self.adopt(at, &attempt, rules, rules.second_fetch).or(last)
+            self.adopt(at, &attempt, rules, rules.has(Rule::SecondFetch)).or(last)
         };
         self.servers[at].attempt = match outcome {
             Some(outcome) => attempt.ends(outcome, false),
@@ -152,11 +156,11 @@ impl State {
 
     fn store_accepts(&self, attempt: &Attempt, generation: u8, rules: &Rules) -> bool {
         let stored = self.store.token.generation;
-        match rules.put {
-            Put::CompareAndSet => stored == attempt.record && generation > stored,
-            Put::IfNewer => generation > stored,
-            Put::Fence => attempt.fence >= self.store.fence,
-            Put::Blind => true,
+        match rules.dropped {
+            Some(Rule::CompareBeforeWriting) => true,
+            Some(Rule::CompareGenerations) => attempt.fence >= self.store.fence,
+            Some(Rule::ReplaceOnlyLoaded) => generation > stored,
+            _ => stored == attempt.record && generation > stored,
         }
     }
 
@@ -164,14 +168,14 @@ impl State {
         let has_marker = self.servers[at].owns_marker;
         if self.store.unavailable {
             self.abandon_lease(at);
-        } else if clears_marker && (self.servers[at].owns_marker || !rules.own_marker_only) {
+        } else if clears_marker && (self.servers[at].owns_marker || !rules.has(Rule::OwnMarkerOnly)) {
             self.clear_marker();
         }
         let now = self.now();
         let server = &mut self.servers[at];
         server.holds_lease = false;
         server.owns_marker = false;
-        server.must_look |= rules.look_after_attempt;
+        server.must_look |= rules.has(Rule::LookAfterAttempt);
         server.on_finished(outcome, now, rules);
         server.has_marker_of_held =
             has_marker && matches!(outcome, Outcome::IssuedWithoutLease(token) if token == server.held);

@@ -1,6 +1,6 @@
 //! How a server reacts to events: the refresh state of wxsub-core, without times.
 
-use super::rules::Rules;
+use super::rules::{Rule, Rules};
 use super::state::{Attempt, Outcome, Server, State, Token};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,8 +14,10 @@ enum Obtained {
 impl Server {
     fn install_token(&mut self, token: Token, obtained: Obtained, rules: &Rules) {
         let adopted = obtained == Obtained::Adopted;
-        let lost_race =
-            adopted && self.unleased_since.is_some() && self.held.id != 0 && rules.refetch_after_unleased;
+        let lost_race = adopted
+            && self.unleased_since.is_some()
+            && self.held.id != 0
+            && rules.has(Rule::RefetchAfterUnleased);
         self.unleased_since = match obtained {
             Obtained::WithoutLease(known) => Some(known),
             Obtained::Fetched | Obtained::Adopted => None,
@@ -33,7 +35,7 @@ impl Server {
 
     /// An attempt has ended.
     pub(crate) fn on_finished(&mut self, outcome: Outcome, now: u8, rules: &Rules) {
-        let before = if rules.compare_with_start { self.attempt.known } else { self.known };
+        let before = if rules.has(Rule::CompareWithStart) { self.attempt.known } else { self.known };
         self.attempt = Attempt::default();
         match outcome {
             // A peer's token is newer.
@@ -51,7 +53,7 @@ impl Server {
                 } else {
                     self.install_token(token, Obtained::Adopted, rules);
                     // Without the rule, a lost race counts as a marker.
-                    self.awaits_peer = in_doubt || (lost_race && !rules.remember_unconfirmed_calls);
+                    self.awaits_peer = in_doubt || (lost_race && !rules.has(Rule::RememberUnconfirmedCalls));
                     self.due |= in_doubt;
                 }
                 if lost_race {
@@ -77,7 +79,7 @@ impl Server {
     }
 
     fn record_unconfirmed_call(&mut self, now: u8, rules: &Rules) {
-        if rules.remember_unconfirmed_calls {
+        if rules.has(Rule::RememberUnconfirmedCalls) {
             self.unconfirmed_call_at = now;
         }
     }
@@ -89,7 +91,7 @@ impl Server {
         }
         if self.held.id != 0 && self.held.generation == stored.generation {
             let without_lease = self.unleased_since.take().is_some();
-            self.due |= without_lease && self.held.id != stored.id && rules.refetch_after_unleased;
+            self.due |= without_lease && self.held.id != stored.id && rules.has(Rule::RefetchAfterUnleased);
         }
         let idle = self.attempt == Attempt::default();
         // During an attempt, the marker counts as its own.
@@ -111,14 +113,14 @@ impl Server {
     pub(crate) fn on_published(&mut self, replaced: u8, rules: &Rules) {
         let Some(known) = self.unleased_since.take() else { return };
         if replaced > known {
-            self.due |= rules.refetch_after_unleased;
+            self.due |= rules.has(Rule::RefetchAfterUnleased);
         } else {
             self.unconfirmed_call_at = 0;
         }
     }
 
     fn skips(&self, token: Token, rules: &Rules) -> bool {
-        rules.skip_rejected && self.rejected == token.id
+        rules.has(Rule::SkipRejected) && self.rejected == token.id
     }
 
     /// Weixin rejected the current token in an own call.
@@ -133,7 +135,7 @@ impl State {
     /// A server reads the store, and publishes its token if that is newer.
     pub(crate) fn poll_store(&mut self, at: usize, rules: &Rules) {
         self.servers[at].must_look = false;
-        if let Some(token) = self.raised_token(at).filter(|_| rules.later_request_wins) {
+        if let Some(token) = self.raised_token(at).filter(|_| rules.has(Rule::LaterRequestWins)) {
             self.store.token = token;
             self.clear_marker_of_held(at, rules);
             return self.servers[at].on_loaded(token, self.store.in_doubt, rules);
@@ -141,12 +143,12 @@ impl State {
         let server = &mut self.servers[at];
         if server.held.id == 0 || server.held.generation <= self.store.token.generation {
             if self.store.is_broken {
-                server.due |= rules.replace_broken && server.attempt == Attempt::default();
+                server.due |= rules.has(Rule::ReplaceBroken) && server.attempt == Attempt::default();
                 return;
             }
             return server.on_loaded(self.store.token, self.store.in_doubt, rules);
         }
-        if rules.publish {
+        if rules.has(Rule::Publish) {
             let replaced = std::mem::replace(&mut self.store.token, server.held).generation;
             self.store.is_broken = false;
             server.on_published(replaced, rules);
@@ -156,7 +158,9 @@ impl State {
 
     /// A server has written a token that it had before. The marker of another call stays.
     fn clear_marker_of_held(&mut self, at: usize, rules: &Rules) {
-        if rules.store_clears_marker && (self.servers[at].has_marker_of_held || !rules.publish_keeps_marker) {
+        if rules.has(Rule::StoreClearsMarker)
+            && (self.servers[at].has_marker_of_held || !rules.has(Rule::PublishKeepsMarker))
+        {
             self.clear_marker();
         }
     }

@@ -4,34 +4,37 @@ use super::breadth_first;
 use super::properties::{check_rest, check_step};
 use super::rules::Rules;
 use super::scenario::Scenario;
-use super::state::State;
+use super::state::{Server, State};
 use super::step::{Act, Model, Step};
 
 pub(crate) type Found = breadth_first::Found<Step, State>;
 pub(crate) type Violation = breadth_first::Violation<Step, State>;
 
 pub(crate) fn search(scenario: &Scenario, rules: &Rules) -> Found {
-    let model = Model { rules, faults: &scenario.faults };
-    breadth_first::search(&Bounded { scenario, model }, scenario.start)
+    breadth_first::search(&Model { rules, scenario }, scenario.start)
 }
 
-struct Bounded<'a> {
-    scenario: &'a Scenario,
-    model: Model<'a>,
+/// The path to a violation: after each step its server, the token that it holds, and the stored one.
+pub(crate) fn trace(violation: &Violation) -> String {
+    violation.trace(|Step { act, at }, after| {
+        let Server { held, attempt, .. } = after.servers[at];
+        let (server, stage, stored) = (["A", "B", "C"][at], attempt.stage, after.store.token);
+        format!("{act:?}; {server}: {stage:?}, holds {held:?}; stored: {stored:?}; valid: {}", after.newest)
+    })
 }
 
-impl breadth_first::Model for Bounded<'_> {
+impl breadth_first::Model for Model<'_> {
     type State = State;
     type Step = Step;
 
     const ENDLESS: Option<&'static str> = Some("the servers never come to rest");
 
     fn steps(&self, state: &State) -> Vec<(Step, State)> {
-        self.model.steps(state)
+        self.steps(state)
     }
 
     fn canonical(&self, state: State) -> State {
-        state.canonical(self.model.rules.generations)
+        state.canonical(self.rules)
     }
 
     fn is_counted(step: Step) -> bool {
@@ -47,6 +50,6 @@ impl breadth_first::Model for Bounded<'_> {
     }
 
     fn reports(&self, state: &State) -> Option<Vec<(Step, State)>> {
-        (self.scenario.reports && !state.reported).then(|| self.model.reports(state))
+        (self.scenario.reports && !state.reported).then(|| self.reports(state))
     }
 }

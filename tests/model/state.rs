@@ -1,6 +1,6 @@
 //! The state of three servers, their store and Weixin.
 
-use super::rules::Rules;
+use super::rules::{Rule, Rules};
 
 pub(crate) const SERVERS: usize = 3;
 
@@ -158,7 +158,7 @@ impl State {
     }
 
     pub(crate) fn lease_is_free(&self, rules: &Rules) -> bool {
-        let counts_as_free = self.store.is_endless && rules.endless_lease_is_free;
+        let counts_as_free = self.store.is_endless && rules.has(Rule::EndlessLeaseIsFree);
         (!self.store.orphaned_lease || counts_as_free)
             && !self.servers.iter().any(|server| server.holds_lease)
     }

@@ -1,7 +1,7 @@
 //! The steps that are possible in a state.
 
-use super::rules::Rules;
-use super::scenario::FaultSet;
+use super::rules::{Rule, Rules};
+use super::scenario::Scenario;
 use super::state::{Attempt, Outcome, SERVERS, Server, Stage, State, Store, Token};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,12 +58,13 @@ pub(crate) enum Counted {
 
 pub(crate) struct Model<'a> {
     pub(crate) rules: &'a Rules,
-    pub(crate) faults: &'a FaultSet,
+    pub(crate) scenario: &'a Scenario,
 }
 
 /// Collects the steps from one state.
 struct Steps<'a> {
     rules: &'a Rules,
+    scenario: &'a Scenario,
     state: &'a State,
     at: usize,
     found: Vec<(Step, State)>,
@@ -89,8 +90,8 @@ impl Steps<'_> {
         }
     }
 
-    fn fault(&mut self, allowed: bool, fault: Counted, change: impl FnOnce(&mut State)) {
-        if allowed && self.state.faults_left > 0 {
+    fn fault(&mut self, fault: Counted, change: impl FnOnce(&mut State)) {
+        if self.state.faults_left > 0 && self.scenario.faults.contains(&fault) {
             self.add(Act::Counted(fault), |next| {
                 next.faults_left -= 1;
                 change(next);
@@ -102,8 +103,8 @@ impl Steps<'_> {
 impl Model<'_> {
     /// All possible steps, with the states they lead to.
     pub(crate) fn steps(&self, state: &State) -> Vec<(Step, State)> {
-        let mut steps = Steps { rules: self.rules, state, at: 0, found: Vec::with_capacity(16) };
-        self.add_environment_steps(state, &mut steps);
+        let mut steps = self.no_steps(state);
+        Self::add_environment_steps(state, &mut steps);
         for at in 0..SERVERS {
             steps.at = at;
             self.add_own_steps(state, &mut steps);
@@ -113,6 +114,10 @@ impl Model<'_> {
         steps.found
     }
 
+    fn no_steps<'a>(&'a self, state: &'a State) -> Steps<'a> {
+        Steps { rules: self.rules, scenario: self.scenario, state, at: 0, found: Vec::with_capacity(16) }
+    }
+
     /// Steps of a server by itself.
     fn add_own_steps(&self, state: &State, steps: &mut Steps<'_>) {
         let (rules, unavailable, at) = (self.rules, state.store.unavailable, steps.at);
@@ -120,16 +125,16 @@ impl Model<'_> {
         steps.add(Act::ReadsAgain, |next| next.servers[at].is_blind = false);
         if is_foreign {
             steps.add(Act::IsCorrected, |next| next.restart(at));
-            if rules.refuse_other_upstream {
+            if rules.has(Rule::RefuseOtherUpstream) {
                 return;
             }
         }
-        let is_blind = is_blind || (state.store.is_broken && !rules.replace_broken);
+        let is_blind = is_blind || (state.store.is_broken && !rules.has(Rule::ReplaceBroken));
         match stage {
             Stage::None if due && unavailable => {
                 steps.add(Act::FetchWithoutLease, |next| next.fetch_without_lease(at));
             }
-            Stage::None if due && is_blind && rules.read_before_lease => {}
+            Stage::None if due && is_blind && rules.has(Rule::ReadBeforeLease) => {}
             Stage::None if due => steps.add(Act::TakeLease, |next| next.take_lease(at, rules)),
             Stage::None => {}
             Stage::Load if unavailable => {
@@ -155,7 +160,7 @@ impl Model<'_> {
         let at = steps.at;
         let server = &state.servers[at];
         let idle = server.attempt.stage == Stage::None && !server.due && !server.is_foreign;
-        let refuses = server.is_foreign && self.rules.refuse_other_upstream;
+        let refuses = server.is_foreign && self.rules.has(Rule::RefuseOtherUpstream);
         if !state.store.unavailable && !server.is_blind && !refuses {
             let act = if server.must_look { Act::Poll } else { Act::Counted(Counted::SpareLook) };
             steps.add(act, |next| next.poll_store(at, self.rules));
@@ -175,67 +180,71 @@ impl Model<'_> {
         if idle {
             steps.refresh(Counted::RefreshDue, |next| next.servers[at].due = true);
         }
-        if self.faults.rejections && server.held.id != 0 && server.held.id != state.newest {
+        let can_reject = self.scenario.faults.contains(&Counted::SeeRejection);
+        if can_reject && server.held.id != 0 && server.held.id != state.newest {
             steps.refresh(Counted::SeeRejection, |next| next.servers[at].on_rejection());
         }
     }
 
     /// Faults of a server and its call.
     fn add_faults(&self, state: &State, steps: &mut Steps<'_>) {
-        let (rules, faults, at) = (self.rules, self.faults, steps.at);
+        let (rules, at) = (self.rules, steps.at);
         let Server { attempt: Attempt { stage, lease_trusted, .. }, holds_lease, .. } = state.servers[at];
-        steps.fault(faults.unreadable, Counted::CannotRead, |next| next.servers[at].is_blind = true);
-        steps.fault(faults.crashes, Counted::Crash, |next| next.restart(at));
-        steps.fault(faults.other_upstreams, Counted::OtherUpstream, |next| {
+        steps.fault(Counted::CannotRead, |next| next.servers[at].is_blind = true);
+        steps.fault(Counted::Crash, |next| next.restart(at));
+        steps.fault(Counted::OtherUpstream, |next| {
             next.restart(at);
             next.servers[at].is_foreign = true;
         });
-        steps.fault(faults.pauses && holds_lease, Counted::Pause, |next| {
-            next.servers[at].holds_lease = false;
-            next.servers[at].attempt.lease_trusted = false;
-        });
-        if faults.lost_responses && matches!(stage, Stage::Wait | Stage::Put { store_attempts: 0, .. }) {
-            // A server that was suspended for long has run into its timeout.
-            match lease_trusted {
-                true => steps.fault(true, Counted::LoseResponse, |next| next.give_up(at, rules)),
-                false => steps.add(Act::GiveUp, |next| next.give_up(at, rules)),
+        if holds_lease {
+            steps.fault(Counted::Pause, |next| {
+                next.servers[at].holds_lease = false;
+                next.servers[at].attempt.lease_trusted = false;
+            });
+        }
+        if matches!(stage, Stage::Wait | Stage::Put { store_attempts: 0, .. }) {
+            if lease_trusted {
+                steps.fault(Counted::LoseResponse, |next| next.give_up(at, rules));
+            } else if self.scenario.faults.contains(&Counted::LoseResponse) {
+                // A server that was suspended for long has run into its timeout.
+                steps.add(Act::GiveUp, |next| next.give_up(at, rules));
             }
         }
         if stage == Stage::Call {
-            steps.fault(faults.refusals, Counted::Refuse, |next| {
+            steps.fault(Counted::Refuse, |next| {
                 let attempt = &mut next.servers[at].attempt;
                 *attempt = attempt.ends(Outcome::Refused, true);
             });
-            steps.fault(faults.late_calls, Counted::DelayRequest, |next| {
+            steps.fault(Counted::DelayRequest, |next| {
                 next.servers[at].attempt.stage = Stage::Wait;
             });
         }
     }
 
     /// Steps of the store and of requests whose caller has given up.
-    fn add_environment_steps(&self, state: &State, steps: &mut Steps<'_>) {
+    fn add_environment_steps(state: &State, steps: &mut Steps<'_>) {
         if !state.store.is_endless {
             steps.add(Act::OrphanedLeaseExpires, |next| next.store.orphaned_lease = false);
         }
         let has_lease = state.servers.iter().any(|server| server.holds_lease);
-        steps.fault(self.faults.endless_leases && !has_lease, Counted::LeaseWithoutEnd, |next| {
-            next.store.orphaned_lease = true;
-            next.store.is_endless = true;
-        });
-        let faults = self.faults;
-        for (loses_generation, allowed) in [(false, faults.broken_records), (true, faults.lost_generations)] {
-            let breaks = allowed && state.store.token.id != 0;
-            steps.fault(breaks, Counted::RecordBreaks(loses_generation), |next| {
+        if !has_lease {
+            steps.fault(Counted::LeaseWithoutEnd, |next| {
+                next.store.orphaned_lease = true;
+                next.store.is_endless = true;
+            });
+        }
+        if state.store.token.id != 0 {
+            steps.fault(Counted::RecordBreaks(false), |next| next.store.is_broken = true);
+            steps.fault(Counted::RecordBreaks(true), |next| {
                 next.store.is_broken = true;
-                if loses_generation {
-                    next.store.token = Token::default();
-                }
+                next.store.token = Token::default();
             });
         }
         steps.add(Act::StoreRecovers, |next| next.store.unavailable = false);
-        let can_fail = self.faults.outages && !state.store.unavailable;
-        steps.fault(can_fail, Counted::StoreFails, |next| next.store.unavailable = true);
-        steps.fault(self.faults.losses, Counted::StoreLosesData, State::lose_data);
+        if !state.store.unavailable {
+            steps.fault(Counted::StoreFails, |next| next.store.unavailable = true);
+        }
+        steps.fault(Counted::StoreLosesData, State::lose_data);
         if state.orphaned_requests > 0 {
             steps.add(Act::DropOrphaned, |next| next.orphaned_requests -= 1);
             steps.add(Act::IssueOrphaned, |next| {
@@ -248,7 +257,7 @@ impl Model<'_> {
     /// An invalid token is observed by a server or reported by a client. No fault happens after that.
     pub(crate) fn reports(&self, state: &State) -> Vec<(Step, State)> {
         let calm = State { refreshes_left: 0, faults_left: 0, reported: true, ..*state };
-        let mut steps = Steps { rules: self.rules, state, at: 0, found: Vec::new() };
+        let mut steps = self.no_steps(state);
         for at in 0..SERVERS {
             steps.at = at;
             steps.add(Act::Counted(Counted::SeeRejection), |next| {
@@ -269,7 +278,7 @@ impl State {
     fn give_up(&mut self, at: usize, rules: &Rules) {
         let attempt = &mut self.servers[at].attempt;
         self.orphaned_requests += u8::from(attempt.stage == Stage::Wait);
-        *attempt = attempt.ends(Outcome::Lost, !rules.lost_response_keeps_marker);
+        *attempt = attempt.ends(Outcome::Lost, !rules.has(Rule::LostResponseKeepsMarker));
     }
 
     /// A server starts with no state, also after a crash.
@@ -284,13 +293,13 @@ impl State {
     fn announce(&mut self, before: &Self, act: Act, rules: &Rules) {
         let record = |state: &Self| (state.store.token, state.store.in_doubt);
         let is_announced = match act {
-            Act::Counted(Counted::StoreLosesData) => rules.look_after_loss,
-            _ => rules.announce && record(self) != record(before),
+            Act::Counted(Counted::StoreLosesData) => rules.has(Rule::LookAfterLoss),
+            _ => rules.has(Rule::Announce) && record(self) != record(before),
         };
         // The looks in turn find a broken record.
         let is_found = self.store.is_broken && !before.store.is_broken;
         for at in 0..SERVERS {
-            let refuses = self.servers[at].is_foreign && rules.refuse_other_upstream;
+            let refuses = self.servers[at].is_foreign && rules.has(Rule::RefuseOtherUpstream);
             self.servers[at].must_look |= (is_announced || is_found) && !refuses;
             self.servers[at].knows_marker &= self.store.in_doubt;
             if self.servers[at].must_look && !self.store.unavailable && !self.servers[at].is_blind {

@@ -1,6 +1,6 @@
 //! Symmetry reduction: states that differ only in the order of servers and the numbering of tokens are one state.
 
-use super::rules::Generations;
+use super::rules::{Rule, Rules};
 use super::state::{Attempt, Outcome, Server, Stage, State, Token};
 
 /// Maps numbers to new ones in the same order, without gaps.
@@ -18,7 +18,7 @@ impl Ranks {
 }
 
 impl State {
-    pub(crate) fn canonical(mut self, numbering: Generations) -> Self {
+    pub(crate) fn canonical(mut self, rules: &Rules) -> Self {
         self.drop_unused_rejections();
         let ids = Ranks::new(self.servers.iter().flat_map(ids).chain([self.store.token.id, self.newest]));
         let store = self.store.token;
@@ -28,16 +28,11 @@ impl State {
         let generations = Ranks::new(
             generations.chain(self.servers.iter().flat_map(Server::times)).chain([store.requested_at]),
         );
-        let time = |number| match numbering {
-            Generations::Times => generations.rank(number),
-            Generations::Counted => times.rank(number),
-        };
+        let are_times = rules.has(Rule::GenerationsAreTimes);
+        let time = |number| if are_times { generations.rank(number) } else { times.rank(number) };
+        let generation = |number| if are_times { generations.rank(number) } else { number };
         let fences =
             Ranks::new(self.servers.iter().map(|server| server.attempt.fence).chain([self.store.fence]));
-        let generation = |number| match numbering {
-            Generations::Times => generations.rank(number),
-            Generations::Counted => number,
-        };
         let token = |token: Token| Token {
             id: ids.rank(token.id),
             generation: generation(token.generation),

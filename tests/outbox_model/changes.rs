@@ -2,7 +2,7 @@
 
 use wxsub_outbox::state::{Decision, GrantState, MessageState};
 
-use super::rules::Rules;
+use super::rules::{Rule, Rules};
 use super::state::{GRANTS, Ledger, MESSAGES, Message, Noted, Owner, Sender, Settlement, Stage, State, Task};
 
 /// What a message does to its grant.
@@ -12,13 +12,24 @@ enum Effect {
     Release,
 }
 
+/// How a message ends, and what that does to its grant. None if it is unknown.
+fn outcome(settlement: Settlement) -> Option<(MessageState, Effect)> {
+    Some(match settlement {
+        Settlement::Sent => (MessageState::Sent, Effect::Set(GrantState::Used)),
+        Settlement::NoConsent => (MessageState::Refused, Effect::Set(GrantState::Void)),
+        Settlement::Refused => (MessageState::Refused, Effect::Release),
+        Settlement::NotSent => (MessageState::NotSent, Effect::Release),
+        Settlement::Unknown => return None,
+    })
+}
+
 impl Ledger {
     fn affect(&mut self, message: Message, effect: Effect, rules: &Rules) {
         let Some(grant) = message.grant else { return };
         let has_newer = self.newest() != Some(grant);
         self.grants[usize::from(grant)] = Some(match effect {
             Effect::Set(state) => state,
-            Effect::Release if has_newer && rules.void_beside_newer => GrantState::Void,
+            Effect::Release if has_newer && rules.has(Rule::VoidBesideNewer) => GrantState::Void,
             Effect::Release => GrantState::Open,
         });
     }
@@ -35,7 +46,7 @@ impl State {
         match self.ledger.newest_state() {
             Some(GrantState::Open) => Some(self.ledger.newest()),
             Some(GrantState::Reserved | GrantState::Attempting | GrantState::InDoubt)
-                if rules.newest_grant_decides =>
+                if rules.has(Rule::NewestGrantDecides) =>
             {
                 None
             }
@@ -55,7 +66,7 @@ impl State {
         self.noted[at] = Noted { under, keyed, recorded: true, ..Noted::default() };
         if keyed {
             let number = u8::try_from(at).unwrap();
-            match rules.key_with_message {
+            match rules.has(Rule::KeyWithMessage) {
                 true => self.ledger.key = Some(number),
                 false => self.sender = Sender::KeyMissing(number),
             }
@@ -68,7 +79,7 @@ impl State {
         let is_replaced = match before.map(|row| row.state) {
             None | Some(MessageState::NotSent) => true,
             Some(MessageState::Refused) => changed,
-            Some(_) => changed && !rules.changed_replaces_unsent,
+            Some(_) => changed && !rules.has(Rule::ChangedReplacesUnsent),
         };
         let admitted = self.admits(rules).is_some();
         let was_rejected = before.is_some_and(|row| row.state == MessageState::NotSent && row.attempt == 0);
@@ -79,7 +90,8 @@ impl State {
             self.enqueue(true, rules);
             return true;
         }
-        let state = if rules.rejected_is_final { MessageState::NotSent } else { MessageState::Queued };
+        let state =
+            if rules.has(Rule::RejectedIsFinal) { MessageState::NotSent } else { MessageState::Queued };
         self.ledger.messages[at] = Some(Message { state, ..Message::queued(None) });
         self.noted[at] =
             Noted { under: self.ledger.newest(), keyed: true, recorded: true, ..Noted::default() };
@@ -96,7 +108,7 @@ impl State {
     }
 
     pub(crate) fn can_consent(&self, rules: &Rules) -> bool {
-        let absorbed = self.absorbs() && rules.unused_absorbs;
+        let absorbed = self.absorbs() && rules.has(Rule::UnusedAbsorbs);
         absorbed || self.ledger.grants[GRANTS - 1].is_none()
     }
 
@@ -107,7 +119,7 @@ impl State {
     /// The user consents, and the consent is recorded. At Weixin it adds nothing to one that is not used up.
     pub(crate) fn consent(&mut self, rules: &Rules) {
         let adds = self.weixin.consent.is_none();
-        if self.absorbs() && rules.unused_absorbs {
+        if self.absorbs() && rules.has(Rule::UnusedAbsorbs) {
             if adds {
                 self.weixin.consent = self.ledger.newest();
             }
@@ -137,12 +149,12 @@ impl State {
         row.attempt += 1;
         row.owner = Some(owner);
         self.noted[at].window_over = false;
-        let stage = match rules.durable_before_post {
+        let stage = match rules.has(Rule::DurableBeforePost) {
             true => Stage::Claiming,
             // It posts, and the claim is not committed yet.
             false => Stage::Claimed,
         };
-        if rules.durable_before_post {
+        if rules.has(Rule::DurableBeforePost) {
             self.ledger.put(at, row, Effect::Set(GrantState::Attempting), rules);
         }
         let (message, attempt, boot) = (u8::try_from(at).unwrap(), row.attempt, owner.boot);
@@ -161,12 +173,12 @@ impl State {
         let Some(row) = self.ledger.messages[at] else { return };
         let named = row.owner == Some(owner) && row.attempt == attempt;
         let forgotten = row.owner.is_none() && row.state == MessageState::MaybeSent;
-        if !named && (rules.fence || forgotten) {
+        if !named && (rules.has(Rule::Fence) || forgotten) {
             return;
         }
         match row.state {
             MessageState::Attempting => self.end(at, row, settlement, rules),
-            MessageState::MaybeSent if row.decision.is_none() || !rules.decided_is_final => {
+            MessageState::MaybeSent if row.decision.is_none() || !rules.has(Rule::DecidedIsFinal) => {
                 self.answer_late(at, row, settlement, rules);
             }
             _ => {}
@@ -175,36 +187,26 @@ impl State {
 
     fn end(&mut self, at: usize, mut row: Message, settlement: Settlement, rules: &Rules) {
         let requeued = settlement == Settlement::NotSent
-            || (settlement == Settlement::Unknown && !rules.unknown_is_final);
+            || (settlement == Settlement::Unknown && !rules.has(Rule::UnknownIsFinal));
         if requeued {
             row.owner = None;
         }
-        let (state, effect) = match settlement {
+        let (state, effect) = match outcome(settlement) {
             _ if requeued => (MessageState::Queued, Effect::Set(GrantState::Reserved)),
-            Settlement::Sent => (MessageState::Sent, Effect::Set(GrantState::Used)),
-            Settlement::NoConsent => (MessageState::Refused, Effect::Set(GrantState::Void)),
-            Settlement::Refused => (MessageState::Refused, Effect::Release),
-            Settlement::NotSent | Settlement::Unknown => {
-                (MessageState::MaybeSent, Effect::Set(GrantState::InDoubt))
-            }
+            Some(outcome) => outcome,
+            None => (MessageState::MaybeSent, Effect::Set(GrantState::InDoubt)),
         };
         self.ledger.put(at, Message { state, ..row }, effect, rules);
     }
 
     fn answer_late(&mut self, at: usize, row: Message, settlement: Settlement, rules: &Rules) {
-        let (state, effect) = match settlement {
-            Settlement::Sent => (MessageState::Sent, Effect::Set(GrantState::Used)),
-            Settlement::NoConsent => (MessageState::Refused, Effect::Set(GrantState::Void)),
-            Settlement::Refused => (MessageState::Refused, Effect::Release),
-            Settlement::NotSent => (MessageState::NotSent, Effect::Release),
-            Settlement::Unknown => return,
-        };
+        let Some((state, effect)) = outcome(settlement) else { return };
         self.ledger.put(at, Message { state, ..row }, effect, rules);
     }
 
     pub(crate) fn reclaim(&mut self, at: usize, rules: &Rules) {
         let Some(mut row) = self.ledger.messages[at] else { return };
-        if rules.reclaim_is_unknown {
+        if rules.has(Rule::ReclaimIsUnknown) {
             row.state = MessageState::MaybeSent;
             self.ledger.put(at, row, Effect::Set(GrantState::InDoubt), rules);
         } else {
@@ -257,7 +259,7 @@ impl State {
     fn send_again(&mut self, row: Message, rules: &Rules) {
         let newest_is_open = self.ledger.newest_state() == Some(GrantState::Open);
         let grant = match (row.grant, newest_is_open) {
-            (Some(_), true) if rules.again_takes_newer => self.ledger.newest(),
+            (Some(_), true) if rules.has(Rule::AgainTakesNewer) => self.ledger.newest(),
             (None, true) => self.ledger.newest(),
             (doubted, _) => doubted,
         };
@@ -319,22 +321,22 @@ impl State {
             let Some(mut row) = self.ledger.messages[at] else { continue };
             let undecided = row.state == MessageState::MaybeSent && row.decision.is_none();
             let running = !row.state.is_final();
-            if (running || undecided) && rules.restore_forgets_owners {
+            if (running || undecided) && rules.has(Rule::RestoreForgetsOwners) {
                 row.owner = None;
             }
-            if running && rules.restore_ends_messages {
+            if running && rules.has(Rule::RestoreEndsMessages) {
                 row.state = MessageState::MaybeSent;
             }
             self.noted[at].window_over &= !(running || undecided);
             self.ledger.messages[at] = Some(row);
-            if running && rules.restore_ends_messages {
+            if running && rules.has(Rule::RestoreEndsMessages) {
                 self.ledger.affect(row, Effect::Set(GrantState::InDoubt), rules);
             }
         }
         for grant in self.ledger.grants.iter_mut().flatten() {
             let unfinished =
                 matches!(grant, GrantState::Open | GrantState::Reserved | GrantState::Attempting);
-            if unfinished && rules.restore_doubts_grants {
+            if unfinished && rules.has(Rule::RestoreDoubtsGrants) {
                 *grant = GrantState::InDoubt;
             }
         }

@@ -1,6 +1,7 @@
 //! The table of an application, and two copiers that empty it. What becomes of the recorded messages is left out here.
 
-use super::rules::Rules;
+use super::rules::{Rule, Rules};
+use super::scenario::Trouble;
 use super::state::{MESSAGES, Message, Noted, State, WORKERS};
 use super::step::{Act, Fault, Steps, Wish, World};
 
@@ -95,8 +96,10 @@ impl State {
     /// The ledger records a row, unless it knows its id.
     fn record_row(&mut self, copying: Copying, rules: &Rules) -> CopyStage {
         let row = usize::from(copying.row);
-        match self.ledger.rows[row].filter(|_| rules.row_ids_are_known) {
-            Some((_, second)) if second != copying.second && rules.other_content_stays => CopyStage::Refused,
+        match self.ledger.rows[row].filter(|_| rules.has(Rule::RowIdsAreKnown)) {
+            Some((_, second)) if second != copying.second && rules.has(Rule::OtherContentStays) => {
+                CopyStage::Refused
+            }
             Some(_) => CopyStage::Half,
             None => {
                 let at = self.free_message().unwrap();
@@ -138,7 +141,7 @@ impl World<'_> {
                 }
                 // The application deletes the row, and inserts one with the same id.
                 Row::Committed { second: false } => {
-                    let free = !rules.rows_are_locked || !state.inbox.is_locked(row);
+                    let free = !rules.has(Rule::RowsAreLocked) || !state.inbox.is_locked(row);
                     steps.wish(free, Wish::Replace, |next| {
                         next.commit_row(row, true);
                         // It has withdrawn the first content itself.
@@ -154,7 +157,7 @@ impl World<'_> {
                 }
             }
         }
-        let forgets = state.ledger.rows.iter().any(Option::is_some) && !rules.row_ids_stay_known;
+        let forgets = state.ledger.rows.iter().any(Option::is_some) && !rules.has(Rule::RowIdsStayKnown);
         steps.wish(forgets, Wish::Prune, State::forget_rows);
     }
 
@@ -165,8 +168,8 @@ impl World<'_> {
         steps.message = row;
         let goes_on = |stage| Some(Copying { stage, ..copying });
         let has_room = state.free_message().is_some() || state.ledger.rows[row].is_some();
-        let records = copying.stage == CopyStage::Read && rules.recorded_before_deleted
-            || copying.stage == CopyStage::Half && !rules.recorded_before_deleted;
+        let records = copying.stage == CopyStage::Read && rules.has(Rule::RecordedBeforeDeleted)
+            || copying.stage == CopyStage::Half && !rules.has(Rule::RecordedBeforeDeleted);
         if copying.stage == CopyStage::Refused {
             return steps.may(Act::RejectRow, |next| {
                 next.inbox.rows[row] = Row::Rejected;
@@ -176,7 +179,8 @@ impl World<'_> {
         if !records {
             return steps.may(Act::DeleteRow, |next| {
                 next.delete_row(row);
-                next.inbox.copiers[at] = goes_on(CopyStage::Half).filter(|_| !rules.recorded_before_deleted);
+                next.inbox.copiers[at] =
+                    goes_on(CopyStage::Half).filter(|_| !rules.has(Rule::RecordedBeforeDeleted));
             });
         }
         if !has_room {
@@ -184,9 +188,9 @@ impl World<'_> {
         }
         steps.may(Act::RecordRow, |next| {
             let stage = next.record_row(copying, rules);
-            next.inbox.copiers[at] = goes_on(stage).filter(|_| rules.recorded_before_deleted);
+            next.inbox.copiers[at] = goes_on(stage).filter(|_| rules.has(Rule::RecordedBeforeDeleted));
         });
-        steps.fault(self.troubles.lost_replies, Fault::RecordReplyIsLost, |next| {
+        steps.fault(self.has(Trouble::LostReplies), Fault::RecordReplyIsLost, |next| {
             next.record_row(copying, rules);
             next.inbox.copiers[at] = None;
         });
@@ -197,18 +201,18 @@ impl World<'_> {
         for row in 0..ROWS {
             let second = match state.inbox.rows[row] {
                 Row::Committed { second } => second,
-                Row::Open if !rules.only_committed_rows => false,
+                Row::Open if !rules.has(Rule::OnlyCommittedRows) => false,
                 _ => continue,
             };
             let number = u8::try_from(row).unwrap();
-            let is_passed = !rules.no_position && number < state.inbox.cursor;
-            if is_passed || (rules.rows_are_locked && state.inbox.is_locked(row)) {
+            let is_passed = !rules.has(Rule::NoPosition) && number < state.inbox.cursor;
+            if is_passed || (rules.has(Rule::RowsAreLocked) && state.inbox.is_locked(row)) {
                 continue;
             }
             steps.message = row;
             steps.may(Act::ReadRow, |next| {
                 next.inbox.copiers[at] = Some(Copying { row: number, second, stage: CopyStage::Read });
-                if !rules.no_position {
+                if !rules.has(Rule::NoPosition) {
                     next.inbox.cursor = number + 1;
                 }
             });

@@ -2,8 +2,9 @@
 
 use wxsub_outbox::state::{Decision, MessageState};
 
-use super::rules::Rules;
-use super::scenario::Troubles;
+use super::rules::{Rule, Rules};
+use super::scenario::Scenario;
+use super::scenario::Trouble::{self, *};
 use super::state::{Message, Owner, Sender, Settlement, Stage, State, Task, WORKERS};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +87,7 @@ pub(crate) enum Fault {
 
 pub(crate) struct World<'a> {
     pub(crate) rules: &'a Rules,
-    pub(crate) troubles: &'a Troubles,
+    pub(crate) scenario: &'a Scenario,
 }
 
 pub(crate) struct Steps<'a> {
@@ -124,10 +125,14 @@ impl Steps<'_> {
 }
 
 impl World<'_> {
+    pub(crate) fn has(&self, trouble: Trouble) -> bool {
+        self.scenario.troubles.contains(&trouble)
+    }
+
     pub(crate) fn steps(&self, state: &State) -> Vec<(Step, State)> {
         let mut steps = Steps { state, worker: 0, message: 0, found: Vec::with_capacity(16) };
         self.outside(&mut steps);
-        if self.troubles.inbox {
+        if self.has(Inbox) {
             self.inbox(&mut steps);
             steps.message = 0;
         }
@@ -141,7 +146,7 @@ impl World<'_> {
             steps.worker = worker;
             steps.message = 0;
             self.worker(&mut steps);
-            if self.troubles.inbox && !state.workers[worker].stopped {
+            if self.has(Inbox) && !state.workers[worker].stopped {
                 self.copier(&mut steps);
             }
         }
@@ -150,14 +155,14 @@ impl World<'_> {
 
     /// Applications, users, operators, and requests for which no worker waits.
     fn outside(&self, steps: &mut Steps<'_>) {
-        let (state, rules, troubles) = (steps.state, self.rules, self.troubles);
+        let (state, rules) = (steps.state, self.rules);
         let can_record = state.free_message().is_some();
-        let keyed_once = state.sender == Sender::Idle && !(troubles.key && state.noted[0].recorded);
+        let keyed_once = state.sender == Sender::Idle && !(self.has(Key) && state.noted[0].recorded);
         let admitted = state.admits(rules).is_some();
         steps.wish(can_record && admitted && keyed_once, Wish::Enqueue, |next| {
-            next.enqueue(troubles.key, rules);
+            next.enqueue(self.has(Key), rules);
         });
-        let lose_reply = troubles.key && can_record && keyed_once && state.wishes > 0;
+        let lose_reply = self.has(Key) && can_record && keyed_once && state.wishes > 0;
         steps.fault(lose_reply, Fault::EnqueueReplyIsLost, |next| {
             next.wishes -= 1;
             next.enqueue(true, rules);
@@ -166,15 +171,17 @@ impl World<'_> {
             }
         });
         for changed in [false, true] {
-            let records = troubles.batch && { *state }.line(changed, rules);
+            let records = self.has(Batch) && { *state }.line(changed, rules);
             steps.wish(records, Wish::Line { changed }, |next| {
                 next.line(changed, rules);
             });
         }
-        let loses_key = troubles.batch && !rules.batch_keys_stay && state.ledger.is_key_over();
+        let loses_key = self.has(Batch) && !rules.has(Rule::BatchKeysStay) && state.ledger.is_key_over();
         steps.wish(loses_key, Wish::Prune, |next| next.ledger.key = None);
-        steps.wish(troubles.consents && state.can_consent(rules), Wish::Consent, |next| next.consent(rules));
-        steps.wish(troubles.restore && state.backup.is_none() && !state.restored, Wish::Backup, |next| {
+        steps.wish(self.has(Consents) && state.can_consent(rules), Wish::Consent, |next| {
+            next.consent(rules);
+        });
+        steps.wish(self.has(Restore) && state.backup.is_none() && !state.restored, Wish::Backup, |next| {
             next.backup = Some(next.ledger);
         });
         steps.fault(state.backup.is_some(), Fault::Restore, |next| next.restore(rules));
@@ -209,13 +216,13 @@ impl World<'_> {
 
     /// What happens to a row, whichever worker has it.
     fn message(&self, steps: &mut Steps<'_>, row: Message) {
-        let (state, rules, troubles, at) = (steps.state, self.rules, self.troubles, steps.message);
+        let (state, rules, at) = (steps.state, self.rules, steps.message);
         let cancellable = row.state == MessageState::Queued
-            || (!rules.cancel_queued_only && row.state == MessageState::Attempting);
-        steps.wish(troubles.cancels && cancellable, Wish::Cancel, |next| next.cancel(at, rules));
-        let delayed = state.noted[at].window_over || !rules.decision_delay;
-        let undecided = row.decision.is_none() || !rules.decided_once;
-        let decidable = row.state == MessageState::MaybeSent && undecided && delayed && troubles.decisions;
+            || (!rules.has(Rule::CancelQueuedOnly) && row.state == MessageState::Attempting);
+        steps.wish(self.has(Cancels) && cancellable, Wish::Cancel, |next| next.cancel(at, rules));
+        let delayed = state.noted[at].window_over || !rules.has(Rule::DecisionDelay);
+        let undecided = row.decision.is_none() || !rules.has(Rule::DecidedOnce);
+        let decidable = row.state == MessageState::MaybeSent && undecided && delayed && self.has(Decisions);
         for decision in [Decision::AssumeSent, Decision::GiveUp, Decision::SendAgain] {
             let has_room = decision != Decision::SendAgain || state.can_send_again(row);
             steps
@@ -228,21 +235,21 @@ impl World<'_> {
         if let Some(owner) = row.owner
             && row.state == MessageState::Attempting
             && state.ledger.is_gone(owner)
-            && rules.two_transactions
+            && rules.has(Rule::TwoTransactions)
         {
             steps.may(Act::Reclaim, |next| next.reclaim(at, rules));
         }
     }
 
     fn worker(&self, steps: &mut Steps<'_>) {
-        let (state, rules, troubles, at) = (steps.state, self.rules, self.troubles, steps.worker);
+        let (state, rules, at) = (steps.state, self.rules, steps.worker);
         let worker = state.workers[at];
         let owner = worker.owner(at);
         // An earlier process of this worker, or one whose lease is over.
         let lapsed = owner.boot.checked_sub(u8::from(!worker.stopped));
         if let Some(boot) = lapsed.filter(|boot| *boot >= state.ledger.gone[at]) {
             let gone = Owner { boot, ..owner };
-            match rules.two_transactions {
+            match rules.has(Rule::TwoTransactions) {
                 true => steps.may(Act::MarkGone, |next| next.ledger.gone[at] = boot + 1),
                 false if state.marking.is_none() => steps.may(Act::BeginMark, |next| next.begin_mark(gone)),
                 false => {}
@@ -251,8 +258,8 @@ impl World<'_> {
         if worker.stopped {
             return steps.may(Act::GoOn, |next| next.workers[at].stopped = false);
         }
-        steps.fault(troubles.crashes, Fault::Crash, |next| next.crash(at));
-        steps.fault(troubles.stops, Fault::Stop, |next| {
+        steps.fault(self.has(Crashes), Fault::Crash, |next| next.crash(at));
+        steps.fault(self.has(Stops), Fault::Stop, |next| {
             next.workers[at].stopped = true;
             if let Some(task) = &mut next.workers[at].task {
                 task.stopped = true;
@@ -264,7 +271,7 @@ impl World<'_> {
         }
         match worker.task {
             Some(task) => self.task(steps, task),
-            None if (is_gone && rules.gone_claims_nothing) || troubles.inbox => {}
+            None if (is_gone && rules.has(Rule::GoneClaimsNothing)) || self.has(Inbox) => {}
             None => {
                 for message in 0..state.noted.len() {
                     if state.ledger.messages[message].is_some_and(|row| row.state == MessageState::Queued) {
@@ -281,7 +288,7 @@ impl World<'_> {
     fn releases(&self, steps: &mut Steps<'_>, owner: Owner) {
         let state = steps.state;
         let task = state.workers[steps.worker].task;
-        if self.rules.lost_claims_wait && task.is_some_and(|task| task.stage == Stage::Claiming) {
+        if self.rules.has(Rule::LostClaimsWait) && task.is_some_and(|task| task.stage == Stage::Claiming) {
             return;
         }
         for message in 0..state.noted.len() {
@@ -302,34 +309,34 @@ impl World<'_> {
 
     /// What becomes of the message that a worker has.
     fn task(&self, steps: &mut Steps<'_>, task: Task) {
-        let (state, rules, troubles, at) = (steps.state, self.rules, self.troubles, steps.worker);
+        let (state, rules, at) = (steps.state, self.rules, steps.worker);
         let message = usize::from(task.message);
         steps.message = message;
         let set = |stage: Stage| move |next: &mut State| next.workers[at].task = Some(Task { stage, ..task });
         match task.stage {
             Stage::Claiming => {
                 steps.may(Act::Receive, set(Stage::Claimed));
-                steps.fault(troubles.lost_replies, Fault::ClaimReplyIsLost, |next| {
+                steps.fault(self.has(LostReplies), Fault::ClaimReplyIsLost, |next| {
                     next.workers[at].task = None;
                 });
             }
             Stage::Claimed => {
-                if state.noted[message].window_over && rules.post_window {
+                if state.noted[message].window_over && rules.has(Rule::PostWindow) {
                     return steps.may(Act::GiveBack, set(Stage::Ended(Settlement::NotSent)));
                 }
                 steps.may(Act::Post, |next| {
                     set(Stage::Posted)(next);
                     next.noted[message].unproven += 1;
                 });
-                steps.fault(troubles.network, Fault::ConnectFails, set(Stage::Ended(Settlement::NotSent)));
+                steps.fault(self.has(Network), Fault::ConnectFails, set(Stage::Ended(Settlement::NotSent)));
             }
             Stage::Posted => {
                 steps.may(Act::Handle, |next| {
                     let answer = next.handle(task.message);
                     set(Stage::Answered(answer))(next);
                 });
-                steps.fault(troubles.refusals, Fault::Refuse, set(Stage::Answered(Settlement::Refused)));
-                steps.fault(troubles.network, Fault::RequestIsSlow, |next| {
+                steps.fault(self.has(Refusals), Fault::Refuse, set(Stage::Answered(Settlement::Refused)));
+                steps.fault(self.has(Network), Fault::RequestIsSlow, |next| {
                     next.stray(task.message);
                     set(Stage::Ended(Settlement::Unknown))(next);
                 });
@@ -341,7 +348,7 @@ impl World<'_> {
                     }
                     set(Stage::Ended(answer))(next);
                 });
-                steps.fault(troubles.network, Fault::ResponseIsLost, set(Stage::Ended(Settlement::Unknown)));
+                steps.fault(self.has(Network), Fault::ResponseIsLost, set(Stage::Ended(Settlement::Unknown)));
             }
             Stage::Ended(settlement) => {
                 let owner = Owner { worker: u8::try_from(at).unwrap(), boot: task.boot };
@@ -350,7 +357,7 @@ impl World<'_> {
                     settle(next);
                     next.workers[at].task = None;
                 });
-                steps.fault(troubles.lost_replies, Fault::SettleReplyIsLost, settle);
+                steps.fault(self.has(LostReplies), Fault::SettleReplyIsLost, settle);
             }
         }
     }
