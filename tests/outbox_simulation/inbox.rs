@@ -4,20 +4,18 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::pending;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use fastrand::Rng;
-use tokio::sync::Notify;
 use wxsub_core::proto::{AppId, Message};
 use wxsub_outbox::OutboxMessage;
 use wxsub_outbox::id::MessageId;
 use wxsub_outbox::inbox::{Inbox, InboxError, InboxRow, Rejected};
 use wxsub_outbox::testing::MemoryInbox;
 
-use super::node_clock::NodeClock;
 use super::oracle::Oracle;
-use super::plan::{Defect, InboxFault, Plan, meets};
+use super::plan::{Defect, InboxFault, meets};
+use super::scenario::Machine;
 
 /// The row of this message. Its id tells the number.
 pub(super) fn row(number: u32, message: Message, appid: &AppId) -> InboxRow {
@@ -31,30 +29,22 @@ pub(super) fn id_of(number: u32) -> MessageId {
 /// A connection of one process.
 pub(super) struct InboxLink {
     pub(super) table: MemoryInbox,
-    pub(super) plan: Arc<Plan>,
-    pub(super) clock: Arc<NodeClock>,
-    pub(super) oracle: Arc<Oracle>,
+    pub(super) machine: Arc<Machine>,
     pub(super) dice: Mutex<Rng>,
-    /// Ends the process.
-    pub(super) kill: Arc<Notify>,
     /// The transaction has ended, and with it its locks.
     pub(super) is_lost: bool,
 }
 
 impl InboxLink {
     async fn meets(&self) -> Option<InboxFault> {
+        let Machine { world, clock, .. } = &*self.machine;
         let millis = self.dice.lock().unwrap().u64(1..10);
-        self.clock.sleep(Duration::from_millis(millis)).await;
-        let fault = meets(&self.plan.inbox, self.clock.elapsed(), &mut self.dice.lock().unwrap());
+        self.machine.wait(millis).await;
+        let fault = meets(&world.plan.inbox, clock.elapsed(), &mut self.dice.lock().unwrap());
         if let Some(fault) = fault {
-            self.oracle.trace(|| format!("inbox: {fault:?}"));
+            world.oracle.trace(|| format!("inbox: {fault:?}"));
         }
         fault
-    }
-
-    async fn end_of_process<T>(&self) -> T {
-        self.kill.notify_one();
-        pending().await
     }
 
     /// The next call has another connection.
@@ -82,7 +72,7 @@ impl Inbox for InboxLink {
             _ => {}
         }
         let rows = self.table.read(limit).await?;
-        if self.plan.defect == Some(Defect::DeletesBeforeItRecords) {
+        if self.machine.world.plan.defect == Some(Defect::DeletesBeforeItRecords) {
             self.table.finish(rows.iter().map(|row| row.id.clone()).collect(), Vec::new()).await?;
         }
         if fault == Some(InboxFault::LocksAreLost) {
@@ -97,14 +87,14 @@ impl Inbox for InboxLink {
             _ if self.is_lost => return Err(self.lose()),
             Some(InboxFault::Unavailable | InboxFault::LocksAreLost) => return Err(self.lose()),
             Some(InboxFault::Hangs) => return pending().await,
-            Some(InboxFault::CrashBefore) => return self.end_of_process().await,
+            Some(InboxFault::CrashBefore) => return self.machine.end_of_process().await,
             Some(InboxFault::ReplyIsLost | InboxFault::CrashAfter) | None => {}
         }
-        self.oracle.noted().account.copied += copied.len();
+        self.machine.world.oracle.noted().account.copied += copied.len();
         self.table.finish(copied, rejected).await?;
         match fault {
             Some(InboxFault::ReplyIsLost) => Err(self.lose()),
-            Some(InboxFault::CrashAfter) => self.end_of_process().await,
+            Some(InboxFault::CrashAfter) => self.machine.end_of_process().await,
             _ => Ok(()),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use wxsub_core::clock::UnixMillis;
+use wxsub_core::clock::Clock;
 use wxsub_core::proto::AppId;
 use wxsub_outbox::ledger::MessageQuery;
 use wxsub_outbox::message::{StoredEvent, StoredMessage};
@@ -13,16 +13,13 @@ use wxsub_outbox::{Ledger, MemoryLedger};
 
 use super::oracle::{Oracle, Post};
 use super::plan::Plan;
+use super::scenario::World;
 
 /// The processes have stopped for some time.
-pub(super) fn check(
-    plan: &Plan,
-    ledger: &MemoryLedger,
-    now: UnixMillis,
-    stopped_for: Duration,
-    appid: &AppId,
-    oracle: &Oracle,
-) {
+pub(super) fn check(world: &World) {
+    let World { plan, ledger, appid, oracle, .. } = world;
+    let now = world.ledger_clock.now().wall;
+    let stopped_for = world.truth.elapsed().saturating_sub(plan.end);
     let messages = ledger.messages(&MessageQuery::new(appid.clone())).now_or_never().unwrap().unwrap();
     let (posts, acknowledged) = {
         let noted = oracle.noted();
@@ -92,15 +89,7 @@ fn check_history(message: &StoredMessage, history: &[StoredEvent], oracle: &Orac
 fn count(message: &StoredMessage, history: &[StoredEvent], oracle: &Oracle) {
     let mut noted = oracle.noted();
     let account = &mut noted.account;
-    account.messages += 1;
-    match message.state {
-        MessageState::Sent => account.sent += 1,
-        MessageState::Refused => account.refused += 1,
-        MessageState::NotSent => account.not_sent += 1,
-        MessageState::MaybeSent => account.maybe_sent += 1,
-        MessageState::Cancelled => account.cancelled += 1,
-        MessageState::Queued | MessageState::Attempting => {}
-    }
+    *account.states.entry(message.state).or_default() += 1;
     let decision = message.decision.as_ref().map(|decided| decided.decision);
     account.sent_again += usize::from(decision == Some(Decision::SendAgain));
     account.reclaimed += history.iter().filter(|event| event.kind == EventKind::Reclaimed).count();

@@ -1,6 +1,5 @@
 //! The way from one process to the ledger, on which commits fail, and at which processes end.
 
-use std::future::pending;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,15 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fastrand::Rng;
 use futures_util::FutureExt;
-use tokio::sync::Notify;
 use wxsub_outbox::ledger::{Change, Results};
 use wxsub_outbox::message::Settlement;
 use wxsub_outbox::testing::CommitLayer;
-use wxsub_outbox::{Ledger, LedgerError, LedgerResult, MemoryLedger};
+use wxsub_outbox::{Ledger, LedgerError, LedgerResult};
 
-use super::node_clock::NodeClock;
-use super::oracle::Oracle;
-use super::plan::{CommitFault, Defect, Plan, meets};
+use super::plan::{CommitFault, Defect, meets};
+use super::scenario::{Machine, World};
 
 /// The times at which one process is cut off from the ledger.
 #[derive(Debug, Default)]
@@ -33,54 +30,44 @@ impl CutOffs {
 }
 
 pub(super) struct LedgerLink {
-    pub(super) ledger: Arc<MemoryLedger>,
-    pub(super) ledger_clock: Arc<NodeClock>,
-    pub(super) cut_offs: Arc<CutOffs>,
-    /// By how many seconds the clock of the machine is ahead from the start.
-    pub(super) ahead: i64,
-    pub(super) plan: Arc<Plan>,
-    pub(super) clock: Arc<NodeClock>,
-    pub(super) oracle: Arc<Oracle>,
+    pub(super) machine: Arc<Machine>,
     pub(super) dice: Mutex<Rng>,
-    /// Ends the process.
-    pub(super) kill: Arc<Notify>,
 }
 
 impl LedgerLink {
     async fn wait(&self, millis: Range<u64>) {
         let millis = self.dice.lock().unwrap().u64(millis);
-        self.clock.sleep(Duration::from_millis(millis)).await;
-    }
-
-    async fn end_of_process<T>(&self) -> T {
-        self.kill.notify_one();
-        pending().await
+        self.machine.wait(millis).await;
     }
 
     fn is_cut_off(&self) -> bool {
-        let is_cut_off = self.cut_offs.contains(self.clock.elapsed());
-        self.oracle.noted().account.cut_off += usize::from(is_cut_off);
+        let Machine { world, clock, cut_offs, .. } = &*self.machine;
+        let is_cut_off = cut_offs.contains(clock.elapsed());
+        world.oracle.noted().account.cut_off += usize::from(is_cut_off);
         is_cut_off
     }
 
     /// What the ledger does with a commit that has arrived.
     async fn apply(&self, changes: Vec<Change>) -> Committed {
-        match self.plan.defect {
+        let World { ledger, ledger_clock, plan, .. } = &*self.machine.world;
+        match plan.defect {
             Some(Defect::RepeatsWhatIsUnknown) => {
-                self.ledger.commit(changes.into_iter().map(without_unknown).collect()).await
+                ledger.commit(changes.into_iter().map(without_unknown).collect()).await
             }
             Some(Defect::BelievesMachines) => {
-                self.ledger_clock.set(self.ahead);
-                let committed = self.ledger.commit(changes).now_or_never().unwrap();
-                self.ledger_clock.set(-self.ahead);
+                let ahead = plan.ahead[self.machine.number];
+                ledger_clock.set(ahead);
+                let committed = ledger.commit(changes).now_or_never().unwrap();
+                ledger_clock.set(-ahead);
                 committed
             }
-            Some(Defect::DeletesBeforeItRecords) | None => self.ledger.commit(changes).await,
+            Some(Defect::DeletesBeforeItRecords) | None => ledger.commit(changes).await,
         }
     }
 
     fn fault(&self) -> Option<CommitFault> {
-        meets(&self.plan.commits, self.clock.elapsed(), &mut self.dice.lock().unwrap())
+        let Machine { world, clock, .. } = &*self.machine;
+        meets(&world.plan.commits, clock.elapsed(), &mut self.dice.lock().unwrap())
     }
 }
 
@@ -112,13 +99,14 @@ type Committed = LedgerResult<Results>;
 #[async_trait]
 impl CommitLayer for LedgerLink {
     async fn ledger(&self) -> &dyn Ledger {
-        &*self.ledger
+        &self.machine.world.ledger
     }
 
     async fn commit_through(&self, changes: Vec<Change>) -> Committed {
+        let oracle = &self.machine.world.oracle;
         self.wait(1..4).await;
         let lost = || {
-            self.oracle.lost_reply();
+            oracle.lost_reply();
             Err(LedgerError::Unknown("reset".to_owned()))
         };
         if self.is_cut_off() {
@@ -126,7 +114,7 @@ impl CommitLayer for LedgerLink {
         }
         let fault = self.fault();
         if let Some(fault) = fault {
-            self.oracle.trace(|| format!("{fault:?}: {changes:?}"));
+            oracle.trace(|| format!("{fault:?}: {changes:?}"));
         }
         let committed = match fault {
             None => self.apply(changes).await,
@@ -136,11 +124,11 @@ impl CommitLayer for LedgerLink {
                 lost()
             }
             Some(CommitFault::AppliedLate) => {
-                let (ledger, clock) = (Arc::clone(&self.ledger), Arc::clone(&self.clock));
-                let delay = Duration::from_millis(self.dice.lock().unwrap().u64(1..20_000));
+                let machine = Arc::clone(&self.machine);
+                let delay = self.dice.lock().unwrap().u64(1..20_000);
                 tokio::spawn(async move {
-                    clock.sleep(delay).await;
-                    let _ = ledger.commit(changes).await;
+                    machine.wait(delay).await;
+                    let _ = machine.world.ledger.commit(changes).await;
                 });
                 lost()
             }
@@ -148,10 +136,10 @@ impl CommitLayer for LedgerLink {
                 self.wait(100..50_000).await;
                 self.apply(changes).await
             }
-            Some(CommitFault::CrashBefore) => self.end_of_process().await,
+            Some(CommitFault::CrashBefore) => self.machine.end_of_process().await,
             Some(CommitFault::CrashAfter) => {
                 let _ = self.apply(changes).await;
-                self.end_of_process().await
+                self.machine.end_of_process().await
             }
         };
         self.wait(1..4).await;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use wxsub_outbox::id::MessageId;
+use wxsub_outbox::state::MessageState;
 
 use super::node_clock::NodeClock;
 
@@ -12,12 +13,8 @@ use super::node_clock::NodeClock;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Account {
     pub(crate) violations: Vec<String>,
-    pub(crate) messages: usize,
-    pub(crate) sent: usize,
-    pub(crate) refused: usize,
-    pub(crate) not_sent: usize,
-    pub(crate) maybe_sent: usize,
-    pub(crate) cancelled: usize,
+    /// How many messages ended in each state.
+    pub(crate) states: BTreeMap<MessageState, usize>,
     pub(crate) sent_again: usize,
     pub(crate) late_answers: usize,
     pub(crate) reclaimed: usize,
@@ -32,12 +29,9 @@ pub(crate) struct Account {
 
 impl Account {
     pub(crate) fn add(&mut self, other: &Self) {
-        self.messages += other.messages;
-        self.sent += other.sent;
-        self.refused += other.refused;
-        self.not_sent += other.not_sent;
-        self.maybe_sent += other.maybe_sent;
-        self.cancelled += other.cancelled;
+        for (state, count) in &other.states {
+            *self.states.entry(*state).or_default() += count;
+        }
         self.sent_again += other.sent_again;
         self.late_answers += other.late_answers;
         self.reclaimed += other.reclaimed;

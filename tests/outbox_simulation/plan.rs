@@ -105,7 +105,7 @@ pub(super) enum ProcessFault {
     ClockSet(i64),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Plan {
     /// From here on nothing goes wrong.
     pub(super) calm_from: Duration,
@@ -190,19 +190,8 @@ impl Plan {
     /// The clocks stay wrong.
     fn without_faults(self) -> Self {
         let Self { calm_from, end, ahead, messages, defect, .. } = self;
-        Self {
-            calm_from,
-            end,
-            network: Vec::new(),
-            refusals: Vec::new(),
-            commits: Vec::new(),
-            inbox: Vec::new(),
-            processes: vec![Vec::new(); ahead.len()],
-            ahead,
-            ledger_clock: Vec::new(),
-            messages,
-            defect,
-        }
+        let processes = vec![Vec::new(); ahead.len()];
+        Self { calm_from, end, ahead, messages, defect, processes, ..Self::default() }
     }
 }
 

@@ -7,23 +7,21 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use futures_util::future::join4;
-use tokio::sync::Notify;
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::consent::SigningKey;
-use wxsub_core::proto::{AppId, ConsentCallback, Grant, Message, OpenId, Scene, TemplateId};
+use wxsub_core::proto::{ConsentCallback, Grant, Message, OpenId, Scene, TemplateId};
 use wxsub_core::{Client, ConsentVerifier};
 use wxsub_outbox::idempotency::IdempotencyKey;
 use wxsub_outbox::inbox::InboxCopier;
 use wxsub_outbox::ledger::NotRecorded;
-use wxsub_outbox::testing::MemoryInbox;
-use wxsub_outbox::{App, Ledger, LedgerError, MaybeSentPolicy, Outbox, OutboxError, OutboxMessage};
+use wxsub_outbox::{App, Ledger, LedgerError, Outbox, OutboxError, OutboxMessage};
 
-use super::inbox::{self, InboxLink, PoisonRows};
+use super::inbox::{self, InboxLink};
 use super::ledger_link::LedgerLink;
-use super::node_clock::NodeClock;
 use super::oracle::Oracle;
-use super::plan::{Plan, ProcessFault};
-use super::weixin::{Consents, Line};
+use super::plan::ProcessFault;
+use super::scenario::{Machine, World};
+use super::weixin::Line;
 
 /// A message that an application wants to be sent. It asks again until it knows.
 #[derive(Debug, Clone)]
@@ -35,114 +33,110 @@ pub(super) struct Order {
 }
 
 pub(super) struct Process {
-    pub(super) number: usize,
-    pub(super) appid: AppId,
-    pub(super) plan: Arc<Plan>,
-    pub(super) clock: Arc<NodeClock>,
-    pub(super) link: Arc<LedgerLink>,
-    pub(super) line: Line,
-    pub(super) consents: Consents,
-    pub(super) oracle: Arc<Oracle>,
-    /// What all processes have to do.
-    pub(super) orders: Arc<Mutex<VecDeque<Order>>>,
-    pub(super) policy: MaybeSentPolicy,
-    pub(super) table: MemoryInbox,
-    pub(super) poison: Arc<PoisonRows>,
-    pub(super) kill: Arc<Notify>,
-    pub(super) dice: Rng,
+    machine: Arc<Machine>,
+    link: Arc<LedgerLink>,
+    line: Line,
+    dice: Rng,
 }
 
 impl Process {
+    pub(super) fn new(machine: Machine, dice: &mut Rng) -> Self {
+        let machine = Arc::new(machine);
+        let link = Arc::new(LedgerLink { machine: Arc::clone(&machine), dice: Mutex::new(dice.fork()) });
+        let line = Line::new(Arc::clone(&machine), dice);
+        Self { machine, link, line, dice: dice.fork() }
+    }
+
     /// Lives until the end, in as many starts as it takes.
     pub(super) async fn live(mut self) {
         let mut crashes: VecDeque<_> = self.crashes().into();
-        while self.clock.elapsed() < self.plan.end {
+        let Machine { world, number, clock, kill, .. } = &*Arc::clone(&self.machine);
+        while clock.elapsed() < world.plan.end {
             let dice = self.dice.fork();
             let next_crash = crashes.front().map_or(Duration::MAX / 4, |(at, _)| *at);
             let pause = tokio::select! {
                 biased;
-                () = self.kill.notified() => Duration::from_secs(dice.clone().u64(1..60)),
-                () = self.clock.wait_until(next_crash), if !crashes.is_empty() => crashes.pop_front().unwrap().1,
+                () = kill.notified() => Duration::from_secs(dice.clone().u64(1..60)),
+                () = clock.wait_until(next_crash), if !crashes.is_empty() => crashes.pop_front().unwrap().1,
                 () = self.work(dice.clone()) => return,
             };
-            self.oracle.crashed(self.number);
-            self.clock.sleep(pause).await;
+            world.oracle.crashed(*number);
+            clock.sleep(pause).await;
         }
     }
 
+    fn faults(&self) -> &[(Duration, ProcessFault)] {
+        &self.machine.world.plan.processes[self.machine.number]
+    }
+
     fn crashes(&self) -> Vec<(Duration, Duration)> {
-        let faults = &self.plan.processes[self.number];
         let crash = |(at, fault): &(Duration, ProcessFault)| match fault {
             ProcessFault::Crash(pause) => Some((*at, *pause)),
             ProcessFault::Stop(_) | ProcessFault::CutOff(_) | ProcessFault::ClockSet(_) => None,
         };
-        faults.iter().filter_map(crash).collect()
+        self.faults().iter().filter_map(crash).collect()
     }
 
     /// One start of the process.
     async fn work(&self, mut dice: Rng) {
+        let Machine { world, clock, .. } = &*self.machine;
         let transport = Arc::new(self.line.clone());
         let (seed, cache_seed) = (dice.u64(..), dice.u64(..));
-        let client = Client::builder(self.appid.clone(), "SECRET", transport)
+        let client = Client::builder(world.appid.clone(), "SECRET", transport)
             .api_base("http://localhost".parse().unwrap())
-            .clock(self.clock.clone())
+            .clock(clock.clone())
             .rng_seed(seed)
             .token_cache(|cache| cache.jitter_seed(cache_seed))
             .build()
             .unwrap();
-        let app = App::new(self.appid.clone(), client)
+        let app = App::new(world.appid.clone(), client)
             .concurrency(NonZeroUsize::new(4).unwrap())
             .require_grant(true)
-            .maybe_sent(self.policy);
+            .maybe_sent(world.policy);
         let ledger: Arc<dyn Ledger> = self.link.clone();
         let outbox = Outbox::with_ledger(ledger)
             .app(app)
-            .clock(self.clock.clone())
+            .clock(clock.clone())
             .id_seed(dice.u64(..))
             .poll_interval(Duration::from_secs(5))
             .build();
-        let end = self.clock.wait_until(self.plan.end);
+        let end = clock.wait_until(world.plan.end);
         let run = async {
             outbox.run(end).await.unwrap();
         };
-        let copier = InboxCopier::new(&outbox, self.inbox(dice.fork()));
-        let copy = copier.run(self.clock.wait_until(self.plan.end));
+        let inbox = InboxLink {
+            table: world.table.clone(),
+            machine: Arc::clone(&self.machine),
+            dice: Mutex::new(dice.fork()),
+            is_lost: false,
+        };
+        let copier = InboxCopier::new(&outbox, inbox);
+        let copy = copier.run(clock.wait_until(world.plan.end));
         join4(run, copy, self.take_orders(&outbox, dice.fork()), self.set_clocks()).await;
     }
 
-    fn inbox(&self, dice: Rng) -> InboxLink {
-        InboxLink {
-            table: self.table.clone(),
-            plan: Arc::clone(&self.plan),
-            clock: Arc::clone(&self.clock),
-            oracle: Arc::clone(&self.oracle),
-            dice: Mutex::new(dice),
-            kill: Arc::clone(&self.kill),
-            is_lost: false,
-        }
-    }
-
     async fn set_clocks(&self) {
-        for (at, fault) in &self.plan.processes[self.number] {
-            if *at > self.clock.elapsed() {
-                self.clock.wait_until(*at).await;
+        let Machine { world, number, clock, .. } = &*self.machine;
+        for (at, fault) in self.faults() {
+            if *at > clock.elapsed() {
+                clock.wait_until(*at).await;
                 if let ProcessFault::ClockSet(seconds) = fault {
-                    self.oracle
-                        .trace(|| format!("the clock of process {} is set by {seconds} s", self.number));
-                    self.clock.set(*seconds);
+                    world.oracle.trace(|| format!("the clock of process {number} is set by {seconds} s"));
+                    clock.set(*seconds);
                 }
             }
         }
     }
 
     async fn take_orders(&self, outbox: &Outbox, mut dice: Rng) {
-        let guard = ConsentVerifier::new(self.appid.clone(), SigningKey::new(&[7; 32]).unwrap())
-            .clock(self.clock.clone());
-        while self.clock.elapsed() < self.plan.calm_from + Duration::from_secs(300) {
-            self.clock.sleep(Duration::from_millis(dice.u64(100..90_000))).await;
-            let Some(order) = self.orders.lock().unwrap().pop_front() else { continue };
+        let Machine { world, clock, .. } = &*self.machine;
+        let guard = ConsentVerifier::new(world.appid.clone(), SigningKey::new(&[7; 32]).unwrap())
+            .clock(clock.clone());
+        while clock.elapsed() < world.plan.calm_from + Duration::from_secs(300) {
+            self.machine.wait(dice.u64(100..90_000)).await;
+            let Some(order) = world.orders.lock().unwrap().pop_front() else { continue };
             // An order is not lost with its process.
-            let held = Held { orders: &self.orders, order: Some(order) };
+            let held = Held { orders: &world.orders, order: Some(order) };
             if dice.u8(0..4) > 0 {
                 self.consent(outbox, &guard, &held.order().user, dice.bool()).await;
             }
@@ -156,23 +150,25 @@ impl Process {
     /// The application's transaction has a row for the inbox. Some applications repeat it, and some rows are wrong.
     async fn insert(&self, mut held: Held<'_>, dice: &mut Rng) {
         let order = held.order().clone();
-        let row = inbox::row(order.number, message(&order), &self.appid);
+        let World { appid, table, poison, oracle, .. } = &*self.machine.world;
+        let row = inbox::row(order.number, message(&order), appid);
         if dice.u8(0..4) == 0 {
-            self.table.insert(self.poison.spoil(&row, dice));
+            table.insert(poison.spoil(&row, dice));
         }
-        self.table.insert(row.clone());
-        self.oracle.acknowledged(order.number, inbox::id_of(order.number));
+        table.insert(row.clone());
+        oracle.acknowledged(order.number, inbox::id_of(order.number));
         held.order = None;
         if dice.u8(0..3) == 0 {
-            self.clock.sleep(Duration::from_millis(dice.u64(1..20_000))).await;
-            self.table.insert(row);
+            self.machine.wait(dice.u64(1..20_000)).await;
+            table.insert(row);
         }
     }
 
     /// The user consents, and the callback comes once, or twice at the same time.
     async fn consent(&self, outbox: &Outbox, guard: &ConsentVerifier, user: &str, twice: bool) {
         let request = guard.issue("T".parse().unwrap(), Scene::new(7).unwrap(), user).unwrap();
-        self.consents.lock().unwrap().insert(user.to_owned());
+        let World { consents, oracle, .. } = &*self.machine.world;
+        consents.lock().unwrap().insert(user.to_owned());
         let reserved = request.reserved.unwrap();
         let callback = format!(
             "https://a.example/?openid={user}&template_id=T&action=confirm&scene=7&reserved={reserved}"
@@ -182,10 +178,10 @@ impl Process {
         let first = outbox.record_consent(&verified);
         if twice {
             let (first, second) = futures_util::future::join(first, outbox.record_consent(&verified)).await;
-            self.oracle.trace(|| format!("{user} consents: {first:?}, {second:?}"));
+            oracle.trace(|| format!("{user} consents: {first:?}, {second:?}"));
         } else {
             let first = first.await;
-            self.oracle.trace(|| format!("{user} consents: {first:?}"));
+            oracle.trace(|| format!("{user} consents: {first:?}"));
         }
     }
 
@@ -206,15 +202,19 @@ impl Process {
         match outbox.enqueue(message).await {
             Ok(queued) => {
                 held.order = None;
-                self.oracle.acknowledged(order.number, queued.id());
+                self.oracle().acknowledged(order.number, queued.id());
             }
             Err(OutboxError::NotRecorded(why)) => {
                 held.order = None;
-                self.oracle.trace(|| format!("message {} is not recorded: {why}", order.number));
+                self.oracle().trace(|| format!("message {} is not recorded: {why}", order.number));
             }
             Err(OutboxError::Ledger(LedgerError::Unavailable(_) | LedgerError::Unknown(_))) => {}
-            Err(error) => self.oracle.violation(&format!("message {}: {error}", order.number)),
+            Err(error) => self.oracle().violation(&format!("message {}: {error}", order.number)),
         }
+    }
+
+    fn oracle(&self) -> &Oracle {
+        &self.machine.world.oracle
     }
 
     /// Sends at once, instead of through the queue.
@@ -223,16 +223,16 @@ impl Process {
         match outbox.send(message, key).await {
             Ok(receipt) => {
                 held.order = None;
-                self.oracle.acknowledged(number, receipt.id());
+                self.oracle().acknowledged(number, receipt.id());
             }
             Err(OutboxError::NotRecorded(NotRecorded::Paused | NotRecorded::WorkerGone)) => {}
             Err(OutboxError::NotRecorded(why)) => {
                 held.order = None;
-                self.oracle.trace(|| format!("message {number} is not recorded: {why}"));
+                self.oracle().trace(|| format!("message {number} is not recorded: {why}"));
             }
             Err(OutboxError::NotRunning | OutboxError::NotSettled(_)) => {}
             Err(OutboxError::Ledger(LedgerError::Unavailable(_) | LedgerError::Unknown(_))) => {}
-            Err(error) => self.oracle.violation(&format!("message {number}: {error}")),
+            Err(error) => self.oracle().violation(&format!("message {number}: {error}")),
         }
     }
 }

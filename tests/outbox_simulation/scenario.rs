@@ -1,6 +1,7 @@
 //! One run: processes on several machines, a ledger, an inbox, an operator, Weixin.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::future::pending;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,14 +15,13 @@ use wxsub_outbox::{MaybeSentPolicy, MemoryLedger};
 
 use super::inbox::PoisonRows;
 use super::invariants;
-use super::ledger_link::{CutOffs, LedgerLink};
+use super::ledger_link::CutOffs;
 use super::node_clock::NodeClock;
 use super::operator::{Operator, set_ledger_clock};
 use super::oracle::{Account, Oracle};
 use super::plan::{Plan, ProcessFault, Setup};
 use super::process::{Order, Process};
 use super::seeds::{in_virtual_time, join_all};
-use super::weixin::{Consents, Line};
 
 /// Plays one seed. `trace` prints every event.
 pub(crate) fn play(setup: Setup, seed: u64, trace: bool) -> Account {
@@ -30,123 +30,93 @@ pub(crate) fn play(setup: Setup, seed: u64, trace: bool) -> Account {
 
 async fn run(setup: Setup, seed: u64, trace: bool) -> Account {
     let mut dice = Rng::with_seed(seed);
-    let plan = Arc::new(Plan::new(&mut dice, setup));
+    let plan = Plan::new(&mut dice, setup);
     let (truth, ledger_clock) = (Arc::new(NodeClock::new()), Arc::new(NodeClock::new()));
-    let oracle = Arc::new(Oracle::new(Arc::clone(&truth), trace));
+    let oracle = Oracle::new(Arc::clone(&truth), trace);
     oracle.trace(|| format!("{plan:#?}"));
     let orders = (0..plan.messages).map(|number| order(&mut dice, number, &plan, &truth)).collect();
     let policies =
         [MaybeSentPolicy::Hold, MaybeSentPolicy::Hold, MaybeSentPolicy::AssumeSent, MaybeSentPolicy::GiveUp];
-    let world = World {
+    let world = Arc::new(World {
         appid: "wx0123456789abcdef".parse().unwrap(),
         plan,
         truth,
         oracle,
-        ledger: Arc::new(MemoryLedger::with_clock(ledger_clock.clone())),
-        ledger_clock: Arc::clone(&ledger_clock),
+        ledger: MemoryLedger::with_clock(ledger_clock.clone()),
+        ledger_clock,
         table: MemoryInbox::new(),
-        poison: Arc::default(),
-        consents: Arc::new(Mutex::new(BTreeSet::new())),
-        orders: Arc::new(Mutex::new(orders)),
+        poison: PoisonRows::default(),
+        consents: Mutex::default(),
+        orders: Mutex::new(orders),
         policy: policies[dice.usize(0..policies.len())],
-    };
+    });
     let mut lives = JoinSet::new();
     for number in 0..setup.processes {
-        lives.spawn(world.process(number, &mut dice).live());
+        lives.spawn(Process::new(Machine::new(&world, number), &mut dice).live());
     }
     if !setup.calm {
-        lives.spawn(world.operator(&mut dice).act());
+        lives.spawn(Operator { world: Arc::clone(&world), dice: dice.fork() }.act());
     }
-    let World { plan, oracle, .. } = &world;
-    lives.spawn(set_ledger_clock(Arc::clone(plan), Arc::clone(&ledger_clock), Arc::clone(oracle)));
-    join_all(lives, |panic| oracle.violation(panic)).await;
+    lives.spawn(set_ledger_clock(Arc::clone(&world)));
+    join_all(lives, |panic| world.oracle.violation(panic)).await;
     // What is slow has arrived by now.
     world.truth.sleep(Duration::from_secs(120)).await;
-    world.poison.check(&world.table, oracle);
-    let stopped_for = world.truth.elapsed().saturating_sub(plan.end);
-    invariants::check(plan, &world.ledger, ledger_clock.now().wall, stopped_for, &world.appid, oracle);
-    std::mem::take(&mut oracle.noted().account)
+    world.poison.check(&world.table, &world.oracle);
+    invariants::check(&world);
+    std::mem::take(&mut world.oracle.noted().account)
 }
 
-/// What the processes share.
-struct World {
-    appid: AppId,
-    plan: Arc<Plan>,
-    truth: Arc<NodeClock>,
-    oracle: Arc<Oracle>,
-    ledger: Arc<MemoryLedger>,
-    ledger_clock: Arc<NodeClock>,
-    table: MemoryInbox,
-    poison: Arc<PoisonRows>,
-    consents: Consents,
-    orders: Arc<Mutex<VecDeque<Order>>>,
-    policy: MaybeSentPolicy,
+/// What all processes share.
+pub(super) struct World {
+    pub(super) appid: AppId,
+    pub(super) plan: Plan,
+    pub(super) truth: Arc<NodeClock>,
+    pub(super) oracle: Oracle,
+    pub(super) ledger: MemoryLedger,
+    pub(super) ledger_clock: Arc<NodeClock>,
+    pub(super) table: MemoryInbox,
+    pub(super) poison: PoisonRows,
+    /// The users whose consent is not used up.
+    pub(super) consents: Mutex<BTreeSet<String>>,
+    /// What all processes have to do.
+    pub(super) orders: Mutex<VecDeque<Order>>,
+    pub(super) policy: MaybeSentPolicy,
 }
 
-impl World {
-    fn process(&self, number: usize, dice: &mut Rng) -> Process {
-        let (clock, cut_offs) = (Arc::new(NodeClock::new()), Arc::new(CutOffs::default()));
-        let ahead = self.plan.ahead[number];
-        clock.set(ahead);
-        for (at, fault) in &self.plan.processes[number] {
+/// Where one process runs.
+pub(super) struct Machine {
+    pub(super) world: Arc<World>,
+    /// The number of the process.
+    pub(super) number: usize,
+    /// The process's own clock, which may stand still.
+    pub(super) clock: Arc<NodeClock>,
+    pub(super) cut_offs: CutOffs,
+    /// Ends the process.
+    pub(super) kill: Notify,
+}
+
+impl Machine {
+    fn new(world: &Arc<World>, number: usize) -> Self {
+        let (clock, cut_offs) = (Arc::new(NodeClock::new()), CutOffs::default());
+        clock.set(world.plan.ahead[number]);
+        for (at, fault) in &world.plan.processes[number] {
             match fault {
                 ProcessFault::Stop(length) => clock.suspend(*at..*at + *length),
                 ProcessFault::CutOff(length) => cut_offs.add(*at..*at + *length),
                 ProcessFault::Crash(_) | ProcessFault::ClockSet(_) => {}
             }
         }
-        let kill = Arc::new(Notify::new());
-        let link = Arc::new(LedgerLink {
-            ledger: Arc::clone(&self.ledger),
-            ledger_clock: Arc::clone(&self.ledger_clock),
-            cut_offs: Arc::clone(&cut_offs),
-            ahead,
-            plan: Arc::clone(&self.plan),
-            clock: Arc::clone(&clock),
-            oracle: Arc::clone(&self.oracle),
-            dice: Mutex::new(dice.fork()),
-            kill: Arc::clone(&kill),
-        });
-        let line = Line {
-            consents: Arc::clone(&self.consents),
-            plan: Arc::clone(&self.plan),
-            truth: Arc::clone(&self.truth),
-            clock: Arc::clone(&clock),
-            oracle: Arc::clone(&self.oracle),
-            ledger: Arc::clone(&self.ledger),
-            cut_offs,
-            appid: self.appid.clone(),
-            dice: Arc::new(Mutex::new(dice.fork())),
-            seed: dice.u64(..),
-            calls: Arc::default(),
-        };
-        Process {
-            number,
-            appid: self.appid.clone(),
-            plan: Arc::clone(&self.plan),
-            clock,
-            link,
-            line,
-            consents: Arc::clone(&self.consents),
-            oracle: Arc::clone(&self.oracle),
-            orders: Arc::clone(&self.orders),
-            policy: self.policy,
-            table: self.table.clone(),
-            poison: Arc::clone(&self.poison),
-            kill,
-            dice: dice.fork(),
-        }
+        Self { world: Arc::clone(world), number, clock, cut_offs, kill: Notify::new() }
     }
 
-    fn operator(&self, dice: &mut Rng) -> Operator {
-        Operator {
-            appid: self.appid.clone(),
-            plan: Arc::clone(&self.plan),
-            ledger: Arc::clone(&self.ledger),
-            clock: Arc::clone(&self.truth),
-            oracle: Arc::clone(&self.oracle),
-            dice: dice.fork(),
-        }
+    pub(super) async fn wait(&self, millis: u64) {
+        self.clock.sleep(Duration::from_millis(millis)).await;
+    }
+
+    /// The process is killed in the middle of a call.
+    pub(super) async fn end_of_process<T>(&self) -> T {
+        self.kill.notify_one();
+        pending().await
     }
 }
 

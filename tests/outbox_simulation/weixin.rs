@@ -1,7 +1,6 @@
 //! Weixin as one process sees it: consents, tokens, answers, and a network that fails.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,45 +10,24 @@ use bytes::Bytes;
 use fastrand::Rng;
 use futures_util::FutureExt;
 use serde_json::Value;
-use wxsub_core::proto::AppId;
 use wxsub_core::proto::codec::RawResponse;
 use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportErrorKind};
+use wxsub_outbox::Ledger;
 use wxsub_outbox::ledger::MessageQuery;
 use wxsub_outbox::state::MessageState;
-use wxsub_outbox::{Ledger, MemoryLedger};
 
-use super::ledger_link::CutOffs;
-use super::node_clock::NodeClock;
-use super::oracle::Oracle;
-use super::plan::{NetworkFault, Plan, Refusal, meets};
-
-/// The users whose consent is not used up.
-pub(super) type Consents = Arc<Mutex<BTreeSet<String>>>;
+use super::plan::{NetworkFault, Refusal, meets};
+use super::scenario::{Machine, World};
 
 /// The connection of one process.
 #[derive(Clone)]
 pub(super) struct Line {
-    pub(super) consents: Consents,
-    pub(super) plan: Arc<Plan>,
-    /// The time everywhere.
-    pub(super) truth: Arc<NodeClock>,
-    /// The process's own, which may stand still.
-    pub(super) clock: Arc<NodeClock>,
-    pub(super) oracle: Arc<Oracle>,
-    pub(super) ledger: Arc<MemoryLedger>,
-    pub(super) cut_offs: Arc<CutOffs>,
-    pub(super) appid: AppId,
+    machine: Arc<Machine>,
     /// Of one call, on a copy of the line that is made for it.
-    pub(super) dice: Arc<Mutex<Rng>>,
-    pub(super) seed: u64,
+    dice: Arc<Mutex<Rng>>,
+    seed: u64,
     /// How many calls there were, by the number of their message; 0 stands for token calls.
-    pub(super) calls: Arc<Mutex<BTreeMap<u32, u64>>>,
-}
-
-impl fmt::Debug for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Line")
-    }
+    calls: Arc<Mutex<BTreeMap<u32, u64>>>,
 }
 
 /// To whom a message goes, and the number in its text.
@@ -67,6 +45,15 @@ struct Letter {
 }
 
 impl Line {
+    pub(super) fn new(machine: Arc<Machine>, dice: &mut Rng) -> Self {
+        let own = Arc::new(Mutex::new(dice.fork()));
+        Self { machine, dice: own, seed: dice.u64(..), calls: Arc::default() }
+    }
+
+    fn world(&self) -> &World {
+        &self.machine.world
+    }
+
     /// With dice of its own: in which order tokio wakes those who wait for one token is not decided by the seed.
     fn for_call(&self, number: u32) -> Self {
         let mut calls = self.calls.lock().unwrap();
@@ -85,7 +72,7 @@ impl Line {
     }
 
     fn refusal(&self) -> Option<Refusal> {
-        self.dice(|dice| meets(&self.plan.refusals, self.truth.elapsed(), dice))
+        self.dice(|dice| meets(&self.world().plan.refusals, self.world().truth.elapsed(), dice))
     }
 
     fn handle(&self, letter: &Letter) -> i64 {
@@ -94,10 +81,10 @@ impl Line {
             Some(Refusal::MinuteQuota) => 45011,
             Some(Refusal::DailyQuota) => 45009,
             Some(Refusal::Template) => 40037,
-            None if self.consents.lock().unwrap().remove(&letter.user) => 0,
+            None if self.world().consents.lock().unwrap().remove(&letter.user) => 0,
             None => 43101,
         };
-        self.oracle.handled(letter.post, code);
+        self.world().oracle.handled(letter.post, code);
         code
     }
 
@@ -105,41 +92,43 @@ impl Line {
     fn leaves(&self, body: &[u8]) -> Letter {
         let (user, number) = number_of(body);
         let text = number.to_string();
-        let query =
-            MessageQuery { openid: Some(user.parse().unwrap()), ..MessageQuery::new(self.appid.clone()) };
-        let rows = self.ledger.messages(&query).now_or_never().unwrap().unwrap();
+        let query = MessageQuery {
+            openid: Some(user.parse().unwrap()),
+            ..MessageQuery::new(self.world().appid.clone())
+        };
+        let rows = self.world().ledger.messages(&query).now_or_never().unwrap().unwrap();
         let durable = rows.iter().any(|row| {
             let attempted = row.state == MessageState::Attempting || row.is_undecided();
             let same = row.body.as_ref().is_some_and(|body| body.content().as_str() == text.as_str());
             attempted && same && row.attempt > 0
         });
-        let now = self.clock.elapsed();
+        let now = self.machine.clock.elapsed();
         // A process that is stopped between its last look at the clock and its POST posts late.
-        let stopped = self.clock.was_suspended(&(now.saturating_sub(Duration::from_secs(700))..now));
+        let stopped = self.machine.clock.was_suspended(&(now.saturating_sub(Duration::from_secs(700))..now));
         if !durable && !stopped {
-            self.oracle.violation(&format!("message {number} is posted without a durable attempt"));
+            self.world().oracle.violation(&format!("message {number} is posted without a durable attempt"));
         }
-        let post = self.oracle.leaves(number);
-        self.oracle.trace(|| format!("post {post}: message {number} to {user} leaves"));
+        let post = self.world().oracle.leaves(number);
+        self.world().oracle.trace(|| format!("post {post}: message {number} to {user} leaves"));
         Letter { number, user, post }
     }
 
     /// The request arrives later, whether or not its process still waits.
     fn arrive_later(&self, letter: Letter, delay: Duration) {
-        let (line, truth) = (self.clone(), Arc::clone(&self.truth));
+        let line = self.clone();
         tokio::spawn(async move {
-            truth.sleep(delay).await;
+            line.world().truth.sleep(delay).await;
             line.handle(&letter);
         });
     }
 
     async fn post(&self, body: &[u8]) -> Answer {
-        let fault = self.dice(|dice| meets(&self.plan.network, self.clock.elapsed(), dice));
+        let fault = self.dice(|dice| meets(&self.world().plan.network, self.machine.clock.elapsed(), dice));
         if fault == Some(NetworkFault::ConnectFails) {
             return Err(TransportError::before_sending(TransportErrorKind::Connect, "refused"));
         }
         let letter = self.leaves(body);
-        self.oracle.trace(|| format!("post {} meets {fault:?}", letter.post));
+        self.world().oracle.trace(|| format!("post {} meets {fault:?}", letter.post));
         let broken = || Err(TransportError::maybe_sent(TransportErrorKind::Broken, "reset"));
         match fault {
             Some(NetworkFault::RequestIsLost) => return broken(),
@@ -152,7 +141,7 @@ impl Line {
             Some(NetworkFault::ResponseIsLost) => {
                 let delay = self.millis(1..100);
                 self.arrive_later(letter, delay);
-                self.clock.sleep(Duration::from_millis(200)).await;
+                self.machine.clock.sleep(Duration::from_millis(200)).await;
                 return broken();
             }
             Some(NetworkFault::Gateway) => {
@@ -162,29 +151,28 @@ impl Line {
                 return Ok(RawResponse::new(502, Bytes::from_static(b"<html>502 Bad Gateway</html>")));
             }
             Some(NetworkFault::LedgerIsCutOff) => {
-                let now = self.clock.elapsed();
-                self.cut_offs.add(now..now + self.millis(1_000..180_000));
+                let now = self.machine.clock.elapsed();
+                self.machine.cut_offs.add(now..now + self.millis(1_000..180_000));
             }
             Some(NetworkFault::ConnectFails) | None => {}
         }
         let (number, post) = (letter.number, letter.post);
         let (answer, answered) = tokio::sync::oneshot::channel();
         let (line, delay) = (self.clone(), self.millis(2..400));
-        let truth = Arc::clone(&self.truth);
         tokio::spawn(async move {
-            truth.sleep(delay).await;
+            line.world().truth.sleep(delay).await;
             let _ = answer.send(line.handle(&letter));
         });
         let Ok(code) = answered.await else { return broken() };
-        self.clock.sleep(self.millis(2..100)).await;
-        self.oracle.answered(post);
-        self.oracle.trace(|| format!("message {number} is answered: {code}"));
+        self.machine.clock.sleep(self.millis(2..100)).await;
+        self.world().oracle.answered(post);
+        self.world().oracle.trace(|| format!("message {number} is answered: {code}"));
         Ok(RawResponse::new(200, format!(r#"{{"errcode":{code},"errmsg":"m"}}"#).into()))
     }
 
     async fn token(&self) -> Answer {
-        let fault = self.dice(|dice| meets(&self.plan.network, self.clock.elapsed(), dice));
-        self.clock.sleep(self.millis(2..200)).await;
+        let fault = self.dice(|dice| meets(&self.world().plan.network, self.machine.clock.elapsed(), dice));
+        self.machine.clock.sleep(self.millis(2..200)).await;
         if fault.is_some_and(|fault| fault != NetworkFault::LedgerIsCutOff) {
             return Err(TransportError::before_sending(TransportErrorKind::Connect, "refused"));
         }
@@ -207,7 +195,7 @@ impl Transport for Line {
         let posts = request.uri().path() == "/cgi-bin/message/template/subscribe";
         let number = if posts { number_of(request.body()).1 + 1 } else { 0 };
         let line = self.for_call(number);
-        line.clock.sleep(line.millis(2..80)).await;
+        line.machine.clock.sleep(line.millis(2..80)).await;
         if posts { line.post(request.body()).await } else { line.token().await }
     }
 }
