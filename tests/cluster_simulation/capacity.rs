@@ -19,15 +19,14 @@ mod redis;
 mod store_faults;
 mod store_link;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use fastrand::Rng;
 use wxsub_core::proto::AppId;
 use wxsub_core::proto::codec::RawResponse;
-use wxsub_core::store::ChangeWatcher;
 use wxsub_core::token::{TokenCache, TokenSource};
 use wxsub_core::transport::{HttpRequest, Transport};
 use wxsub_sandbox::{AppSettings, Sandbox};
@@ -113,16 +112,7 @@ fn server(
     rng: &mut Rng,
 ) -> Vec<TokenCache> {
     let clock = Arc::new(NodeClock::new());
-    let store = Arc::new(StoreLink {
-        server: number,
-        redis: Arc::clone(redis),
-        clock: Arc::clone(&clock),
-        faults: Vec::new(),
-        on_lease: Box::new(|_| {}),
-        rng: Mutex::new(rng.fork()),
-        watcher: Mutex::new(Arc::new(ChangeWatcher::new(clock.clone()))),
-        connection: AtomicU64::default(),
-    });
+    let store = Arc::new(StoreLink::new(number, &clock, redis, Vec::new(), |_| {}, rng.fork()));
     let process = Arc::clone(&store);
     tokio::spawn(async move { process.run_process().await });
     let (weixin, network_clock) = (sandbox.clone(), Arc::clone(&clock));

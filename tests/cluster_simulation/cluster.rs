@@ -1,26 +1,24 @@
 //! Control servers that share the token of one app through one Redis, with all faults of a scenario.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::JoinSet;
-use wxsub_core::store::ChangeWatcher;
 use wxsub_core::token::TokenEndpoint;
 use wxsub_sandbox::{AppSettings, Sandbox};
 
-use super::fault_plan::{ExternalFetch, FaultPlan, RedisReturn, ServerPlan};
+use super::fault_plan::{FaultPlan, RedisReturn, ServerPlan};
 use super::invariants::{Invariants, SETTLE_TIME, SETTLE_TIME_AFTER_REFUSAL};
-use super::network::{Network, Weixin};
+use super::network::{App, Network, Weixin};
 use super::node_clock::NodeClock;
-use super::node_faults::{NodeFault, NodeFaults, Target};
+use super::node_faults::{NodeFaults, Target};
 use super::oracle::{Oracle, Summary};
 use super::other_upstream;
 use super::redis::Redis;
 use super::seeds::{in_virtual_time, join_all};
-use super::server::{App, Server};
+use super::server::Server;
 use super::store_link::StoreLink;
 
 /// What one run simulates.
@@ -69,17 +67,18 @@ pub(crate) fn run_scenario(scenario: Scenario, mut rng: Rng, verbose: bool) -> O
         }
         // Late requests have arrived by now.
         cluster.clock.sleep(Duration::from_secs(120)).await;
+        let Invariants { weixin, redis, .. } = &*cluster.invariants;
         for openid in &*cluster.openids.lock().unwrap() {
-            let received = cluster.sandbox.mailbox(&openid.parse().unwrap()).len();
+            let received = weixin.sandbox.mailbox(&openid.parse().unwrap()).len();
             cluster.oracle.check_mailbox(openid, received);
         }
         Outcome {
             summary: cluster.oracle.summary(),
             unsettled: cluster.invariants.unsettled(),
-            store_times: cluster.invariants.redis.store_times(),
+            store_times: redis.store_times(),
             hits: node_faults.hits(),
             spreads: cluster.invariants.spreads(),
-            operations: cluster.invariants.redis.operations(),
+            operations: redis.operations(),
         }
     })
 }
@@ -87,7 +86,6 @@ pub(crate) fn run_scenario(scenario: Scenario, mut rng: Rng, verbose: bool) -> O
 struct Cluster {
     clock: Arc<NodeClock>,
     oracle: Arc<Oracle>,
-    sandbox: Sandbox,
     invariants: Arc<Invariants>,
     app: App,
     openids: Arc<Mutex<Vec<String>>>,
@@ -106,7 +104,7 @@ impl Cluster {
         let invariants = Arc::new(Invariants {
             clock: Arc::clone(&clock),
             oracle: Arc::clone(&oracle),
-            sandbox: sandbox.clone(),
+            weixin: Weixin { sandbox: sandbox.clone(), oracle: Arc::clone(&oracle) },
             redis: Arc::new(Redis::new(Arc::clone(&clock), true)),
             calm: scenario.calm,
             settle_time: if scenario.fault_plan.weixin_refuses() {
@@ -116,42 +114,60 @@ impl Cluster {
             },
             state: Mutex::default(),
         });
-        let app = App {
-            appid: "wx0123456789abcdef".parse().unwrap(),
-            secret: "sandbox-secret".parse().unwrap(),
-            template: "TEMPLATE".parse().unwrap(),
-            endpoint: scenario.endpoint,
-        };
-        sandbox.add_app(app.appid.clone(), app.secret.clone(), [app.template.clone()]);
+        let app = App::at(&sandbox, "wx0123456789abcdef", scenario.endpoint);
         let mut settings = AppSettings::default();
         settings.token_lifetime = scenario.lifetime;
         sandbox.configure(&app.appid, settings).unwrap();
-        Self { clock, oracle, sandbox, invariants, app, openids: Arc::default(), tasks: JoinSet::new() }
+        Self { clock, oracle, invariants, app, openids: Arc::default(), tasks: JoinSet::new() }
+    }
+
+    /// Does this at its time.
+    fn at(&mut self, at: Duration, event: impl FnOnce(&Invariants) + Send + 'static) {
+        let invariants = Arc::clone(&self.invariants);
+        self.tasks.spawn(async move {
+            invariants.clock.wait_until(at).await;
+            event(&invariants);
+        });
+    }
+
+    /// Plans the faults of Redis, and fetches of other programs.
+    fn plan_events(&mut self, plan: &FaultPlan) {
+        for (at, loses_generation) in plan.broken_records.iter().copied() {
+            self.at(at, move |Invariants { redis, oracle, .. }| {
+                oracle.trace(|| format!("the records break; their generations are lost: {loses_generation}"));
+                redis.break_records(loses_generation);
+            });
+        }
+        for (window, state) in &plan.redis {
+            let state = *state;
+            self.at(window.to, move |Invariants { redis, oracle, .. }| {
+                oracle.trace(|| format!("Redis comes back: {state:?}"));
+                match state {
+                    RedisReturn::Unchanged => {}
+                    RedisReturn::Empty => redis.restore(Duration::MAX),
+                    RedisReturn::Older(by) => redis.restore(by),
+                }
+            });
+        }
+        for at in &plan.endless_leases {
+            self.at(*at, |Invariants { redis, oracle, .. }| {
+                oracle.trace(|| "leases without end".to_owned());
+                redis.restore_endless_leases();
+            });
+        }
+        for (at, fetch) in plan.external_fetches.iter().copied() {
+            let appid = self.app.appid.clone();
+            self.at(at, move |Invariants { weixin, oracle, .. }| {
+                oracle.trace(|| format!("external fetch: {fetch:?}"));
+                weixin.fetch_externally(fetch, &appid);
+            });
+        }
     }
 
     /// Starts the servers and all faults.
     fn start(&mut self, scenario: Scenario, rng: &mut Rng) -> Arc<NodeFaults> {
-        let FaultPlan {
-            redis,
-            external_fetches,
-            fetch_faults,
-            endless_leases,
-            broken_records,
-            has_other_upstream,
-            servers,
-        } = scenario.fault_plan;
-        for (at, loses_generation) in broken_records {
-            self.break_records(at, loses_generation);
-        }
-        for (window, state) in redis {
-            self.restore_redis(window.to, state);
-        }
-        for at in endless_leases {
-            self.restore_endless_leases(at);
-        }
-        for (at, external_fetch) in external_fetches {
-            self.fetch_externally(at, external_fetch);
-        }
+        self.plan_events(&scenario.fault_plan);
+        let FaultPlan { fetch_faults, has_other_upstream, servers, .. } = scenario.fault_plan;
         let (mut targets, mut all_kills) = (Vec::new(), Vec::new());
         for plan in &servers {
             let (sender, kills) = unbounded_channel();
@@ -170,8 +186,9 @@ impl Cluster {
             end: scenario.calm,
         });
         for (number, (plan, kills)) in servers.into_iter().zip(all_kills).enumerate() {
-            for (at, fault) in &plan.node_faults {
-                self.inject_at(*at, number, *fault, &node_faults);
+            for (at, fault) in plan.node_faults.iter().copied() {
+                let node_faults = Arc::clone(&node_faults);
+                self.at(at, move |_| node_faults.inject(number, fault));
             }
             let server = self.server(number, plan, &node_faults, scenario.end, rng);
             self.tasks.spawn(server.run(kills, rng.fork()));
@@ -194,22 +211,15 @@ impl Cluster {
         let clock = Arc::clone(&node_faults.targets[number].clock);
         let network = Network {
             node: number,
-            weixin: Weixin { sandbox: self.sandbox.clone(), oracle: Arc::clone(&self.oracle) },
+            weixin: self.invariants.weixin.clone(),
             clock: Arc::clone(&clock),
             faults: plan.faults,
             rng: Mutex::new(rng.fork()),
         };
         let fetch_faults = Arc::clone(node_faults);
-        let store = StoreLink {
-            server: number,
-            redis: Arc::clone(&self.invariants.redis),
-            clock: Arc::clone(&clock),
-            faults: plan.store_faults,
-            on_lease: Box::new(move |could_read| fetch_faults.on_lease(number, could_read)),
-            rng: Mutex::new(rng.fork()),
-            watcher: Mutex::new(Arc::new(ChangeWatcher::new(clock.clone()))),
-            connection: AtomicU64::default(),
-        };
+        let on_lease = move |could_read| fetch_faults.on_lease(number, could_read);
+        let redis = &self.invariants.redis;
+        let store = StoreLink::new(number, &clock, redis, plan.store_faults, on_lease, rng.fork());
         Server {
             number,
             app: self.app.clone(),
@@ -221,63 +231,5 @@ impl Cluster {
             openids: Arc::clone(&self.openids),
             end,
         }
-    }
-
-    fn inject_at(&mut self, at: Duration, number: usize, fault: NodeFault, node_faults: &Arc<NodeFaults>) {
-        let node_faults = Arc::clone(node_faults);
-        self.tasks.spawn(async move {
-            node_faults.clock.wait_until(at).await;
-            node_faults.inject(number, fault);
-        });
-    }
-
-    fn restore_redis(&mut self, at: Duration, state: RedisReturn) {
-        let (redis, oracle) = (Arc::clone(&self.invariants.redis), Arc::clone(&self.oracle));
-        self.tasks.spawn(async move {
-            redis.clock.wait_until(at).await;
-            oracle.trace(|| format!("Redis comes back: {state:?}"));
-            match state {
-                RedisReturn::Unchanged => {}
-                RedisReturn::Empty => redis.restore(Duration::MAX),
-                RedisReturn::Older(by) => redis.restore(by),
-            }
-        });
-    }
-
-    fn restore_endless_leases(&mut self, at: Duration) {
-        let (redis, oracle) = (Arc::clone(&self.invariants.redis), Arc::clone(&self.oracle));
-        self.tasks.spawn(async move {
-            redis.clock.wait_until(at).await;
-            oracle.trace(|| "leases without end".to_owned());
-            redis.restore_endless_leases();
-        });
-    }
-
-    fn break_records(&mut self, at: Duration, loses_generation: bool) {
-        let (redis, oracle) = (Arc::clone(&self.invariants.redis), Arc::clone(&self.oracle));
-        self.tasks.spawn(async move {
-            redis.clock.wait_until(at).await;
-            oracle.trace(|| format!("the records break; their generations are lost: {loses_generation}"));
-            redis.break_records(loses_generation);
-        });
-    }
-
-    fn fetch_externally(&mut self, at: Duration, external_fetch: ExternalFetch) {
-        let (clock, oracle) = (Arc::clone(&self.clock), Arc::clone(&self.oracle));
-        let (sandbox, appid) = (self.sandbox.clone(), self.app.appid.clone());
-        self.tasks.spawn(async move {
-            clock.wait_until(at).await;
-            oracle.trace(|| format!("external fetch: {external_fetch:?}"));
-            match external_fetch {
-                ExternalFetch::Earlier => sandbox.invalidate_tokens(&appid).unwrap(),
-                ExternalFetch::Now => {
-                    let target = format!(
-                        "/cgi-bin/token?grant_type=client_credential&appid={appid}&secret=sandbox-secret"
-                    );
-                    let reply = sandbox.handle("GET", &target, b"").outcome.unwrap();
-                    oracle.response_issued(&target, &reply.body);
-                }
-            }
-        });
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::faults::{FaultWindow, NetworkFault, draw_faults};
+use super::faults::{ExternalFetch, FaultWindow, NetworkFault, draw_faults};
 use super::node_faults::{FetchFault, NodeFault};
 use super::store_faults::StoreFaultWindow;
 
@@ -35,14 +35,6 @@ pub(crate) enum RedisReturn {
     Empty,
     /// As it was this long ago.
     Older(Duration),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ExternalFetch {
-    /// The fetch was earlier, and the overlap is over: all tokens of the app are invalid.
-    Earlier,
-    /// The fetch happens now.
-    Now,
 }
 
 /// The faults and events of one server.

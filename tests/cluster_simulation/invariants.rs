@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use wxsub_core::token::{CachedToken, Generation};
-use wxsub_sandbox::Sandbox;
 
+use super::network::Weixin;
 use super::node_clock::NodeClock;
 use super::oracle::Oracle;
 use super::redis::Redis;
@@ -24,7 +24,7 @@ const MAX_SPREAD: Duration = Duration::from_millis(2_500);
 pub(super) struct Invariants {
     pub(super) clock: Arc<NodeClock>,
     pub(super) oracle: Arc<Oracle>,
-    pub(super) sandbox: Sandbox,
+    pub(super) weixin: Weixin,
     pub(super) redis: Arc<Redis>,
     /// When the last fault is over.
     pub(super) calm: Duration,
@@ -68,7 +68,7 @@ impl Invariants {
     /// Whether Weixin accepts this token now. The check changes nothing.
     pub(super) fn is_accepted(&self, token: &str) -> bool {
         let target = format!("/cgi-bin/get_api_domain_ip?access_token={token}");
-        let reply = self.sandbox.handle("GET", &target, b"").outcome.unwrap();
+        let reply = self.weixin.sandbox.handle("GET", &target, b"").outcome.unwrap();
         !String::from_utf8(reply.body).unwrap().contains("errcode")
     }
 

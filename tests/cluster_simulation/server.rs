@@ -9,27 +9,16 @@ use futures_util::future::{join_all, join3};
 use tokio::sync::mpsc::UnboundedReceiver;
 use wxsub_core::Client;
 use wxsub_core::error::SendError;
-use wxsub_core::proto::{AppId, AppSecret, Operation, TemplateId};
-use wxsub_core::token::{
-    CachedToken, Evidence, Generation, TokenCache, TokenEndpoint, TokenEvent, TokenSource,
-};
+use wxsub_core::proto::Operation;
+use wxsub_core::token::{CachedToken, Evidence, TokenCache, TokenEvent, TokenSource};
 
 use super::invariants::Invariants;
-use super::network::{Network, SEND_TIMEOUT};
+use super::network::{App, Network};
 use super::node_clock::NodeClock;
 use super::store_link::StoreLink;
 
 /// How often the token is read.
 pub(super) const READ_INTERVAL: Duration = Duration::from_secs(10);
-
-/// The app whose token all servers share.
-#[derive(Clone)]
-pub(super) struct App {
-    pub(super) appid: AppId,
-    pub(super) secret: AppSecret,
-    pub(super) template: TemplateId,
-    pub(super) endpoint: TokenEndpoint,
-}
 
 pub(super) struct Server {
     pub(super) number: usize,
@@ -60,16 +49,9 @@ impl Server {
 
     /// Runs one process.
     async fn work(&self, mut rng: Rng) {
-        let (app, seed) = (&self.app, rng.u64(..));
-        let cache = TokenCache::builder(app.appid.clone(), app.secret.clone(), self.network.clone())
-            .api_base("http://localhost".parse().unwrap())
-            .clock(self.clock.clone())
-            .endpoint(app.endpoint)
-            .store(self.store.clone())
-            .jitter_seed(seed)
-            .on_event(self.observer())
-            .build()
-            .unwrap();
+        let seed = rng.u64(..);
+        let builder = self.network.cache(&self.app, seed).store(self.store.clone());
+        let cache = builder.on_event(self.observer()).build().unwrap();
         let client = self.network.client(&cache, seed);
         let work = join3(
             self.send_repeatedly(&cache, &client, rng),
@@ -108,19 +90,11 @@ impl Server {
     }
 
     async fn send(&self, cache: &TokenCache, client: &Client, openid: &str) {
-        let message = self.network.consented_message(&self.app.appid, &self.app.template, openid);
-        let began = self.clock.elapsed();
         let held = cache.current().to_owned();
         if let Some(held) = &held {
             self.check_served(held);
         }
-        let outcome = client.send(&message).await;
-        self.invariants.oracle.outcome_reported(openid, &outcome);
-        let span = began..self.clock.elapsed();
-        let in_time = span.end - span.start <= SEND_TIMEOUT + Duration::from_millis(10);
-        if !in_time && !self.clock.was_suspended(&span) {
-            self.report_violation(&format!("{openid} took {:?}", span.end - span.start));
-        }
+        let (span, outcome) = self.network.send(&self.app, client, openid).await;
         if let Err(error) = outcome {
             self.check_failure(openid, &error, held.as_deref(), &span);
         }
@@ -136,7 +110,7 @@ impl Server {
         span: &Range<Duration>,
     ) {
         if self.invariants.is_calm(span.start) {
-            self.report_violation(&format!("{openid} failed after the last fault: {error}"));
+            self.network.report_violation(&format!("{openid} failed after the last fault: {error}"));
         }
         if self.clock.was_suspended(span) {
             return;
@@ -146,22 +120,18 @@ impl Server {
         // A token that is valid now was valid all the time.
         let held_valid = held.is_some_and(|held| self.invariants.is_accepted(held.token().expose_secret()));
         if held_valid && (network_works || error.operation() == Operation::FetchToken) {
-            self.report_violation(&format!("{openid} failed although a valid token was held: {error}"));
+            self.network
+                .report_violation(&format!("{openid} failed although a valid token was held: {error}"));
         }
     }
 
     /// Reads the current token at the same times as all servers, and checks it.
     async fn read_repeatedly(&self, cache: &TokenCache) {
-        let mut newest = Generation::default();
         drop(cache.token().await);
         while self.clock.elapsed() < self.end {
             let current = cache.current().to_owned();
             if let Some(issued) = &current {
                 self.check_served(issued);
-                if issued.generation() < newest {
-                    self.report_violation("the generation went back");
-                }
-                newest = issued.generation();
             }
             self.invariants.check_read(self.number, current.as_deref());
             let rounds = self.clock.elapsed().as_secs() / READ_INTERVAL.as_secs();
@@ -183,10 +153,6 @@ impl Server {
     }
 
     fn check_served(&self, issued: &CachedToken) {
-        self.invariants.oracle.token_served(self.number, issued.token().expose_secret(), true);
-    }
-
-    fn report_violation(&self, what: &str) {
-        self.invariants.oracle.report_violation(&format!("{}: {what}", self.number));
+        self.invariants.oracle.token_served(self.number, issued, true);
     }
 }

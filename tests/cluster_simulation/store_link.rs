@@ -26,18 +26,18 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_millis(1500);
 const CLOCK_SKEW_TOLERANCE: Duration = Duration::from_secs(2);
 
 pub(super) struct StoreLink {
-    pub(super) server: usize,
-    pub(super) redis: Arc<Redis>,
-    pub(super) clock: Arc<NodeClock>,
+    server: usize,
+    redis: Arc<Redis>,
+    clock: Arc<NodeClock>,
     /// Faults of the link and of Redis itself.
-    pub(super) faults: Vec<StoreFaultWindow>,
+    faults: Vec<StoreFaultWindow>,
     /// Called when this server has taken the lease, with whether it could read the record before.
-    pub(super) on_lease: Box<dyn Fn(bool) + Send + Sync>,
-    pub(super) rng: Mutex<Rng>,
+    on_lease: Box<dyn Fn(bool) + Send + Sync>,
+    rng: Mutex<Rng>,
     /// The watcher of the current process.
-    pub(super) watcher: Mutex<Arc<ChangeWatcher>>,
+    watcher: Mutex<Arc<ChangeWatcher>>,
     /// The number of the connection. After each error there is a new one.
-    pub(super) connection: AtomicU64,
+    connection: AtomicU64,
 }
 
 impl fmt::Debug for StoreLink {
@@ -47,6 +47,29 @@ impl fmt::Debug for StoreLink {
 }
 
 impl StoreLink {
+    /// The link of the server with this number and this clock.
+    pub(super) fn new(
+        server: usize,
+        clock: &Arc<NodeClock>,
+        redis: &Arc<Redis>,
+        faults: Vec<StoreFaultWindow>,
+        on_lease: impl Fn(bool) + Send + Sync + 'static,
+        rng: Rng,
+    ) -> Self {
+        let watcher = Mutex::new(Arc::new(ChangeWatcher::new(clock.clone())));
+        let (clock, redis, on_lease) = (Arc::clone(clock), Arc::clone(redis), Box::new(on_lease));
+        Self {
+            server,
+            redis,
+            clock,
+            faults,
+            on_lease,
+            rng: Mutex::new(rng),
+            watcher,
+            connection: AtomicU64::default(),
+        }
+    }
+
     /// Starts a new process. Notifies it of stored tokens until it is dropped.
     pub(super) async fn run_process(&self) {
         let watcher = Arc::new(ChangeWatcher::new(self.clock.clone()));

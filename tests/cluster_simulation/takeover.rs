@@ -6,7 +6,8 @@ use fastrand::Rng;
 use wxsub_core::token::TokenEndpoint;
 
 use super::cluster::{Outcome, Scenario, run_scenario};
-use super::fault_plan::{ExternalFetch, FaultPlan, ServerPlan};
+use super::fault_plan::{FaultPlan, ServerPlan};
+use super::faults::ExternalFetch;
 use super::node_faults::{FetchFault, NodeFault};
 
 /// When the fault hits the refreshing server.
@@ -37,22 +38,15 @@ pub(crate) fn takeover(
     let delay = Duration::from_millis(rng.u64(5..90));
     let fault_plan = FaultPlan {
         fetch_faults: vec![FetchFault { from, delay, fault }],
-        external_fetches: if at == FetchPhase::Rejection {
-            vec![(from, ExternalFetch::Earlier)]
-        } else {
-            Vec::new()
-        },
-        servers: (0..servers)
-            .map(|_| ServerPlan { skew: rng.i64(-600..=600), ..ServerPlan::default() })
+        external_fetches: (at == FetchPhase::Rejection)
+            .then_some((from, ExternalFetch::Earlier))
+            .into_iter()
             .collect(),
+        servers: draw_servers(&mut rng, servers),
         ..FaultPlan::default()
     };
     let end = from + if at == FetchPhase::Start { LIFETIME / 4 } else { LIFETIME / 2 };
-    let outcome = run_scenario(
-        Scenario { endpoint: TokenEndpoint::Token, lifetime: LIFETIME, fault_plan, calm: end, end },
-        rng,
-        verbose,
-    );
+    let outcome = run_with(fault_plan, end, end, rng, verbose);
     let took = outcome.hits.first().map(|hit| {
         let stored = outcome.store_times.iter().find(|stored| *stored >= hit);
         // Without a takeover, the time until the end counts.
@@ -64,18 +58,15 @@ pub(crate) fn takeover(
 /// Servers without faults, for several refreshes.
 pub(crate) fn run_calm(seed: u64, servers: usize) -> Outcome {
     let mut rng = Rng::with_seed(seed);
-    let plans = (0..servers).map(|_| ServerPlan { skew: rng.i64(-600..=600), ..ServerPlan::default() });
-    let fault_plan = FaultPlan { servers: plans.collect(), ..FaultPlan::default() };
-    let end = LIFETIME * 5;
-    run_scenario(
-        Scenario {
-            endpoint: TokenEndpoint::Token,
-            lifetime: LIFETIME,
-            fault_plan,
-            calm: Duration::ZERO,
-            end,
-        },
-        rng,
-        false,
-    )
+    let fault_plan = FaultPlan { servers: draw_servers(&mut rng, servers), ..FaultPlan::default() };
+    run_with(fault_plan, Duration::ZERO, LIFETIME * 5, rng, false)
+}
+
+fn draw_servers(rng: &mut Rng, servers: usize) -> Vec<ServerPlan> {
+    (0..servers).map(|_| ServerPlan { skew: rng.i64(-600..=600), ..ServerPlan::default() }).collect()
+}
+
+fn run_with(fault_plan: FaultPlan, calm: Duration, end: Duration, rng: Rng, verbose: bool) -> Outcome {
+    let (endpoint, lifetime) = (TokenEndpoint::Token, LIFETIME);
+    run_scenario(Scenario { endpoint, lifetime, fault_plan, calm, end }, rng, verbose)
 }

@@ -48,6 +48,15 @@ pub(super) enum NetworkFault {
     StoreUnavailable,
 }
 
+/// A fetch of a token by a program that does not belong to the simulation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ExternalFetch {
+    /// The fetch was earlier, and the overlap is over: all tokens of the app are invalid.
+    Earlier,
+    /// The fetch happens now.
+    Now,
+}
+
 const NETWORK_FAULTS: [NetworkFault; 15] = {
     use NetworkFault::*;
     [

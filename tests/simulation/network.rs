@@ -1,7 +1,7 @@
 //! The network between one node and Weixin. Faults decide how a call ends; the oracle sees all calls.
 
-use std::fmt;
 use std::future::pending;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,13 +9,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fastrand::Rng;
 use wxsub_core::Client;
+use wxsub_core::error::SendError;
 use wxsub_core::proto::codec::RawResponse;
-use wxsub_core::proto::{AppId, ConsentAction, ConsentRequest, Grant, Message, OpenId, Scene, TemplateId};
-use wxsub_core::token::TokenCache;
+use wxsub_core::proto::{
+    AppId, AppSecret, ConsentAction, ConsentRequest, Grant, Message, OpenId, Scene, TemplateId,
+};
+use wxsub_core::token::{TokenCache, TokenCacheBuilder, TokenEndpoint};
 use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportErrorKind};
 use wxsub_sandbox::{Response, Sandbox};
 
-use super::faults::{FaultWindow, NetworkFault};
+use super::faults::{ExternalFetch, FaultWindow, NetworkFault};
 use super::node_clock::NodeClock;
 use super::oracle::{Operation, Oracle};
 
@@ -39,6 +42,20 @@ pub(super) struct Weixin {
 }
 
 impl Weixin {
+    /// Another program fetches a token of this app, or has fetched one.
+    pub(super) fn fetch_externally(&self, fetch: ExternalFetch, appid: &AppId) {
+        match fetch {
+            ExternalFetch::Earlier => self.sandbox.invalidate_tokens(appid).unwrap(),
+            ExternalFetch::Now => {
+                let target = format!(
+                    "/cgi-bin/token?grant_type=client_credential&appid={appid}&secret=sandbox-secret"
+                );
+                let reply = self.sandbox.handle("GET", &target, b"").outcome.unwrap();
+                self.oracle.response_issued(&target, &reply.body);
+            }
+        }
+    }
+
     fn handle(&self, sent: &SentRequest) -> Response {
         let SentRequest { method, target, body } = sent;
         let reply = self.sandbox.handle(method, target, body).outcome.unwrap();
@@ -56,7 +73,35 @@ impl Weixin {
 /// The deadline of one message.
 pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// An app at Weixin.
+#[derive(Debug, Clone)]
+pub(super) struct App {
+    pub(super) appid: AppId,
+    pub(super) secret: AppSecret,
+    pub(super) template: TemplateId,
+    pub(super) endpoint: TokenEndpoint,
+}
+
+impl App {
+    /// A new app, which the sandbox knows from now on.
+    pub(super) fn at(sandbox: &Sandbox, appid: &str, endpoint: TokenEndpoint) -> Self {
+        let (appid, secret) = (appid.parse().unwrap(), "sandbox-secret".parse().unwrap());
+        let app = Self { appid, secret, template: "TEMPLATE".parse().unwrap(), endpoint };
+        sandbox.add_app(app.appid.clone(), app.secret.clone(), [app.template.clone()]);
+        app
+    }
+}
+
 impl Network {
+    /// The token cache of one process, which fetches over this network.
+    pub(super) fn cache(self: &Arc<Self>, app: &App, seed: u64) -> TokenCacheBuilder {
+        TokenCache::builder(app.appid.clone(), app.secret.clone(), self.clone())
+            .api_base("http://localhost".parse().unwrap())
+            .clock(self.clock.clone())
+            .endpoint(app.endpoint)
+            .jitter_seed(seed)
+    }
+
     /// The client of one process, which sends over this network.
     pub(super) fn client(self: &Arc<Self>, cache: &TokenCache, seed: u64) -> Client {
         Client::with_token_source(cache.clone(), self.clone())
@@ -67,19 +112,31 @@ impl Network {
             .build()
     }
 
-    /// A message to which its user consents now.
-    pub(super) fn consented_message(&self, appid: &AppId, template: &TemplateId, openid: &str) -> Message {
-        let (scene, openid): (_, OpenId) = (Scene::new(7).unwrap(), openid.parse().unwrap());
-        let request = ConsentRequest::new(appid.clone(), template.clone(), scene).unwrap();
-        self.weixin.sandbox.consent(request, ConsentAction::Confirm { openid: openid.clone() }).unwrap();
-        let grant = Grant::assume_verified(openid, template.clone(), scene).unwrap();
-        Message::builder(grant).title("Title").content("Text").build().unwrap()
+    /// Sends a message to which its user consents now. Returns when it was sent, and how that ended.
+    pub(super) async fn send(
+        &self,
+        app: &App,
+        client: &Client,
+        openid: &str,
+    ) -> (Range<Duration>, Result<(), SendError>) {
+        let (scene, user): (_, OpenId) = (Scene::new(7).unwrap(), openid.parse().unwrap());
+        let request = ConsentRequest::new(app.appid.clone(), app.template.clone(), scene).unwrap();
+        self.weixin.sandbox.consent(request, ConsentAction::Confirm { openid: user.clone() }).unwrap();
+        let grant = Grant::assume_verified(user, app.template.clone(), scene).unwrap();
+        let message = Message::builder(grant).title("Title").content("Text").build().unwrap();
+        let began = self.clock.elapsed();
+        let outcome = client.send(&message).await;
+        self.weixin.oracle.outcome_reported(openid, &outcome);
+        let span = began..self.clock.elapsed();
+        let took = span.end - span.start;
+        if took > SEND_TIMEOUT + Duration::from_millis(10) && !self.clock.was_suspended(&span) {
+            self.report_violation(&format!("{openid} took {took:?}"));
+        }
+        (span, outcome)
     }
-}
 
-impl fmt::Debug for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Network({})", self.node)
+    pub(super) fn report_violation(&self, what: &str) {
+        self.weixin.oracle.report_violation(&format!("{}: {what}", self.node));
     }
 }
 
@@ -104,7 +161,7 @@ impl Network {
         })
     }
 
-    async fn wait(&self, millis: std::ops::Range<u64>) {
+    async fn wait(&self, millis: Range<u64>) {
         let millis = self.rng(|rng| rng.u64(millis));
         self.clock.sleep(Duration::from_millis(millis)).await;
     }

@@ -7,12 +7,12 @@ use fastrand::Rng;
 use futures_util::future::{join, join_all};
 use wxsub_core::Client;
 use wxsub_core::clock::Clock;
-use wxsub_core::proto::{AppId, AppSecret, Operation, TemplateId};
+use wxsub_core::proto::Operation;
 use wxsub_core::store::TokenStore;
-use wxsub_core::token::{Generation, TokenCache, TokenEndpoint, TokenSource};
+use wxsub_core::token::{TokenCache, TokenSource};
 
 use super::faults::FaultWindow;
-use super::network::{Network, SEND_TIMEOUT};
+use super::network::{App, Network, SEND_TIMEOUT};
 use super::node_clock::NodeClock;
 use super::schedule::ScheduledEvent;
 
@@ -21,10 +21,7 @@ const CALM_AFTER: Duration = Duration::from_secs(600);
 
 pub(super) struct Node {
     pub(super) number: usize,
-    pub(super) appid: AppId,
-    pub(super) secret: AppSecret,
-    pub(super) template: TemplateId,
-    pub(super) endpoint: TokenEndpoint,
+    pub(super) app: App,
     pub(super) clock: Arc<NodeClock>,
     pub(super) network: Arc<Network>,
     pub(super) store: Option<Arc<dyn TokenStore>>,
@@ -61,11 +58,7 @@ impl Node {
     /// Runs one process.
     async fn work(&self, mut rng: Rng) {
         let seed = rng.u64(..);
-        let builder = TokenCache::builder(self.appid.clone(), self.secret.clone(), self.network.clone())
-            .api_base("http://localhost".parse().unwrap())
-            .clock(self.clock.clone())
-            .endpoint(self.endpoint)
-            .jitter_seed(seed);
+        let builder = self.network.cache(&self.app, seed);
         let builder = match &self.store {
             Some(store) => builder.store(Arc::clone(store)),
             None => builder,
@@ -92,50 +85,29 @@ impl Node {
     }
 
     async fn send(&self, client: &Client, openid: &str) {
-        let message = self.network.consented_message(&self.appid, &self.template, openid);
-        let began = self.clock.elapsed();
-        let outcome = client.send(&message).await;
-        let oracle = &self.network.weixin.oracle;
-        oracle.outcome_reported(openid, &outcome);
-        let took = self.clock.elapsed() - began;
-        if took > SEND_TIMEOUT + Duration::from_millis(10) {
-            oracle.report_violation(&format!("{}: {openid} took {took:?}", self.number));
-        }
+        let (span, outcome) = self.network.send(&self.app, client, openid).await;
         let Err(error) = outcome else { return };
-        if self.is_calm(began) {
-            oracle.report_violation(&format!("{}: {openid} failed without a fault: {error}", self.number));
+        if self.is_calm(span.start) {
+            self.network.report_violation(&format!("{openid} failed without a fault: {error}"));
         }
         let lacks_token =
             error.operation() == Operation::FetchToken && self.is_only_node && !self.clock_was_set();
-        if lacks_token && oracle.has_valid_token(self.number) {
-            oracle.report_violation(&format!(
-                "{}: {openid} was not sent although the node has a valid token: {error}",
-                self.number
+        if lacks_token && self.network.weixin.oracle.has_valid_token(self.number) {
+            self.network.report_violation(&format!(
+                "{openid} was not sent although the node has a valid token: {error}"
             ));
         }
     }
 
     /// Reads the current token, and lets the oracle check it.
     async fn read_repeatedly(&self, cache: &TokenCache) {
-        let mut newest = Generation::default();
         // Starts the token cache. An error here is no violation.
         drop(cache.token().await);
         while self.clock.elapsed() < self.end {
             if let Some(issued) = cache.current().get() {
                 // A new process knows the age of a stored token from the wall clock only.
                 let knows_token_age = self.store.is_none() || !self.clock_was_set();
-                self.network.weixin.oracle.token_served(
-                    self.number,
-                    issued.token().expose_secret(),
-                    knows_token_age,
-                );
-                if issued.generation() < newest {
-                    self.network
-                        .weixin
-                        .oracle
-                        .report_violation(&format!("{}: the generation went back", self.number));
-                }
-                newest = issued.generation();
+                self.network.weixin.oracle.token_served(self.number, issued, knows_token_age);
             }
             self.clock.sleep(Duration::from_secs(20)).await;
         }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use wxsub_core::error::{Delivery, SendError};
 use wxsub_core::proto::codec::{RawResponse, decode_query};
+use wxsub_core::token::{CachedToken, Generation};
 use wxsub_core::transport::{RequestState, TransportError};
 
 use super::node_clock::NodeClock;
@@ -85,6 +86,8 @@ struct NodeView {
     /// When the process saw the first rejection of each token.
     rejected: HashMap<String, Duration>,
     received: Option<String>,
+    /// The newest generation that it has served.
+    newest: Generation,
 }
 
 pub(super) struct Oracle {
@@ -196,18 +199,22 @@ impl Oracle {
     }
 
     /// A process serves this token.
-    pub(super) fn token_served(&self, node: usize, token: &str, knows_token_age: bool) {
-        let elapsed = self.clock.elapsed();
-        let state = self.state();
+    pub(super) fn token_served(&self, node: usize, served: &CachedToken, knows_token_age: bool) {
+        let (elapsed, token) = (self.clock.elapsed(), served.token().expose_secret());
+        let mut state = self.state();
         let is_expired = state.expires_at.get(token).is_none_or(|expires_at| *expires_at < elapsed);
-        let seen = state.nodes.get(&node).and_then(|seen| seen.rejected.get(token));
-        let rejected = seen.is_some_and(|at| *at < elapsed);
+        let seen = state.nodes.entry(node).or_default();
+        let is_rejected = seen.rejected.get(token).is_some_and(|at| *at < elapsed);
+        let is_older = served.generation() < std::mem::replace(&mut seen.newest, served.generation());
         drop(state);
-        if is_expired && knows_token_age {
-            self.report_violation(&format!("{node}: serves an expired token"));
-        }
-        if rejected {
-            self.report_violation(&format!("{node}: serves a token that Weixin rejected in its own call"));
+        for (is_wrong, what) in [
+            (is_expired && knows_token_age, "serves an expired token"),
+            (is_rejected, "serves a token that Weixin rejected in its own call"),
+            (is_older, "the generation went back"),
+        ] {
+            if is_wrong {
+                self.report_violation(&format!("{node}: {what}"));
+            }
         }
     }
 

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tokio::task::JoinSet;
-use wxsub_core::proto::{AppId, AppSecret, TemplateId};
+use wxsub_core::proto::AppId;
 use wxsub_core::store::{MemoryStore, TokenStore};
 use wxsub_core::token::TokenEndpoint;
 use wxsub_sandbox::Sandbox;
 
 use super::faults::draw_faults;
 use super::flaky_store::FlakyStore;
-use super::network::{Network, Weixin};
+use super::network::{App, Network, Weixin};
 use super::node::Node;
 use super::node_clock::NodeClock;
 use super::oracle::{Oracle, Summary};
@@ -32,13 +32,13 @@ pub(crate) fn run(seed: u64, verbose: bool) -> Summary {
         let oracle = Arc::new(Oracle::new(Arc::clone(&clock), verbose));
         let sandbox_clock = Arc::clone(&clock);
         let sandbox = Sandbox::with_clock(Arc::new(move || sandbox_clock.true_time()));
+        let weixin = Weixin { sandbox, oracle: Arc::clone(&oracle) };
         let mut scenario =
-            Scenario { rng: Rng::with_seed(seed), clock, oracle, sandbox, tasks: JoinSet::new(), nodes: 0 };
+            Scenario { rng: Rng::with_seed(seed), clock, weixin, tasks: JoinSet::new(), nodes: 0 };
         while scenario.nodes < NODES {
             scenario.add_app();
         }
-        let Scenario { oracle, tasks, .. } = scenario;
-        join_all(tasks, |panic| oracle.report_violation(panic)).await;
+        join_all(scenario.tasks, |panic| oracle.report_violation(panic)).await;
         oracle.summary()
     })
 }
@@ -53,8 +53,7 @@ struct AppGroup {
 struct Scenario {
     rng: Rng,
     clock: Arc<NodeClock>,
-    oracle: Arc<Oracle>,
-    sandbox: Sandbox,
+    weixin: Weixin,
     tasks: JoinSet<()>,
     nodes: usize,
 }
@@ -75,10 +74,7 @@ impl Scenario {
 
     fn add_app(&mut self) {
         let AppGroup { size, endpoint, shares_store } = self.draw_app_group();
-        let appid: AppId = format!("wx{:016x}", self.nodes).parse().unwrap();
-        let secret: AppSecret = "sandbox-secret".parse().unwrap();
-        let template: TemplateId = "TEMPLATE".parse().unwrap();
-        self.sandbox.add_app(appid.clone(), secret.clone(), [template.clone()]);
+        let app = App::at(&self.weixin.sandbox, &format!("wx{:016x}", self.nodes), endpoint);
         let faults = draw_faults(&mut self.rng, FAULTS_END);
         // Nodes that share a store share a clock too, as all nodes do with the clock of a Redis server.
         let shared_clock = Arc::new(NodeClock::new());
@@ -90,27 +86,24 @@ impl Scenario {
         let crash =
             |(at, what): &(Duration, ScheduledEvent)| matches!(what, ScheduledEvent::Crash(_)).then_some(*at);
         let crashes = Arc::new(schedules.iter().flatten().filter_map(crash).collect::<Vec<_>>());
-        self.oracle.trace(|| format!("{appid} {size} {endpoint:?} {faults:?} {schedules:?}"));
+        self.weixin.oracle.trace(|| format!("{app:?} {size} {faults:?} {schedules:?}"));
         for schedule in schedules {
             let number = self.nodes;
             self.nodes += 1;
             let clock = if shares_store { Arc::clone(&shared_clock) } else { Arc::new(NodeClock::new()) };
             for (at, event) in &schedule {
-                self.start_event(*at, *event, &appid, number, &clock);
+                self.start_event(*at, *event, &app.appid, number, &clock);
             }
             let network = Arc::new(Network {
                 node: number,
-                weixin: Weixin { sandbox: self.sandbox.clone(), oracle: Arc::clone(&self.oracle) },
+                weixin: self.weixin.clone(),
                 clock: Arc::clone(&clock),
                 faults: faults.clone(),
                 rng: Mutex::new(self.rng.fork()),
             });
             let node = Node {
                 number,
-                appid: appid.clone(),
-                secret: secret.clone(),
-                template: template.clone(),
-                endpoint,
+                app: app.clone(),
                 clock,
                 network,
                 store: store.clone(),
@@ -133,24 +126,16 @@ impl Scenario {
         node: usize,
         clock: &Arc<NodeClock>,
     ) {
-        let (sandbox, appid, clock, oracle) =
-            (self.sandbox.clone(), appid.clone(), Arc::clone(clock), Arc::clone(&self.oracle));
+        let (weixin, appid, clock) = (self.weixin.clone(), appid.clone(), Arc::clone(clock));
         self.tasks.spawn(async move {
             clock.wait_until(at).await;
-            oracle.trace(|| format!("{appid}: {event:?}"));
-            if matches!(event, ScheduledEvent::TokenInvalidated | ScheduledEvent::ExternalFetch) {
-                oracle.token_invalidated(node);
-            }
+            weixin.oracle.trace(|| format!("{appid}: {event:?}"));
             match event {
                 ScheduledEvent::Crash(_) => {}
                 ScheduledEvent::ClockSet(by) => clock.set(by),
-                ScheduledEvent::TokenInvalidated => sandbox.invalidate_tokens(&appid).unwrap(),
-                ScheduledEvent::ExternalFetch => {
-                    let target = format!(
-                        "/cgi-bin/token?grant_type=client_credential&appid={appid}&secret=sandbox-secret"
-                    );
-                    let reply = sandbox.handle("GET", &target, b"").outcome.unwrap();
-                    oracle.response_issued(&target, &reply.body);
+                ScheduledEvent::ExternalFetch(fetch) => {
+                    weixin.oracle.token_invalidated(node);
+                    weixin.fetch_externally(fetch, &appid);
                 }
             }
         });

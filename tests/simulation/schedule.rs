@@ -4,16 +4,15 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use super::faults::ExternalFetch;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ScheduledEvent {
     /// The process is killed, and restarted after this time.
     Crash(Duration),
     /// The wall clock is changed by this many seconds.
     ClockSet(i64),
-    /// Another process fetched a token earlier, and the overlap is over: all tokens of the app are invalid.
-    TokenInvalidated,
-    /// Another process fetches a token now.
-    ExternalFetch,
+    ExternalFetch(ExternalFetch),
 }
 
 /// Draws up to five events before `end`, in order.
@@ -35,7 +34,7 @@ fn draw_event(rng: &mut Rng) -> ScheduledEvent {
             let max = [30, 600, 3_600, 9_000][rng.usize(0..4)];
             ScheduledEvent::ClockSet(rng.i64(-max..=max))
         }
-        2 => ScheduledEvent::TokenInvalidated,
-        _ => ScheduledEvent::ExternalFetch,
+        2 => ScheduledEvent::ExternalFetch(ExternalFetch::Earlier),
+        _ => ScheduledEvent::ExternalFetch(ExternalFetch::Now),
     }
 }
