@@ -1,24 +1,18 @@
 //! The check names what is wrong with Redis before a server needs it.
 
 use wxsub_core::proto::Remedy;
-use wxsub_core::store::{StoreError, StoreErrorKind};
-use wxsub_redis::{RedisStore, RedisStoreBuilder};
+use wxsub_core::store::StoreErrorKind;
 
 use super::faults::rule;
 use super::server::Redis;
-
-async fn check(builder: RedisStoreBuilder) -> Result<(), StoreError> {
-    builder.build().unwrap().check().await
-}
 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
 async fn rights_of_the_guide_pass_the_check() {
     let redis = Redis::start();
-    check(redis.builder()).await.unwrap();
+    redis.store().check().await.unwrap();
     assert!(redis.ask(&rule("OPEN")).starts_with("+OK"));
-    let user = format!("redis://wxsub:OPEN@127.0.0.1:{}/0", redis.port);
-    check(RedisStore::builder(user)).await.unwrap();
+    redis.store_of("wxsub").check().await.unwrap();
     assert!(redis.ask("KEYS *").starts_with("*0"), "the check leaves nothing behind");
 }
 
@@ -46,8 +40,7 @@ async fn each_missing_right_is_named() {
         redis.ask("ACL DELUSER wxsub");
         let reply = redis.ask(&rule.replace(&format!(" {right}"), ""));
         assert!(reply.starts_with("+OK"), "{reply}");
-        let user = format!("redis://wxsub:OPEN@127.0.0.1:{}/0", redis.port);
-        let error = check(RedisStore::builder(user)).await.unwrap_err();
+        let error = redis.store_of("wxsub").check().await.unwrap_err();
         let found = (error.kind(), error.remedy());
         assert_eq!(found, (StoreErrorKind::MissingRight, Remedy::FixConfig), "{right}: {error}");
         let text = error.to_string();
@@ -55,28 +48,12 @@ async fn each_missing_right_is_named() {
     }
 }
 
-#[tokio::test]
-#[ignore = "needs redis-server: scripts/test runs it"]
-async fn check_names_each_refusal() {
-    use StoreErrorKind::{OutOfMemory, ReadOnly, Unreachable, WrongCredentials};
-    let kind = async |redis: &Redis| check(redis.builder()).await.unwrap_err().kind();
-    let mut gone = Redis::start();
-    gone.kill();
-    assert_eq!(kind(&gone).await, Unreachable);
-    assert_eq!(kind(&Redis::with(&["--requirepass", "SESAME"])).await, WrongCredentials);
-    let (master, replica) = (Redis::start(), Redis::start());
-    replica.ask(&format!("REPLICAOF 127.0.0.1 {}", master.port));
-    assert_eq!(kind(&replica).await, ReadOnly);
-    let full = Redis::with(&["--maxmemory", "1", "--maxmemory-policy", "noeviction"]);
-    assert_eq!(kind(&full).await, OutOfMemory);
-}
-
 /// Also if one node has all slots, so that each command works today.
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
 async fn cluster_is_named_whatever_its_node_has() {
     let node = Redis::with(&["--cluster-enabled", "yes"]);
-    let kind = async || check(node.builder()).await.unwrap_err().kind();
+    let kind = async || node.store().check().await.unwrap_err().kind();
     assert_eq!(kind().await, StoreErrorKind::Cluster, "a node without slots");
     assert!(node.ask("CLUSTER ADDSLOTSRANGE 0 16383").starts_with("+OK"));
     assert_eq!(kind().await, StoreErrorKind::Cluster, "a node with all slots");

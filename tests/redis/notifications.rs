@@ -30,15 +30,3 @@ async fn stored_token_notifies_peer() {
         seen = change.mark;
     }
 }
-
-#[tokio::test]
-#[ignore = "needs redis-server: scripts/test runs it"]
-async fn store_works_without_permission_to_subscribe() {
-    let redis = Redis::start();
-    redis.ask("ACL SETUSER nosub on >OPEN ~wxsub:* &wxsub:* +@hash +@scripting +time +expire +publish");
-    let user = format!("redis://nosub:OPEN@127.0.0.1:{}/0", redis.port);
-    let nosub = wxsub_redis::RedisStore::builder(user).build().unwrap();
-    let put = token("A", 5, UnixMillis::new(1_000));
-    nosub.compare_and_set(&app(), Generation::default(), put).await.unwrap();
-    assert_eq!(nosub.load(&app()).await.unwrap().generation().get(), 5);
-}

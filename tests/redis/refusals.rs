@@ -16,14 +16,28 @@ async fn read_error(store: &RedisStore) -> StoreError {
     store.load(&app()).await.unwrap_err()
 }
 
-async fn write_error(store: &RedisStore) -> StoreError {
-    store.acquire_lease(&app(), "one", Duration::from_secs(5)).await.unwrap_err()
+/// The error of the check, and that of this operation.
+async fn check_both(store: &RedisStore, error: StoreError, kind: StoreErrorKind, remedy: Remedy) {
+    check(&error, kind, remedy);
+    check(&store.check().await.unwrap_err(), kind, remedy);
+}
+
+async fn check_read(store: &RedisStore, kind: StoreErrorKind, remedy: Remedy) {
+    check_both(store, read_error(store).await, kind, remedy).await;
+}
+
+/// A server without a lease sees the refusal of Redis.
+async fn check_write(store: &RedisStore, kind: StoreErrorKind, says: &str) {
+    let leased = store.acquire_lease(&app(), "one", Duration::from_secs(5)).await;
+    let error = leased.unwrap_err();
+    assert!(error.to_string().contains(says), "{error}");
+    check_both(store, error, kind, Remedy::FixConfig).await;
 }
 
 fn check(error: &StoreError, kind: StoreErrorKind, remedy: Remedy) {
     assert_eq!((error.kind(), error.remedy()), (kind, remedy), "{error}");
     let text = error.to_string();
-    assert!(!text.contains("SESAME") && !text.contains("SWORDFISH"), "{text}");
+    assert!(!text.contains("SESAME") && !text.contains("SWORDFISH") && !text.contains("OPEN"), "{text}");
 }
 
 #[tokio::test]
@@ -35,31 +49,29 @@ async fn each_refusal_has_its_kind_and_remedy() {
     };
     let mut gone = Redis::start();
     gone.kill();
-    check(&read_error(&gone.store()).await, Unreachable, RetryLater);
+    check_read(&gone.store(), Unreachable, RetryLater).await;
 
     let unknown = RedisStore::builder("redis://no-such-host.invalid:6379/0").build().unwrap();
-    check(&read_error(&unknown).await, UnknownHost, FixConfig);
+    check_read(&unknown, UnknownHost, FixConfig).await;
 
     let protected = Redis::with(&["--requirepass", "SESAME"]);
-    check(&read_error(&protected.store()).await, WrongCredentials, FixConfig);
+    check_read(&protected.store(), WrongCredentials, FixConfig).await;
     let wrong = protected.builder().password("SWORDFISH").build().unwrap();
-    check(&read_error(&wrong).await, WrongCredentials, FixConfig);
+    check_read(&wrong, WrongCredentials, FixConfig).await;
 
     let limited = Redis::start();
-    limited.ask("ACL SETUSER limited on >SESAME ~wxsub:* &wxsub:* +@scripting +time +@string");
-    let user =
-        RedisStore::builder(format!("redis://limited@127.0.0.1:{}/0", limited.port)).password("SESAME");
-    check(&read_error(&user.build().unwrap()).await, MissingRight, FixConfig);
+    let limited = limited.store_with_rights("~wxsub:* &wxsub:* +@scripting +time +@string");
+    check_read(&limited, MissingRight, FixConfig).await;
 
     let (master, replica) = (Redis::start(), Redis::start());
     replica.ask(&format!("REPLICAOF 127.0.0.1 {}", master.port));
-    check(&write_error(&replica.store()).await, ReadOnly, FixConfig);
+    check_write(&replica.store(), ReadOnly, "READONLY").await;
 
     let full = Redis::with(&["--maxmemory", "1", "--maxmemory-policy", "noeviction"]);
-    check(&write_error(&full.store()).await, OutOfMemory, FixConfig);
+    check_write(&full.store(), OutOfMemory, "OOM").await;
 
     let cluster = Redis::with(&["--cluster-enabled", "yes"]);
-    check(&read_error(&cluster.store()).await, Cluster, FixConfig);
+    check_read(&cluster.store(), Cluster, FixConfig).await;
 }
 
 #[tokio::test]
@@ -80,9 +92,7 @@ async fn password_is_read_again_for_each_connection() {
 #[ignore = "needs redis-server: scripts/test runs it"]
 async fn write_that_happened_is_no_failure() {
     let redis = Redis::start();
-    redis.ask("ACL SETUSER few on >OPEN ~wxsub:* +@hash +@string +@scripting +time");
-    let address = format!("redis://few:OPEN@127.0.0.1:{}/0", redis.port);
-    let store = RedisStore::builder(address).build().unwrap();
+    let store = redis.store_with_rights("~wxsub:* +@hash +@string +@scripting +time");
     let (none, at) = (Generation::default(), UnixMillis::new(1_000));
     let stored = store.compare_and_set(&app(), none, token("A", 5, at)).await.unwrap();
     assert!(matches!(stored, CasOutcome::Stored));
@@ -111,6 +121,7 @@ async fn broken_record_is_replaced() {
     ] {
         redis.ask(command);
         let record = store.load(&app()).await.unwrap();
+        assert!(record.token.is_none(), "{command}");
         let error = record.broken.as_ref().unwrap();
         assert_eq!(error.kind(), StoreErrorKind::BrokenRecord, "{command}");
         generation += 1;

@@ -10,11 +10,40 @@ use tempfile::TempDir;
 
 use crate::free_port::free_port;
 
+/// A running `redis-server`.
+pub(crate) struct Process(Child);
+
+impl Process {
+    /// Starts it in this folder, and waits until a line of its output says `ready`.
+    pub(crate) fn start(folder: &Path, arguments: &[&str], ready: &str) -> Self {
+        let mut command = Command::new("redis-server");
+        command.args(arguments).current_dir(folder).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
+        let is_ready = lines.any(|line| line.unwrap().contains(ready));
+        assert!(is_ready, "redis-server did not start");
+        Self(child)
+    }
+
+    /// Sends a signal: `-STOP` suspends, `-CONT` resumes.
+    pub(crate) fn signal(&self, signal: &str) {
+        let done = Command::new("kill").args([signal, &self.0.id().to_string()]).status().unwrap();
+        assert!(done.success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 pub(crate) struct Redis {
     pub(crate) port: u16,
     folder: TempDir,
     arguments: Vec<String>,
-    child: Child,
+    process: Option<Process>,
 }
 
 impl Redis {
@@ -25,9 +54,11 @@ impl Redis {
     pub(crate) fn with(arguments: &[&str]) -> Self {
         let port = free_port();
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let child = spawn(port, folder.path(), &arguments);
-        Self { port, folder, arguments, child }
+        let usual = format!("--port {port} --bind 127.0.0.1 --save  --appendonly no");
+        let arguments = usual.split(' ').chain(arguments.iter().copied()).map(str::to_owned).collect();
+        let mut redis = Self { port, folder, arguments, process: None };
+        redis.start_again();
+        redis
     }
 
     pub(crate) fn address(&self) -> String {
@@ -36,19 +67,19 @@ impl Redis {
 
     /// As `kill -9`.
     pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.process = None;
     }
 
     /// Sends a signal: `-STOP` suspends, `-CONT` resumes.
     pub(crate) fn signal(&self, signal: &str) {
-        let done = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
-        assert!(done.success());
+        self.process.as_ref().unwrap().signal(signal);
     }
 
     /// Starts again on the same port, empty.
     pub(crate) fn start_again(&mut self) {
-        self.child = spawn(self.port, self.folder.path(), &self.arguments);
+        let arguments: Vec<_> = self.arguments.iter().map(String::as_str).collect();
+        let process = Process::start(self.folder.path(), &arguments, "Ready to accept connections");
+        self.process = Some(process);
     }
 
     /// The response of Redis to a line of `redis-cli`.
@@ -77,26 +108,4 @@ pub(crate) fn ask(port: u16, line: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
-}
-
-fn spawn(port: u16, folder: &Path, arguments: &[String]) -> Child {
-    let mut child = Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-        .args(arguments)
-        .current_dir(folder)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
-    let ready = lines.find(|line| line.as_ref().unwrap().contains("Ready to accept connections"));
-    assert!(ready.is_some(), "redis-server did not start");
-    child
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
