@@ -22,6 +22,5 @@ mod e2e {
     mod external_fetches;
     mod large_batch;
     mod lost_responses;
-    mod refresh_ahead;
     mod worst_faults;
 }

@@ -21,6 +21,9 @@ mod attack;
 mod attacker;
 #[path = "hostile/honest.rs"]
 mod honest;
+#[path = "../benches/proc_fs.rs"]
+#[allow(dead_code, unreachable_pub, reason = "public in the library of the benches, which needs all of it")]
+mod proc_fs;
 #[path = "hostile/served.rs"]
 mod served;
 #[path = "hostile/weixin.rs"]
@@ -93,7 +96,7 @@ async fn run(wxsub: &str, attack: &'static Attack) {
     let mut attacker = Attacker::start(attack).await;
     let served = Served::start(wxsub, attack, &attacker).await;
     let (before, ()) = Honest::measure(&served, sleep(MEASURED)).await;
-    let memory = served.memory("VmRSS:");
+    let [memory, _] = served.memory();
     let (opening, ()) = Honest::measure(&served, attacker.open(&served.target())).await;
     let (during, responses) = Honest::measure(&served, attacker.end()).await;
     let metrics = served.metrics().await;
@@ -116,7 +119,7 @@ async fn run(wxsub: &str, attack: &'static Attack) {
         attack.name,
         columns(&before.reads, &during.reads, &opening.reads),
         columns(&before.sends, &during.sends, &opening.sends),
-        served.memory("VmHWM:"),
+        served.memory()[1],
     );
     for (kind, measured) in [
         ("reads", &opening.reads),

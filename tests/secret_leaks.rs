@@ -10,7 +10,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use wxsub_core::token::{Evidence, TokenSource};
 use wxsub_core::transport::TransportLimits;
 use wxsub_sandbox::{AppSettings, Fault};
-use wxsub_tests::{Harness, Route, SECRET, SEND, TOKEN, app};
+use wxsub_tests::{Harness, Route, SECRET, SEND, TOKEN};
 
 /// Collects everything that is logged, by wxsub and its libraries.
 #[derive(Clone, Default)]
@@ -112,7 +112,7 @@ async fn exercise_all_faults(route: Route, shown: &mut String, tokens: &mut Vec<
     }
     let harness = Harness::new(route).await;
     let first = harness.cache.token().await.unwrap();
-    harness.sandbox.invalidate_tokens(&app()).unwrap();
+    harness.invalidate_tokens();
     harness.client.send(&harness.message("oUser", 1)).await.unwrap();
     let second = harness.cache.refresh(first.generation(), Evidence::Observed).await.unwrap();
     for issued in [first, second] {

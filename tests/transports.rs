@@ -2,11 +2,11 @@
 
 #![cfg(test)]
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use wxsub_core::transport::Transport;
-use wxsub_hyper::HyperTransport;
-use wxsub_reqwest::{BuildError, ReqwestTransport, Roots};
+use wxsub_tls::{BuildError, FromSettings, Roots, TransportBuilder};
 
 /// A transport, and the `Debug` text of it and its builder.
 struct Built {
@@ -17,18 +17,11 @@ struct Built {
 /// Builds a transport with these roots and this proxy.
 type Build = fn(&Roots, Option<&str>) -> Result<Built, BuildError>;
 
-fn over_hyper(roots: &Roots, proxy: Option<&str>) -> Result<Built, BuildError> {
-    let mut builder = HyperTransport::builder().roots(roots.clone());
-    if let Some(proxy) = proxy {
-        builder = builder.proxy(proxy)?;
-    }
-    let debug = format!("{builder:?}");
-    let transport = builder.build()?;
-    Ok(Built { debug: format!("{debug} {transport:?}"), transport: Arc::new(transport) })
-}
-
-fn over_reqwest(roots: &Roots, proxy: Option<&str>) -> Result<Built, BuildError> {
-    let mut builder = ReqwestTransport::builder().roots(roots.clone());
+fn built<T: FromSettings + Transport + Debug + 'static>(
+    roots: &Roots,
+    proxy: Option<&str>,
+) -> Result<Built, BuildError> {
+    let mut builder = TransportBuilder::<T>::default().roots(roots.clone());
     if let Some(proxy) = proxy {
         builder = builder.proxy(proxy)?;
     }
@@ -41,10 +34,10 @@ fn over_reqwest(roots: &Roots, proxy: Option<&str>) -> Result<Built, BuildError>
 macro_rules! over_both {
     ($($case:ident),+ $(,)?) => {
         mod over_hyper {
-            $(#[tokio::test] async fn $case() { super::$case(crate::over_hyper).await })+
+            $(#[tokio::test] async fn $case() { super::$case(crate::built::<wxsub_hyper::HyperTransport>).await })+
         }
         mod over_reqwest {
-            $(#[tokio::test] async fn $case() { super::$case(crate::over_reqwest).await })+
+            $(#[tokio::test] async fn $case() { super::$case(crate::built::<wxsub_reqwest::ReqwestTransport>).await })+
         }
     };
 }

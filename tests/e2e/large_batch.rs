@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use wxsub_sandbox::Fault;
-use wxsub_tests::{Harness, Route, TOKEN, app};
+use wxsub_tests::{Harness, Route, TOKEN};
 
 on_every_route!(batch_with_one_invalidation_costs_two_token_requests);
 
@@ -23,7 +23,7 @@ async fn batch_with_one_invalidation_costs_two_token_requests(route: Route) {
             assert_eq!(number, sent);
             sent += 1;
             if sent == 300 {
-                harness.sandbox.invalidate_tokens(&app()).unwrap();
+                harness.invalidate_tokens();
             }
         }
         sent

@@ -13,20 +13,21 @@ mod route;
 pub use route::Route;
 
 use std::collections::HashMap;
+use std::future::pending;
+use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::net::TcpListener;
 use wxsub_core::Client;
 use wxsub_core::clock::Clock;
+use wxsub_core::error::SendError;
 use wxsub_core::proto::codec::RawResponse;
-use wxsub_core::proto::{
-    AppId, BaseUrl, ConsentAction, ConsentRequest, Grant, Message, OpenId, Scene, TemplateId,
-};
-use wxsub_core::store::TokenStore;
+use wxsub_core::proto::{AppId, ConsentAction, ConsentRequest, Grant, Message, OpenId, Scene, TemplateId};
 use wxsub_core::testing::ManualClock;
 use wxsub_core::token::{TokenCache, TokenEndpoint};
 use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportLimits};
@@ -46,16 +47,73 @@ pub const SECRET: &str = "PLANTED-app-secret";
 pub struct Harness {
     /// The clock of both sides.
     pub clock: Arc<ManualClock>,
-    /// Weixin.
-    pub sandbox: Sandbox,
     /// The token cache of the app.
     pub cache: TokenCache,
     /// The app's client.
     pub client: Client,
     route: Route,
-    base: BaseUrl,
     counter: Arc<RequestCounter>,
-    _server: Option<oneshot::Sender<()>>,
+    weixin: Weixin,
+}
+
+impl Deref for Harness {
+    type Target = Weixin;
+
+    fn deref(&self) -> &Weixin {
+        &self.weixin
+    }
+}
+
+/// Weixin: a sandbox with one app.
+#[derive(Debug)]
+pub struct Weixin {
+    /// The sandbox.
+    pub sandbox: Sandbox,
+}
+
+impl Weixin {
+    /// Adds the app to a sandbox.
+    pub fn new(sandbox: Sandbox) -> Self {
+        sandbox.add_app(app(), SECRET.parse().unwrap(), [template()]);
+        Self { sandbox }
+    }
+
+    /// Lets the user consent to one message.
+    pub fn consent(&self, openid: &str, scene: u16) -> Grant {
+        let openid: OpenId = openid.parse().unwrap();
+        let scene = Scene::new(scene).unwrap();
+        let request = ConsentRequest::new(app(), template(), scene).unwrap();
+        self.sandbox.consent(request, ConsentAction::Confirm { openid: openid.clone() }).unwrap();
+        Grant::assume_verified(openid, template(), scene).unwrap()
+    }
+
+    /// A message to a user who has consented to it.
+    pub fn message(&self, openid: &str, scene: u16) -> Message {
+        Message::builder(self.consent(openid, scene)).title("Parcel").content("It is here.").build().unwrap()
+    }
+
+    /// Ends all tokens.
+    pub fn invalidate_tokens(&self) {
+        self.sandbox.invalidate_tokens(&app()).unwrap();
+    }
+
+    /// How many messages the user has received.
+    pub fn received_count(&self, openid: &str) -> usize {
+        self.sandbox.mailbox(&openid.parse().unwrap()).len()
+    }
+
+    /// How many requests to this path the sandbox has received.
+    pub fn request_count(&self, path: &str) -> u64 {
+        self.sandbox.event_log().request_count(path)
+    }
+}
+
+/// Serves the sandbox on loopback, as long as the runtime lives.
+pub async fn serve(sandbox: &Sandbox) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(wxsub_sandbox::http::serve(listener, sandbox.clone(), pending()));
+    address
 }
 
 impl Harness {
@@ -89,9 +147,9 @@ impl Harness {
         let clock = Arc::new(ManualClock::new());
         let wall = Arc::clone(&clock);
         let sandbox = Sandbox::with_clock(Arc::new(move || Duration::from_millis(wall.now().wall.get())));
-        sandbox.add_app(app(), SECRET.parse().unwrap(), [template()]);
-        sandbox.configure(&app(), settings).unwrap();
-        let (transport, base, server) = route.connect(&sandbox, &clock, limits).await;
+        let weixin = Weixin::new(sandbox);
+        weixin.sandbox.configure(&app(), settings).unwrap();
+        let (transport, base) = route.connect(&weixin.sandbox, &clock, limits).await;
         let counter =
             Arc::new(RequestCounter { transport, counts: Mutex::default(), ended: AtomicU64::new(0) });
         let cache = TokenCache::builder(app(), SECRET, counter.clone())
@@ -102,45 +160,18 @@ impl Harness {
             .build()
             .unwrap();
         let client = Client::with_token_source(cache.clone(), counter.clone())
-            .api_base(base.clone())
+            .api_base(base)
             .clock(clock.clone())
             .build();
-        Self { clock, sandbox, cache, client, route, base, counter, _server: server }
+        Self { clock, cache, client, route, counter, weixin }
     }
 
-    /// The token cache of another process, which shares its token through this store.
-    pub fn peer(&self, store: Arc<dyn TokenStore>) -> TokenCache {
-        TokenCache::builder(app(), SECRET, self.counter.clone())
-            .api_base(self.base.clone())
-            .clock(self.clock.clone())
-            .store(store)
-            .jitter_seed(8)
-            .build()
-            .unwrap()
-    }
-
-    /// Lets the user consent to one message.
-    pub fn consent(&self, openid: &str, scene: u16) -> Grant {
-        let openid: OpenId = openid.parse().unwrap();
-        let scene = Scene::new(scene).unwrap();
-        let request = ConsentRequest::new(app(), template(), scene).unwrap();
-        self.sandbox.consent(request, ConsentAction::Confirm { openid: openid.clone() }).unwrap();
-        Grant::assume_verified(openid, template(), scene).unwrap()
-    }
-
-    /// A message to a user who has consented to it.
-    pub fn message(&self, openid: &str, scene: u16) -> Message {
-        Message::builder(self.consent(openid, scene)).title("Parcel").content("It is here.").build().unwrap()
-    }
-
-    /// How many messages the user has received.
-    pub fn received_count(&self, openid: &str) -> usize {
-        self.sandbox.mailbox(&openid.parse().unwrap()).len()
-    }
-
-    /// How many requests to this path the sandbox has received.
-    pub fn request_count(&self, path: &str) -> u64 {
-        self.sandbox.event_log().request_count(path)
+    /// Sends a message while time advances.
+    pub async fn send_while_advancing(&self, message: &Message, time: Duration) -> Result<(), SendError> {
+        let (client, message) = (self.client.clone(), message.clone());
+        let sending = tokio::spawn(async move { client.send(&message).await });
+        self.advance(time).await;
+        sending.await.unwrap()
     }
 
     /// Advances time from one deadline to the next. Over real sockets, time waits for the responses to all requests, unless
@@ -190,11 +221,6 @@ pub fn app() -> AppId {
 /// Its template.
 pub fn template() -> TemplateId {
     "TEMPLATE".parse().unwrap()
-}
-
-/// The base URL in process. No server listens there.
-pub(crate) fn unused_base() -> BaseUrl {
-    "http://localhost".parse().unwrap()
 }
 
 /// Counts requests by path and passes them on.

@@ -18,6 +18,7 @@ use wxsub_server::{ApiKeyDigest, generate_api_key};
 use super::attack::{Attack, Target};
 use super::attacker::Attacker;
 use super::honest::ask;
+use super::proc_fs;
 use super::weixin::start_weixin;
 
 /// A server. It ends when this is dropped.
@@ -110,11 +111,10 @@ impl Served {
         (text.len(), text.lines().filter(is_refused).count())
     }
 
-    /// A number of `/proc/PID/status`, in MiB.
-    pub(crate) fn memory(&self, name: &str) -> f64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1024.0
+    /// Resident memory now, and its peak, in MiB.
+    pub(crate) fn memory(&self) -> [f64; 2] {
+        let process = self.child.id().to_string();
+        [proc_fs::resident(&process), proc_fs::peak(&process)].map(|kib| kib.unwrap() as f64 / 1024.0)
     }
 }
 

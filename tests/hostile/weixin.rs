@@ -1,9 +1,6 @@
 //! Sandboxes in place of Weixin.
 
-use std::future::pending;
-
-use tokio::net::TcpListener;
-use wxsub_sandbox::{Fault, Sandbox, http};
+use wxsub_sandbox::{Fault, Sandbox};
 
 use super::served::SILENT_APP;
 
@@ -12,10 +9,7 @@ pub(crate) async fn start_weixin(sandbox: &Sandbox, apps: &[String]) -> String {
     for app in apps {
         sandbox.add_app(app.parse().unwrap(), "secret".parse().unwrap(), ["T".parse().unwrap()]);
     }
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(http::serve(listener, sandbox.clone(), pending()));
-    format!("http://{address}")
+    format!("http://{}", wxsub_tests::serve(sandbox).await)
 }
 
 /// Starts a sandbox that gives tokens to [`SILENT_APP`] and no response to messages. Returns its base URL.

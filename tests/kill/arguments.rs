@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use super::plan::{Fault, Point};
 
 /// One life of the worker.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Life {
     /// A file, or the URL of a database.
     pub(super) ledger: PathBuf,
@@ -48,37 +50,6 @@ pub(super) enum Role {
 /// How many kills the automated tests do.
 const DEFAULT_RUNS: u32 = 20;
 
-impl Life {
-    pub(super) fn arguments(&self) -> Vec<String> {
-        let orders: Vec<_> = self.orders.iter().map(u32::to_string).collect();
-        vec![
-            "worker".to_owned(),
-            self.ledger.to_str().unwrap().to_owned(),
-            self.inbox.to_str().unwrap().to_owned(),
-            self.address.clone(),
-            self.point.map_or("", Point::as_str).to_owned(),
-            self.passes.to_string(),
-            self.victim.map_or_else(String::new, |pid| pid.to_string()),
-            self.fault.map_or("", Fault::as_str).to_owned(),
-            orders.join(","),
-        ]
-    }
-
-    fn read(arguments: &[String]) -> Self {
-        let orders = arguments[7].split(',').filter(|order| !order.is_empty());
-        Self {
-            ledger: PathBuf::from(&arguments[0]),
-            inbox: PathBuf::from(&arguments[1]),
-            address: arguments[2].clone(),
-            point: Point::find(&arguments[3]),
-            passes: arguments[4].parse().unwrap(),
-            victim: arguments[5].parse().ok(),
-            fault: Fault::find(&arguments[6]),
-            orders: orders.map(|order| order.parse().unwrap()).collect(),
-        }
-    }
-}
-
 impl Role {
     pub(super) fn read(arguments: impl Iterator<Item = String>) -> Self {
         let arguments: Vec<_> = arguments.collect();
@@ -87,7 +58,7 @@ impl Role {
             arguments.get(at + 1).map(|value| value.parse::<u64>().unwrap())
         };
         match arguments.first().map(String::as_str) {
-            Some("worker") => Self::Worker(Life::read(&arguments[1..])),
+            Some("worker") => Self::Worker(serde_json::from_str(&arguments[1]).unwrap()),
             Some("--list") => Self::Nothing,
             _ => {
                 let has = |name: &str| arguments.iter().any(|argument| argument == name);

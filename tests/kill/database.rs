@@ -1,16 +1,15 @@
 //! The ledger, a SQLite file or a database; the database of the application. Databases can be killed, too.
 
 use std::error::Error;
+use std::future::pending;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_postgres::{Client, NoTls};
-use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_outbox::Ledger;
 use wxsub_outbox::inbox::{MYSQL_TABLE, POSTGRES_TABLE};
 use wxsub_outbox::ledger::{Change, Gone};
@@ -18,6 +17,7 @@ use wxsub_postgres::{PostgresLedger, PostgresOptions};
 use wxsub_sqlite::{SqliteLedger, SqliteOptions};
 
 use super::mariadb::Mariadb;
+use super::orders::pause;
 use super::plan::Fault;
 use super::server::Postgres;
 
@@ -43,7 +43,7 @@ pub(super) async fn open(ledger: &Path) -> Box<dyn Ledger> {
             // It was killed, and starts again.
             Err(error) => eprintln!("{error}"),
         }
-        pause().await;
+        pause(5).await;
     }
 }
 
@@ -93,10 +93,6 @@ pub(super) async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> 
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
     tokio::spawn(connection);
     Ok(client)
-}
-
-pub(super) async fn connect_to_mariadb(url: &str) -> Result<Conn, mysql_async::Error> {
-    Conn::from_url(url).await
 }
 
 /// The name of the application's database.
@@ -186,9 +182,9 @@ impl Database {
 
     /// Until the worker has killed it.
     pub(super) async fn killed(&mut self) {
-        let Self::Mariadb(mariadb) = self else { return std::future::pending().await };
+        let Self::Mariadb(mariadb) = self else { return pending().await };
         while !mariadb.has_ended() {
-            pause().await;
+            pause(5).await;
         }
     }
 }
@@ -205,15 +201,15 @@ impl DeletionLock {
         let is_awaited = Arc::new(Notify::new());
         let (awaited, mut holder) = (Arc::clone(&is_awaited), JoinSet::new());
         if let Some(url) = mariadb_url(url) {
-            let mut sql = connect_to_mariadb(url).await.unwrap();
+            let mut sql = Conn::from_url(url).await.unwrap();
             sql.query_drop("DO GET_LOCK('deletion', 60)").await.unwrap();
             let waiting = "SELECT count(*) FROM information_schema.processlist WHERE state = 'User lock'";
             holder.spawn(async move {
                 while sql.query_first::<u32, _>(waiting).await.unwrap() == Some(0) {
-                    pause().await;
+                    pause(5).await;
                 }
                 awaited.notify_one();
-                std::future::pending::<()>().await;
+                pending::<()>().await;
             });
         } else {
             let sql = connect(url.to_str().unwrap()).await.unwrap();
@@ -221,10 +217,10 @@ impl DeletionLock {
             let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
             holder.spawn(async move {
                 while sql.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) == 0 {
-                    pause().await;
+                    pause(5).await;
                 }
                 awaited.notify_one();
-                std::future::pending::<()>().await;
+                pending::<()>().await;
             });
         }
         Self { is_awaited, _holder: holder }
@@ -234,9 +230,4 @@ impl DeletionLock {
     pub(super) async fn awaited(&self) {
         self.is_awaited.notified().await;
     }
-}
-
-async fn pause() {
-    let clock = SystemClock::new();
-    clock.sleep_until(clock.now().mono + Duration::from_millis(5)).await;
 }

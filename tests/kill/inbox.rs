@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mysql_async::TxOpts;
 use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, TxOpts};
 use rusqlite::{Connection, ErrorCode};
 use wxsub_mysql::{MysqlInbox, MysqlOptions};
 use wxsub_outbox::OutboxMessage;
@@ -141,7 +141,7 @@ async fn count(url: &str) -> Result<i64, tokio_postgres::Error> {
 }
 
 async fn insert_into_mariadb(url: &str, rows: [(InboxRow, bool); 2]) -> Result<(), mysql_async::Error> {
-    let mut connection = database::connect_to_mariadb(url).await?;
+    let mut connection = Conn::from_url(url).await?;
     for (row, is_committed) in rows {
         let InboxRow { id, appid, message, send_at_ms, expires_at_ms, priority } = row;
         let mut transaction = connection.start_transaction(TxOpts::default()).await?;
@@ -157,7 +157,7 @@ async fn insert_into_mariadb(url: &str, rows: [(InboxRow, bool); 2]) -> Result<(
 }
 
 async fn count_in_mariadb(url: &str) -> Result<Option<u64>, mysql_async::Error> {
-    database::connect_to_mariadb(url).await?.query_first(COUNT).await
+    Conn::from_url(url).await?.query_first(COUNT).await
 }
 
 /// An inbox whose copier can be killed before and after it deletes rows.

@@ -1,7 +1,6 @@
 //! The judge: starts the worker, kills it, and compares the ledger with the witness.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::pending;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -9,16 +8,14 @@ use std::time::Duration;
 use fastrand::Rng;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::TcpListener;
 use tokio::process::Command;
 use wxsub_core::clock::{Clock, SystemClock};
-use wxsub_core::proto::{AppSecret, ConsentAction, ConsentRequest};
-use wxsub_sandbox::{Journal, Sandbox};
+use wxsub_sandbox::Sandbox;
 
 use super::arguments::{Life, Sitting};
 use super::database::{self, Database, DeletionLock};
 use super::disk::Disk;
-use super::orders::{SCENE, SECRET, TEMPLATE, appid, is_row, user};
+use super::orders::{allow, is_row, start_weixin};
 use super::plan::{Fault, Point};
 use super::verdict::Verdict;
 
@@ -123,12 +120,7 @@ async fn plant(fault: Fault, sitting: Sitting) -> Verdict {
 impl Court {
     async fn open(sitting: Sitting) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let sandbox = Sandbox::new();
-        sandbox.add_app(appid(), AppSecret::new(SECRET).unwrap(), [TEMPLATE.parse().unwrap()]);
-        sandbox.set_journal(Journal::open(&folder.path().join("journal")).unwrap());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        tokio::spawn(wxsub_sandbox::http::serve(listener, sandbox.clone(), pending()));
+        let (sandbox, address) = start_weixin(&folder.path().join("journal")).await;
         let database = match sitting {
             Sitting { postgres: true, .. } => Some(Database::start_postgres().await),
             Sitting { mariadb: true, .. } => Some(Database::start_mariadb().await),
@@ -191,24 +183,34 @@ impl Court {
         // With PostgreSQL, there are two kinds of rows.
         let most = if matches!(self.database, Some(Database::Postgres(_))) { 2 * ORDERS } else { ORDERS };
         while orders.len() < most as usize {
-            let request = ConsentRequest::new(appid(), TEMPLATE, SCENE).unwrap();
-            let openid = user(self.next_order).parse().unwrap();
-            self.sandbox.consent(request, ConsentAction::Confirm { openid }).unwrap();
+            allow(&self.sandbox, self.next_order);
             orders.push(self.next_order);
             self.next_order += 1;
         }
         orders
     }
 
+    /// A life that is not ended.
+    fn life(&mut self, fault: Option<Fault>) -> Life {
+        let (orders, ledger, inbox) = (self.orders(), self.ledger(), self.inbox());
+        Life {
+            ledger,
+            inbox,
+            address: self.address.clone(),
+            point: None,
+            passes: 0,
+            victim: None,
+            fault,
+            orders,
+        }
+    }
+
     /// One life of the worker.
     async fn live(&mut self, blow: Blow, passes: u32, fault: Option<Fault>, rng: &mut Rng) {
-        let orders = self.orders();
-        let (ledger, inbox) = (self.ledger(), self.inbox());
-        let address = self.address.clone();
         let Blow { victim, point } = blow;
         let database = self.database.as_ref().filter(|_| victim == Victim::Database);
-        let pid = database.and_then(Database::victim).filter(|_| point.is_some());
-        let life = Life { ledger, inbox, address, point, passes, victim: pid, fault, orders };
+        let victim = database.and_then(Database::victim).filter(|_| point.is_some());
+        let life = Life { point, passes, victim, ..self.life(fault) };
         let after = Duration::from_millis(rng.u64(0..MAX_LIFE_MILLIS));
         if self.run(&life, Some((blow, after))).await {
             *self.kills.entry(blow).or_default() += 1;
@@ -220,7 +222,10 @@ impl Court {
     /// Runs the worker, and returns whether what was to end was killed.
     async fn run(&mut self, life: &Life, kill: Option<(Blow, Duration)>) -> bool {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(life.arguments()).stdout(Stdio::piped()).kill_on_drop(true);
+        command
+            .args(["worker", &serde_json::to_string(life).unwrap()])
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
         if life.fault == Some(Fault::IgnoreSyncs) {
             command.env("LD_PRELOAD", "libeatmydata.so");
         }
@@ -272,10 +277,7 @@ impl Court {
 
     /// One more life that is not killed, and the verdict.
     async fn close(&mut self, fault: Option<Fault>) -> Verdict {
-        let orders = self.orders();
-        let (ledger, inbox) = (self.ledger(), self.inbox());
-        let address = self.address.clone();
-        let life = Life { ledger, inbox, address, point: None, passes: 0, victim: None, fault, orders };
+        let life = self.life(fault);
         assert!(!self.run(&life, None).await, "the last life was killed");
         let journal = std::fs::read(self.folder.path().join("journal")).unwrap();
         Verdict::find(&self.ledger(), &journal, &self.acknowledged, is_row).await

@@ -1,8 +1,13 @@
-//! The orders: each is one message to one user, who consents once.
+//! The orders: each is one message to one user, who consents once. Weixin, to which they go.
 
-use wxsub_core::proto::{AppId, Grant, Message};
+use std::path::Path;
+use std::time::Duration;
+
+use wxsub_core::clock::{Clock, SystemClock};
+use wxsub_core::proto::{AppId, ConsentAction, ConsentRequest, Grant, Message};
 use wxsub_outbox::id::GrantId;
 use wxsub_outbox::idempotency::IdempotencyKey;
+use wxsub_sandbox::{Journal, Sandbox};
 
 pub(super) const APP: &str = "wx0123456789abcdef";
 pub(super) const SECRET: &str = "kill-test-secret";
@@ -11,6 +16,26 @@ pub(super) const SCENE: u16 = 7;
 
 pub(super) fn appid() -> AppId {
     APP.parse().unwrap()
+}
+
+/// Starts Weixin: a sandbox that notes all requests in this journal. Returns its address, too.
+pub(super) async fn start_weixin(journal: &Path) -> (Sandbox, String) {
+    let sandbox = Sandbox::new();
+    sandbox.add_app(appid(), SECRET.parse().unwrap(), [TEMPLATE.parse().unwrap()]);
+    sandbox.set_journal(Journal::open(journal).unwrap());
+    let address = wxsub_tests::serve(&sandbox).await.to_string();
+    (sandbox, address)
+}
+
+/// The user consents to the message of this order.
+pub(super) fn allow(sandbox: &Sandbox, order: u32) {
+    let request = ConsentRequest::new(appid(), TEMPLATE, SCENE).unwrap();
+    sandbox.consent(request, ConsentAction::Confirm { openid: user(order).parse().unwrap() }).unwrap();
+}
+
+pub(super) async fn pause(millis: u64) {
+    let clock = SystemClock::new();
+    clock.sleep_until(clock.now().mono + Duration::from_millis(millis)).await;
 }
 
 pub(super) fn user(order: u32) -> String {

@@ -10,19 +10,13 @@ mod receiver;
 #[path = "servers/verdict.rs"]
 mod verdict;
 
-use std::future::pending;
 use std::sync::Arc;
-use std::time::Duration;
 
 use fastrand::Rng;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use wxsub_core::clock::{Clock, SystemClock};
-use wxsub_core::proto::AppSecret;
-use wxsub_sandbox::{Journal, Sandbox};
 
 use super::arguments::Sitting;
-use super::orders::{SECRET, TEMPLATE, appid};
+use super::orders::{pause, start_weixin};
 use clients::{Client, Desk};
 use process::{Blow, ServerFault, Servers};
 use receiver::Receiver;
@@ -57,13 +51,8 @@ pub(super) async fn run(Sitting { runs, seed, .. }: Sitting) {
 /// So many kills under load, and what became of the messages.
 async fn sit(runs: u32, seed: u64, fault: Option<ServerFault>) -> ServersVerdict {
     let (folder, mut rng) = (tempfile::tempdir().unwrap(), Rng::with_seed(seed));
-    let sandbox = Sandbox::new();
-    sandbox.add_app(appid(), AppSecret::new(SECRET).unwrap(), [TEMPLATE.parse().unwrap()]);
     let journal = folder.path().join("journal");
-    sandbox.set_journal(Journal::open(&journal).unwrap());
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let weixin = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(wxsub_sandbox::http::serve(listener, sandbox.clone(), pending()));
+    let (sandbox, weixin) = start_weixin(&journal).await;
     let receiver = Receiver::start(rng.fork()).await;
     let mut servers = Servers::start(folder, &weixin, &receiver, fault).await;
     let desk = Arc::new(Desk::new(sandbox, &servers));
@@ -77,7 +66,7 @@ async fn sit(runs: u32, seed: u64, fault: Option<ServerFault>) -> ServersVerdict
             1 => Blow::Database,
             number => Blow::One(usize::from(number % 2)),
         };
-        pause(Duration::from_millis(rng.u64(LIFE_MILLIS))).await;
+        pause(rng.u64(LIFE_MILLIS)).await;
         servers.kill(blow).await;
         if (run + 1).is_multiple_of(50) {
             println!("{} of {runs} runs", run + 1);
@@ -91,9 +80,4 @@ async fn sit(runs: u32, seed: u64, fault: Option<ServerFault>) -> ServersVerdict
     servers.wait_until_idle().await;
     let journal = std::fs::read(journal).unwrap();
     ServersVerdict::find(&servers, &journal, &desk.answers(), &receiver).await
-}
-
-async fn pause(time: Duration) {
-    let clock = SystemClock::new();
-    clock.sleep_until(clock.now().mono + time).await;
 }

@@ -19,7 +19,7 @@ use super::arguments::Life;
 use super::crash_ledger::CrashLedger;
 use super::database;
 use super::inbox::Application;
-use super::orders::{SECRET, appid, grant_id, is_row, is_synchronous, key, message, weixin_grant};
+use super::orders::{SECRET, appid, grant_id, is_row, is_synchronous, key, message, pause, weixin_grant};
 use super::plan::{Fault, Trap};
 use super::tcp_transport::TcpTransport;
 
@@ -72,11 +72,11 @@ async fn take(outbox: &Outbox, order: u32, life: &Life, application: &Applicatio
     let consent = Change::RecordConsent(Box::new(consent));
     while outbox.ledger().commit(vec![consent.clone()]).await.is_err() {
         // The database was killed.
-        pause().await;
+        pause(10).await;
     }
     if is_row(order) {
         while !application.insert(order).await {
-            pause().await;
+            pause(10).await;
         }
         return acknowledge();
     }
@@ -89,7 +89,7 @@ async fn take(outbox: &Outbox, order: u32, life: &Life, application: &Applicatio
         let passes =
             matches!(error, OutboxError::NotRunning | OutboxError::Ledger(_) | OutboxError::NotSettled(_));
         assert!(passes, "{error}");
-        pause().await;
+        pause(10).await;
     }
     acknowledge();
 }
@@ -97,18 +97,18 @@ async fn take(outbox: &Outbox, order: u32, life: &Life, application: &Applicatio
 /// Until nothing is queued or under way any more.
 async fn wait_until_idle(outbox: &Outbox, application: &Application) {
     while !application.is_empty().await {
-        pause().await;
+        pause(10).await;
     }
     loop {
         let Ok(app) = outbox.ledger().app(&appid()).await else {
-            pause().await;
+            pause(10).await;
             continue;
         };
         let counts = app.counts;
         if counts.keys().all(|state| state.is_final()) || is_stuck(outbox).await {
             return;
         }
-        pause().await;
+        pause(10).await;
     }
 }
 
@@ -124,9 +124,4 @@ async fn is_stuck(outbox: &Outbox) -> bool {
         }
     }
     true
-}
-
-async fn pause() {
-    let clock = SystemClock::new();
-    clock.sleep_until(clock.now().mono + Duration::from_millis(10)).await;
 }

@@ -10,7 +10,7 @@ use wxsub_core::transport::{HttpRequest, Transport};
 use wxsub_reqwest::ReqwestTransport;
 use wxsub_tests::{app, template};
 
-use super::setup::{Setup, key};
+use super::setup::{Setup, USER, key};
 
 /// What the SDK is given, the body it posts for scene 1, and the mini program that reaches the user.
 type Body = (&'static str, &'static str, Option<&'static str>);
@@ -90,7 +90,7 @@ async fn are_sent(bodies: &[Body]) {
     for base in [&setup.server, &setup.weixin] {
         for (given, body, miniprogram) in bodies {
             let body = body.replace("TEMPLATE", template().as_str());
-            setup.consent(1);
+            setup.consent(USER, 1);
             let query = vec![QueryPair::secret("access_token", token)];
             let answered = answer(base, Request::post(subscribe::PATH, query, body.into())).await;
             assert_eq!(answered.get("errcode"), Some(&Value::from(0)), "{given}: {answered}");

@@ -5,7 +5,7 @@ use wxsub_tests::{SEND, TOKEN};
 
 use super::service::Sdk::{self, CoWechatApi, Wechatpy};
 use super::service::{Route, Service};
-use super::setup::{Setup, key};
+use super::setup::{Setup, USER, key};
 
 const PROBE: &str = "/cgi-bin/get_api_domain_ip";
 
@@ -39,27 +39,30 @@ with_each_sdk!(
 async fn server_refreshes_invalid_token_of_a_send(sdk: Sdk) {
     let setup = Setup::start().await;
     let mut service = Service::start(sdk, Route::ThroughServer, &setup, &key());
-    setup.consent(1);
+    setup.consent(USER, 1);
     assert_eq!(service.send(1).await, "0");
-    setup.consent(2);
+    setup.consent(USER, 2);
     setup.invalidate_tokens();
     assert_eq!(service.send(2).await, "0");
     // A refusal by Weixin reaches the service unchanged.
     assert_eq!(service.send(2).await, "43101");
-    assert_eq!((setup.received_count(), setup.request_count(TOKEN), setup.request_count(PROBE)), (2, 2, 0));
+    assert_eq!(
+        (setup.received_count(USER), setup.request_count(TOKEN), setup.request_count(PROBE)),
+        (2, 2, 0)
+    );
 }
 
 async fn rejected_token_of_the_sdk_is_replaced(sdk: Sdk) {
     let setup = Setup::start().await;
     let mut service = Service::start(sdk, Route::Directly, &setup, &key());
-    setup.consent(1);
+    setup.consent(USER, 1);
     assert_eq!(service.send(1).await, "0");
     assert_eq!((setup.request_count(TOKEN), setup.request_count(PROBE)), (1, 0));
-    setup.consent(2);
+    setup.consent(USER, 2);
     setup.invalidate_tokens();
     // The SDK gets 40001, fetches a token from the server again, and repeats its call.
     assert_eq!(service.send(2).await, "0");
-    assert_eq!((setup.received_count(), setup.request_count(SEND)), (2, 3));
+    assert_eq!((setup.received_count(USER), setup.request_count(SEND)), (2, 3));
     assert_eq!((setup.request_count(TOKEN), setup.request_count(PROBE)), (2, 1));
 }
 
@@ -75,8 +78,8 @@ async fn unknown_key_is_rejected(sdk: Sdk) {
 async fn send_with_unknown_outcome_is_not_repeated(sdk: Sdk) {
     let setup = Setup::start().await;
     let mut service = Service::start(sdk, Route::ThroughServer, &setup, &key());
-    setup.consent(1);
+    setup.consent(USER, 1);
     setup.sandbox.add_fault(SEND, 1, Fault::ResetAfterApply);
     assert_eq!(service.send(1).await, "900504");
-    assert_eq!((setup.received_count(), setup.request_count(SEND)), (1, 1));
+    assert_eq!((setup.received_count(USER), setup.request_count(SEND)), (1, 1));
 }

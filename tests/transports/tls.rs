@@ -71,26 +71,17 @@ fn serve(authority: &Authority, params: &CertificateParams) -> (BaseUrl, JoinHan
     (base.unwrap(), server)
 }
 
+/// Calls `base`, through this proxy if there is one.
 async fn call(
     build: Build,
     roots: &Roots,
-    proxy: Option<&str>,
+    proxy: Option<&BaseUrl>,
     base: &BaseUrl,
 ) -> Result<u16, TransportError> {
+    let proxy = proxy.map(|proxy| proxy.as_str().replace("https://", "https://alice:PLANTED@"));
     let request = Request::get("/cgi-bin/token", vec![QueryPair::secret("secret", "PLANTED")]);
     let request = HttpRequest::new(base, request).unwrap();
-    Ok(build(roots, proxy).unwrap().transport.execute(request).await?.status)
-}
-
-/// Calls `base` through this proxy.
-async fn call_through(
-    build: Build,
-    proxy: &BaseUrl,
-    roots: &Roots,
-    base: &BaseUrl,
-) -> Result<u16, TransportError> {
-    let proxy = proxy.as_str().replace("https://", "https://alice:PLANTED@");
-    call(build, roots, Some(&proxy), base).await
+    Ok(build(roots, proxy.as_deref()).unwrap().transport.execute(request).await?.status)
 }
 
 async fn trusted_server_receives_request(build: Build) {
@@ -130,7 +121,7 @@ async fn plain_request_reaches_tls_proxy(build: Build) {
     let ours = authority();
     let (proxy, server) = serve(&ours, &for_host("localhost"));
     let base = BaseUrl::insecure("http://weixin.invalid").unwrap();
-    assert_eq!(call_through(build, &proxy, &ours.roots, &base).await, Ok(200));
+    assert_eq!(call(build, &ours.roots, Some(&proxy), &base).await, Ok(200));
     let line = server.join().unwrap();
     assert_eq!(line.as_deref(), Some("GET http://weixin.invalid/cgi-bin/token?secret=PLANTED HTTP/1.1"));
 }
@@ -140,7 +131,7 @@ async fn tls_proxy_gets_connect_request_only(build: Build) {
     let ours = authority();
     let (proxy, server) = serve(&ours, &for_host("localhost"));
     let base = BaseUrl::new("https://weixin.invalid").unwrap();
-    let error = call_through(build, &proxy, &ours.roots, &base).await.unwrap_err();
+    let error = call(build, &ours.roots, Some(&proxy), &base).await.unwrap_err();
     assert_eq!(error.stage(), RequestState::NotSent, "{error}");
     assert_eq!(server.join().unwrap().as_deref(), Some("CONNECT weixin.invalid:443 HTTP/1.1"));
 }
@@ -149,7 +140,7 @@ async fn untrusted_tls_proxy_receives_no_request(build: Build) {
     let (ours, other) = (authority(), authority());
     let (proxy, server) = serve(&other, &for_host("localhost"));
     let base = BaseUrl::insecure("http://weixin.invalid").unwrap();
-    let error = call_through(build, &proxy, &ours.roots, &base).await.unwrap_err();
+    let error = call(build, &ours.roots, Some(&proxy), &base).await.unwrap_err();
     assert_eq!((error.stage(), error.kind()), (RequestState::NotSent, TransportErrorKind::Certificate));
     assert_eq!(server.join().unwrap(), None);
 }

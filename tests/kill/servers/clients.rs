@@ -10,14 +10,12 @@ use http::Request;
 use serde_json::{Value, json};
 use tokio::join;
 use wxsub_core::clock::{Clock, SystemClock, timeout_at};
-use wxsub_core::proto::{ConsentAction, ConsentRequest};
 use wxsub_core::transport::{HttpRequest, Transport};
 use wxsub_sandbox::{Fault, Sandbox};
 
-use super::super::orders::{APP, SCENE, TEMPLATE, appid, is_synchronous, message, user};
+use super::super::orders::{APP, SCENE, TEMPLATE, allow, is_synchronous, message, pause, user};
 use super::super::plan::Trap;
 use super::super::tcp_transport::{SEND, TcpTransport};
-use super::pause;
 use super::process::Servers;
 
 /// The longest time until a client has an answer: a lease may have to end before.
@@ -107,7 +105,7 @@ impl Client {
             let clock = SystemClock::new();
             let answered = timeout_at(&clock, clock.now().mono + ANSWER_TIMEOUT, self.take(order)).await;
             assert!(answered.is_some(), "order {order} got no answer");
-            pause(Duration::from_millis(self.rng.u64(0..MAX_PAUSE_MILLIS))).await;
+            pause(self.rng.u64(0..MAX_PAUSE_MILLIS)).await;
         }
     }
 
@@ -115,10 +113,7 @@ impl Client {
     async fn take(&mut self, order: u32) {
         let sandbox = &self.desk.sandbox;
         if !is_refused(order) {
-            let request = ConsentRequest::new(appid(), TEMPLATE, SCENE).unwrap();
-            sandbox
-                .consent(request, ConsentAction::Confirm { openid: user(order).parse().unwrap() })
-                .unwrap();
+            allow(sandbox, order);
         }
         let fault = match self.rng.u8(0..32) {
             0 => Some(Fault::ResetAfterApply),
@@ -129,7 +124,7 @@ impl Client {
         let consent = json!({"openid": user(order), "template_id": TEMPLATE, "scene": SCENE}).to_string();
         while !matches!(self.ask("grants", &format!("consent-{order}"), &consent).await, Some((200 | 201, _)))
         {
-            pause(Duration::from_millis(20)).await;
+            pause(20).await;
         }
         let (key, mut other) = (format!("order-{order}"), Self::new(Arc::clone(&self.desk), self.rng.fork()));
         if has_rival(order) {
@@ -156,7 +151,7 @@ impl Client {
                 let answered = Answered { order, key: key.to_owned(), answer, message };
                 return self.desk.answers.lock().unwrap().push(answered);
             }
-            pause(Duration::from_millis(self.rng.u64(5..100))).await;
+            pause(self.rng.u64(5..100)).await;
         }
     }
 

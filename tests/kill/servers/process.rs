@@ -14,10 +14,9 @@ use wxsub_server::{ApiKeyDigest, generate_api_key};
 
 use super::super::database;
 use super::super::free_port::free_port;
-use super::super::orders::{APP, SECRET};
+use super::super::orders::{APP, SECRET, pause};
 use super::super::plan::Fault;
 use super::super::server::Postgres;
-use super::pause;
 use super::receiver::Receiver;
 
 /// How long the servers may take for what is left when no more is asked of them: longer than a lease.
@@ -99,7 +98,7 @@ impl Servers {
             let text = format!(
                 "listen = \"{address}\"\naudit = \"off\"\n\
                  [[apps]]\nappid = \"{APP}\"\nsecret_env = \"APP_SECRET\"\ntoken_endpoint = \"stable_token\"\n\
-                 api_base = \"{weixin}\"\nrequire_grant = true\nrequire_idempotency_key = true\n\
+                 api_base = \"http://{weixin}\"\nrequire_grant = true\nrequire_idempotency_key = true\n\
                  [[clients]]\nname = \"shop\"\nkey_sha256 = \"{}\"\napps = [\"*\"]\n\
                  scopes = [\"message:send\", \"outbox:write\", \"consent\"]\n\
                  [ledger]\nurl = \"{}\"\n\
@@ -202,7 +201,7 @@ impl Servers {
             let rows = self.sql.query(WORKERS, &[]).await.unwrap_or_default();
             let mut ids = rows.iter().map(|row| row.get::<_, String>(0));
             self.workers[server] = ids.find(|id| !self.workers.iter().flatten().any(|known| known == id));
-            pause(Duration::from_millis(20)).await;
+            pause(20).await;
         }
     }
 
@@ -214,7 +213,7 @@ impl Servers {
         while self.sql.query_one(UNFINISHED, &[]).await.unwrap().get::<_, i64>(0) > 0
             && clock.now().mono < end
         {
-            pause(Duration::from_millis(50)).await;
+            pause(50).await;
         }
         [0, 1].into_iter().for_each(|server| self.assert_alive(server));
     }
