@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Lines};
+use std::ops::Deref;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -70,10 +71,6 @@ impl Chromium {
         chromium
     }
 
-    pub(super) fn window(&self) -> &Window {
-        self.window.as_ref().unwrap()
-    }
-
     pub(super) fn set_size(&self, size: Size) {
         let (width, height, scale) = match size {
             Size::Narrow => (360, 640, 1),
@@ -82,18 +79,18 @@ impl Chromium {
         };
         let metrics =
             json!({"width": width, "height": height, "deviceScaleFactor": scale, "mobile": width < 500});
-        self.window().run_devtools_command("Emulation.setDeviceMetricsOverride", &metrics);
+        self.run_devtools_command("Emulation.setDeviceMetricsOverride", &metrics);
     }
 
     pub(super) fn set_dark(&self, dark: bool) {
         let value = if dark { "dark" } else { "light" };
         let media = json!({"features": [{"name": "prefers-color-scheme", "value": value}]});
-        self.window().run_devtools_command("Emulation.setEmulatedMedia", &media);
+        self.run_devtools_command("Emulation.setEmulatedMedia", &media);
     }
 
     /// Forbids scripts on all pages from now on.
     pub(super) fn disable_scripts(&self) {
-        self.window().run_devtools_command("Emulation.setScriptExecutionDisabled", &json!({"value": true}));
+        self.run_devtools_command("Emulation.setScriptExecutionDisabled", &json!({"value": true}));
     }
 
     /// Saves screenshots in two sizes, light and dark, as `target/tmp/screenshots/NAME-…`. Fails if the page is wider than the
@@ -102,17 +99,25 @@ impl Chromium {
         let folder = Path::new(SCRATCH).join("screenshots");
         fs::create_dir_all(&folder).unwrap();
         self.set_size(Size::Narrow);
-        assert_eq!(self.window().overflow(), 0, "{name} is too wide for 360 px");
+        assert_eq!(self.overflow(), 0, "{name} is too wide for 360 px");
         for (size, what) in [(Size::Phone, "phone"), (Size::Desktop, "desktop")] {
             self.set_size(size);
-            assert_eq!(self.window().overflow(), 0, "{name} is too wide for a {what}");
+            assert_eq!(self.overflow(), 0, "{name} is too wide for a {what}");
             for (dark, light) in [(true, "dark"), (false, "light")] {
                 self.set_dark(dark);
-                let screenshot = self.window().run_devtools_command("Page.captureScreenshot", &json!({}));
+                let screenshot = self.run_devtools_command("Page.captureScreenshot", &json!({}));
                 let picture = STANDARD.decode(screenshot["data"].as_str().unwrap()).unwrap();
                 fs::write(folder.join(format!("{name}-{what}-{light}.png")), picture).unwrap();
             }
         }
+    }
+}
+
+impl Deref for Chromium {
+    type Target = Window;
+
+    fn deref(&self) -> &Window {
+        self.window.as_ref().unwrap()
     }
 }
 

@@ -19,11 +19,10 @@ fn verify(sandbox: &Sandbox, url: &str, reserved: &str) -> (Option<i32>, Value) 
 #[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
 fn allowed_consent_leads_to_the_mailbox() {
     let sandbox = Sandbox::start();
-    let chromium = Chromium::start();
-    let window = chromium.window();
+    let window = Chromium::start();
     window.open_url(&sandbox.consent_url("7"));
-    chromium.take_screenshots("consent");
-    chromium.set_size(Size::Phone);
+    window.take_screenshots("consent");
+    window.set_size(Size::Phone);
     window.click(&window.find("button[value=confirm]"));
     let shown = window.text(&window.find("#callback"));
     assert!(shown.contains(USER) && shown.contains(RESERVED), "{shown}");
@@ -41,8 +40,8 @@ fn allowed_consent_leads_to_the_mailbox() {
     assert_eq!(verify(&sandbox, &callback, "another").0, Some(2));
 
     // The consent is for one message.
-    assert_eq!(sandbox.send(USER, "7", TITLE, CONTENT), Some(0));
-    assert_eq!(sandbox.send(USER, "7", TITLE, CONTENT), Some(3));
+    assert_eq!(sandbox.send(USER, "7", TITLE, CONTENT).0, Some(0));
+    assert_eq!(sandbox.send(USER, "7", TITLE, CONTENT).0, Some(3));
 
     window.open_url(&sandbox.base);
     assert_eq!(window.text(&window.find(".message h4")), TITLE);
@@ -58,9 +57,8 @@ fn allowed_consent_leads_to_the_mailbox() {
 #[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
 fn declined_consent_returns_no_openid_and_no_grant() {
     let sandbox = Sandbox::start();
-    let chromium = Chromium::start();
-    let window = chromium.window();
-    chromium.set_size(Size::Phone);
+    let window = Chromium::start();
+    window.set_size(Size::Phone);
     window.open_url(&sandbox.consent_url("7"));
     window.click(&window.find("button[value=cancel]"));
     window.find("#callback");
@@ -71,7 +69,7 @@ fn declined_consent_returns_no_openid_and_no_grant() {
     );
     let (exit, read) = verify(&sandbox, &callback, RESERVED);
     assert_eq!((exit, &read["action"], read.get("openid")), (Some(3), &json!("cancel"), None));
-    assert_eq!(sandbox.send(USER, "7", TITLE, CONTENT), Some(3));
+    assert_eq!(sandbox.send(USER, "7", TITLE, CONTENT).0, Some(3));
     assert_eq!(window.browser_log(), json!([]));
 }
 
@@ -82,12 +80,11 @@ fn consent_page_works_with_keyboard_and_without_scripts() {
     const TAB: char = '\u{e004}';
     const ENTER: char = '\u{e007}';
     let sandbox = Sandbox::start();
-    let chromium = Chromium::start();
-    chromium.disable_scripts();
-    let window = chromium.window();
+    let window = Chromium::start();
+    window.disable_scripts();
     window.open_url(&sandbox.consent_url("7"));
     // Tab selects the content of the field, so typing replaces it.
     window.press(&format!("{TAB}oOtherUser{TAB}{ENTER}"));
     assert!(window.text(&window.find("#callback")).contains("oOtherUser"));
-    assert_eq!(sandbox.send("oOtherUser", "7", TITLE, CONTENT), Some(0));
+    assert_eq!(sandbox.send("oOtherUser", "7", TITLE, CONTENT).0, Some(0));
 }

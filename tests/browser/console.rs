@@ -16,6 +16,20 @@ pub(super) fn log_in(window: &Window, console: &ConsoleServer, name: &str, passw
     window.press(&format!("{name}{TAB}{password}{ENTER}"));
 }
 
+/// A browser in which an operator has logged in.
+pub(super) fn logged_in(console: &ConsoleServer, name: &str) -> Chromium {
+    let window = Chromium::start();
+    log_in(&window, console, name, PASSWORD);
+    window.find("nav");
+    window
+}
+
+/// Moves the focus to this element, with the keyboard alone, and presses it.
+fn press(window: &Window, css: &str) {
+    tab_to(window, css);
+    window.press(ENTER);
+}
+
 /// Moves the focus to the element of this selector, with the keyboard alone.
 fn tab_to(window: &Window, css: &str) {
     for _ in 0..80 {
@@ -41,36 +55,27 @@ fn operator_acts_with_the_keyboard_alone() {
     let undecided = console.undecided(1);
     let queued = console.enqueue(2, "Parcel");
     console.pass(121);
-    let chromium = Chromium::start();
-    let window = chromium.window();
-    log_in(window, &console, "ops", PASSWORD);
-    window.find("nav");
+    let window = logged_in(&console, "ops");
 
-    tab_to(window, "a[href='/workers']");
-    window.press(ENTER);
+    press(&window, "a[href='/workers']");
     window.find("form[action='/workers/pause']");
-    tab_to(window, "input[name=note]");
+    tab_to(&window, "input[name=note]");
     window.press(&format!("wrong text{ENTER}"));
     window.find("form[action='/workers/resume']");
     assert!(window.text(&window.find("main")).contains("paused by an operator"));
-    tab_to(window, "form[action='/workers/resume'] button");
-    window.press(ENTER);
+    press(&window, "form[action='/workers/resume'] button");
     window.find("form[action='/workers/pause']");
     assert!(!window.has("form[action='/workers/resume']"));
 
     window.open_url(&format!("{}/outbox/{queued}", console.base));
     assert!(!window.text(&window.find("main")).contains(OPENID));
-    tab_to(window, "form[action$='/reveal'] button");
-    window.press(ENTER);
+    press(&window, "form[action$='/reveal'] button");
     assert_eq!(window.text(&window.find("code.address")), OPENID);
-    tab_to(window, "form[action$='/cancel'] button");
-    window.press(ENTER);
+    press(&window, "form[action$='/cancel'] button");
     window.find_text("span", "cancelled");
 
-    tab_to(window, "a[href='/decisions']");
-    window.press(ENTER);
-    tab_to(window, "button[value=give_up]");
-    window.press(ENTER);
+    press(&window, "a[href='/decisions']");
+    press(&window, "button[value=give_up]");
     assert_eq!(window.text(&window.find("p.note")), "The decision is recorded.");
     window.open_url(&format!("{}/outbox/{undecided}", console.base));
     assert!(window.text(&window.find("main")).contains("give_up"));
@@ -81,8 +86,7 @@ fn operator_acts_with_the_keyboard_alone() {
     {
         assert!(audit.contains(action), "{action}: {audit}");
     }
-    tab_to(window, "form[action='/logout'] button");
-    window.press(ENTER);
+    press(&window, "form[action='/logout'] button");
     window.find("#password");
     window.open_url(&format!("{}/audit", console.base));
     window.find("#password");
@@ -95,26 +99,19 @@ fn webhooks_and_grants_need_the_keyboard_alone() {
     console.set_endpoints(&["shop"]);
     console.refused(1, "user refuse to accept the msg");
     console.settle_deliveries("shop", &GONE);
-    let chromium = Chromium::start();
-    let window = chromium.window();
-    log_in(window, &console, "ops", PASSWORD);
-    window.find("nav");
+    let window = logged_in(&console, "ops");
 
-    tab_to(window, "a[href='/webhooks']");
-    window.press(ENTER);
+    press(&window, "a[href='/webhooks']");
     window.find_text("span", "disabled");
-    tab_to(window, "form[action='/webhooks/redeliver'] button");
-    window.press(ENTER);
+    press(&window, "form[action='/webhooks/redeliver'] button");
     assert!(window.text(&window.find("p.note")).contains("are due now"));
     window.find_text("span", "ok");
 
-    tab_to(window, "a[href='/grants']");
-    window.press(ENTER);
-    tab_to(window, "#openid");
+    press(&window, "a[href='/grants']");
+    tab_to(&window, "#openid");
     console.consent(3);
     window.press(&format!("{OPENID}{ENTER}"));
-    tab_to(window, "form[action$='/void'] button");
-    window.press(ENTER);
+    press(&window, "form[action$='/void'] button");
 
     window.find("main:not(:has(form[action$='/void']))");
     window.open_url(&format!("{}/audit", console.base));
@@ -128,20 +125,19 @@ fn webhooks_and_grants_need_the_keyboard_alone() {
 #[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
 fn wrong_password_and_ended_session_lead_to_the_login() {
     let console = ConsoleServer::start("/wxsub");
-    let chromium = Chromium::start();
-    let window = chromium.window();
-    log_in(window, &console, "ops", "wrong");
+    let window = Chromium::start();
+    log_in(&window, &console, "ops", "wrong");
     assert_eq!(window.text(&window.find("p.bad")), "Name or password is wrong.");
     // The browser notes the refusal.
     window.browser_log();
-    log_in(window, &console, "ops", PASSWORD);
+    log_in(&window, &console, "ops", PASSWORD);
     window.find("nav");
     assert_eq!(window.url(), format!("{}/", console.base));
-    open(window, &console, "/workers");
+    open(&window, &console, "/workers");
     console.pass(30 * 60);
     window.click(&window.find("form[action$='/workers/pause'] button"));
     assert!(window.text(&window.find("p.note")).contains("nothing was done"));
-    open(window, &console, "/workers?x=1");
+    open(&window, &console, "/workers?x=1");
     window.find("#name:focus");
     window.press(&format!("ops{TAB}{PASSWORD}{ENTER}"));
     window.find("form[action$='/workers/pause']");
@@ -156,16 +152,14 @@ fn second_operator_is_told_that_the_message_is_decided() {
     console.undecided(1);
     console.pass(121);
     let [ops, ann] = ["ops", "ann"].map(|name| {
-        let chromium = Chromium::start();
-        log_in(chromium.window(), &console, name, PASSWORD);
-        chromium.window().find("nav");
-        open(chromium.window(), &console, "/decisions");
-        chromium
+        let window = logged_in(&console, name);
+        open(&window, &console, "/decisions");
+        window
     });
-    ops.window().click(&ops.window().find("button[value=assume_sent]"));
-    ops.window().find("p.note");
-    ann.window().click(&ann.window().find("button[value=send_again]"));
-    let alert = ann.window().text(&ann.window().find("[role=alert]"));
+    ops.click(&ops.find("button[value=assume_sent]"));
+    ops.find("p.note");
+    ann.click(&ann.find("button[value=send_again]"));
+    let alert = ann.text(&ann.find("[role=alert]"));
     assert!(alert.contains("was not decided"), "{alert}");
 }
 
@@ -173,11 +167,8 @@ fn second_operator_is_told_that_the_message_is_decided() {
 #[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
 fn form_of_another_site_does_nothing() {
     let console = ConsoleServer::start("");
-    let chromium = Chromium::start();
-    let window = chromium.window();
-    log_in(window, &console, "ops", PASSWORD);
-    window.find("nav");
-    open(window, &console, "/workers");
+    let window = logged_in(&console, "ops");
+    open(&window, &console, "/workers");
     let token = "return document.querySelector('[name=token]').value";
     let token = window.run_script(token).as_str().unwrap().to_owned();
     // Even with the right token.
@@ -191,7 +182,7 @@ fn form_of_another_site_does_nothing() {
     window.find("[role=alert]");
     // The browser notes the refusal.
     window.browser_log();
-    open(window, &console, "/workers");
+    open(&window, &console, "/workers");
     assert!(!window.has("form[action='/workers/resume']"), "nothing was paused");
 }
 
@@ -201,22 +192,19 @@ fn form_with_a_forged_token_does_nothing() {
     let console = ConsoleServer::start("");
     let undecided = console.undecided(1);
     console.pass(121);
-    let chromium = Chromium::start();
-    let window = chromium.window();
-    log_in(window, &console, "ops", PASSWORD);
-    window.find("nav");
+    let window = logged_in(&console, "ops");
     for (page, form, done) in [
         ("/workers", "form[action='/workers/pause']", "form[action='/workers/resume']"),
         (&format!("/outbox/{undecided}"), "form[action$='/reveal']", "code.address"),
         ("/", "form[action='/logout']", "#password"),
     ] {
-        open(window, &console, page);
+        open(&window, &console, page);
         window.run_script(&format!("document.querySelector(\"{form} [name=token]\").value = '0'.repeat(64)"));
         window.click(&window.find(&format!("{form} button")));
         assert!(window.text(&window.find("[role=alert]")).contains("not of this session"), "{page}");
         // The browser notes the refusal.
         window.browser_log();
-        open(window, &console, page);
+        open(&window, &console, page);
         assert!(!window.has(done), "{page}");
     }
 }

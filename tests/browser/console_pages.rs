@@ -4,7 +4,7 @@ use serde_json::json;
 use wxsub_outbox::webhook::DeliveryOutcome;
 
 use super::chromium::{Chromium, Size};
-use super::console::{log_in, open};
+use super::console::{log_in, logged_in, open};
 use super::console_server::{APPID, ConsoleServer, GONE, OPENID, PASSWORD};
 use super::proxy::Proxy;
 use super::window::Window;
@@ -39,12 +39,12 @@ fn filled(console: &ConsoleServer, title: &str, content: &str, text: &str) -> Ve
 }
 
 /// The page has no problem that axe-core finds, on a telephone and on a desktop, light and dark.
-fn check_accessibility(chromium: &Chromium, page: &str) {
+fn check_accessibility(window: &Chromium, page: &str) {
     for size in [Size::Phone, Size::Desktop] {
-        chromium.set_size(size);
+        window.set_size(size);
         for is_dark in [true, false] {
-            chromium.set_dark(is_dark);
-            let violations = chromium.window().accessibility_violations();
+            window.set_dark(is_dark);
+            let violations = window.accessibility_violations();
             assert_eq!(violations, json!([]), "{page}");
         }
     }
@@ -60,16 +60,15 @@ fn switch_language(window: &Window) {
 fn every_page_fits_every_screen_and_has_no_accessibility_violation_in_both_languages() {
     let console = ConsoleServer::start("");
     let pages = filled(&console, "包裹已到", "请凭取件码领取。", "");
-    let chromium = Chromium::start();
-    let window = chromium.window();
+    let window = Chromium::start();
     for language in ["en", "zh"] {
-        open(window, &console, "/login");
+        open(&window, &console, "/login");
         if language == "zh" {
-            switch_language(window);
+            switch_language(&window);
         }
-        chromium.take_screenshots(&format!("console-login-{language}"));
-        check_accessibility(&chromium, "login");
-        log_in(window, &console, "ops", PASSWORD);
+        window.take_screenshots(&format!("console-login-{language}"));
+        check_accessibility(&window, "login");
+        log_in(&window, &console, "ops", PASSWORD);
         window.find("section.problem");
         for (name, path) in &pages {
             match *name {
@@ -79,13 +78,13 @@ fn every_page_fits_every_screen_and_has_no_accessibility_violation_in_both_langu
                     // The browser notes the status.
                     window.browser_log();
                 }
-                _ => open(window, &console, path),
+                _ => open(&window, &console, path),
             }
-            chromium.take_screenshots(&format!("console-{name}-{language}"));
-            check_accessibility(&chromium, name);
+            window.take_screenshots(&format!("console-{name}-{language}"));
+            check_accessibility(&window, name);
         }
-        chromium.set_size(Size::Phone);
-        open(window, &console, "/");
+        window.set_size(Size::Phone);
+        open(&window, &console, "/");
         let text = window.text(&window.find("section.problem"));
         let remedy = if language == "en" { "IP allow-list" } else { "IP 白名单" };
         for expected in [APPID, "40164", "127.0.0.1", remedy] {
@@ -97,7 +96,7 @@ fn every_page_fits_every_screen_and_has_no_accessibility_violation_in_both_langu
             );
             assert_eq!(window.run_script(&script), true, "{part} is seen without scrolling");
         }
-        chromium.set_size(Size::Desktop);
+        window.set_size(Size::Desktop);
         window.click(&window.find("form[action='/logout'] button"));
         window.find("#password");
     }
@@ -107,8 +106,8 @@ fn every_page_fits_every_screen_and_has_no_accessibility_violation_in_both_langu
 #[ignore = "needs Chromium, ChromeDriver, axe-core and nginx: scripts/test runs it"]
 fn page_with_accessibility_violations_is_found() {
     let chromium = Chromium::start();
-    chromium.window().open_url("data:text/html,<p style='color:%23eee'>pale</p><input><img src=x>");
-    let violations = chromium.window().accessibility_violations().to_string();
+    chromium.open_url("data:text/html,<p style='color:%23eee'>pale</p><input><img src=x>");
+    let violations = chromium.accessibility_violations().to_string();
     for rule in ["color-contrast", "document-title", "html-has-lang", "image-alt", "label"] {
         assert!(violations.contains(&format!("\"{rule}\"")), "{rule}: {violations}");
     }
@@ -120,11 +119,8 @@ fn texts_from_outside_stay_text_on_every_page() {
     let console = ConsoleServer::start("");
     let content = format!("{HOSTILE}{}", "😀".repeat(200 - HOSTILE.chars().count()));
     let pages = filled(&console, "<b>\u{202e}😀😀😀😀😀😀😀😀😀😀", &content, HOSTILE);
-    let chromium = Chromium::start();
-    let window = chromium.window();
-    log_in(window, &console, "ops", PASSWORD);
-    window.find("nav");
-    open(window, &console, "/workers");
+    let window = logged_in(&console, "ops");
+    open(&window, &console, "/workers");
     window.fill(&window.find("input[name=note]"), "<i>\u{202e}😀 wrong");
     window.click(&window.find("form[action='/workers/pause'] button"));
     window.find("form[action='/workers/resume']");
@@ -134,18 +130,18 @@ fn texts_from_outside_stay_text_on_every_page() {
         if name == "not-found" {
             continue;
         }
-        open(window, &console, &path);
+        open(&window, &console, &path);
         let count = window
             .run_script("return document.querySelectorAll('script, img, main b, main i, iframe').length");
         assert_eq!(count, 0, "{path}");
         let text = window.run_script("return document.documentElement.outerHTML");
         assert!(!text.as_str().unwrap().contains(['\u{202e}', '\u{2066}']), "{path}");
-        chromium.set_size(Size::Narrow);
+        window.set_size(Size::Narrow);
         assert_eq!(window.overflow(), 0, "{path} is too wide for 360 px");
-        chromium.set_size(Size::Desktop);
+        window.set_size(Size::Desktop);
     }
     for (path, shown) in [("/workers", "<i>"), ("/webhooks", "<script>document.title='x'</script>")] {
-        open(window, &console, path);
+        open(&window, &console, path);
         assert!(window.text(&window.find("main")).contains(shown), "{path} shows the text");
     }
 }
@@ -163,27 +159,26 @@ fn console_works_behind_a_proxy_at_a_sub_path() {
             base.clone()
         });
         let pages = filled(&console, "Parcel", "It is here.", "");
-        let chromium = Chromium::start();
-        let window = chromium.window();
+        let window = Chromium::start();
         window.open_url(&format!("{base}/decisions"));
         window.find("#name:focus");
-        log_in(window, &console, "ops", PASSWORD);
+        log_in(&window, &console, "ops", PASSWORD);
         window.find("nav");
         for (_, path) in pages.iter().filter(|(name, _)| *name != "not-found") {
-            open(window, &console, path);
+            open(&window, &console, path);
             let foreign = "return [...document.querySelectorAll('a[href], form[action], link[href]')]
                 .map(one => one.href || one.action)
                 .filter(url => !url.startsWith(arguments[0]))";
             assert_eq!(window.run_script_with(foreign, &base), json!([]), "{path}");
         }
-        open(window, &console, "/workers");
+        open(&window, &console, "/workers");
         window.click(&window.find("form[action$='/workers/pause'] button"));
         window.find("form[action$='/workers/resume']");
         assert_eq!(window.url(), format!("{base}/workers"));
-        open(window, &console, "/decisions");
+        open(&window, &console, "/decisions");
         window.click(&window.find("button[value=give_up]"));
         window.find("p.note");
-        switch_language(window);
+        switch_language(&window);
         assert_eq!(window.url(), format!("{base}/"));
         window.click(&window.find("form[action$='/logout'] button"));
         window.find("#password");

@@ -9,8 +9,7 @@ use super::wxsub::Sandbox;
 #[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
 fn cross_site_form_post_is_rejected() {
     let sandbox = Sandbox::start();
-    let chromium = Chromium::start();
-    let window = chromium.window();
+    let window = Chromium::start();
     let (base, before) = (&sandbox.base, sandbox.get("/_sandbox/events"));
     let consent_url = sandbox.consent_url("7");
     let consent = consent_url.split('#').next().unwrap().replace('%', "%25");

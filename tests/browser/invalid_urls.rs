@@ -7,8 +7,7 @@ use super::wxsub::{APPID, Sandbox, TEMPLATE};
 #[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
 fn invalid_consent_url_shows_reason_and_remedy() {
     let sandbox = Sandbox::start();
-    let chromium = Chromium::start();
-    let window = chromium.window();
+    let window = Chromium::start();
     let consent_url = sandbox.consent_url("7");
     for (from, to, why, remedy) in [
         (APPID, "wxstranger", "appid: the sandbox has no such app", APPID),
@@ -27,5 +26,5 @@ fn invalid_consent_url_shows_reason_and_remedy() {
         assert_eq!(window.text(&window.find("dt.wrong")), named);
     }
     window.open_url(&consent_url.replace(TEMPLATE, "OTHER"));
-    chromium.take_screenshots("invalid-consent-url");
+    window.take_screenshots("invalid-consent-url");
 }

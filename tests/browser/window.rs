@@ -43,19 +43,18 @@ impl Window {
 
     /// Whether there is such an element now.
     pub(super) fn has(&self, css: &str) -> bool {
-        let script = json!({"script": "return document.querySelector(arguments[0]) !== null", "args": [css]});
-        self.post("/execute/sync", &script) == json!(true)
+        self.run_script_with("return document.querySelector(arguments[0]) !== null", css) == json!(true)
     }
 
     /// By how many CSS pixels the page is wider than the window.
     pub(super) fn overflow(&self) -> i64 {
         let script = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
-        self.post("/execute/sync", &json!({"script": script, "args": []})).as_i64().unwrap()
+        self.run_script(script).as_i64().unwrap()
     }
 
     /// Runs a script in the page, and gives its result.
     pub(super) fn run_script(&self, script: &str) -> Value {
-        self.post("/execute/sync", &json!({"script": script, "args": []}))
+        self.run_script_with(script, "")
     }
 
     /// The same with an argument.

@@ -79,43 +79,30 @@ impl Sandbox {
 
     /// The consent URL of the app at the other site.
     pub(super) fn consent_url(&self, scene: &str) -> String {
-        let callback_url = self.callback_url();
-        let output = self.wxsub(&[
-            "consent",
-            "url",
-            "--template",
-            TEMPLATE,
-            "--scene",
-            scene,
-            "--redirect",
-            &callback_url,
-            "--reserved",
-            RESERVED,
-        ]);
+        let line = format!(
+            "consent url --template {TEMPLATE} --scene {scene} --redirect {} --reserved {RESERVED}",
+            self.callback_url()
+        );
+        let output = self.wxsub(&line.split(' ').collect::<Vec<_>>());
         String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
     }
 
-    /// Sends a message to this user. Returns the exit code.
-    pub(super) fn send(&self, to: &str, scene: &str, title: &str, content: &str) -> Option<i32> {
-        let url = "https://shop.example/parcels/42";
-        let output = self.wxsub(&[
-            "send",
-            "--to",
-            to,
-            "--template",
-            TEMPLATE,
-            "--scene",
-            scene,
-            "--title",
-            title,
-            "--content",
-            content,
-            "--color",
-            "#D4380D",
-            "--url",
-            url,
-        ]);
-        output.status.code()
+    /// Sends a message to this user. Returns the exit code and the errcode.
+    pub(super) fn send(
+        &self,
+        to: &str,
+        scene: &str,
+        title: &str,
+        content: &str,
+    ) -> (Option<i32>, Option<i64>) {
+        let line = format!(
+            "send --json --to {to} --template {TEMPLATE} --scene {scene} --color #D4380D \
+             --url https://shop.example/parcels/42 --title"
+        );
+        let arguments: Vec<_> = line.split(' ').chain([title, "--content", content]).collect();
+        let output = self.wxsub(&arguments);
+        let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code(), shown["errcode"].as_i64())
     }
 
     /// Calls Weixin's API.
