@@ -2,6 +2,13 @@
 
 use std::path::PathBuf;
 
+use crate::Row;
+
+/// The arguments of this program, without those of Cargo.
+pub fn words() -> Vec<String> {
+    std::env::args().skip(1).filter(|word| word != "--bench").collect()
+}
+
 /// What to measure.
 #[derive(Debug, Default)]
 pub struct Arguments {
@@ -44,9 +51,12 @@ impl Arguments {
         self.rounds.unwrap_or(self.amount(full, quick))
     }
 
-    /// Whether the chapter of this name is measured.
-    pub fn has_chapter(&self, name: &str) -> bool {
-        name.contains(&self.only)
+    /// Measures the chapters of one table, and prints it.
+    pub fn print<P>(&self, chapters: &[(&str, P)], print: impl Fn(&P)) {
+        Row::head();
+        for (_, chapter) in chapters.iter().filter(|(name, _)| name.contains(&self.only)) {
+            print(chapter);
+        }
     }
 
     /// This amount, or less with `--quick`.

@@ -15,6 +15,6 @@ mod running;
 pub mod subject;
 pub mod upstream;
 
-pub use arguments::Arguments;
+pub use arguments::{Arguments, words};
 pub use row::{Goal, Row, Unit};
-pub use running::Running;
+pub use running::{Running, again};

@@ -3,6 +3,13 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
+/// This program, in another role.
+pub fn again(words: &[&str]) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(words);
+    command
+}
+
 /// A running process. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Running {

@@ -6,16 +6,16 @@ use std::time::Instant;
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
 use wxsub_benches::subject::app as appid;
-use wxsub_benches::{Arguments, Goal, Row, Running, Unit, proc_fs};
+use wxsub_benches::{Arguments, Goal, Row, Running, Unit, again, proc_fs};
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_outbox::id::IdGenerator;
 use wxsub_outbox::ledger::{Applied, Change};
 use wxsub_outbox::{Ledger, Outbox};
 use wxsub_sqlite::{SqliteLedger, SqliteOptions};
 
-use crate::ours::{Instantly, app, client};
+use crate::ours::{Instantly, app, client, settled};
+use crate::runtime;
 use crate::subject::{SCENE, TEMPLATE, message};
-use crate::{contender, runtime};
 
 /// With how many queued messages the large ledger is compared.
 const SMALL: u64 = 10_000;
@@ -37,7 +37,7 @@ pub(crate) fn print(arguments: &Arguments) {
     let pairs: Vec<_> = claims(large.clone()).into_iter().zip(claims(small)).collect();
     let what = format!("a claim of {CLAIMED} messages from {rows} queued ones, beside {SMALL}");
     Row::pairs(what, Unit::Millis, &pairs, |nanos| *nanos).ratio(Goal::AtMost(1.5)).print();
-    let sender = Running::start(&mut contender(&["sender", large.to_str().unwrap(), &SENT.to_string()]));
+    let sender = Running::start(&mut again(&["sender", large.to_str().unwrap(), &SENT.to_string()]));
     let peak: f64 = sender.said.parse().unwrap();
     let what = format!("the most memory of a process that sends {SENT} of these {rows}");
     Row::alone(what, Unit::MiB, &[peak]).ours(Goal::AtMost(40.0 * 1024.0)).print();
@@ -100,13 +100,7 @@ pub(crate) fn run_sender(path: &Path, messages: usize) {
         let mut outcomes = outbox.outcomes();
         let worker = outbox.clone();
         let working = tokio::spawn(async move { worker.run(std::future::pending()).await });
-        let mut sent = 0;
-        while sent < messages {
-            sent += match outcomes.next().await {
-                Ok(_) => 1,
-                Err(missed) => usize::try_from(missed.0).unwrap(),
-            };
-        }
+        settled(&mut outcomes, messages).await;
         println!("{}", proc_fs::peak("self").unwrap());
         working.abort();
     });

@@ -28,10 +28,10 @@ use std::path::Path;
 use std::process::Command;
 
 use tokio::runtime::{Builder, Runtime};
-use wxsub_benches::{Arguments, Goal, Row, Running, Unit, upstream};
+use wxsub_benches::{Arguments, Goal, Row, Running, Unit, again, upstream};
 
 fn main() {
-    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let words = wxsub_benches::words();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["upstream"] => upstream::run(),
         ["worker", url, number, messages] => {
@@ -42,13 +42,6 @@ fn main() {
     }
 }
 
-/// This program, as another contender.
-fn contender(words: &[&str]) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(words);
-    command
-}
-
 fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
@@ -57,10 +50,8 @@ fn rounds(arguments: &Arguments) -> usize {
     arguments.rounds(5, 2)
 }
 
-type Chapter = (&'static str, fn(&Arguments));
-
 fn print_all(arguments: &Arguments) {
-    let chapters: [Chapter; 6] = [
+    let chapters: [(&str, fn(&Arguments)); 6] = [
         ("throughput", print_throughput),
         ("http", print_http),
         ("idle", print_idle),
@@ -68,12 +59,7 @@ fn print_all(arguments: &Arguments) {
         ("postgres", postgres::print),
         ("grown", grown::print),
     ];
-    Row::head();
-    for (name, print) in chapters {
-        if arguments.has_chapter(name) {
-            print(arguments);
-        }
-    }
+    arguments.print(&chapters, |chapter| chapter(arguments));
 }
 
 /// From enqueue to settlement, over a transport that responds at once.
@@ -89,15 +75,19 @@ fn print_throughput(arguments: &Arguments) {
     let pairs: Vec<_> = measured.iter().map(|(ours, bare, _)| (ours.rate, *bare)).collect();
     let what = "messages per second from enqueue to settlement, instant transport: beside the bare database";
     Row::pairs(what, Unit::PerSecond, &pairs, |rate| *rate).ours(Goal::AtLeast(20_000.0)).print();
-    let pairs: Vec<_> =
-        measured.iter().filter_map(|(ours, _, apalis)| Some((ours.rate, (*apalis)?))).collect();
-    if !pairs.is_empty() {
-        Row::pairs("the same, beside apalis", Unit::PerSecond, &pairs, |rate| *rate).print();
-    }
+    print_beside_apalis(measured.iter().map(|(ours, _, apalis)| (ours.rate, *apalis)));
     let bytes: Vec<_> = measured.iter().map(|(ours, ..)| ours.bytes).collect();
     Row::alone("bytes of disk per sent message, with grant and history", Unit::Count, &bytes)
         .worst(Goal::AtMost(1000.0))
         .print();
+}
+
+/// Messages and jobs per second, if apalis was measured.
+fn print_beside_apalis(rates: impl Iterator<Item = (f64, Option<f64>)>) {
+    let pairs: Vec<_> = rates.filter_map(|(ours, apalis)| Some((ours, apalis?))).collect();
+    if !pairs.is_empty() {
+        Row::pairs("the same, beside apalis", Unit::PerSecond, &pairs, |rate| *rate).print();
+    }
 }
 
 fn on_sqlite(program: &Path, jobs: usize) -> f64 {
@@ -115,7 +105,7 @@ fn apalis(program: &Path, database: &Path, jobs: usize) -> f64 {
 /// Over HTTP, with 64 and with 256 messages in flight; and how far the bare database is from that, without HTTP.
 fn print_http(arguments: &Arguments) {
     let messages = arguments.amount(60_000, 6_000);
-    let upstream = Running::start(&mut contender(&["upstream"]));
+    let upstream = Running::start(&mut again(&["upstream"]));
     let ours = |in_flight| runtime().block_on(ours::over_http(&upstream.said, messages, in_flight));
     let alone = |in_flight| runtime().block_on(ours::without_outbox(&upstream.said, messages, in_flight));
     let (mut few, mut many, mut bare) = (vec![], vec![], vec![]);

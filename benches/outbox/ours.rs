@@ -19,7 +19,7 @@ use wxsub_hyper::{HyperTransport, Roots};
 use wxsub_outbox::grant::Subject;
 use wxsub_outbox::id::IdGenerator;
 use wxsub_outbox::ledger::{Change, NewConsent};
-use wxsub_outbox::{App, Ledger, Outbox, OutboxMessage};
+use wxsub_outbox::{App, Ledger, Outbox, OutboxMessage, Outcomes};
 use wxsub_sqlite::{SqliteLedger, SqliteOptions};
 
 use crate::runtime;
@@ -68,6 +68,11 @@ pub(crate) fn app(client: Client, concurrency: usize) -> App {
 /// A ledger with so many consents.
 async fn ledger(folder: &Path, consents: usize) -> SqliteLedger {
     let ledger = SqliteLedger::open(folder.join("ledger.db"), SqliteOptions::new()).await.unwrap();
+    record_consents(&ledger, consents).await;
+    ledger
+}
+
+pub(crate) async fn record_consents(ledger: &dyn Ledger, consents: usize) {
     let ids = IdGenerator::new(None);
     let all: Vec<_> = (0..consents).collect();
     for some in all.chunks(1024) {
@@ -78,7 +83,17 @@ async fn ledger(folder: &Path, consents: usize) -> SqliteLedger {
         };
         ledger.commit(some.iter().map(consent).collect()).await.unwrap();
     }
-    ledger
+}
+
+/// Waits until so many messages are settled.
+pub(crate) async fn settled(outcomes: &mut Outcomes, messages: usize) {
+    let mut settled = 0;
+    while settled < messages {
+        settled += match outcomes.next().await {
+            Ok(_) => 1,
+            Err(missed) => usize::try_from(missed.0).unwrap(),
+        };
+    }
 }
 
 /// Messages per second from the first enqueue to the last settlement. The first message has been sent before.
@@ -97,13 +112,7 @@ async fn rate(outbox: &Outbox, messages: usize, at_once: usize) -> f64 {
             stream::iter(1..=messages).map(|number| sending.enqueue(OutboxMessage::new(message(number))));
         enqueued.buffer_unordered(at_once).for_each(async |receipt| drop(receipt.unwrap())).await;
     });
-    let mut settled = 0;
-    while settled < messages {
-        settled += match outcomes.next().await {
-            Ok(_) => 1,
-            Err(missed) => usize::try_from(missed.0).unwrap(),
-        };
-    }
+    settled(&mut outcomes, messages).await;
     let took = began.elapsed();
     enqueuing.await.unwrap();
     drop(stop);

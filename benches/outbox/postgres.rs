@@ -8,18 +8,14 @@ use tempfile::TempDir;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls, Statement};
 use wxsub_benches::subject::app as appid;
-use wxsub_benches::{Arguments, Goal, Row, Running, Unit};
-use wxsub_core::clock::UnixMillis;
-use wxsub_outbox::grant::Subject;
-use wxsub_outbox::id::IdGenerator;
-use wxsub_outbox::ledger::{Change, NewConsent};
+use wxsub_benches::{Arguments, Goal, Row, Running, Unit, again};
 use wxsub_outbox::{Ledger, Outbox, OutboxMessage};
 use wxsub_postgres::{PostgresLedger, PostgresOptions};
 
 use crate::ours::{Instantly, app, client};
 use crate::server::Postgres;
-use crate::subject::{SCENE, TEMPLATE, grant, message, user};
-use crate::{apalis, contender, rounds, runtime};
+use crate::subject::{SCENE, TEMPLATE, message, user};
+use crate::{apalis, print_beside_apalis, rounds, runtime};
 
 /// How many messages are recorded at once, and sent at once.
 const AT_ONCE: usize = 512;
@@ -38,11 +34,7 @@ pub(crate) fn print(arguments: &Arguments) {
     let pairs: Vec<_> = measured.iter().map(|(one, _, bare, _)| (one.rate, *bare)).collect();
     let what = "PostgreSQL, one worker: messages per second, beside the bare database on one connection";
     Row::pairs(what, Unit::PerSecond, &pairs, |rate| *rate).print();
-    let pairs: Vec<_> =
-        measured.iter().filter_map(|(one, _, _, apalis)| Some((one.rate, (*apalis)?))).collect();
-    if !pairs.is_empty() {
-        Row::pairs("the same, beside apalis", Unit::PerSecond, &pairs, |rate| *rate).print();
-    }
+    print_beside_apalis(measured.iter().map(|(one, _, _, apalis)| (one.rate, *apalis)));
     let pairs: Vec<_> = measured.iter().map(|(_, two, bare, _)| (two.rate, *bare)).collect();
     let what = "PostgreSQL, two workers, beside the bare database on one connection";
     Row::pairs(what, Unit::PerSecond, &pairs, |rate| *rate).ours(Goal::AtLeast(10_000.0)).print();
@@ -79,7 +71,7 @@ pub(crate) fn run_workers(postgres: &Postgres, workers: usize, messages: usize) 
     let share = (messages / workers).to_string();
     let run = &|number: usize| {
         let number = number.to_string();
-        let worker = Running::start(&mut contender(&["worker", &postgres.url(), &number, &share]));
+        let worker = Running::start(&mut again(&["worker", &postgres.url(), &number, &share]));
         let (began, ended) = worker.said.split_once(' ').unwrap();
         (began.parse().unwrap(), ended.parse().unwrap())
     };
@@ -94,16 +86,7 @@ pub(crate) fn run_workers(postgres: &Postgres, workers: usize, messages: usize) 
 
 pub(crate) async fn record_consents(postgres: &Postgres, consents: usize) {
     let ledger = PostgresLedger::connect(PostgresOptions::new(postgres.url())).await.unwrap();
-    let ids = IdGenerator::new(None);
-    let all: Vec<_> = (0..consents).collect();
-    for some in all.chunks(1024) {
-        let consent = |number: &usize| {
-            let (subject, grant) =
-                (Subject::new(appid(), &grant(*number)), ids.grant(UnixMillis::default()).unwrap());
-            Change::RecordConsent(Box::new(NewConsent { grant, subject, nonce: None }))
-        };
-        ledger.commit(some.iter().map(consent).collect()).await.unwrap();
-    }
+    crate::ours::record_consents(&ledger, consents).await;
 }
 
 fn seconds() -> f64 {

@@ -29,12 +29,12 @@ mod served;
 
 use std::process::Command;
 
-use wxsub_benches::{Arguments, Row, upstream};
+use wxsub_benches::{Arguments, upstream};
 
 use served::Folder;
 
 fn main() {
-    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let words = wxsub_benches::words();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["bare", response] => bare::run_constant(response),
         ["forwarder", upstream] => bare::run_forwarder(upstream),
@@ -70,17 +70,7 @@ fn print_all(arguments: &Arguments) {
         ("takeover", cluster::print_takeover),
         ("spreading", cluster::print_spreading),
     ];
-    print(&one, arguments, &folder);
+    arguments.print(&one, |chapter| chapter(arguments, &folder));
     println!();
-    print(&several, arguments, &folder);
-}
-
-/// One table.
-fn print(chapters: &[Chapter], arguments: &Arguments, folder: &Folder) {
-    Row::head();
-    for (name, print) in chapters {
-        if arguments.has_chapter(name) {
-            print(arguments, folder);
-        }
-    }
+    arguments.print(&several, |chapter| chapter(arguments, &folder));
 }

@@ -11,8 +11,6 @@ use wxsub_benches::{Arguments, Goal, Row, Unit, proc_fs, subject};
 
 use crate::process::{Measured, Server};
 
-type Chapter = (&'static str, fn(&Arguments, &Server));
-
 fn rounds(arguments: &Arguments) -> usize {
     arguments.rounds(7, 5)
 }
@@ -20,19 +18,14 @@ fn rounds(arguments: &Arguments) -> usize {
 /// Measures everything and prints it.
 pub(crate) fn print_all(arguments: &Arguments) {
     let server = Server::start();
-    Row::head();
-    let chapters: [Chapter; 5] = [
+    let chapters: [(&str, fn(&Arguments, &Server)); 5] = [
         ("reading", print_reading),
         ("building", print_building),
         ("sending", print_sending),
         ("file", print_file),
         ("asking", print_asking),
     ];
-    for (name, print) in chapters {
-        if arguments.has_chapter(name) {
-            print(arguments, &server);
-        }
-    }
+    arguments.print(&chapters, |chapter| chapter(arguments, &server));
 }
 
 /// Reads the current token while it is valid.

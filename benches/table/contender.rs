@@ -38,7 +38,7 @@ pub(crate) fn run(name: &str, server: &str, in_flight: usize, amount: usize) {
         "library" => sending::send_all(server, in_flight, amount),
         _ => sending::run(name, server, in_flight, amount),
     };
-    measured.tell();
+    println!("{}", serde_json::to_string(&measured).unwrap());
 }
 
 fn clocks(threads: usize, reads: usize) -> Measured {

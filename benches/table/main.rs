@@ -20,7 +20,7 @@ mod process;
 use wxsub_benches::{Arguments, upstream};
 
 fn main() {
-    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let words = wxsub_benches::words();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["server"] => upstream::run(),
         ["contender", name, server, in_flight, amount] => {

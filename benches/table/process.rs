@@ -1,11 +1,12 @@
 //! Starts this program again in another role, and reads what it measured.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use wxsub_benches::Running;
+use serde::{Deserialize, Serialize};
+use wxsub_benches::{Running, again};
 
 /// CPU time, elapsed time and memory.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Measured {
     /// Nanoseconds of CPU time per piece of work.
     pub(crate) cpu: f64,
@@ -17,21 +18,6 @@ pub(crate) struct Measured {
     pub(crate) peak: f64,
     /// Another count.
     pub(crate) count: f64,
-}
-
-impl Measured {
-    /// The text for the parent process.
-    pub(crate) fn tell(&self) {
-        let Self { cpu, rate, resident, peak, count } = self;
-        println!("{cpu} {rate} {resident} {peak} {count}");
-    }
-
-    /// Parses that text.
-    pub(crate) fn read(said: &str) -> Self {
-        let numbers: Vec<f64> = said.split_whitespace().map(|number| number.parse().unwrap()).collect();
-        let [cpu, rate, resident, peak, count] = numbers[..] else { panic!("not a result: {said:?}") };
-        Self { cpu, rate, resident, peak, count }
-    }
 }
 
 /// The server that all contenders call.
@@ -54,12 +40,6 @@ impl Server {
         let mut command = again(&["contender", contender, self.address(), &in_flight, &amount]);
         let ended = command.stderr(Stdio::inherit()).output().unwrap();
         assert!(ended.status.success(), "{contender} failed");
-        Measured::read(&String::from_utf8(ended.stdout).unwrap())
+        serde_json::from_slice(&ended.stdout).unwrap()
     }
-}
-
-fn again(words: &[&str]) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(words);
-    command
 }
