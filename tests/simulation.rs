@@ -5,15 +5,23 @@
 
 mod simulation {
     mod faults;
-    mod flaky_store;
     mod network;
     mod node;
     #[allow(dead_code, reason = "only the servers of the cluster simulation are suspended")]
     mod node_clock;
     mod oracle;
+    #[allow(dead_code, reason = "only the cluster simulation restores and breaks records")]
+    #[path = "../cluster_simulation/redis.rs"]
+    mod redis;
     mod scenario;
     mod schedule;
     mod seeds;
+    #[allow(dead_code, reason = "only the cluster simulation draws faults of Redis")]
+    #[path = "../cluster_simulation/store_faults.rs"]
+    mod store_faults;
+    #[allow(dead_code, reason = "only servers of the cluster simulation get notifications")]
+    #[path = "../cluster_simulation/store_link.rs"]
+    mod store_link;
 
     pub(crate) use oracle::Summary;
     pub(crate) use scenario::run;

@@ -50,8 +50,10 @@ fn rounds(arguments: &Arguments) -> usize {
     arguments.rounds(5, 2)
 }
 
+type Chapter = (&'static str, fn(&Arguments));
+
 fn print_all(arguments: &Arguments) {
-    let chapters: [(&str, fn(&Arguments)); 6] = [
+    let chapters: [Chapter; 6] = [
         ("throughput", print_throughput),
         ("http", print_http),
         ("idle", print_idle),

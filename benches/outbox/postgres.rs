@@ -9,7 +9,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls, Statement};
 use wxsub_benches::subject::app as appid;
 use wxsub_benches::{Arguments, Goal, Row, Running, Unit, again};
-use wxsub_outbox::{Ledger, Outbox, OutboxMessage};
+use wxsub_outbox::{Outbox, OutboxMessage};
 use wxsub_postgres::{PostgresLedger, PostgresOptions};
 
 use crate::ours::{Instantly, app, client};

@@ -11,6 +11,8 @@ use wxsub_benches::{Arguments, Goal, Row, Unit, proc_fs, subject};
 
 use crate::process::{Measured, Server};
 
+type Chapter = (&'static str, fn(&Arguments, &Server));
+
 fn rounds(arguments: &Arguments) -> usize {
     arguments.rounds(7, 5)
 }
@@ -18,7 +20,7 @@ fn rounds(arguments: &Arguments) -> usize {
 /// Measures everything and prints it.
 pub(crate) fn print_all(arguments: &Arguments) {
     let server = Server::start();
-    let chapters: [(&str, fn(&Arguments, &Server)); 5] = [
+    let chapters: [Chapter; 5] = [
         ("reading", print_reading),
         ("building", print_building),
         ("sending", print_sending),

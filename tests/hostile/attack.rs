@@ -90,6 +90,15 @@ const BASE: Attack = Attack {
     counted: &[(OF_ADDRESS, Count(5000 - 1024))],
 };
 
+/// An attack that repeats a request on 64 connections.
+const fn repeat_on_64(
+    name: &'static str,
+    bytes: fn(&str) -> String,
+    counted: &'static [(&'static str, Least)],
+) -> Attack {
+    Attack { name, connections: 64, does: Repeat, bytes, counted, ..BASE }
+}
+
 /// The counts are those of the default limits: 1024 connections of an address, 512 bodies and requests in flight of a key,
 /// 256 bodies without a key.
 pub(crate) static ATTACKS: [Attack; 16] = [
@@ -145,64 +154,44 @@ pub(crate) static ATTACKS: [Attack; 16] = [
         counted: &[(HANDSHAKES, Count(1))],
         ..BASE
     },
+    repeat_on_64(
+        "token reads of one key without a pause on 64 connections",
+        |key| get("/v1/apps/wx1/access_token", key),
+        &[(OF_KEY, Count(1))],
+    ),
+    repeat_on_64(
+        "requests without a route on 64 connections",
+        |_| get("/none", ""),
+        &[(KEYLESS_REQUESTS, Count(1))],
+    ),
+    repeat_on_64(
+        "unknown keys on 64 connections",
+        |_| get("/v1/apps/wx1/access_token", UNKNOWN_KEY),
+        &[(UNKNOWN_KEYS, Responses)],
+    ),
     Attack {
-        name: "token reads of one key without a pause on 64 connections",
-        connections: 64,
-        does: Repeat,
-        bytes: |key| get("/v1/apps/wx1/access_token", key),
-        counted: &[(OF_KEY, Count(1))],
-        ..BASE
-    },
-    Attack {
-        name: "requests without a route on 64 connections",
-        connections: 64,
-        does: Repeat,
-        bytes: |_| get("/none", ""),
-        counted: &[(KEYLESS_REQUESTS, Count(1))],
-        ..BASE
-    },
-    Attack {
-        name: "unknown keys on 64 connections",
-        connections: 64,
-        does: Repeat,
-        bytes: |_| get("/v1/apps/wx1/access_token", UNKNOWN_KEY),
-        counted: &[(UNKNOWN_KEYS, Responses)],
-        ..BASE
-    },
-    Attack {
-        name: "unknown access_tokens on 64 connections, 500 apps",
-        connections: 64,
-        does: Repeat,
-        bytes: |_| {
-            let token = "x".repeat(512);
-            post(
-                &format!("/cgi-bin/message/template/subscribe?access_token={token}"),
-                "",
-                MESSAGE.len(),
-                MESSAGE,
-            )
-        },
         more_apps: 500,
-        counted: &[(UNKNOWN_TOKENS, Responses)],
-        ..BASE
+        ..repeat_on_64(
+            "unknown access_tokens on 64 connections, 500 apps",
+            |_| {
+                let token = "x".repeat(512);
+                post(
+                    &format!("/cgi-bin/message/template/subscribe?access_token={token}"),
+                    "",
+                    MESSAGE.len(),
+                    MESSAGE,
+                )
+            },
+            &[(UNKNOWN_TOKENS, Responses)],
+        )
     },
     Attack {
-        name: "/metrics on 64 connections, 500 apps",
-        connections: 64,
-        does: Repeat,
-        bytes: |_| get("/metrics", ""),
         more_apps: 500,
-        counted: &[],
-        ..BASE
+        ..repeat_on_64("/metrics on 64 connections, 500 apps", |_| get("/metrics", ""), &[])
     },
     Attack {
-        name: "/readyz on 64 connections, 500 apps",
-        connections: 64,
-        does: Repeat,
-        bytes: |_| get("/readyz", ""),
         more_apps: 500,
-        counted: &[],
-        ..BASE
+        ..repeat_on_64("/readyz on 64 connections, 500 apps", |_| get("/readyz", ""), &[])
     },
 ];
 

@@ -11,6 +11,7 @@ use wxsub_core::clock::UnixMillis;
 use wxsub_core::consent::SigningKey;
 use wxsub_core::proto::{ConsentCallback, Grant, Message, OpenId, Scene, TemplateId};
 use wxsub_core::{Client, ConsentVerifier};
+use wxsub_outbox::id::MessageId;
 use wxsub_outbox::idempotency::IdempotencyKey;
 use wxsub_outbox::inbox::InboxCopier;
 use wxsub_outbox::ledger::NotRecorded;
@@ -185,12 +186,13 @@ impl Process {
         }
     }
 
-    async fn enqueue(&self, outbox: &Outbox, mut held: Held<'_>) {
+    async fn enqueue(&self, outbox: &Outbox, held: Held<'_>) {
         let order = held.order().clone();
         let message = message(&order);
         let key = IdempotencyKey::new(format!("order-{}", order.number)).unwrap();
         if order.send_at.is_none() && order.expires_at.is_none() && order.number.is_multiple_of(4) {
-            return self.send(outbox, message, key, held).await;
+            let sent = outbox.send(message, key).await.map(|receipt| receipt.id());
+            return self.note(held, sent, true);
         }
         let mut message = OutboxMessage::new(message).idempotency_key(key);
         if let Some(at) = order.send_at {
@@ -199,41 +201,31 @@ impl Process {
         if let Some(at) = order.expires_at {
             message = message.expires_at(at);
         }
-        match outbox.enqueue(message).await {
-            Ok(queued) => {
+        let queued = outbox.enqueue(message).await.map(|queued| queued.id());
+        self.note(held, queued, false);
+    }
+
+    /// An order is done when its message is recorded, or cannot be. Otherwise it must be repeated.
+    fn note(&self, mut held: Held<'_>, recorded: Result<MessageId, OutboxError>, at_once: bool) {
+        let number = held.order().number;
+        match recorded {
+            Ok(id) => {
                 held.order = None;
-                self.oracle().acknowledged(order.number, queued.id());
+                self.oracle().acknowledged(number, id);
             }
+            Err(OutboxError::NotRecorded(NotRecorded::Paused | NotRecorded::WorkerGone)) if at_once => {}
+            Err(OutboxError::NotRunning | OutboxError::NotSettled(_)) if at_once => {}
             Err(OutboxError::NotRecorded(why)) => {
                 held.order = None;
-                self.oracle().trace(|| format!("message {} is not recorded: {why}", order.number));
+                self.oracle().trace(|| format!("message {number} is not recorded: {why}"));
             }
             Err(OutboxError::Ledger(LedgerError::Unavailable(_) | LedgerError::Unknown(_))) => {}
-            Err(error) => self.oracle().violation(&format!("message {}: {error}", order.number)),
+            Err(error) => self.oracle().violation(&format!("message {number}: {error}")),
         }
     }
 
     fn oracle(&self) -> &Oracle {
         &self.machine.world.oracle
-    }
-
-    /// Sends at once, instead of through the queue.
-    async fn send(&self, outbox: &Outbox, message: Message, key: IdempotencyKey, mut held: Held<'_>) {
-        let number = held.order().number;
-        match outbox.send(message, key).await {
-            Ok(receipt) => {
-                held.order = None;
-                self.oracle().acknowledged(number, receipt.id());
-            }
-            Err(OutboxError::NotRecorded(NotRecorded::Paused | NotRecorded::WorkerGone)) => {}
-            Err(OutboxError::NotRecorded(why)) => {
-                held.order = None;
-                self.oracle().trace(|| format!("message {number} is not recorded: {why}"));
-            }
-            Err(OutboxError::NotRunning | OutboxError::NotSettled(_)) => {}
-            Err(OutboxError::Ledger(LedgerError::Unavailable(_) | LedgerError::Unknown(_))) => {}
-            Err(error) => self.oracle().violation(&format!("message {number}: {error}")),
-        }
     }
 }
 

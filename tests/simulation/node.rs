@@ -8,13 +8,13 @@ use futures_util::future::{join, join_all};
 use wxsub_core::Client;
 use wxsub_core::clock::Clock;
 use wxsub_core::proto::Operation;
-use wxsub_core::store::TokenStore;
 use wxsub_core::token::{TokenCache, TokenSource};
 
 use super::faults::FaultWindow;
 use super::network::{App, Network, SEND_TIMEOUT};
 use super::node_clock::NodeClock;
 use super::schedule::ScheduledEvent;
+use super::store_link::StoreLink;
 
 /// After this time without a fault, everything works.
 const CALM_AFTER: Duration = Duration::from_secs(600);
@@ -24,7 +24,7 @@ pub(super) struct Node {
     pub(super) app: App,
     pub(super) clock: Arc<NodeClock>,
     pub(super) network: Arc<Network>,
-    pub(super) store: Option<Arc<dyn TokenStore>>,
+    pub(super) store: Option<Arc<StoreLink>>,
     /// Whether no other node fetches tokens of the same app.
     pub(super) is_only_node: bool,
     pub(super) schedule: Vec<(Duration, ScheduledEvent)>,

@@ -6,18 +6,19 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::task::JoinSet;
 use wxsub_core::proto::AppId;
-use wxsub_core::store::{MemoryStore, TokenStore};
 use wxsub_core::token::TokenEndpoint;
 use wxsub_sandbox::Sandbox;
 
-use super::faults::draw_faults;
-use super::flaky_store::FlakyStore;
+use super::faults::{FaultWindow, NetworkFault, draw_faults};
 use super::network::{App, Network, Weixin};
 use super::node::Node;
 use super::node_clock::NodeClock;
 use super::oracle::{Oracle, Summary};
+use super::redis::Redis;
 use super::schedule::{ScheduledEvent, draw_schedule};
 use super::seeds::{in_virtual_time, join_all};
+use super::store_faults::{StoreFault, StoreFaultWindow};
+use super::store_link::StoreLink;
 
 const NODES: usize = 100;
 /// All faults end before this.
@@ -79,8 +80,16 @@ impl Scenario {
         // Nodes that share a store share a clock too, as all nodes do with the clock of a Redis server.
         let shared_clock = Arc::new(NodeClock::new());
         let store = shares_store.then(|| {
-            let (store, clock) = (MemoryStore::with_clock(self.clock.clone()), Arc::clone(&self.clock));
-            Arc::new(FlakyStore { store, clock, faults: faults.clone() }) as Arc<dyn TokenStore>
+            let redis = Arc::new(Redis::new(Arc::clone(&self.clock), false));
+            let outages = faults.iter().filter(|window| window.fault == NetworkFault::StoreUnavailable);
+            let lost = [StoreFault::RequestsLost, StoreFault::ResponsesLost];
+            let outage = |FaultWindow { from, to, .. }: &FaultWindow| StoreFaultWindow {
+                from: *from,
+                to: *to,
+                fault: lost[self.rng.usize(0..2)],
+            };
+            let outages = outages.map(outage).collect();
+            Arc::new(StoreLink::new(self.nodes, &shared_clock, &redis, outages, |_| {}, self.rng.fork()))
         });
         let schedules: Vec<_> = (0..size).map(|_| draw_schedule(&mut self.rng, FAULTS_END)).collect();
         let crash =

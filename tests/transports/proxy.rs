@@ -15,8 +15,7 @@ over_both!(
     plain_request_goes_to_proxy_with_absolute_uri,
     rejected_tunnel_means_not_sent,
     unreachable_proxy_is_reported_as_proxy_error,
-    reset_after_proxy_read_request_means_maybe_sent,
-    tunnel_closed_before_tls_means_not_sent,
+    request_broken_by_proxy_is_sent_only_without_tunnel,
 );
 
 fn through(build: Build, proxy: SocketAddr) -> Built {
@@ -99,17 +98,16 @@ async fn unreachable_proxy_is_reported_as_proxy_error(build: Build) {
     }
 }
 
-async fn reset_after_proxy_read_request_means_maybe_sent(build: Build) {
-    let proxy = FaultyServer::start([vec![ScriptStep::Read, ScriptStep::Reset]]).await;
-    let error = failure(&through(build, proxy.address()), "http://weixin.invalid").await;
-    assert_eq!((error.stage(), error.kind()), (RequestState::MaybeSent, TransportErrorKind::Broken));
-    assert_eq!(proxy.requests().len(), 1);
-}
-
-async fn tunnel_closed_before_tls_means_not_sent(build: Build) {
+/// The proxy reads a request, and then breaks the connection.
+async fn request_broken_by_proxy_is_sent_only_without_tunnel(build: Build) {
     let connected = ScriptStep::write("HTTP/1.1 200 Connected\r\n\r\n");
-    let proxy = FaultyServer::start([vec![ScriptStep::Read, connected]]).await;
-    let error = failure(&through(build, proxy.address()), "https://weixin.invalid").await;
-    assert_eq!((error.stage(), error.kind()), (RequestState::NotSent, TransportErrorKind::Proxy));
-    assert_eq!(proxy.requests().len(), 1);
+    for (base, then, stage, kind) in [
+        ("http://weixin.invalid", ScriptStep::Reset, RequestState::MaybeSent, TransportErrorKind::Broken),
+        ("https://weixin.invalid", connected, RequestState::NotSent, TransportErrorKind::Proxy),
+    ] {
+        let proxy = FaultyServer::start([vec![ScriptStep::Read, then]]).await;
+        let error = failure(&through(build, proxy.address()), base).await;
+        assert_eq!((error.stage(), error.kind()), (stage, kind), "{base}");
+        assert_eq!(proxy.requests().len(), 1, "{base}");
+    }
 }
