@@ -431,4 +431,4 @@ fn unknown_apps<'a>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

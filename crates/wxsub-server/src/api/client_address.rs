@@ -40,13 +40,12 @@ mod tests {
     use axum::http::HeaderValue;
 
     use super::*;
-    use crate::config::Config;
+    use crate::config::tests::{read, with_app};
 
     #[test]
     fn rightmost_untrusted_address_counts() {
-        let text = "trusted_proxies = [\"10.0.0.0/8\", \"2001:db8::1\"]\n[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\ntoken_endpoint = \"token\"\n\
-                    api_base = \"http://127.0.0.1:1\"\n";
-        let trusted = Config::read(text, |_| Some("secret".to_owned())).unwrap().0.trusted_proxies;
+        let text = with_app("trusted_proxies = [\"10.0.0.0/8\", \"2001:db8::1\"]");
+        let trusted = read(&text).unwrap().0.trusted_proxies;
         for (peer, headers, expected) in [
             ("192.0.2.1", &["203.0.113.9"][..], Some("192.0.2.1")),
             ("10.0.0.1", &[], Some("10.0.0.1")),

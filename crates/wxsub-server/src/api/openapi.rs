@@ -57,7 +57,8 @@ pub(super) async fn openapi() -> Response {
         webhooks::list,
         webhooks::redeliver
     ),
-    modifiers(&Key)
+    modifiers(&Key),
+    security(("key" = []))
 )]
 struct Document;
 

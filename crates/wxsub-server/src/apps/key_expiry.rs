@@ -41,17 +41,16 @@ pub(super) fn expiring_keys<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::tests::{read, with_app};
 
     #[test]
     fn key_is_mentioned_from_two_weeks_before_its_end() {
-        let text = format!(
-            "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\ntoken_endpoint = \"token\"\napi_base = \"http://127.0.0.1:1\"\n[[clients]]\nname = \"a\"\n\
-             apps = []\nscopes = []\nkeys = [{{ sha256 = \"{}\", expires = 2027-01-31 }}, {{ sha256 = \"{}\" }}]\n",
+        let client = format!(
+            "[[clients]]\nname = \"a\"\napps = []\nscopes = []\nkeys = [{{ sha256 = \"{}\", expires = 2027-01-31 }}, {{ sha256 = \"{}\" }}]\n",
             "0".repeat(64),
             "1".repeat(64)
         );
-        let config = Config::read(&text, |_| Some("secret".to_owned())).unwrap().0;
+        let config = read(&with_app(&client)).unwrap().0;
         for (now, expected) in [
             ("2027-01-17T23:59:59Z", 0),
             ("2027-01-18T00:00:00Z", 1),

@@ -25,13 +25,11 @@ pub(super) fn max_connections(limits: &Limits, apps: usize, open_files: Option<u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::tests::{read, with_app};
 
     #[test]
     fn connections_leave_files_for_the_rest() {
-        let text = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\ntoken_endpoint = \"token\"\n\
-                    api_base = \"http://127.0.0.1:1\"\n";
-        let limits = Config::read(text, |_| Some("secret".to_owned())).unwrap().0.limits;
+        let limits = read(&with_app("")).unwrap().0.limits;
         assert_eq!(needed_files(&limits, 100), 4096 + 1024 + 100 + 128);
         for (open_files, expected) in [
             (None, 4096),

@@ -229,7 +229,8 @@ fn digest(section: &mut TableReader<'_>, key: &str) -> Option<ApiKeyDigest> {
     digest
 }
 
-fn name(section: &mut TableReader<'_>) -> Option<String> {
+/// Reads the name of a client, an endpoint or a user.
+pub(super) fn name(section: &mut TableReader<'_>) -> Option<String> {
     let name = section.text("name")?;
     let is_valid = is_client_name(&name);
     if !is_valid {

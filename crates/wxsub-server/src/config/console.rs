@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::client::is_client_name;
+use super::client;
 use super::document::{TableReader, without_places};
 use super::password::PasswordHash;
 
@@ -148,17 +148,7 @@ fn user(mut section: TableReader<'_>) -> Option<ConsoleUser> {
     for key in ["name", "password_hash", "role"] {
         section.check_present(key);
     }
-    let name = section.text("name").filter(|name| {
-        let is_name = is_client_name(name);
-        if !is_name {
-            section.refuse(
-                "name",
-                "must have 1 to 64 of the characters a-z, A-Z, 0-9, -, _ and .",
-                "必须是 1 到 64 个字符：a-z、A-Z、0-9、-、_ 和 .",
-            );
-        }
-        is_name
-    });
+    let name = client::name(&mut section);
     let password = section.text("password_hash").and_then(|text| {
         PasswordHash::parse(&text).map_err(|rule| section.problem("password_hash", rule)).ok()
     });

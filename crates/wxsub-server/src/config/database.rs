@@ -1,7 +1,7 @@
 //! Databases of the configuration: where they are, and how the server connects to them.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use wxsub_hyper::Roots;
 use wxsub_mysql::{InvalidUrl, MysqlOptions};
@@ -9,7 +9,7 @@ use wxsub_postgres::{ConnectError, PostgresOptions};
 use wxsub_proto::{LocalizedText, localized_text};
 
 use super::document::TableReader;
-use super::file::{MAX_PEM_BYTES, read_regular_file, unreadable_file};
+use super::file::pem;
 use super::secret;
 
 /// How to connect to a database, and the settings that say so.
@@ -97,12 +97,9 @@ impl DatabaseConfig<MysqlOptions> {
 impl Settings {
     fn read(section: &mut TableReader<'_>, url: String) -> Option<Self> {
         let password_file = secret::path(section, "password_file");
-        let roots = match section.text("ca_file") {
-            None => Roots::System,
-            Some(path) => {
-                let pem = read_regular_file(Path::new(&path), MAX_PEM_BYTES);
-                Roots::Pem(pem.map_err(|error| section.problem("ca_file", unreadable_file(&error))).ok()?)
-            }
+        let roots = match section.has("ca_file") {
+            true => Roots::Pem(pem(section, "ca_file")?),
+            false => Roots::System,
         };
         Some(Self { url, password_file, roots })
     }

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use wxsub_proto::{LocalizedText, localized_text};
 
+use super::document::TableReader;
+
 /// Maximum size of a file with certificates or a key, in bytes.
 pub(crate) const MAX_PEM_BYTES: u64 = 1 << 20;
 
@@ -41,6 +43,13 @@ pub(super) fn read_text(path: &Path, max_bytes: u64) -> Result<String, Localized
 /// What to say of a key that names an unreadable file.
 pub(super) fn unreadable_file(error: &io::Error) -> LocalizedText<String> {
     localized_text!("names a file that cannot be read: {error}", "指定的文件无法读取：{error}")
+}
+
+/// Reads the file with certificates that this key names. `None` also if there is a problem.
+pub(super) fn pem(section: &mut TableReader<'_>, key: &str) -> Option<Vec<u8>> {
+    let path = section.text(key)?;
+    let pem = read_regular_file(Path::new(&path), MAX_PEM_BYTES);
+    pem.map_err(|error| section.problem(key, unreadable_file(&error))).ok()
 }
 
 /// Opens a regular file to read it. A FIFO or a device is refused at once: reading it could block, or never end.

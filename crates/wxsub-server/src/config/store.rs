@@ -1,7 +1,6 @@
 //! The `[store]` table: the store in which several servers share tokens.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -10,7 +9,7 @@ use wxsub_redis::{RedisConfigError, RedisStore};
 use zeroize::Zeroizing;
 
 use super::document::TableReader;
-use super::file::{MAX_PEM_BYTES, read_regular_file, unreadable_file};
+use super::file::pem;
 use super::secret;
 
 /// The shared store, and a digest of its settings.
@@ -41,13 +40,7 @@ pub(super) fn read(mut section: TableReader<'_>) -> Option<SharedStore> {
     let address = section.text("redis").map(Zeroizing::new);
     let prefix = section.text("prefix");
     let master = section.text("sentinel_master");
-    let authorities = section.text("redis_ca_file").and_then(|path| {
-        read_regular_file(Path::new(&path), MAX_PEM_BYTES)
-            .map_err(|error| {
-                section.problem("redis_ca_file", unreadable_file(&error));
-            })
-            .ok()
-    });
+    let authorities = pem(&mut section, "redis_ca_file");
     let password = secret::file(&mut section, "redis_password_file");
     let encryption = secret::line(&mut section, "encryption_key_file");
     let previous = secret::line(&mut section, "previous_encryption_key_file");

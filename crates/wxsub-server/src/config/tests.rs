@@ -17,7 +17,7 @@ fn shown(diagnostic: &Diagnostic) -> String {
     text.to_string()
 }
 
-fn read(text: &str) -> Result<(Config, Vec<String>), Vec<String>> {
+pub(crate) fn read(text: &str) -> Result<(Config, Vec<String>), Vec<String>> {
     let environment = |name: &str| (name == "SECRET").then(|| "PLANTED-secret".to_owned());
     match Config::read(text, environment) {
         Ok((config, warnings)) => Ok((config, warnings.iter().map(shown).collect())),
@@ -26,7 +26,7 @@ fn read(text: &str) -> Result<(Config, Vec<String>), Vec<String>> {
 }
 
 /// `more`, and an app.
-fn with_app(more: &str) -> String {
+pub(crate) fn with_app(more: &str) -> String {
     format!(
         "{more}\n[[apps]]\nappid = \"wx0000000000000001\"\nsecret_env = \"SECRET\"\ntoken_endpoint = \"token\"\n\
          api_base = \"http://127.0.0.1:1\"\n"

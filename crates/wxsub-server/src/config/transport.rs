@@ -1,7 +1,6 @@
 //! The HTTP transports of apps, webhooks and token services: their proxy and trust roots.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use wxsub_core::transport::Transport;
@@ -9,7 +8,7 @@ use wxsub_hyper::{HyperTransport, Roots};
 use wxsub_proto::{BaseUrl, BaseUrls, localized_text};
 
 use super::document::TableReader;
-use super::file::{MAX_PEM_BYTES, read_regular_file, unreadable_file};
+use super::file::pem;
 
 /// Proxy and trust roots of an app. The URL of the proxy may contain a password.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -73,9 +72,7 @@ impl TrustRoots {
         if !section.has(key) {
             return Some(if is_plain { Self::None } else { Self::System });
         }
-        let path = section.text(key)?;
-        let pem = read_regular_file(Path::new(&path), MAX_PEM_BYTES);
-        pem.map(Self::Pem).map_err(|error| section.problem(key, unreadable_file(&error))).ok()
+        pem(section, key).map(Self::Pem)
     }
 }
 

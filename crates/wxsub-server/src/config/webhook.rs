@@ -13,7 +13,7 @@ use wxsub_outbox::state::WebhookEvent;
 use wxsub_outbox::webhook::StoredEndpoint;
 use wxsub_proto::{BaseUrl, BaseUrls, localized_text};
 
-use super::client::AppAccess;
+use super::client::{self, AppAccess};
 use super::document::TableReader;
 use super::file::unreadable_file;
 use super::secret::{READABLE_BY_OTHERS, SecretFile};
@@ -22,9 +22,6 @@ use super::transport::{TransportCache, TransportSettings};
 
 /// How many secrets an endpoint has: the current one, and during a rotation another.
 const MAX_SECRETS: usize = 2;
-
-/// The longest name of an endpoint, in bytes.
-const MAX_NAME_BYTES: usize = 64;
 
 /// An endpoint.
 #[derive(Clone)]
@@ -85,20 +82,7 @@ fn name(section: &mut TableReader<'_>, origin: Option<&BaseUrl>) -> Option<Strin
     if !section.has("name") {
         return origin.map(|origin| origin.host().to_owned());
     }
-    let name = section.text("name")?;
-    let is_valid = !name.is_empty()
-        && name.len() <= MAX_NAME_BYTES
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-    if !is_valid {
-        section.problem(
-            "name",
-            localized_text!(
-                "must be 1 to {MAX_NAME_BYTES} letters, digits, '.', '_' or '-'",
-                "必须是 1 到 {MAX_NAME_BYTES} 个字母、数字、'.'、'_' 或 '-'"
-            ),
-        );
-    }
-    Some(name).filter(|_| is_valid)
+    client::name(section)
 }
 
 fn secrets(section: &mut TableReader<'_>) -> Option<Vec<WebhookSecret>> {

@@ -53,7 +53,6 @@ impl FromRequestParts<Arc<ServerState>> for Operator {
     path = "/v1/apps",
     operation_id = "list_apps",
     summary = "The problems of the server, and the health of the apps of the key; needs admin",
-    security(("key" = [])),
     responses(
         (status = 200, body = AppList, description = "The problems of the server and the health of each app, without secrets"),
         (status = 403, body = Problem, description = "The key lacks the scope")

@@ -36,7 +36,6 @@ impl OutboxClient {
     path = "/v1/apps/{appid}/consents",
     operation_id = "issue_consent",
     summary = "Signs a request for consent; needs consent",
-    security(("key" = [])),
     params(("appid" = String, Path)),
     request_body = NewConsent,
     responses(

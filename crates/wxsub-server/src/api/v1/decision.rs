@@ -22,7 +22,6 @@ use crate::apps::check_note;
     path = "/v1/apps/{appid}/outbox/{id}/decision",
     operation_id = "decide_message",
     summary = "Decides a message that may have been sent; needs outbox:decide",
-    security(("key" = [])),
     params(("appid" = String, Path), ("id" = String, Path), ("If-Match" = String, Header)),
     request_body = DecisionRequest<'_>,
     responses(
@@ -88,7 +87,6 @@ fn note(value: &Value) -> Result<String, String> {
     path = "/v1/apps/{appid}/outbox/pause",
     operation_id = "pause_app",
     summary = "Messages of the app wait; needs outbox:decide",
-    security(("key" = [])),
     params(("appid" = String, Path)),
     request_body = PauseRequest<'_>,
     responses(
@@ -115,7 +113,6 @@ pub(in crate::api) async fn pause(
     path = "/v1/apps/{appid}/outbox/resume",
     operation_id = "resume_app",
     summary = "Lifts every pause of the app; needs outbox:decide",
-    security(("key" = [])),
     params(("appid" = String, Path)),
     responses(
         (status = 200, body = OutboxAppView, description = "The app")

@@ -22,7 +22,6 @@ use crate::api::request::{Json, json_response};
     path = "/v1/apps/{appid}/grants",
     operation_id = "record_grant",
     summary = "Records a consent; needs consent",
-    security(("key" = [])),
     params(("appid" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     request_body = NewGrant,
     responses(
@@ -141,7 +140,6 @@ async fn record_verified(
     path = "/v1/apps/{appid}/grants",
     operation_id = "list_grants",
     summary = "The grants of a user; needs consent",
-    security(("key" = [])),
     params(("appid" = String, Path), ("openid" = String, Query)),
     responses(
         (status = 200, body = GrantsView, description = "The grants, oldest first"),
@@ -162,7 +160,6 @@ pub(in crate::api) async fn list(
     path = "/v1/apps/{appid}/grants/{id}",
     operation_id = "void_grant",
     summary = "Voids an open grant; needs consent",
-    security(("key" = [])),
     params(("appid" = String, Path), ("id" = String, Path)),
     responses(
         (status = 204, description = "Void")

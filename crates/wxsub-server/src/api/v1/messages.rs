@@ -45,7 +45,6 @@ impl FromRequest<Arc<ServerState>> for PostedMessage {
     path = "/v1/apps/{appid}/messages",
     operation_id = "send_message",
     summary = "Sends one message; needs message:send",
-    security(("key" = [])),
     params(("appid" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     request_body = SendMessageRequest,
     responses(

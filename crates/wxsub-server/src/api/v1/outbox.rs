@@ -53,7 +53,6 @@ impl FromRequest<Arc<ServerState>> for PostedMessages {
     path = "/v1/apps/{appid}/outbox",
     operation_id = "enqueue",
     summary = "Queues a message, or up to 1000 as application/x-ndjson; needs outbox:write",
-    security(("key" = [])),
     params(("appid" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     request_body = SendMessageRequest,
     responses(
@@ -92,7 +91,6 @@ pub(in crate::api) async fn enqueue(
     path = "/v1/apps/{appid}/outbox",
     operation_id = "list_messages",
     summary = "A page of messages; needs outbox:read",
-    security(("key" = [])),
     params(("appid" = String, Path), ("state" = Option<String>, Query), ("openid" = Option<String>, Query), ("after" = Option<String>, Query), ("limit" = Option<u32>, Query)),
     responses(
         (status = 200, body = OutboxPageView, description = "The messages, oldest first"),
@@ -123,7 +121,6 @@ pub(in crate::api) async fn list(
     path = "/v1/apps/{appid}/outbox/{id}",
     operation_id = "show_message",
     summary = "One message with its history; needs outbox:read",
-    security(("key" = [])),
     params(("appid" = String, Path), ("id" = String, Path)),
     responses(
         (status = 200, body = OutboxMessageView, description = "The message; ETag is its version")
@@ -173,7 +170,6 @@ pub(super) fn set_version(response: &mut Response, message: &StoredMessage) {
     path = "/v1/apps/{appid}/outbox/{id}",
     operation_id = "cancel_message",
     summary = "Withdraws a queued message; needs outbox:write",
-    security(("key" = [])),
     params(("appid" = String, Path), ("id" = String, Path)),
     responses(
         (status = 204, description = "Withdrawn"),

@@ -50,7 +50,6 @@ impl FromRequest<Arc<ServerState>> for ReportedToken {
     path = "/v1/apps/{appid}/access_token",
     operation_id = "read_token",
     summary = "The current token; needs token:read",
-    security(("key" = [])),
     params(("appid" = String, Path)),
     responses(
         (status = 200, body = TokenResponse<'_>, description = "Use it for expires_in seconds, then request it again"),
@@ -78,7 +77,6 @@ pub(in crate::api) async fn read(
     path = "/v1/apps/{appid}/access_token/report",
     operation_id = "report_token",
     summary = "Reports a token that Weixin rejects; needs token:read and token:report",
-    security(("key" = [])),
     params(("appid" = String, Path)),
     request_body = ReportRequest<'_>,
     responses(

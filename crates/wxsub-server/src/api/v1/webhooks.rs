@@ -89,7 +89,6 @@ fn failed(delivery: StoredDelivery) -> FailedWebhook {
     path = "/v1/webhooks",
     operation_id = "list_webhooks",
     summary = "The endpoints of webhooks whose apps the key may all use, and what was not delivered; needs admin",
-    security(("key" = [])),
     responses(
         (status = 200, body = WebhookList, description = "The endpoints"),
         (status = 403, body = Problem, description = "The key lacks the scope"),
@@ -118,7 +117,6 @@ pub(in crate::api) async fn list(operator: WebhookOperator) -> Result<Json<Webho
     path = "/v1/webhooks/{name}/redeliver",
     operation_id = "redeliver_webhooks",
     summary = "Enables an endpoint, and tries its failed webhooks again now; needs admin",
-    security(("key" = [])),
     params(("name" = String, Path, description = "The endpoint")),
     responses(
         (status = 200, body = Redelivery, description = "How many webhooks are due"),
