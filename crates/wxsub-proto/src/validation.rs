@@ -267,13 +267,7 @@ pub(crate) use impl_try_from;
 /// Makes a text newtype with one check that every constructor uses (`new`, `FromStr`, `TryFrom`, serde).
 macro_rules! validated_string {
     ($(#[$doc:meta])* $name:ident, $check:expr) => {
-        $crate::validation::validated_text!($(#[$doc])* $name(String), $check);
-
-        impl From<$name> for String {
-            fn from(value: $name) -> Self {
-                value.0
-            }
-        }
+        $crate::validation::validated_text!($(#[$doc])* #[derive(derive_more::Into)] $name(String), $check);
     };
 }
 pub(crate) use validated_string;
@@ -282,8 +276,9 @@ pub(crate) use validated_string;
 macro_rules! validated_text {
     ($(#[$doc:meta])* $name:ident($text:ty), $check:expr) => {
         $(#[$doc])*
-        #[derive(Debug, derive_more::Display, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Debug, derive_more::Display, derive_more::AsRef, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[derive(serde::Serialize, serde::Deserialize)]
+        #[as_ref(str)]
         #[serde(try_from = "String")]
         pub struct $name($text);
 
@@ -313,12 +308,6 @@ macro_rules! validated_text {
         }
 
         $crate::validation::impl_try_from!($name: String, &str, &String => $name::new);
-
-        impl AsRef<str> for $name {
-            fn as_ref(&self) -> &str {
-                &self.0
-            }
-        }
     };
 }
 pub(crate) use validated_text;

@@ -3,7 +3,7 @@
 //! Source of the consent page: service/en/Message_Management/One-time_subscription_info. The other pages are not part of Weixin.
 
 use serde_json::json;
-use wxsub_proto::{ConsentAction, ConsentCallback, ConsentRequest, HttpUrl};
+use wxsub_proto::{ConsentCallback, ConsentRequest, HttpUrl};
 use wxsub_sandbox::{Caller, Fault, Response};
 
 use crate::weixin::{START, TOKEN, Weixin, appid, code, message, request, token_target};
@@ -247,35 +247,26 @@ fn opening_the_consent_page_grants_nothing() {
     assert_eq!(code(&weixin.send(&weixin.token(), &message())), 43101);
 }
 
-/// The callback is appended in the documented order, with `reserved` unchanged.
+/// The callback is appended in the documented order, with `reserved` unchanged. Only a confirmation has an `openid`, and only
+/// it grants a message.
 #[test]
-fn confirm_redirects_with_callback_and_grants_one_message() {
-    let weixin = Weixin::new();
-    let request = request("T", "7").reserved("proof1").unwrap();
-    let target = consent_url(&request, "https://shop.example/back?order=1#end");
-    let response = weixin.response("POST", &target, "openid=oUser&action=confirm");
-    let location = response.location.unwrap();
-    assert_eq!(response.status, 302);
-    assert_eq!(
-        location,
-        "https://shop.example/back?order=1&openid=oUser&template_id=T&action=confirm&scene=7&reserved=proof1#end"
-    );
-    let callback: ConsentCallback = location.parse().unwrap();
-    assert!(matches!(&callback.action, ConsentAction::Confirm { openid } if openid.as_str() == "oUser"));
-    assert_eq!(code(&weixin.send(&weixin.token(), &message())), 0);
-}
-
-/// Only a confirmation has an `openid`.
-#[test]
-fn cancel_redirects_without_openid_and_grants_nothing() {
-    let weixin = Weixin::new();
-    let target = consent_url(&request("T", "7"), "https://shop.example/back");
-    let response = weixin.response("POST", &target, "openid=oUser&action=cancel");
-    assert_eq!(
-        (response.status, response.location.as_deref()),
-        (302, Some("https://shop.example/back?template_id=T&action=cancel&scene=7"))
-    );
-    assert_eq!(code(&weixin.send(&weixin.token(), &message())), 43101);
+fn decision_redirects_with_its_callback() {
+    for (action, callback, errcode) in [
+        ("confirm", "openid=oUser&template_id=T&action=confirm&scene=7&reserved=proof1", 0),
+        ("cancel", "template_id=T&action=cancel&scene=7&reserved=proof1", 43101),
+    ] {
+        let weixin = Weixin::new();
+        let request = request("T", "7").reserved("proof1").unwrap();
+        let target = consent_url(&request, "https://shop.example/back?order=1#end");
+        let response = weixin.response("POST", &target, &format!("openid=oUser&action={action}"));
+        let location = response.location.unwrap();
+        assert_eq!(response.status, 302);
+        assert_eq!(location, format!("https://shop.example/back?order=1&{callback}#end"));
+        let callback: ConsentCallback = location.parse().unwrap();
+        let openid = callback.assume_verified().map(|grant| grant.openid().to_string());
+        assert_eq!(openid, (action == "confirm").then(|| "oUser".to_owned()));
+        assert_eq!(code(&weixin.send(&weixin.token(), &message())), errcode, "{action}");
+    }
 }
 
 /// Not part of Weixin: the form or the consent URL may set the openid. The default is the same for each app.
