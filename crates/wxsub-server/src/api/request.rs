@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -25,6 +25,7 @@ use crate::config::ApiClient;
 use crate::state::audit::{Action, ApiSurface, Entry};
 use crate::state::denial::Denial;
 use crate::state::limit::Limit;
+use crate::state::locked;
 use crate::state::metrics::AppCount;
 use crate::state::pace::TooMany;
 
@@ -278,14 +279,14 @@ impl RequestContext {
 
     /// Changes the audit line, if there is one.
     pub(super) fn audit(&self, change: impl FnOnce(&mut Entry)) {
-        if let Some(entry) = self.0.audit.lock().unwrap_or_else(PoisonError::into_inner).as_deref_mut() {
+        if let Some(entry) = locked(&self.0.audit).as_deref_mut() {
             change(entry);
         }
     }
 
     /// Takes the audit line, so that the caller queues it.
     pub(super) fn take_audit(&self) -> Option<Box<Entry>> {
-        self.0.audit.lock().unwrap_or_else(PoisonError::into_inner).take()
+        locked(&self.0.audit).take()
     }
 
     /// Counts and audits the result of a token read or report of an authorized client.

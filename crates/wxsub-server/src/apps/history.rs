@@ -1,7 +1,7 @@
 //! The tokens that were served: digests of the latest ones, and which client got which.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -11,6 +11,7 @@ use wxsub_core::token::{CachedToken, Generation};
 use wxsub_proto::AccessToken;
 
 use super::report_limiter::ReportLimiter;
+use crate::state::locked;
 
 /// Number of known generations: the current one and the two before it.
 const HISTORY_LEN: usize = 3;
@@ -103,9 +104,4 @@ impl TokenHistory {
     pub(super) fn with_limiter<T>(&self, work: impl FnOnce(&mut ReportLimiter) -> T) -> T {
         work(&mut locked(&self.limiter))
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // The lock guards plain assignments only, so a panic leaves the value consistent.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

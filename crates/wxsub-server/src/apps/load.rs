@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -12,6 +12,7 @@ use wxsub_core::rate_limit::TokenBucket;
 
 use crate::config::Limits;
 use crate::state::limit::Limit;
+use crate::state::locked;
 use crate::state::pace::{Pace, TooMany};
 
 /// Number of refusals in a row that a caller gets without a pause. After them, one in each [`REFUSAL_INTERVAL`].
@@ -62,7 +63,7 @@ impl Load {
     /// Begins a body. At the limit, the oldest one ends. Returns the body, and whether another one ended for it.
     pub(crate) fn begin_body(self: &Arc<Self>, max: usize) -> (IncomingBody, bool) {
         let (sender, displaced) = oneshot::channel();
-        let mut bodies = self.locked();
+        let mut bodies = locked(&self.bodies);
         let ended = if bodies.open.len() >= max { bodies.open.pop_front() } else { None };
         let number = bodies.next;
         bodies.next += 1;
@@ -99,32 +100,23 @@ impl Load {
     /// # Errors
     /// [`TooMany`] if that is longer than a second.
     pub(crate) fn plan_request(&self, per_second: usize, now: MonotonicInstant) -> Result<Duration, TooMany> {
-        self.pace().plan(1, per_second, MAX_TURN_WAIT, now)
+        locked(&self.requests).plan(1, per_second, MAX_TURN_WAIT, now)
     }
 
     /// The number of requests within the last second, with those that wait.
     pub(super) fn requests_used(&self, per_second: usize, now: MonotonicInstant) -> usize {
-        self.pace().used(per_second, now)
-    }
-
-    fn pace(&self) -> MutexGuard<'_, Pace> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.requests).used(per_second, now)
     }
 
     /// Counts a refusal. Returns whether its response has to wait, because the caller got too many of them.
     pub(crate) fn is_refused_often(&self, now: MonotonicInstant) -> bool {
-        let mut prompt_refusals = self.prompt_refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut prompt_refusals = locked(&self.prompt_refusals);
         prompt_refusals.try_acquire(now).is_err()
     }
 
     /// The number of requests in flight, and of incomplete bodies.
     pub(crate) fn used(&self) -> (usize, usize) {
-        (self.in_flight.load(Ordering::Relaxed), self.locked().open.len())
-    }
-
-    fn locked(&self) -> MutexGuard<'_, IncomingBodies> {
-        // Each change is complete before it could panic.
-        self.bodies.lock().unwrap_or_else(PoisonError::into_inner)
+        (self.in_flight.load(Ordering::Relaxed), locked(&self.bodies).open.len())
     }
 }
 
@@ -150,7 +142,7 @@ impl IncomingBody {
 
 impl Drop for IncomingBody {
     fn drop(&mut self) {
-        let mut bodies = self.load.locked();
+        let mut bodies = locked(&self.load.bodies);
         if let Ok(index) = bodies.open.binary_search_by_key(&self.number, |(number, _)| *number) {
             bodies.open.remove(index);
         }

@@ -1,6 +1,6 @@
 //! Checks with Weixin whether a token works, for clients that cannot report a rejected token.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -9,6 +9,8 @@ use wxsub_core::token::{CachedToken, Evidence, TokenCache, TokenSource};
 use wxsub_core::transport::{HttpRequest, Transport};
 use wxsub_proto::BaseUrl;
 use wxsub_proto::endpoint::domain_ip;
+
+use crate::state::locked;
 
 /// Minimum time between two probes.
 const MIN_PROBE_INTERVAL: Duration = Duration::from_secs(10);
@@ -48,7 +50,7 @@ impl Probe {
         token_cache: &TokenCache,
         token: Arc<CachedToken>,
     ) -> watch::Receiver<bool> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = locked(&self.last);
         if let Some((_, done)) =
             last.as_ref().filter(|(started_at, _)| now.duration_since(*started_at) < MIN_PROBE_INTERVAL)
         {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use wxsub_core::clock::MonotonicInstant;
@@ -10,6 +10,7 @@ use wxsub_core::rate_limit::TokenBucket;
 
 use super::known_browser::KnownBrowser;
 use crate::state::connections::group;
+use crate::state::locked;
 
 /// So many failures of an address, or of a known browser, are not slowed.
 const PROMPT_FAILURES: u32 = 5;
@@ -63,7 +64,7 @@ impl LoginLimiter {
     /// # Errors
     /// How long to wait. The login does not count then.
     pub(super) fn begin(&self, sources: &LoginSources, now: MonotonicInstant) -> Result<(), Duration> {
-        let mut known = self.locked();
+        let mut known = locked(&self.0);
         if known.len() >= MAX_SOURCES {
             known.retain(|_, bucket| bucket.wait(now) > Duration::ZERO);
         }
@@ -83,15 +84,10 @@ impl LoginLimiter {
 
     /// The login did not fail.
     pub(super) fn release(&self, sources: &LoginSources) {
-        let mut known = self.locked();
+        let mut known = locked(&self.0);
         for source in &sources.0 {
             known.entry(source.clone()).and_modify(TokenBucket::release);
         }
-    }
-
-    fn locked(&self) -> MutexGuard<'_, HashMap<Source, TokenBucket>> {
-        // Each change is complete before it could panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The sessions of operators, in memory: a restart of the server ends them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base16ct::HexDisplay;
@@ -12,6 +12,7 @@ use wxsub_core::consent::RngError;
 use zeroize::Zeroizing;
 
 use crate::config::ConsoleUser;
+use crate::state::locked;
 
 /// A session ends so long after its last request.
 pub(super) const MAX_IDLE: Duration = Duration::from_secs(30 * 60);
@@ -94,7 +95,7 @@ impl Sessions {
     ) -> Result<SessionSecret, RngError> {
         let secret = SessionSecret::generate()?;
         let session = Session { user: Arc::clone(user), idle_at: now + MAX_IDLE, ends_at: now + MAX_AGE };
-        let mut sessions = self.locked();
+        let mut sessions = locked(&self.0);
         sessions.retain(|_, session| !session.is_over(now));
         if sessions.len() >= MAX_SESSIONS {
             let oldest = sessions.iter().min_by_key(|(_, session)| session.idle_at.mono);
@@ -113,7 +114,7 @@ impl Sessions {
         users: &[Arc<ConsoleUser>],
         now: ClockReading,
     ) -> Option<Arc<ConsoleUser>> {
-        let mut sessions = self.locked();
+        let mut sessions = locked(&self.0);
         let digest = secret.digest("session");
         let session = sessions.get_mut(&digest)?;
         let is_known = users.iter().any(|user| Arc::ptr_eq(user, &session.user));
@@ -127,11 +128,6 @@ impl Sessions {
 
     /// Ends a session.
     pub(super) fn end(&self, secret: &SessionSecret) {
-        self.locked().remove(&secret.digest("session"));
-    }
-
-    fn locked(&self) -> MutexGuard<'_, HashMap<[u8; 32], Session>> {
-        // Each change is complete before it could panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0).remove(&secret.digest("session"));
     }
 }

@@ -11,7 +11,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use self::line_limiter::LineLimiter;
 use self::target::Target;
 use self::writer::{AuditMessage, Failing, QUEUE_CAPACITY, Writer};
 use crate::config::{AuditConfig, AuditTo};
+use crate::state::locked;
 
 /// Maximum time that a request waits until its line is written.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(2);
@@ -141,7 +142,7 @@ impl Audit {
         let now = inner.clock.now();
         entry.at = now.wall;
         if entry.is_refused() {
-            let mut line_limiter = inner.line_limiter.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut line_limiter = locked(&inner.line_limiter);
             if !line_limiter.admit(&entry, now.mono) {
                 return Ok(());
             }
@@ -178,7 +179,7 @@ impl Audit {
     /// What is wrong, if lines are lost or written too slowly.
     pub(crate) fn problem(&self) -> Option<LocalizedText<String>> {
         let inner = self.0.as_ref()?;
-        let failing = inner.failing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let failing = locked(&inner.failing).clone();
         match failing {
             Some(Failing { since, error, lost }) => {
                 let since = rfc3339::format(since);

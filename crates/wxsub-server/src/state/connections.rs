@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::yield_now;
+
+use crate::state::locked;
 
 /// All open connections of a listener, by the address of the client.
 pub(crate) struct Connections {
@@ -88,7 +90,7 @@ impl Connections {
         max_per_address: Option<usize>,
     ) -> Result<(OpenConnection, bool), Refused> {
         let address = group(address);
-        let mut by_address = self.locked();
+        let mut by_address = locked(&self.by_address);
         let group = by_address.entry(address).or_default();
         let is_full = max_per_address.is_some_and(|max| group.len() >= max);
         if is_full {
@@ -106,7 +108,7 @@ impl Connections {
 
     /// Closes the connection that waits longest for its client. Returns whether there was one.
     pub(crate) fn close_longest_waiting(&self) -> bool {
-        let mut by_address = self.locked();
+        let mut by_address = locked(&self.by_address);
         let groups = by_address.values_mut().filter_map(|group| Some((group.longest_waiting()?, group)));
         let Some(((_, longest), group)) = groups.min_by_key(|((rank, _), _)| *rank) else { return false };
         group.close(&longest);
@@ -134,7 +136,7 @@ impl Connections {
 
     /// The number of open connections, and the largest number of one address.
     pub(crate) fn used(&self) -> (usize, usize) {
-        let most = self.locked().values().map(Group::len).max().unwrap_or_default();
+        let most = locked(&self.by_address).values().map(Group::len).max().unwrap_or_default();
         (self.count(), most)
     }
 
@@ -145,7 +147,7 @@ impl Connections {
             return activity.rank.store(rank, Ordering::Relaxed);
         }
         // The rank and the place in the group change together.
-        let mut by_address = self.locked();
+        let mut by_address = locked(&self.by_address);
         let group = by_address.get_mut(&activity.address);
         let moved = group.and_then(|group| Some((group.remove(activity)?, group)));
         activity.rank.store(rank, Ordering::Relaxed);
@@ -159,11 +161,6 @@ impl Connections {
 
     fn next(&self) -> u64 {
         self.sequence.fetch_add(1, Ordering::Relaxed)
-    }
-
-    fn locked(&self) -> MutexGuard<'_, HashMap<IpAddr, Group>> {
-        // Each change is complete before it could panic.
-        self.by_address.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -250,7 +247,7 @@ impl Drop for OpenRequest {
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        let mut by_address = self.connections.locked();
+        let mut by_address = locked(&self.connections.by_address);
         if let Some(group) = by_address.get_mut(&self.activity.address) {
             group.remove(&self.activity);
             if group.len() == 0 {

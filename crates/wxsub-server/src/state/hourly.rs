@@ -1,10 +1,12 @@
 //! What happened in each of the last 24 hours, for the plots of the console. It is in memory, and begins with the process.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use wxsub_console::{DayView, HourView};
 use wxsub_core::clock::{Clock, UnixMillis};
+
+use crate::state::locked;
 
 /// How many hours are kept, the current one included.
 const HOURS: u64 = 24;
@@ -27,7 +29,7 @@ impl HourlyCounts {
     pub(super) fn count(&self, change: impl FnOnce(&mut HourView)) {
         let number = self.clock.now().wall.get() / HOUR_MS;
         // Each change is complete before it could panic.
-        let mut hours = self.hours.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hours = locked(&self.hours);
         hours.retain(|hour, _| hour + HOURS > number);
         change(hours.entry(number).or_default());
     }
@@ -46,7 +48,7 @@ impl HourlyCounts {
     /// The last 24 hours.
     pub(crate) fn day(&self) -> DayView {
         let current = self.clock.now().wall.get() / HOUR_MS;
-        let hours = self.hours.lock().unwrap_or_else(PoisonError::into_inner);
+        let hours = locked(&self.hours);
         let hour = |number: u64| HourView {
             begins_at: UnixMillis::new(number * HOUR_MS),
             ..hours.get(&number).copied().unwrap_or_default()

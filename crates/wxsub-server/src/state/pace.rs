@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use wxsub_core::clock::MonotonicInstant;
 
 use super::connections::group;
+use crate::state::locked;
 
 /// Minimum number of addresses at which those without a wait are removed.
 const MIN_SWEEP: usize = 1024;
@@ -77,7 +78,7 @@ impl AddressPaces {
         max_wait: Duration,
         now: MonotonicInstant,
     ) -> Result<Duration, TooMany> {
-        let state = &mut *self.locked();
+        let state = &mut *locked(&self.0);
         if state.paces.len() >= state.sweep_at {
             state.paces.retain(|_, pace| pace.busy_until > now);
             state.sweep_at = (state.paces.len() * 2).max(MIN_SWEEP);
@@ -87,14 +88,9 @@ impl AddressPaces {
 
     /// As [`Pace::used`], for the address with the most turns.
     pub(crate) fn used(&self, per_second: usize, now: MonotonicInstant) -> usize {
-        let state = self.locked();
+        let state = locked(&self.0);
         let most = state.paces.values().max_by_key(|pace| pace.busy_until);
         most.map_or(0, |pace| pace.used(per_second, now))
-    }
-
-    fn locked(&self) -> MutexGuard<'_, State> {
-        // Each change is complete before it could panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -141,6 +137,6 @@ mod tests {
             let planned = paces.plan(IpAddr::V4(bits.into()), 1, 1000, MAX_WAIT, at(bits.into()));
             assert_eq!(planned, Ok(Duration::ZERO));
         }
-        assert!(paces.locked().paces.len() <= MIN_SWEEP);
+        assert!(locked(&paces.0).paces.len() <= MIN_SWEEP);
     }
 }

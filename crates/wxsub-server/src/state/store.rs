@@ -8,7 +8,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -27,6 +27,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 pub use self::folder::StateError;
 use self::folder::StateFolder;
 use self::record_writer::{NewContent, RecordWriter};
+use crate::state::locked;
 
 /// Maximum time that a change waits for the disk.
 const DISK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -115,7 +116,7 @@ impl FileStore {
         change: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let write_lock = {
-            let mut write_locks = self.write_locks.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut write_locks = locked(&self.write_locks);
             Arc::clone(write_locks.entry(app.clone()).or_default())
         };
         let change = async {
@@ -289,10 +290,6 @@ impl FallbackStore {
     pub(crate) fn new(shared: Arc<dyn TokenStore>, files: FileStore) -> Self {
         Self { shared, files: Arc::new(files), saves: Mutex::default() }
     }
-
-    fn saves(&self) -> MutexGuard<'_, JoinSet<()>> {
-        self.saves.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 #[async_trait]
@@ -303,13 +300,13 @@ impl TokenStore for FallbackStore {
 
     fn save_fallback(&self, app: &AppId, token: StoredToken) {
         let (files, app) = (Arc::clone(&self.files), app.clone());
-        let mut saves = self.saves();
+        let mut saves = locked(&self.saves);
         while saves.try_join_next().is_some() {}
         saves.spawn(async move { files.back_up(&app, &token).await });
     }
 
     async fn finish_fallbacks(&self) {
-        let saves = std::mem::take(&mut *self.saves());
+        let saves = std::mem::take(&mut *locked(&self.saves));
         saves.join_all().await;
     }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use wxsub_core::clock::{Clock, MonotonicInstant, UnixMillis};
 use super::entry::Entry;
 use super::line_limiter::LineLimiter;
 use super::target::Target;
+use crate::state::locked;
 
 /// Maximum number of queued lines. Lines beyond it are lost and counted.
 pub(super) const QUEUE_CAPACITY: usize = 8192;
@@ -124,7 +125,7 @@ impl Writer {
     /// Adds the lines that stand for refused requests without lines of their own.
     fn add_summaries(&mut self, are_all_due: bool) {
         let now = self.clock.now();
-        let mut line_limiter = self.line_limiter.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut line_limiter = locked(&self.line_limiter);
         for summary in line_limiter.take_summaries(now, are_all_due) {
             self.batch.add(&summary, None);
         }
@@ -155,7 +156,7 @@ impl Writer {
     /// Notes what fails. Logs the first failure, then one a minute, and that lines are written again.
     fn log_result(&mut self, lost: u64, result: io::Result<()>) {
         let now = self.clock.now();
-        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failing = locked(&self.failing);
         let Err(error) = result else {
             if let Some(Failing { lost, .. }) = failing.take() {
                 self.logged_at = None;

@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::{OwnedMutexGuard, oneshot};
 use zeroize::Zeroizing;
+
+use crate::state::locked;
 
 /// Maximum number of threads that write. They compete with token reads for the cores. A disk that does not respond blocks no
 /// more of the pool, which also resolves host names and reads files of a reload.
@@ -69,18 +71,13 @@ impl RecordWriter {
     }
 
     fn enqueue(self: &Arc<Self>, job: Job) {
-        let mut queue = self.queue();
+        let mut queue = locked(&self.queue);
         queue.jobs.push_back(job);
         if queue.writers < MAX_WRITERS {
             queue.writers += 1;
             let writer = Writer(Arc::downgrade(self));
             tokio::task::spawn_blocking(move || writer.run());
         }
-    }
-
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        // Each change is complete before it could panic.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -108,7 +105,7 @@ impl Writer {
 /// Takes the oldest jobs. Without any, it counts the thread out before another job can be queued, and drops the writer.
 fn take_batch(writer: &mut Option<Arc<RecordWriter>>) -> Option<Batch> {
     let running = writer.take()?;
-    let mut queue = running.queue();
+    let mut queue = locked(&running.queue);
     if queue.jobs.is_empty() {
         queue.writers -= 1;
         return None;
@@ -123,7 +120,7 @@ fn take_batch(writer: &mut Option<Arc<RecordWriter>>) -> Option<Batch> {
 impl Drop for Writer {
     fn drop(&mut self) {
         if let Some(writer) = self.0.upgrade() {
-            writer.queue().writers -= 1;
+            locked(&writer.queue).writers -= 1;
         }
     }
 }
@@ -191,7 +188,8 @@ mod tests {
             let free = Free(disk.clone());
             let writer = disk.writer();
             let mut writes: JoinSet<_> = (0..FILES).map(|_| write(Arc::clone(&writer))).collect();
-            while disk.begun().len() < MAX_WRITERS || writer.queue().jobs.len() + disk.files() < FILES {
+            while disk.begun().len() < MAX_WRITERS || locked(&writer.queue).jobs.len() + disk.files() < FILES
+            {
                 yield_now().await;
             }
             let other = spawn_blocking(|| ());
@@ -215,11 +213,11 @@ mod tests {
     #[tokio::test]
     async fn thread_that_never_ran_is_not_counted() {
         let writer = RecordWriter::new(|new| new.iter().map(|_| Ok(())).collect());
-        writer.queue().writers = MAX_WRITERS;
+        locked(&writer.queue).writers = MAX_WRITERS;
         for _ in 0..MAX_WRITERS {
             drop(Writer(Arc::downgrade(&writer)));
         }
         write(Arc::clone(&writer)).await.unwrap();
-        assert_eq!(writer.queue().writers, 0);
+        assert_eq!(locked(&writer.queue).writers, 0);
     }
 }
