@@ -35,6 +35,24 @@ pub(crate) trait Model {
     }
 }
 
+/// All rules of a model, or all but one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules<Rule> {
+    pub(crate) dropped: Option<Rule>,
+}
+
+impl<Rule: Copy + Eq> Rules<Rule> {
+    pub(crate) const ALL: Self = Self { dropped: None };
+
+    pub(crate) fn without(rule: Rule) -> Self {
+        Self { dropped: Some(rule) }
+    }
+
+    pub(crate) fn has(self, rule: Rule) -> bool {
+        self.dropped != Some(rule)
+    }
+}
+
 type Steps<M> = Vec<(<M as Model>::Step, <M as Model>::State)>;
 type FoundIn<M> = Found<<M as Model>::Step, <M as Model>::State>;
 type ViolationOf<M> = Violation<<M as Model>::Step, <M as Model>::State>;

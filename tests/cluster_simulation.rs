@@ -14,7 +14,6 @@ mod cluster_simulation {
     #[path = "../simulation/node_clock.rs"]
     mod node_clock;
     mod node_faults;
-    #[allow(dead_code, reason = "parts of it are for nodes without a shared store")]
     #[path = "../simulation/oracle.rs"]
     mod oracle;
     mod other_upstream;
@@ -54,10 +53,12 @@ const MAX_SPREAD: Duration = Duration::from_millis(50);
 #[test]
 fn every_seed_keeps_the_invariants() {
     let results = run_seeds("cluster_simulation every_seed", seed_count(SEEDS), run, Outcome::violations);
+    let mut totals = Summary::default();
+    results.iter().for_each(|outcome| totals.add(outcome.summary.clone()));
     eprintln!(
         "{} seeds: {}; {} store operations; settled after {:?}",
         results.len(),
-        Summary::totals(&results.iter().map(|outcome| &outcome.summary).collect::<Vec<_>>()),
+        totals.line(),
         results.iter().map(|outcome| outcome.operations).sum::<u64>(),
         percentiles(results.iter().map(|outcome| outcome.unsettled).collect()),
     );

@@ -1,30 +1,37 @@
-//! A hundred token caches, their stores and a sandbox in virtual time, with faults drawn from a seed. A failing seed prints
-//! the command that runs it again with a full trace.
+//! A hundred token caches and the sandbox in virtual time, with faults drawn from a seed: small clusters of the cluster simulation,
+//! and caches without a store. A failing seed prints the command that runs it again with a full trace.
 
 #![cfg(test)]
 
+#[allow(dead_code, reason = "some parts are only for the cluster simulation")]
 mod simulation {
+    mod apps;
+    #[path = "../cluster_simulation/cluster.rs"]
+    mod cluster;
+    #[path = "../cluster_simulation/fault_plan.rs"]
+    mod fault_plan;
     mod faults;
+    #[path = "../cluster_simulation/invariants.rs"]
+    mod invariants;
     mod network;
-    mod node;
-    #[allow(dead_code, reason = "only the servers of the cluster simulation are suspended")]
     mod node_clock;
+    #[path = "../cluster_simulation/node_faults.rs"]
+    mod node_faults;
     mod oracle;
-    #[allow(dead_code, reason = "only the cluster simulation restores and breaks records")]
+    #[path = "../cluster_simulation/other_upstream.rs"]
+    mod other_upstream;
     #[path = "../cluster_simulation/redis.rs"]
     mod redis;
-    mod scenario;
-    mod schedule;
     mod seeds;
-    #[allow(dead_code, reason = "only the cluster simulation draws faults of Redis")]
+    #[path = "../cluster_simulation/server.rs"]
+    mod server;
     #[path = "../cluster_simulation/store_faults.rs"]
     mod store_faults;
-    #[allow(dead_code, reason = "only servers of the cluster simulation get notifications")]
     #[path = "../cluster_simulation/store_link.rs"]
     mod store_link;
 
+    pub(crate) use apps::run;
     pub(crate) use oracle::Summary;
-    pub(crate) use scenario::run;
     pub(crate) use seeds::{run_seeds, seed_count};
 }
 
@@ -36,7 +43,10 @@ const SEEDS: u64 = 2;
 #[test]
 fn every_seed_keeps_the_invariants() {
     let results = run_seeds("simulation every_seed", seed_count(SEEDS), run, |summary| &summary.violations);
-    eprintln!("{} seeds: {}", results.len(), Summary::totals(&results.iter().collect::<Vec<_>>()));
+    let mut totals = Summary::default();
+    let seeds = results.len();
+    results.into_iter().for_each(|summary| totals.add(summary));
+    eprintln!("{seeds} seeds: {}", totals.line());
 }
 
 #[test]

@@ -101,7 +101,7 @@ impl Sandbox {
         );
         let arguments: Vec<_> = line.split(' ').chain([title, "--content", content]).collect();
         let output = self.wxsub(&arguments);
-        let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let shown: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         (output.status.code(), shown["errcode"].as_i64())
     }
 

@@ -1,5 +1,6 @@
 //! Control servers that share the token of one app through one Redis, with all faults of a scenario.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use wxsub_core::token::TokenEndpoint;
 use wxsub_sandbox::{AppSettings, Sandbox};
 
 use super::fault_plan::{FaultPlan, RedisReturn, ServerPlan};
-use super::invariants::{Invariants, SETTLE_TIME, SETTLE_TIME_AFTER_REFUSAL};
+use super::invariants::Invariants;
 use super::network::{App, Network, Weixin};
 use super::node_clock::NodeClock;
 use super::node_faults::{NodeFaults, Target};
@@ -26,7 +27,11 @@ pub(crate) struct Scenario {
     pub(crate) endpoint: TokenEndpoint,
     /// The lifetime of a token.
     pub(crate) lifetime: Duration,
+    /// Whether the servers share a Redis. Otherwise each is alone.
+    pub(crate) has_store: bool,
     pub(crate) fault_plan: FaultPlan,
+    /// Outside of these times, each send succeeds.
+    pub(crate) busy: Vec<Range<Duration>>,
     /// All faults end before this.
     pub(crate) calm: Duration,
     /// The end of the run. Before it, everything must work again.
@@ -88,6 +93,7 @@ struct Cluster {
     oracle: Arc<Oracle>,
     invariants: Arc<Invariants>,
     app: App,
+    has_store: bool,
     openids: Arc<Mutex<Vec<String>>>,
     tasks: JoinSet<()>,
 }
@@ -106,19 +112,18 @@ impl Cluster {
             oracle: Arc::clone(&oracle),
             weixin: Weixin { sandbox: sandbox.clone(), oracle: Arc::clone(&oracle) },
             redis: Arc::new(Redis::new(Arc::clone(&clock), true)),
+            agrees: scenario.has_store || scenario.fault_plan.servers.len() == 1,
+            busy: scenario.busy.clone(),
             calm: scenario.calm,
-            settle_time: if scenario.fault_plan.weixin_refuses() {
-                SETTLE_TIME_AFTER_REFUSAL
-            } else {
-                SETTLE_TIME
-            },
+            settle_time: scenario.fault_plan.settle_time(),
             state: Mutex::default(),
         });
         let app = App::at(&sandbox, "wx0123456789abcdef", scenario.endpoint);
         let mut settings = AppSettings::default();
         settings.token_lifetime = scenario.lifetime;
         sandbox.configure(&app.appid, settings).unwrap();
-        Self { clock, oracle, invariants, app, openids: Arc::default(), tasks: JoinSet::new() }
+        let (openids, tasks) = (Arc::default(), JoinSet::new());
+        Self { clock, oracle, invariants, app, has_store: scenario.has_store, openids, tasks }
     }
 
     /// Does this at its time.
@@ -219,13 +224,15 @@ impl Cluster {
         let fetch_faults = Arc::clone(node_faults);
         let on_lease = move |could_read| fetch_faults.on_lease(number, could_read);
         let redis = &self.invariants.redis;
-        let store = StoreLink::new(number, &clock, redis, plan.store_faults, on_lease, rng.fork());
+        let store = self.has_store.then(|| {
+            Arc::new(StoreLink::new(number, &clock, redis, plan.store_faults, on_lease, rng.fork()))
+        });
         Server {
             number,
             app: self.app.clone(),
             clock,
             network: Arc::new(network),
-            store: Arc::new(store),
+            store,
             reports: plan.reports,
             invariants: Arc::clone(&self.invariants),
             openids: Arc::clone(&self.openids),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::faults::{ExternalFetch, FaultWindow, NetworkFault, draw_faults};
+use super::invariants::{SETTLE_TIME, SETTLE_TIME_AFTER_REFUSAL};
 use super::node_faults::{FetchFault, NodeFault};
 use super::store_faults::StoreFaultWindow;
 
@@ -122,11 +123,12 @@ fn fetch_fault(rng: &mut Rng, end: Duration) -> FetchFault {
 }
 
 impl FaultPlan {
-    /// Whether Weixin refuses token requests at any time. The token cache treats a refusal as persistent.
-    pub(super) fn weixin_refuses(&self) -> bool {
+    /// How long recovery may take after the last fault. The token cache treats a refusal by Weixin as persistent.
+    pub(super) fn settle_time(&self) -> Duration {
         let refuses = |window: &FaultWindow| {
             matches!(window.fault, NetworkFault::Quota | NetworkFault::AddressRefused | NetworkFault::Frozen)
         };
-        self.servers.iter().any(|plan| plan.faults.iter().any(refuses))
+        let is_refused = self.servers.iter().any(|plan| plan.faults.iter().any(refuses));
+        if is_refused { SETTLE_TIME_AFTER_REFUSAL } else { SETTLE_TIME }
     }
 }

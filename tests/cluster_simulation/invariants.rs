@@ -1,6 +1,7 @@
 //! Invariants of the cluster: one valid token at all servers soon after the last fault.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,6 +27,10 @@ pub(super) struct Invariants {
     pub(super) oracle: Arc<Oracle>,
     pub(super) weixin: Weixin,
     pub(super) redis: Arc<Redis>,
+    /// Whether all servers hold the same token. Those without a store invalidate each other's tokens.
+    pub(super) agrees: bool,
+    /// Outside of these times, each send succeeds.
+    pub(super) busy: Vec<Range<Duration>>,
     /// When the last fault is over.
     pub(super) calm: Duration,
     /// How long recovery may take from then.
@@ -47,6 +52,11 @@ pub(super) struct State {
 impl Invariants {
     pub(super) fn is_calm(&self, elapsed: Duration) -> bool {
         elapsed >= self.calm + self.settle_time
+    }
+
+    /// Whether a send that begins now succeeds.
+    pub(super) fn is_quiet(&self, elapsed: Duration) -> bool {
+        !self.busy.iter().any(|span| span.contains(&elapsed))
     }
 
     /// A server holds this token from now on.
@@ -75,7 +85,7 @@ impl Invariants {
     /// Checks a server's token at one of the times when the tokens of all servers are read.
     pub(super) fn check_read(&self, server: usize, issued: Option<&CachedToken>) {
         let elapsed = self.clock.elapsed();
-        if elapsed < self.calm {
+        if elapsed < self.calm || !self.agrees {
             return;
         }
         let Some(violation) = self.violation(elapsed, issued) else { return };

@@ -26,7 +26,10 @@ pub(crate) fn run(seed: u64, verbose: bool) -> Outcome {
     };
     let lifetime = Duration::from_secs([900, 1_200, 1_800][rng.usize(0..3)]);
     let fault_plan = draw_fault_plan(&mut rng, SERVERS, FAULTS_END);
-    let scenario = Scenario { endpoint, lifetime, fault_plan, calm: FAULTS_END, end: END };
+    let settled = FAULTS_END + fault_plan.settle_time();
+    let busy = vec![Duration::ZERO..settled];
+    let (has_store, calm, end) = (true, FAULTS_END, END);
+    let scenario = Scenario { endpoint, lifetime, has_store, fault_plan, busy, calm, end };
     let bound = RequestBound::new(&scenario);
     let mut outcome = run_scenario(scenario, rng, verbose);
     let (requests, max) =

@@ -68,5 +68,6 @@ fn draw_servers(rng: &mut Rng, servers: usize) -> Vec<ServerPlan> {
 
 fn run_with(fault_plan: FaultPlan, calm: Duration, end: Duration, rng: Rng, verbose: bool) -> Outcome {
     let (endpoint, lifetime) = (TokenEndpoint::Token, LIFETIME);
-    run_scenario(Scenario { endpoint, lifetime, fault_plan, calm, end }, rng, verbose)
+    let busy = vec![Duration::ZERO..calm + fault_plan.settle_time()];
+    run_scenario(Scenario { endpoint, lifetime, has_store: true, fault_plan, busy, calm, end }, rng, verbose)
 }

@@ -58,20 +58,4 @@ pub(crate) enum Rule {
     CompareWithStart,
 }
 
-/// All rules, or all but one.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Rules {
-    pub(crate) dropped: Option<Rule>,
-}
-
-impl Rules {
-    pub(crate) const ALL: Self = Self { dropped: None };
-
-    pub(crate) fn without(rule: Rule) -> Self {
-        Self { dropped: Some(rule) }
-    }
-
-    pub(crate) fn has(self, rule: Rule) -> bool {
-        self.dropped != Some(rule)
-    }
-}
+pub(crate) type Rules = super::breadth_first::Rules<Rule>;

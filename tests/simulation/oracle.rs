@@ -15,8 +15,6 @@ use super::node_clock::NodeClock;
 
 /// The most token requests of one node in a minute, also during faults.
 const MAX_REQUESTS_PER_MINUTE: usize = 15;
-/// A token that expires within this time may be missing without a violation.
-const EXPIRY_MARGIN: Duration = Duration::from_secs(60);
 
 /// The totals of one seed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,18 +33,26 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// The totals over several seeds. They show that faults are frequent enough to matter, and that most sends succeed.
-    pub(crate) fn totals(all: &[&Self]) -> String {
-        let sum = |count: fn(&Self) -> u64| all.iter().copied().map(count).sum::<u64>();
+    pub(crate) fn add(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.not_sent += other.not_sent;
+        self.maybe_sent += other.maybe_sent;
+        self.refused += other.refused;
+        self.token_requests += other.token_requests;
+        self.arrived_token_requests += other.arrived_token_requests;
+        self.rejections += other.rejections;
+        self.crashes += other.crashes;
+        self.violations.extend(other.violations);
+    }
+
+    /// Shows that faults are frequent enough to matter, and that most sends succeed.
+    pub(crate) fn line(&self) -> String {
+        let Self {
+            sent, not_sent, maybe_sent, refused, token_requests, arrived_token_requests, crashes, ..
+        } = self;
         format!(
-            "{} sent, {} refused, {} not sent, {} maybe sent; {} token requests sent, {} arrived; {} crashes",
-            sum(|one| one.sent),
-            sum(|one| one.refused),
-            sum(|one| one.not_sent),
-            sum(|one| one.maybe_sent),
-            sum(|one| one.token_requests),
-            sum(|one| one.arrived_token_requests),
-            sum(|one| one.crashes),
+            "{sent} sent, {refused} refused, {not_sent} not sent, {maybe_sent} maybe sent; \
+             {token_requests} token requests sent, {arrived_token_requests} arrived; {crashes} crashes"
         )
     }
 }
@@ -85,7 +91,6 @@ struct NodeView {
     token_requests: VecDeque<Duration>,
     /// When the process saw the first rejection of each token.
     rejected: HashMap<String, Duration>,
-    received: Option<String>,
     /// The newest generation that it has served.
     newest: Generation,
 }
@@ -193,13 +198,8 @@ impl Oracle {
         }
     }
 
-    /// Another fetch has invalidated the token of this node, now or after the overlap.
-    pub(super) fn token_invalidated(&self, node: usize) {
-        self.state().nodes.entry(node).or_default().received = None;
-    }
-
     /// A process serves this token.
-    pub(super) fn token_served(&self, node: usize, served: &CachedToken, knows_token_age: bool) {
+    pub(super) fn token_served(&self, node: usize, served: &CachedToken) {
         let (elapsed, token) = (self.clock.elapsed(), served.token().expose_secret());
         let mut state = self.state();
         let is_expired = state.expires_at.get(token).is_none_or(|expires_at| *expires_at < elapsed);
@@ -208,7 +208,7 @@ impl Oracle {
         let is_older = served.generation() < std::mem::replace(&mut seen.newest, served.generation());
         drop(state);
         for (is_wrong, what) in [
-            (is_expired && knows_token_age, "serves an expired token"),
+            (is_expired, "serves an expired token"),
             (is_rejected, "serves a token that Weixin rejected in its own call"),
             (is_older, "the generation went back"),
         ] {
@@ -216,14 +216,6 @@ impl Oracle {
                 self.report_violation(&format!("{node}: {what}"));
             }
         }
-    }
-
-    /// Whether this process has received a token that should still be valid.
-    pub(super) fn has_valid_token(&self, node: usize) -> bool {
-        let state = self.state();
-        let Some(seen) = state.nodes.get(&node) else { return false };
-        let is_valid = |token: &&String| state.expires_at[*token] > self.clock.elapsed() + EXPIRY_MARGIN;
-        seen.received.as_ref().filter(is_valid).is_some_and(|token| !seen.rejected.contains_key(token))
     }
 
     /// The client has reported the outcome of a message.
@@ -292,17 +284,11 @@ impl PendingCall {
         let mut state = self.oracle.state();
         let seen = state.nodes.entry(self.node).or_default();
         let stale = matches!(reply["errcode"].as_i64(), Some(40001 | 40014 | 42001));
-        match self.operation {
-            Operation::Token if reply["expires_in"].as_u64().is_some_and(|lifetime| lifetime > 0) => {
-                seen.received = Some(text(&reply, "access_token"));
-            }
-            Operation::Send if stale => {
-                let known = seen.rejected.len();
-                seen.rejected.entry(self.token.clone()).or_insert(elapsed);
-                let new = seen.rejected.len() - known;
-                state.summary.rejections += new as u64;
-            }
-            _ => {}
+        if self.operation == Operation::Send && stale {
+            let known = seen.rejected.len();
+            seen.rejected.entry(self.token.clone()).or_insert(elapsed);
+            let new = seen.rejected.len() - known;
+            state.summary.rejections += new as u64;
         }
         if self.operation == Operation::Send {
             let is_unsent = result.as_ref().is_err_and(|error| error.stage() == RequestState::NotSent);
