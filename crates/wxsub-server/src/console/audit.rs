@@ -21,8 +21,7 @@ pub(super) async fn list(
     session: LedgerSession,
     Query(query): Query<ListQuery>,
 ) -> Result<Html<String>, Response> {
-    let lines = session.outbox.ledger().audit(query.before, PAGE).await;
-    let lines = lines.map_err(|error| session.failed(&error.into()))?;
+    let lines = session.done(session.outbox.ledger().audit(query.before, PAGE).await)?;
     let next = lines.last().filter(|_| lines.len() == PAGE).map(|last| format!("/audit?before={}", last.seq));
     Ok(Html(wxsub_console::audit(&session.session.frame(), &AuditView { lines, next })))
 }

@@ -39,9 +39,9 @@ pub(super) async fn list(
             for message in found.iter().take(MAX_PER_APP) {
                 messages.push(evidence(&session, message).await?);
             }
-            Ok(())
+            Ok::<_, LedgerError>(())
         };
-        read.await.map_err(|error: LedgerError| session.failed(&error.into()))?;
+        session.done(read.await)?;
     }
     let view = DecisionsView { messages, has_more, is_decided: query.decided.is_some() };
     Ok(Html(wxsub_console::decisions(&session.session.frame(), &view)))
@@ -83,7 +83,7 @@ pub(super) async fn decide(
         return Err(session.session.notice(StatusCode::BAD_REQUEST, text));
     };
     let outbox = session.outbox_of(&message.appid)?;
-    let decided = outbox.decide(message.id, decision, &session.session.user.name, note, Some(version)).await;
-    decided.map_err(|error| session.failed(&error))?;
+    let name = &session.session.user.name;
+    session.done(outbox.decide(message.id, decision, name, note, Some(version)).await)?;
     Ok(session.session.visit.redirect("/decisions?decided"))
 }

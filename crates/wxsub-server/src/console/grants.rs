@@ -28,8 +28,7 @@ pub(super) async fn list(
     let app = session.app(&query.app)?;
     let grants = match query.openid.trim().parse::<OpenId>() {
         Ok(openid) => {
-            let grants = session.outbox.ledger().grants(&app, &openid).await;
-            let grants = grants.map_err(|error| session.failed(&error.into()))?;
+            let grants = session.done(session.outbox.ledger().grants(&app, &openid).await)?;
             Some(grants.iter().map(GrantView::from).collect())
         }
         Err(_) => None,
@@ -46,7 +45,7 @@ pub(super) async fn void(
     let app = session.app(fields.get("app"))?;
     let outbox = session.outbox_of(&app)?;
     let voided = match id.parse::<GrantId>() {
-        Ok(grant) => outbox.void_grant(grant).await.map_err(|error| session.failed(&error))?,
+        Ok(grant) => session.done(outbox.void_grant(grant).await)?,
         Err(_) => None,
     };
     if voided.is_none() {

@@ -75,7 +75,7 @@ impl OperatorForm {
         let subject = id.or_else(|| endpoint.cloned()).unwrap_or_default();
         let denied = session.audit_entry(AuditAction::Denied, appid.cloned(), subject);
         let entry = AuditEntry { detail: action.as_str().to_owned(), ..denied };
-        session.outbox.record_audit(entry).await.map_err(|error| session.failed(&error))
+        session.done(session.outbox.record_audit(entry).await)
     }
 }
 
@@ -125,19 +125,19 @@ impl LedgerSession {
 
     /// The outbox of this app.
     pub(super) fn outbox_of(&self, appid: &AppId) -> Result<Outbox, Response> {
-        self.outbox.for_app(appid).map_err(|error| self.failed(&error))
+        self.done(self.outbox.for_app(appid))
     }
 
     /// The counts and pauses of an app.
     pub(super) async fn app_view(&self, appid: &AppId) -> Result<AppView, Response> {
-        let app = self.outbox.ledger().app(appid).await.map_err(|error| self.failed(&error.into()))?;
+        let app = self.done(self.outbox.ledger().app(appid).await)?;
         Ok(AppView::new(appid.clone(), &app, self.now()))
     }
 
     /// The message with this id, if it is one of a configured app.
     pub(super) async fn message(&self, id: &str) -> Result<StoredMessage, Response> {
         let found = match id.trim().parse::<MessageId>() {
-            Ok(id) => self.outbox.ledger().message(id).await.map_err(|error| self.failed(&error.into()))?,
+            Ok(id) => self.done(self.outbox.ledger().message(id).await)?,
             Err(_) => None,
         };
         let is_known =
@@ -165,13 +165,16 @@ impl LedgerSession {
         }
     }
 
-    /// What the ledger did not do.
-    pub(super) fn failed(&self, error: &OutboxError) -> Response {
-        let status = match error {
-            OutboxError::NotDecided(_) | OutboxError::NotCancelled(_) => StatusCode::CONFLICT,
-            OutboxError::NoSuchMessage(_) => StatusCode::NOT_FOUND,
-            _ => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        self.session.notice(status, error.localized())
+    /// What the ledger returned, or a page that says what it did not do.
+    pub(super) fn done<T>(&self, result: Result<T, impl Into<OutboxError>>) -> Result<T, Response> {
+        result.map_err(|error| {
+            let error = error.into();
+            let status = match &error {
+                OutboxError::NotDecided(_) | OutboxError::NotCancelled(_) => StatusCode::CONFLICT,
+                OutboxError::NoSuchMessage(_) => StatusCode::NOT_FOUND,
+                _ => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            self.session.notice(status, error.localized())
+        })
     }
 }

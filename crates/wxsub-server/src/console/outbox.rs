@@ -10,6 +10,7 @@ use serde_json::Value;
 use wxsub_console::{MessagePageView, OutboxFilter, OutboxView};
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::rfc3339;
+use wxsub_outbox::LedgerError;
 use wxsub_outbox::id::MessageId;
 use wxsub_outbox::ledger::MessageQuery;
 use wxsub_outbox::message::StoredMessage;
@@ -67,9 +68,9 @@ pub(super) async fn list(
     let all = MessageQuery::new(app.clone());
     let asked = MessageQuery { state, openid, newest_first: !oldest_first, after, limit: PAGE, ..all };
     let ledger = session.outbox.ledger();
-    let mut messages = ledger.messages(&asked).await.map_err(|error| session.failed(&error.into()))?;
+    let mut messages = session.done(ledger.messages(&asked).await)?;
     messages.retain(|message| begin.is_none_or(|begin| message.id >= begin));
-    let stored = ledger.app(&app).await.map_err(|error| session.failed(&error.into()))?;
+    let stored = session.done(ledger.app(&app).await)?;
     let app_view = AppView::new(app.clone(), &stored, now);
     let MessageList { messages, next, .. } = MessageList::new(&messages, &stored, PAGE, now);
     let list = |order: &str| {
@@ -127,7 +128,7 @@ pub(super) async fn reveal(
 ) -> Result<Html<String>, Response> {
     let message = session.message(&id).await?;
     let entry = session.audit_entry(AuditAction::Reveal, Some(message.appid.clone()), message.id.to_string());
-    session.outbox.record_audit(entry).await.map_err(|error| session.failed(&error))?;
+    session.done(session.outbox.record_audit(entry).await)?;
     page(&session, &message, true).await
 }
 
@@ -138,8 +139,7 @@ pub(super) async fn cancel(
 ) -> Result<Response, Response> {
     let message = session.message(&id).await?;
     let outbox = session.outbox_of(&message.appid)?;
-    let cancelled = outbox.cancel(message.id, &session.session.user.name).await;
-    cancelled.map_err(|error| session.failed(&error))?;
+    session.done(outbox.cancel(message.id, &session.session.user.name).await)?;
     Ok(session.session.visit.redirect(&format!("/outbox/{}", message.id)))
 }
 
@@ -156,10 +156,9 @@ async fn page(
             Some(openid) if message.grant.is_some() => ledger.grants(&message.appid, openid).await?,
             _ => Vec::new(),
         };
-        Ok((app, history, grants))
+        Ok::<_, LedgerError>((app, history, grants))
     };
-    let (app, history, grants) =
-        read.await.map_err(|error: wxsub_outbox::LedgerError| session.failed(&error.into()))?;
+    let (app, history, grants) = session.done(read.await)?;
     let grant = grants.iter().find(|grant| message.grant == Some(grant.id)).map(GrantView::from);
     let view = MessagePageView {
         message: MessageView::new(message, &app, session.now()).with_events(&history),

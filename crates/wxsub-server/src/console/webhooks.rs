@@ -35,21 +35,19 @@ pub(super) async fn list(
     session: LedgerSession,
     Query(query): Query<PageQuery>,
 ) -> Result<Html<String>, Response> {
-    let endpoints = endpoints(&**session.outbox.ledger(), MAX_LISTED).await;
-    let endpoints = endpoints.map_err(|error| session.failed(&error.into()))?;
+    let endpoints = session.done(endpoints(&**session.outbox.ledger(), MAX_LISTED).await)?;
     let view = WebhooksView { endpoints, is_redelivered: query.redelivered.is_some() };
     Ok(Html(wxsub_console::webhooks(&session.session.frame(), &view)))
 }
 
 /// `POST /webhooks/redeliver`.
 pub(super) async fn redeliver(OperatorForm { session, fields }: OperatorForm) -> Result<Response, Response> {
-    let endpoints = session.outbox.ledger().webhook_endpoints().await;
-    let endpoints = endpoints.map_err(|error| session.failed(&error.into()))?;
+    let endpoints = session.done(session.outbox.ledger().webhook_endpoints().await)?;
     let endpoint = fields.get("endpoint");
     if !endpoints.iter().any(|known| known.endpoint.name == endpoint) {
         let text = LocalizedText::new("There is no such endpoint", "没有这个 endpoint");
         return Err(session.session.notice(StatusCode::NOT_FOUND, text));
     }
-    session.outbox.redeliver(endpoint).await.map_err(|error| session.failed(&error))?;
+    session.done(session.outbox.redeliver(endpoint).await)?;
     Ok(session.session.visit.redirect("/webhooks?redelivered"))
 }
