@@ -128,35 +128,30 @@ impl<T> ClientBuilder<T> {
     ///
     /// A message goes to the next host only if it was certainly not sent, within the same deadline and retry
     /// budget. The token cache may also repeat a token call there with its next attempt.
-    pub fn api_bases(mut self, bases: BaseUrls) -> Self {
-        self.bases = bases;
-        self
+    pub fn api_bases(self, bases: BaseUrls) -> Self {
+        Self { bases, ..self }
     }
 
     /// Sets the timeout of one send, with the time to get a token. Default: 30 s.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
     /// Sets the seed of the jitter of retries, so that a run can be repeated. Default: random.
-    pub fn rng_seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
-        self
+    pub fn rng_seed(self, seed: u64) -> Self {
+        Self { seed: Some(seed), ..self }
     }
 
     /// Sets the clock of the client and its own token cache. Default: [`SystemClock`].
-    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
-        self.clock = Arc::new(clock);
-        self
+    pub fn clock(self, clock: impl Clock + 'static) -> Self {
+        Self { clock: Arc::new(clock), ..self }
     }
 }
 
 impl ClientBuilder {
     /// Configures the token cache: endpoint, store, observer, or another base URL or clock.
-    pub fn token_cache(mut self, set_up: impl FnOnce(TokenCacheBuilder) -> TokenCacheBuilder) -> Self {
-        self.tokens = set_up(self.tokens);
-        self
+    pub fn token_cache(self, set_up: impl FnOnce(TokenCacheBuilder) -> TokenCacheBuilder) -> Self {
+        Self { tokens: set_up(self.tokens), ..self }
     }
 
     /// Builds the client. It fetches nothing and spawns nothing before its first use.

@@ -150,24 +150,21 @@ impl ConsentVerifier {
     /// accepts the old one as this one. It is removed when no request signed with it is valid: after the
     /// [`lifetime`](Self::lifetime) and 30 s.
     #[must_use]
-    pub fn with_previous_key(mut self, previous: SigningKey) -> Self {
-        self.previous = Some(previous);
-        self
+    pub fn with_previous_key(self, previous: SigningKey) -> Self {
+        Self { previous: Some(previous), ..self }
     }
 
     /// Sets how long a request is valid. Default: 10 min. Callbacks are accepted 30 s longer, because clocks of
     /// servers differ.
     #[must_use]
-    pub fn lifetime(mut self, lifetime: Duration) -> Self {
-        self.lifetime = lifetime;
-        self
+    pub fn lifetime(self, lifetime: Duration) -> Self {
+        Self { lifetime, ..self }
     }
 
     /// Sets the clock. Default: [`SystemClock`].
     #[must_use]
-    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
-        self.clock = Arc::new(clock);
-        self
+    pub fn clock(self, clock: impl Clock + 'static) -> Self {
+        Self { clock: Arc::new(clock), ..self }
     }
 
     /// Issues a request for this session. Only a callback in the same session passes [`verify`](Self::verify).

@@ -118,27 +118,23 @@ impl MessageBuilder {
     }
 
     /// Sets the title. It is required.
-    pub fn title(mut self, title: impl TryInto<Title, Error: Into<ValidationError>>) -> Self {
-        self.title = convert("title", title);
-        self
+    pub fn title(self, title: impl TryInto<Title, Error: Into<ValidationError>>) -> Self {
+        Self { title: convert("title", title), ..self }
     }
 
     /// Sets the content. It is required.
-    pub fn content(mut self, content: impl TryInto<Content, Error: Into<ValidationError>>) -> Self {
-        self.content = convert("data.content.value", content);
-        self
+    pub fn content(self, content: impl TryInto<Content, Error: Into<ValidationError>>) -> Self {
+        Self { content: convert("data.content.value", content), ..self }
     }
 
     /// Sets the colour of the content.
-    pub fn color(mut self, color: impl TryInto<Color, Error: Into<ValidationError>>) -> Self {
-        self.color = Some(convert("data.content.color", color));
-        self
+    pub fn color(self, color: impl TryInto<Color, Error: Into<ValidationError>>) -> Self {
+        Self { color: Some(convert("data.content.color", color)), ..self }
     }
 
     /// A tap opens this web page. Clients that can open the mini program prefer it.
-    pub fn on_tap_url(mut self, url: impl TryInto<HttpUrl, Error: Into<ValidationError>>) -> Self {
-        self.url = Some(convert("url", url));
-        self
+    pub fn on_tap_url(self, url: impl TryInto<HttpUrl, Error: Into<ValidationError>>) -> Self {
+        Self { url: Some(convert("url", url)), ..self }
     }
 
     /// A tap opens this page of a mini program.

@@ -65,54 +65,47 @@ impl RedisStoreBuilder {
     /// replaces a password in the address.
     #[must_use]
     pub fn password_from(
-        mut self,
+        self,
         source: impl Fn() -> Option<Zeroizing<String>> + Send + Sync + 'static,
     ) -> Self {
-        self.password = Some(Box::new(source));
-        self
+        Self { password: Some(Box::new(source)), ..self }
     }
 
     /// Sets the prefix of all keys: 1 to 64 of `A-Z a-z 0-9 . _ -`. The default is `wxsub`.
     #[must_use]
-    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = prefix.into();
-        self
+    pub fn prefix(self, prefix: impl Into<String>) -> Self {
+        Self { prefix: prefix.into(), ..self }
     }
 
     /// Asks sentinels for the master of this name. The address is that of the sentinels: hosts separated by commas.
     #[must_use]
-    pub fn sentinel_master(mut self, master: impl Into<String>) -> Self {
-        self.master = Some(master.into());
-        self
+    pub fn sentinel_master(self, master: impl Into<String>) -> Self {
+        Self { master: Some(master.into()), ..self }
     }
 
     /// Trusts these certificate authorities (PEM) instead of those of the system.
     #[must_use]
-    pub fn certificate_authorities(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.certificate_authorities = Some(pem.into());
-        self
+    pub fn certificate_authorities(self, pem: impl Into<Vec<u8>>) -> Self {
+        Self { certificate_authorities: Some(pem.into()), ..self }
     }
 
     /// Encrypts tokens before they leave the process.
     #[must_use]
-    pub fn encryption_key(mut self, key: EncryptionKey) -> Self {
-        self.encryption = Some(key);
-        self
+    pub fn encryption_key(self, key: EncryptionKey) -> Self {
+        Self { encryption: Some(key), ..self }
     }
 
     /// Also decrypts tokens that this key encrypted, while the key is rotated. Each write uses the
     /// [current key](Self::encryption_key).
     #[must_use]
-    pub fn previous_encryption_key(mut self, key: EncryptionKey) -> Self {
-        self.previous_encryption = Some(key);
-        self
+    pub fn previous_encryption_key(self, key: EncryptionKey) -> Self {
+        Self { previous_encryption: Some(key), ..self }
     }
 
     /// Sets the clock. The default is the system clock.
     #[must_use]
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
-        self
+    pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
     }
 
     /// Builds the store. It connects on first use, so Redis may be unavailable now.

@@ -68,16 +68,14 @@ impl SandboxTransport {
 
     /// Sets the clock for delays and timeouts. It is not the clock of the sandbox.
     #[must_use]
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
-        self
+    pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
     }
 
     /// Sets the limits of one exchange. There is no connection, so only `request_timeout` and `body_bytes` apply.
     #[must_use]
-    pub fn limits(mut self, limits: TransportLimits) -> Self {
-        self.limits = limits;
-        self
+    pub fn limits(self, limits: TransportLimits) -> Self {
+        Self { limits, ..self }
     }
 
     async fn respond(&self, exchange: Exchange) -> Result<RawResponse<Bytes>, TransportError> {

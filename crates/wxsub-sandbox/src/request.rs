@@ -32,16 +32,14 @@ pub struct Caller {
 impl Caller {
     /// Sets the base URL at which the caller reached the sandbox. Links to the sandbox use it. Default: `http://localhost`.
     #[must_use]
-    pub fn with_base_url(mut self, base_url: BaseUrl) -> Self {
-        self.base_url = Some(base_url);
-        self
+    pub fn with_base_url(self, base_url: BaseUrl) -> Self {
+        Self { base_url: Some(base_url), ..self }
     }
 
     /// Marks the request as sent by a page of another site. The sandbox then rejects consent decisions and all controls.
     #[must_use]
-    pub fn cross_site(mut self) -> Self {
-        self.is_cross_site = true;
-        self
+    pub fn cross_site(self) -> Self {
+        Self { is_cross_site: true, ..self }
     }
 }
 

@@ -82,15 +82,13 @@ impl<T: FromSettings> TransportBuilder<T> {
     /// Keep [`connect`](TransportLimits::connect) shorter than
     /// [`request_timeout`](TransportLimits::request_timeout). When the total limit ends a connect, the transport cannot
     /// distinguish that from a request in progress. It then reports the request as maybe sent.
-    pub fn limits(mut self, limits: TransportLimits) -> Self {
-        self.limits = limits;
-        self
+    pub fn limits(self, limits: TransportLimits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Sets the trusted certificate authorities. Default: [`Roots::System`].
-    pub fn roots(mut self, roots: Roots) -> Self {
-        self.roots = roots;
-        self
+    pub fn roots(self, roots: Roots) -> Self {
+        Self { roots, ..self }
     }
 
     /// Sends every request through this HTTP proxy: `http://[user:password@]host[:port]`.

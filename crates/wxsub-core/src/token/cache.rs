@@ -235,27 +235,23 @@ impl<U> TokenCacheBuilder<U> {
     }
 
     /// Sets the clock. Default: [`SystemClock`].
-    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
-        self.clock = Some(Arc::new(clock));
-        self
+    pub fn clock(self, clock: impl Clock + 'static) -> Self {
+        Self { clock: Some(Arc::new(clock)), ..self }
     }
 
     /// Sets the seed of the jitter, so that a run can be repeated. Default: random.
-    pub fn jitter_seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
-        self
+    pub fn jitter_seed(self, seed: u64) -> Self {
+        Self { seed: Some(seed), ..self }
     }
 
     /// Sets a function that receives all events. It runs in the refresh task, so it must not block.
-    pub fn on_event(mut self, observer: impl Fn(&TokenEvent) + Send + Sync + 'static) -> Self {
-        self.observer = Some(Arc::new(observer));
-        self
+    pub fn on_event(self, observer: impl Fn(&TokenEvent) + Send + Sync + 'static) -> Self {
+        Self { observer: Some(Arc::new(observer)), ..self }
     }
 
     /// Bounds how many of the caches with this limit make an attempt at once. Default: no bound.
-    pub fn attempt_limit(mut self, limit: AttemptLimit) -> Self {
-        self.attempt_limit = Some(limit);
-        self
+    pub fn attempt_limit(self, limit: AttemptLimit) -> Self {
+        Self { attempt_limit: Some(limit), ..self }
     }
 }
 

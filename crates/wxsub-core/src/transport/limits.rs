@@ -37,30 +37,26 @@ impl Default for TransportLimits {
 impl TransportLimits {
     /// Sets the timeout of DNS, connect and TLS.
     #[must_use]
-    pub fn connect(mut self, connect: Duration) -> Self {
-        self.connect = connect;
-        self
+    pub fn connect(self, connect: Duration) -> Self {
+        Self { connect, ..self }
     }
 
     /// Sets the timeout of the whole exchange.
     #[must_use]
-    pub fn request_timeout(mut self, request_timeout: Duration) -> Self {
-        self.request_timeout = request_timeout;
-        self
+    pub fn request_timeout(self, request_timeout: Duration) -> Self {
+        Self { request_timeout, ..self }
     }
 
     /// Sets the maximum length of a body in bytes.
     #[must_use]
-    pub fn body_bytes(mut self, body_bytes: usize) -> Self {
-        self.body_bytes = body_bytes;
-        self
+    pub fn body_bytes(self, body_bytes: usize) -> Self {
+        Self { body_bytes, ..self }
     }
 
     /// Sets how long an unused connection is kept.
     #[must_use]
-    pub fn pool_idle_timeout(mut self, pool_idle_timeout: Duration) -> Self {
-        self.pool_idle_timeout = pool_idle_timeout;
-        self
+    pub fn pool_idle_timeout(self, pool_idle_timeout: Duration) -> Self {
+        Self { pool_idle_timeout, ..self }
     }
 }
 

@@ -136,9 +136,8 @@ impl<'a> ConsentUrl<'a> {
 
     /// On another host than `https://mp.weixin.qq.com`: a sandbox.
     #[must_use]
-    pub fn with_base_url(mut self, base: &'a BaseUrl) -> Self {
-        self.base = Some(base);
-        self
+    pub fn with_base_url(self, base: &'a BaseUrl) -> Self {
+        Self { base: Some(base), ..self }
     }
 }
 

@@ -51,9 +51,8 @@ impl StableTokenRequest {
 
     /// Switches to force mode: a new token that invalidates the current one.
     #[must_use]
-    pub fn force_refresh(mut self) -> Self {
-        self.force_refresh = true;
-        self
+    pub fn force_refresh(self) -> Self {
+        Self { force_refresh: true, ..self }
     }
 
     /// The request of a client.
