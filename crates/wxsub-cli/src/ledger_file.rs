@@ -8,7 +8,7 @@ use clap::builder::{PathBufValueParser, TypedValueParser};
 use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
 use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::GrantId;
-use wxsub_outbox::ledger::{Applied, Change, NotRecorded};
+use wxsub_outbox::ledger::{Change, FromApplied, NotRecorded};
 use wxsub_outbox::state::GrantState;
 use wxsub_outbox::{Ledger, LedgerError, OutboxError};
 use wxsub_postgres::{ConnectError, PostgresLedger, PostgresOptions};
@@ -146,18 +146,12 @@ pub(crate) async fn open_existing(path: &Path) -> Result<OpenLedger, CliError> {
     open_or_create(path).await
 }
 
-/// Commits one change.
-pub(crate) async fn commit(ledger: &dyn Ledger, change: Change) -> Result<Applied, CliError> {
+/// Commits one change, which gives this type.
+pub(crate) async fn commit<T: FromApplied>(ledger: &dyn Ledger, change: Change) -> Result<T, CliError> {
     let applied = ledger.commit(vec![change]).await?.pop();
-    Ok(applied.ok_or_else(|| LedgerError::Inconsistent("a commit gave no result".to_owned()))??)
-}
-
-/// The error for a result that belongs to another change.
-pub(crate) fn unexpected(applied: &Applied) -> CliError {
-    CliError::unexpected(localized!(
-        "ledger: unexpected result {applied:?}",
-        "消息库：意外的结果 {applied:?}"
-    ))
+    let applied =
+        applied.ok_or_else(|| LedgerError::Inconsistent("a commit gave no result".to_owned()))??;
+    Ok(T::from_applied(applied)?)
 }
 
 /// The time now.

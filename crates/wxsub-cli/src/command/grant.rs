@@ -8,8 +8,9 @@ use serde::Serialize;
 use wxsub_api::ProblemKind;
 use wxsub_client::ControlServerError;
 use wxsub_core::rfc3339;
+use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::GrantId;
-use wxsub_outbox::ledger::{Applied, Change};
+use wxsub_outbox::ledger::Change;
 use wxsub_outbox::state::GrantState;
 use wxsub_outbox::view::GrantView;
 
@@ -17,7 +18,7 @@ use crate::backend::ServerConfig;
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::localized;
-use crate::ledger_file::{commit, unexpected};
+use crate::ledger_file::commit;
 use crate::outbox_access::{OutboxAccess, OutboxFlags, needs_ledger, outbox_server_error, parse_name};
 use crate::output::print;
 
@@ -114,10 +115,8 @@ impl Void {
     async fn run(self) -> Result<ExitStatus, CliError> {
         let is_void = match self.outbox.write().await? {
             OutboxAccess::Ledger(ledger) => {
-                match commit(&*ledger, Change::VoidGrant { grant: self.id, appid: None }).await? {
-                    Applied::Grant(void) => void.is_some(),
-                    other => return Err(unexpected(&other)),
-                }
+                let change = Change::VoidGrant { grant: self.id, appid: None };
+                commit::<Option<StoredGrant>>(&*ledger, change).await?.is_some()
             }
             OutboxAccess::Server(ServerConfig { appid, server }) => {
                 match server.void_grant(&appid, self.id).await {

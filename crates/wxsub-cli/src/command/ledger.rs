@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use wxsub_core::rfc3339;
 use wxsub_outbox::idempotency::batch_client;
-use wxsub_outbox::ledger::{Applied, Change, PruneReport, RestoreReport};
+use wxsub_outbox::ledger::{Change, PruneReport, RestoreReport};
 use wxsub_outbox::retention::Retention;
 use wxsub_postgres::PostgresLedger;
 use wxsub_sqlite::SqliteLedger;
@@ -16,9 +16,7 @@ use crate::backend;
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::localized;
-use crate::ledger_file::{
-    commit, ledger_place, open_existing, options, postgres_options, postgres_url, unexpected,
-};
+use crate::ledger_file::{commit, ledger_place, open_existing, options, postgres_options, postgres_url};
 use crate::output::Output;
 use crate::shell::quote;
 
@@ -212,10 +210,7 @@ impl Restore {
                 "没有恢复：请停止所有进程，用数据库自己的工具恢复数据库，然后加上 --snapshot"
             )));
         }
-        match commit(&*open_existing(url).await?, Change::Restore).await? {
-            Applied::Restored(report) => Ok(report),
-            other => Err(unexpected(&other)),
-        }
+        commit(&*open_existing(url).await?, Change::Restore).await
     }
 }
 
@@ -249,47 +244,36 @@ impl Prune {
         };
         let appid = UsageErrors::check(|usage| backend::appid(self.appid.as_deref(), usage))?;
         let ledger = open_existing(path).await?;
-        match commit(&*ledger, Change::PruneBatch { appid: appid.clone(), client: batch_client(batch) })
-            .await?
-        {
-            Applied::BatchPruned { deleted: 0, kept: 0 } => {
-                let known = ledger.batch_clients(&appid, MAX_BATCHES).await?;
-                let known: Vec<_> =
-                    known.iter().map(|client| format!("{:?}", client.trim_start_matches("batch:"))).collect();
-                let known = if known.is_empty() { localized!("none", "没有") } else { known.join(", ") };
-                let text = localized!(
-                    "--batch: the ledger has no batch {batch:?} of this app; its batches: {known}",
-                    "--batch：消息库中没有该应用的批次 {batch:?}；已有的批次：{known}"
-                );
-                Err(CliError::usage(text))
-            }
-            Applied::BatchPruned { deleted, kept } => {
-                console::note(format_args!("keys deleted: {deleted}"));
-                if kept > 0 {
-                    console::note(format_args!(
-                        "keys kept, because their messages are queued or undecided: {kept}"
-                    ));
-                }
-                Ok(ExitStatus::Success)
-            }
-            other => Err(unexpected(&other)),
+        let change = Change::PruneBatch { appid: appid.clone(), client: batch_client(batch) };
+        let (deleted, kept): (usize, usize) = commit(&*ledger, change).await?;
+        if (deleted, kept) == (0, 0) {
+            let known = ledger.batch_clients(&appid, MAX_BATCHES).await?;
+            let known: Vec<_> =
+                known.iter().map(|client| format!("{:?}", client.trim_start_matches("batch:"))).collect();
+            let known = if known.is_empty() { localized!("none", "没有") } else { known.join(", ") };
+            return Err(CliError::usage(localized!(
+                "--batch: the ledger has no batch {batch:?} of this app; its batches: {known}",
+                "--batch：消息库中没有该应用的批次 {batch:?}；已有的批次：{known}"
+            )));
         }
+        console::note(format_args!("keys deleted: {deleted}"));
+        if kept > 0 {
+            console::note(format_args!("keys kept, because their messages are queued or undecided: {kept}"));
+        }
+        Ok(ExitStatus::Success)
     }
 }
 
 async fn prune(ledger: &dyn wxsub_outbox::Ledger) -> Result<ExitStatus, CliError> {
     let mut total = PruneReport::default();
     loop {
-        match commit(ledger, Change::Prune(Retention::default(), PRUNED_AT_ONCE)).await? {
-            Applied::Pruned(report) if report == PruneReport::default() => break,
-            Applied::Pruned(report) => {
-                total.messages += report.messages;
-                total.keys += report.keys;
-                total.grants += report.grants;
-                total.workers += report.workers;
-            }
-            other => return Err(unexpected(&other)),
+        let report: PruneReport = commit(ledger, Change::Prune(Retention::default(), PRUNED_AT_ONCE)).await?;
+        if report == PruneReport::default() {
+            break;
         }
+        total.messages += report.messages;
+        total.keys += report.keys;
+        total.grants += report.grants;
     }
     console::note(format_args!(
         "deleted messages: {}, keys: {}, grants: {}",

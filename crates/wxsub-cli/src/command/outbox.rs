@@ -9,13 +9,14 @@ mod run;
 use clap::{Args, Subcommand};
 use wxsub_outbox::OutboxError;
 use wxsub_outbox::id::MessageId;
-use wxsub_outbox::ledger::{Applied, Change, NotCancelled};
+use wxsub_outbox::ledger::{Change, NotCancelled};
+use wxsub_outbox::message::StoredMessage;
 
 use crate::backend::ServerConfig;
 use crate::console;
 use crate::error::{CliError, ExitStatus};
 use crate::language::shown;
-use crate::ledger_file::{commit, operator, unexpected};
+use crate::ledger_file::{commit, operator};
 use crate::outbox_access::{OutboxAccess, OutboxFlags, outbox_server_error};
 
 /// Record, show, decide and send the messages of a ledger, or of a control server.
@@ -61,29 +62,25 @@ pub(crate) struct Cancel {
 
 impl Cancel {
     async fn run(self) -> Result<ExitStatus, CliError> {
-        let ledger = match self.outbox.write().await? {
-            OutboxAccess::Ledger(ledger) => ledger,
+        match self.outbox.write().await? {
+            OutboxAccess::Ledger(ledger) => {
+                let change = Change::Cancel { message: self.id, by: operator() };
+                let cancelled: Result<StoredMessage, NotCancelled> = commit(&*ledger, change).await?;
+                cancelled.map_err(|why| {
+                    let exit = match why {
+                        NotCancelled::NotFound => ExitStatus::Usage,
+                        NotCancelled::Attempting => ExitStatus::MaybeSent,
+                        NotCancelled::Final => ExitStatus::Refused,
+                    };
+                    CliError::new(exit, shown(&OutboxError::NotCancelled(why).localized()))
+                })?;
+            }
             OutboxAccess::Server(ServerConfig { appid, server }) => {
                 server.cancel(&appid, self.id).await.map_err(|error| outbox_server_error(&error))?;
-                console::note("cancelled");
-                return Ok(ExitStatus::Success);
             }
-        };
-        match commit(&*ledger, Change::Cancel { message: self.id, by: operator() }).await? {
-            Applied::Cancelled(Ok(_)) => {
-                console::note("cancelled");
-                Ok(ExitStatus::Success)
-            }
-            Applied::Cancelled(Err(why)) => {
-                let exit = match why {
-                    NotCancelled::NotFound => ExitStatus::Usage,
-                    NotCancelled::Attempting => ExitStatus::MaybeSent,
-                    NotCancelled::Final => ExitStatus::Refused,
-                };
-                Err(CliError::new(exit, shown(&OutboxError::NotCancelled(why).localized())))
-            }
-            other => Err(unexpected(&other)),
         }
+        console::note("cancelled");
+        Ok(ExitStatus::Success)
     }
 }
 
@@ -102,7 +99,7 @@ impl Pause {
         let appid = self.outbox.appid()?;
         match self.outbox.write().await? {
             OutboxAccess::Ledger(ledger) => {
-                commit(&*ledger, Change::Pause { appid, by: operator(), note: self.note }).await?;
+                commit::<()>(&*ledger, Change::Pause { appid, by: operator(), note: self.note }).await?;
             }
             OutboxAccess::Server(ServerConfig { server, .. }) => {
                 let paused = server.pause(&appid, &self.note).await;
@@ -126,7 +123,7 @@ impl Resume {
         let appid = self.outbox.appid()?;
         match self.outbox.write().await? {
             OutboxAccess::Ledger(ledger) => {
-                commit(&*ledger, Change::Resume(appid)).await?;
+                commit::<()>(&*ledger, Change::Resume(appid)).await?;
             }
             OutboxAccess::Server(ServerConfig { server, .. }) => {
                 server.resume(&appid).await.map_err(|error| outbox_server_error(&error))?;

@@ -157,27 +157,22 @@ fn print(app: &AppStatus, problems: &[Diagnosis], output: &mut Output) {
         None => localized!("no access_token", "没有 access_token"),
     };
     output.line(format_args!("{} {state}, {}, {token}", app.appid, app.token_endpoint));
+    let mut fact = |text: String| print_fact(&text, output);
     if app.state_file_broken {
         let appid = &app.appid;
-        print_fact(
-            &localized!(
-                "the state file could not be read at start and was renamed to {appid}.broken",
-                "启动时无法读取状态文件，已改名为 {appid}.broken"
-            ),
-            output,
-        );
+        fact(localized!(
+            "the state file could not be read at start and was renamed to {appid}.broken",
+            "启动时无法读取状态文件，已改名为 {appid}.broken"
+        ));
     }
     if let Some(since) = app.error.as_ref().and_then(|error| error.since.as_ref()) {
-        print_fact(&localized!("failing since: {since}", "开始失败的时间：{since}"), output);
+        fact(localized!("failing since: {since}", "开始失败的时间：{since}"));
     }
     if let Some(since) = app.store.as_ref().map(|store| &store.since) {
-        print_fact(
-            &localized!("token store failing since: {since}", "access_token 存储开始出错的时间：{since}"),
-            output,
-        );
+        fact(localized!("token store failing since: {since}", "access_token 存储开始出错的时间：{since}"));
     }
     if let Some(outbox) = app.outbox.as_ref().filter(|outbox| outbox.queued > 0) {
-        print_fact(&queue_fact(outbox), output);
+        fact(queue_fact(outbox));
     }
     problems.iter().for_each(|problem| print_problem(problem, output));
 }

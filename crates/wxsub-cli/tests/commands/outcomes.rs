@@ -1,7 +1,7 @@
 //! Every way a send can end, as the library, the command line, both APIs, the metrics and the log report it.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use wxsub_proto::Operation;
 use wxsub_proto::message::MessageDraft;
 
 use super::served::{ALL, Served, client, config, head};
-use super::weixin::{APPID, SECRET, SEND, TEMPLATE, UNUSED_BASE, pointed_at};
+use super::weixin::{APPID, SECRET, SEND, TEMPLATE, UNUSED_BASE, header, pointed_at, read_message};
 use super::wxsub::wxsub;
 
 const OPENID: &str = "oPLANTED-openid-0123456789ab";
@@ -239,7 +239,8 @@ fn serve(listener: TcpListener, mut token: VecDeque<Response>, mut send: VecDequ
     let (mut listener, mut tokens, mut open) = (Some(listener), 0, Vec::new());
     while let Some(accepted) = listener.as_ref().map(TcpListener::accept) {
         let mut stream = accepted.unwrap().0;
-        let Some(path) = read_request(&stream) else { continue };
+        let Some((head, _)) = read_message(&mut BufReader::new(&stream)) else { continue };
+        let path = head.split([' ', '?']).nth(1).unwrap();
         let responses = if path == SEND { &mut send } else { &mut token };
         let response = if responses.len() > 1 { responses.pop_front().unwrap() } else { responses[0] };
         if matches!(response, Response::LastToken | Response::LastBody(_)) {
@@ -264,24 +265,6 @@ fn serve(listener: TcpListener, mut token: VecDeque<Response>, mut send: VecDequ
         // The other side may have given up.
         let _ = stream.write_all(&[head.as_bytes(), &body].concat());
     }
-}
-
-/// Reads a request to its end. Gives its path.
-fn read_request(stream: &TcpStream) -> Option<String> {
-    let (mut input, mut head) = (BufReader::new(stream), String::new());
-    while !head.ends_with("\r\n\r\n") {
-        if input.read_line(&mut head).ok()? == 0 {
-            return None;
-        }
-    }
-    let length = header(&head, "content-length").map_or(0, |value| value.parse().unwrap());
-    input.read_exact(&mut vec![0; length]).ok()?;
-    head.split([' ', '?']).nth(1).map(str::to_owned)
-}
-
-fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    let fields = head.lines().filter_map(|line| line.split_once(": "));
-    fields.into_iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
 
 fn library(row: &Row) -> String {
@@ -349,10 +332,8 @@ impl Server {
     fn ask(&self, method: &str, path: &str, body: &Value) -> (String, String) {
         let (mut stream, body) = (TcpStream::connect(self.served.address()).unwrap(), body.to_string());
         stream.write_all((head(method, path, &self.key, body.len()) + &body).as_bytes()).unwrap();
-        let mut response = String::new();
-        stream.read_to_string(&mut response).unwrap();
-        let (head, body) = response.split_once("\r\n\r\n").unwrap();
-        (head.to_owned(), body.to_owned())
+        let (head, body) = read_message(&mut BufReader::new(stream)).unwrap();
+        (head, String::from_utf8(body).unwrap())
     }
 
     fn observed(self, response: String, client: Option<&str>) -> Observed {

@@ -3,7 +3,6 @@
 use std::io::{Read, Write};
 
 use serde_json::{Value, json};
-use wxsub_sandbox::Fault;
 
 use super::weixin::{Gate, SEND, TEMPLATE, Weixin, allow, line, pointed_at};
 use super::wxsub::{Ended, ended, file, wxsub};
@@ -68,18 +67,6 @@ fn each_line_has_its_outcome_and_the_largest_exit_code_wins() {
     ended.says("first invalid: line 3: template_id: is missing");
     assert!(ended.err.ends_with("2 sent, 1 refused, 3 invalid, 0 not sent, 0 maybe sent\n"), "{}", ended.err);
     assert_eq!(weixin.seen(SEND), 3);
-}
-
-#[test]
-fn lost_response_decides_the_exit_code() {
-    let weixin = Weixin::start();
-    weixin.allow("oA", 1).allow("oA", 3).fault(SEND, Fault::ResetAfterApply);
-    let text = [line("oA", 1, "one"), line("oA", 2, "two"), line("oA", 3, "three")].join("\n");
-    let ended = weixin.call(&["send", "--file", "-", "--concurrency", "1"]).input(text).run();
-    assert_eq!(ended.code, 5);
-    let expected = [(1, "maybe_sent"), (2, "refused"), (3, "sent")];
-    assert_eq!(outcomes(&ended), expected.map(|(line, outcome)| (line, outcome.to_owned())));
-    assert_eq!((weixin.seen(SEND), weixin.received("oA")), (3, vec!["one".to_owned(), "three".to_owned()]));
 }
 
 #[test]

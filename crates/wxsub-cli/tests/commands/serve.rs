@@ -1,7 +1,7 @@
 //! `wxsub serve` and `wxsub key`.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::interrupt::signal;
 use super::served::{ALL, Served, app, ask, client, config, head, read_during, token_path, wait_for};
-use super::weixin::{APPID, CLASSIC_TOKEN, Gate, SECRET, UNUSED_BASE, Weixin, allow, line};
+use super::weixin::{APPID, CLASSIC_TOKEN, Gate, SECRET, UNUSED_BASE, Weixin, allow, line, read_message};
 use super::wxsub::{append, file, folder, replace, wxsub};
 
 #[test]
@@ -184,15 +184,7 @@ impl Connection {
 
     /// The head of a complete response. Nothing if it is incomplete.
     fn read_head(&mut self) -> Option<String> {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if self.0.read_line(&mut head).ok()? == 0 {
-                return None;
-            }
-        }
-        let length = head.split("content-length: ").nth(1)?.lines().next()?.parse().ok()?;
-        self.0.read_exact(&mut vec![0; length]).ok()?;
-        Some(head)
+        read_message(&mut self.0).map(|(head, _)| head)
     }
 }
 

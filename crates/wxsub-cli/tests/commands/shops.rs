@@ -12,6 +12,7 @@ use wxsub_core::webhook::WebhookSecret;
 use super::free_port::free_port;
 use super::served::ask;
 use super::served_sandbox::ServedSandbox;
+use super::weixin::header;
 use super::wxsub::folder;
 
 /// A shop that runs.
@@ -74,11 +75,7 @@ struct Response {
 
 impl Response {
     fn header(&self, name: &str) -> &str {
-        let mut headers = self.head.lines().filter_map(|line| line.split_once(": "));
-        headers
-            .find(|(found, _)| found.eq_ignore_ascii_case(name))
-            .unwrap_or_else(|| panic!("{}", self.head))
-            .1
+        header(&self.head, name).unwrap_or_else(|| panic!("{}", self.head))
     }
 }
 

@@ -1,7 +1,7 @@
 //! `wxsub webhook`, and the webhooks of `wxsub serve`.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -11,7 +11,7 @@ use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::webhook::WebhookSecret;
 
 use super::served::{ALL, Served, client, config};
-use super::weixin::{APPID, Weixin, line};
+use super::weixin::{APPID, Weixin, header, line, read_message};
 use super::wxsub::{Wxsub, folder, wxsub};
 
 const BODY: &str = r#"{"type":"message.sent"}"#;
@@ -78,20 +78,8 @@ fn endpoint(answers: &[u16]) -> (String, Receiver<(String, Value)>) {
 
 fn read_webhook(stream: TcpStream, status: u16) -> Option<(String, Value)> {
     let mut reader = BufReader::new(stream);
-    let (mut id, mut length) = (String::new(), 0);
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
-        match line.trim_end().to_lowercase().split_once(": ") {
-            Some(("webhook-id", value)) => id = value.to_owned(),
-            Some(("content-length", value)) => length = value.parse().unwrap(),
-            Some(_) => {}
-            None if line.trim_end().is_empty() => break,
-            None => {}
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).unwrap();
+    let (head, body) = read_message(&mut reader)?;
+    let id = header(&head, "webhook-id").unwrap().to_owned();
     let response = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     reader.into_inner().write_all(response.as_bytes()).unwrap();
     Some((id, serde_json::from_slice(&body).unwrap()))

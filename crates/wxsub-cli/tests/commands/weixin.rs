@@ -1,7 +1,7 @@
 //! Sandboxes in place of Weixin, with one app: on a port, with messages that wait, and over a network that goes away.
 
 use std::future::pending;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -139,26 +139,18 @@ impl Gate {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (arrived, arrivals) = channel();
-        let sandbox = sandbox();
-        let open = Arc::new((Mutex::new(false), Condvar::new()));
+        let (sandbox, open) = (sandbox(), Arc::new((Mutex::new(false), Condvar::new())));
         let gate = Self { sandbox: sandbox.clone(), base, arrivals, open: Arc::clone(&open) };
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (sandbox, open, arrived) = (sandbox.clone(), Arc::clone(&open), arrived.clone());
-                // The other side notices a broken connection.
-                thread::spawn(move || {
-                    serve_connection(&stream.unwrap(), |method, target, body| {
-                        if target.starts_with(SEND) {
-                            arrived.send(()).ok()?;
-                            let held = String::from_utf8_lossy(body).contains("hold");
-                            let closed = open.0.lock().unwrap();
-                            drop(open.1.wait_while(closed, |open| held && !*open).unwrap());
-                        }
-                        sandbox.handle(method, target, body).outcome.ok()
-                    })
-                });
+        let respond = move |method: &str, target: &str, body: &[u8]| {
+            if target.starts_with(SEND) {
+                arrived.send(()).ok()?;
+                let held = String::from_utf8_lossy(body).contains("hold");
+                let closed = open.0.lock().unwrap();
+                drop(open.1.wait_while(closed, |open| held && !*open).unwrap());
             }
-        });
+            sandbox.handle(method, target, body).outcome.ok()
+        };
+        thread::spawn(move || accept(&listener, || true, respond));
         gate
     }
 
@@ -176,6 +168,41 @@ impl Gate {
     }
 }
 
+/// Serves each connection in a thread of its own, while it may take another one.
+fn accept(
+    listener: &TcpListener,
+    may_take: impl Fn() -> bool,
+    respond: impl Fn(&str, &str, &[u8]) -> Option<Response> + Clone + Send + 'static,
+) {
+    for stream in listener.incoming() {
+        if !may_take() {
+            return;
+        }
+        let respond = respond.clone();
+        // The other side notices a broken connection.
+        thread::spawn(move || serve_connection(&stream.unwrap(), respond));
+    }
+}
+
+/// A field of the head of a request or a response.
+pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let mut fields = head.lines().filter_map(|line| line.split_once(": "));
+    fields.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}
+
+/// Reads the head and the body of a request or a response. Nothing if the connection ends before.
+pub(crate) fn read_message(input: &mut impl BufRead) -> Option<(String, Vec<u8>)> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if input.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+    }
+    let mut body = vec![0; header(&head, "content-length").map_or(0, |length| length.parse().unwrap())];
+    input.read_exact(&mut body).ok()?;
+    Some((head, body))
+}
+
 /// Serves one connection. If `respond` returns nothing, the connection is closed without a response.
 fn serve_connection(
     stream: &TcpStream,
@@ -183,21 +210,9 @@ fn serve_connection(
 ) -> Option<()> {
     let mut input = BufReader::new(stream);
     loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if input.read_line(&mut head).ok()? == 0 {
-                return None;
-            }
-        }
+        let (head, body) = read_message(&mut input)?;
         let mut words = head.split(' ');
         let (method, target) = (words.next()?, words.next()?);
-        let length = head
-            .to_ascii_lowercase()
-            .split("content-length: ")
-            .nth(1)
-            .map_or(0, |rest| rest.lines().next().unwrap().parse().unwrap());
-        let mut body = vec![0; length];
-        input.read_exact(&mut body).ok()?;
         let response = respond(method, target, &body)?;
         let head = format!(
             "HTTP/1.1 {} OK\r\nConnection: keep-alive\r\nContent-Length: {}\r\n\r\n",
@@ -224,7 +239,7 @@ impl Breakable {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (address, sandbox) = (listener.local_addr().unwrap(), sandbox());
         let hold_at = Arc::new((Mutex::new(u64::MAX), Condvar::new()));
-        let accepting = accept(listener, sandbox.clone(), messages, Arc::clone(&hold_at));
+        let accepting = take(listener, sandbox.clone(), messages, Arc::clone(&hold_at));
         Self { sandbox, base: format!("http://{address}"), hold_at, address, accepting }
     }
 
@@ -238,47 +253,36 @@ impl Breakable {
     pub(crate) fn restore(self) -> Sandbox {
         self.accepting.join().unwrap();
         let listener = TcpListener::bind(self.address).unwrap();
-        accept(listener, self.sandbox.clone(), i64::MAX, self.hold_at);
+        take(listener, self.sandbox.clone(), i64::MAX, self.hold_at);
         self.sandbox
     }
 }
 
 /// Ends, and closes the address, when the last message was taken.
-fn accept(
+fn take(
     listener: TcpListener,
     sandbox: Sandbox,
     messages: i64,
     hold_at: Arc<(Mutex<u64>, Condvar)>,
 ) -> JoinHandle<()> {
     let (left, address) = (Arc::new(AtomicI64::new(messages)), listener.local_addr().unwrap());
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            if left.load(Ordering::SeqCst) <= 0 {
-                return;
-            }
-            let (sandbox, left, hold_at) = (sandbox.clone(), Arc::clone(&left), Arc::clone(&hold_at));
-            thread::spawn(move || {
-                serve_connection(&stream.unwrap(), |method, target, body| {
-                    if target.starts_with(SEND) {
-                        let is_held = |hold_at: &mut u64| sandbox.event_log().request_count(SEND) >= *hold_at;
-                        drop(hold_at.1.wait_while(hold_at.0.lock().unwrap(), is_held).unwrap());
-                    }
-                    let before = match target.starts_with(SEND) {
-                        true => left.fetch_sub(1, Ordering::SeqCst),
-                        false => left.load(Ordering::SeqCst),
-                    };
-                    if before <= 0 {
-                        return None;
-                    }
-                    let response = sandbox.handle(method, target, body).outcome.unwrap();
-                    let last = before == 1 && target.starts_with(SEND);
-                    if last {
-                        // Wakes the thread that accepts, and waits until its end has closed the address.
-                        while TcpStream::connect(address).is_ok() {}
-                    }
-                    Some(response)
-                })
-            });
+    let still_left = Arc::clone(&left);
+    let respond = move |method: &str, target: &str, body: &[u8]| {
+        let is_message = target.starts_with(SEND);
+        if is_message {
+            let is_held = |hold_at: &mut u64| sandbox.event_log().request_count(SEND) >= *hold_at;
+            drop(hold_at.1.wait_while(hold_at.0.lock().unwrap(), is_held).unwrap());
         }
-    })
+        let before = left.fetch_sub(i64::from(is_message), Ordering::SeqCst);
+        if before <= 0 {
+            return None;
+        }
+        let response = sandbox.handle(method, target, body).outcome.unwrap();
+        if before == 1 && is_message {
+            // Wakes the thread that accepts, and waits until its end has closed the address.
+            while TcpStream::connect(address).is_ok() {}
+        }
+        Some(response)
+    };
+    thread::spawn(move || accept(&listener, || still_left.load(Ordering::SeqCst) > 0, respond))
 }

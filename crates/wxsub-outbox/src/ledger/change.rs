@@ -378,6 +378,7 @@ results! {
         decided.map(|(message, child)| (*message, child.map(|child| *child)));
     RestoreReport: Applied::Restored(report) => report;
     PruneReport: Applied::Pruned(report) => report;
+    (usize, usize): Applied::BatchPruned { deleted, kept } => (deleted, kept);
     Vec<StoredDelivery>: Applied::Deliveries(deliveries) => deliveries;
     Option<StoredDelivery>: Applied::Delivery(delivery) => delivery.map(|delivery| *delivery);
 }

@@ -10,7 +10,7 @@ use wxsub_api::NewGrant;
 use wxsub_outbox::grant::{Consent, Subject, nonce_of_name};
 use wxsub_outbox::id::IdGenerator;
 use wxsub_outbox::idempotency::{Fingerprint, IdempotencyKey};
-use wxsub_outbox::ledger::{Applied, Change, NewConsent};
+use wxsub_outbox::ledger::{Change, FromApplied, NewConsent};
 use wxsub_outbox::view::ConsentOutcome;
 use wxsub_proto::{AppId, OpenId, Scene, TemplateId};
 
@@ -19,7 +19,7 @@ use crate::console;
 use crate::error::{CliError, ExitStatus};
 use crate::input::{Input, Line, LineReader, unreadable};
 use crate::language::{localized, shown};
-use crate::ledger_file::{now, open_or_create, unexpected};
+use crate::ledger_file::{now, open_or_create};
 use crate::outbox_access::{OutboxFlags, OutboxPlace, outbox_server_error};
 
 /// How many consents one transaction records.
@@ -137,13 +137,11 @@ async fn record_in_ledger(
     }
     let (ledger, mut counts) = (open_or_create(path).await?, Counts::default());
     for chunk in changes.chunks(CHUNK) {
-        let applied = ledger.commit(chunk.to_vec()).await?;
-        for applied in applied {
-            match applied? {
-                Applied::Consent(Consent::Recorded(_)) => counts.recorded += 1,
-                Applied::Consent(Consent::AlreadyRecorded(_)) => counts.known += 1,
-                Applied::Consent(Consent::Absorbed(_)) => counts.absorbed += 1,
-                other => return Err(unexpected(&other)),
+        for applied in ledger.commit(chunk.to_vec()).await? {
+            match Consent::from_applied(applied?)? {
+                Consent::Recorded(_) => counts.recorded += 1,
+                Consent::AlreadyRecorded(_) => counts.known += 1,
+                Consent::Absorbed(_) => counts.absorbed += 1,
             }
         }
     }

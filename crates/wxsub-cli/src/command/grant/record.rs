@@ -11,7 +11,7 @@ use wxsub_core::consent::{Nonce, RejectReason, VerifiedConsent};
 use wxsub_outbox::grant::{Subject, nonce_of_name};
 use wxsub_outbox::id::IdGenerator;
 use wxsub_outbox::idempotency::IdempotencyKey;
-use wxsub_outbox::ledger::{Applied, Change, NewConsent};
+use wxsub_outbox::ledger::{Change, NewConsent};
 use wxsub_outbox::view::{ConsentOutcome, ConsentView};
 use wxsub_proto::{AppId, Grant, LocalizedText, OpenId, Scene, TemplateId};
 
@@ -20,7 +20,7 @@ use crate::backend::ServerConfig;
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::localized;
-use crate::ledger_file::{commit, now, open_or_create, unexpected};
+use crate::ledger_file::{commit, now, open_or_create};
 use crate::outbox_access::{OutboxFlags, OutboxPlace, needs_ledger, outbox_server_error};
 use crate::output::print;
 
@@ -93,10 +93,8 @@ impl Record {
         let id = IdGenerator::new(None).grant(now()).map_err(CliError::unexpected)?;
         let consent = NewConsent { grant: id, subject: Subject::new(appid, &grant), nonce };
         let ledger = open_or_create(ledger).await?;
-        match commit(&*ledger, Change::RecordConsent(Box::new(consent))).await? {
-            Applied::Consent(consent) => Ok(ConsentView::from(Some(consent))),
-            other => Err(unexpected(&other)),
-        }
+        let consent = commit(&*ledger, Change::RecordConsent(Box::new(consent))).await?;
+        Ok(ConsentView::from(Some(consent)))
     }
 
     /// Records the consent at a control server, which verifies the callback if there is one.

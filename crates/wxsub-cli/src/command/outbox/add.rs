@@ -7,7 +7,7 @@ use wxsub_core::clock::UnixMillis;
 use wxsub_core::rfc3339;
 use wxsub_outbox::id::IdGenerator;
 use wxsub_outbox::idempotency::{Fingerprint, IdempotencyKey};
-use wxsub_outbox::ledger::{Applied, Change, KeyKind, NewKey, NewMessage, Recorded};
+use wxsub_outbox::ledger::{Change, KeyKind, NewKey, NewMessage, NotRecorded, Recorded};
 use wxsub_outbox::state::Priority;
 use wxsub_outbox::view::MessageView;
 use wxsub_proto::redact::sanitize_line;
@@ -18,7 +18,7 @@ use crate::backend::{self, ServerConfig};
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::localized;
-use crate::ledger_file::{OpenLedger, commit, now, open_or_create, unexpected};
+use crate::ledger_file::{OpenLedger, commit, now, open_or_create};
 use crate::outbox_access::{
     OutboxFlags, OutboxPlace, exit_of, needs_ledger, outbox_server_error, parse_name,
 };
@@ -95,10 +95,9 @@ impl Add {
         let id = IdGenerator::new(None).message(now()).map_err(CliError::unexpected)?;
         let new =
             NewMessage { id, appid: appid.clone(), body, priority, send_at, expires_at, key, require_grant };
-        let recorded = match commit(&**ledger, Change::Enqueue(Box::new(new))).await? {
-            Applied::Recorded(recorded) => recorded?,
-            other => return Err(unexpected(&other)),
-        };
+        let recorded: Result<Recorded, NotRecorded> =
+            commit(&**ledger, Change::Enqueue(Box::new(new))).await?;
+        let recorded = recorded?;
         let app = ledger.app(&appid).await?;
         let is_replayed = matches!(recorded, Recorded::Replayed(_));
         Ok((MessageView::new(recorded.message(), &app, now()), is_replayed))

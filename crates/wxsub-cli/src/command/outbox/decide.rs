@@ -5,8 +5,8 @@ use std::io::{BufRead, IsTerminal, stdin};
 use clap::Args;
 use wxsub_core::rfc3339;
 use wxsub_outbox::id::{IdGenerator, MessageId};
-use wxsub_outbox::ledger::{Applied, Change, MessageQuery, NewDecision, NotDecided};
-use wxsub_outbox::message::NotDecidable;
+use wxsub_outbox::ledger::{Change, MessageQuery, NewDecision, NotDecided};
+use wxsub_outbox::message::{NotDecidable, StoredMessage};
 use wxsub_outbox::state::{Decision, EventKind, GrantState, Reason};
 use wxsub_outbox::view::{GrantView, MessageView};
 
@@ -14,7 +14,7 @@ use crate::backend::ServerConfig;
 use crate::console;
 use crate::error::{CliError, ExitStatus};
 use crate::language::{localized, shown};
-use crate::ledger_file::{commit, now, operator, unexpected};
+use crate::ledger_file::{commit, now, operator};
 use crate::outbox_access::{OutboxAccess, OutboxFlags, PAGE_SIZE, outbox_server_error, parse_name};
 
 /// Decide a message that may have been sent.
@@ -59,7 +59,8 @@ impl Decide {
             [message] => {
                 explain(message, &access).await?;
                 if !message.is_undecided() {
-                    return Err(not_decided(message, &not_decidable(message).into()));
+                    let why = message.decision.map_or(NotDecidable::NotUndecided, |_| NotDecidable::Decided);
+                    return Err(not_decided(message, &why.into()));
                 }
             }
             messages => explain_restored(messages),
@@ -163,18 +164,10 @@ impl Decide {
             seen: Some(message.version),
             child: IdGenerator::new(None).message(now()).map_err(CliError::unexpected)?,
         };
-        match commit(&**ledger, Change::Decide(Box::new(new))).await? {
-            Applied::Decided(Ok((_, child))) => Ok(child.map(|child| child.id)),
-            Applied::Decided(Err(why)) => Err(not_decided(message, &why)),
-            other => Err(unexpected(&other)),
-        }
-    }
-}
-
-fn not_decidable(message: &MessageView) -> NotDecidable {
-    match message.decision {
-        Some(_) => NotDecidable::Decided,
-        None => NotDecidable::NotUndecided,
+        let decided: Result<(StoredMessage, Option<StoredMessage>), NotDecided> =
+            commit(&**ledger, Change::Decide(Box::new(new))).await?;
+        let (_, child) = decided.map_err(|why| not_decided(message, &why))?;
+        Ok(child.map(|child| child.id))
     }
 }
 

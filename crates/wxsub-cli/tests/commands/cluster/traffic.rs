@@ -15,7 +15,7 @@ use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_sandbox::Sandbox;
 
 use super::super::served::head;
-use super::super::weixin::{APPID, TEMPLATE, allow};
+use super::super::weixin::{APPID, TEMPLATE, allow, header};
 
 const READ_EVERY: Duration = Duration::from_millis(100);
 const SEND_EVERY: Duration = Duration::from_millis(200);
@@ -273,11 +273,8 @@ impl Call<'_> {
 /// Status and body, if the response is complete.
 fn whole(response: &[u8]) -> Option<(u16, String)> {
     let (head, body) = std::str::from_utf8(response).ok()?.split_once("\r\n\r\n")?;
-    let length = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(": ")?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.parse::<usize>().unwrap())
-    });
-    (length == Some(body.len())).then_some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    let length: usize = header(head, "content-length")?.parse().unwrap();
+    (length == body.len()).then_some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
 pub(super) fn read(more: &str) -> String {
