@@ -27,6 +27,7 @@ use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 use wxsub_core::clock::timeout_at;
 
+use super::start_queue::Turns;
 use crate::api::LateResponse;
 use crate::apps::{MAX_KEYLESS_REQUESTS, ServerState};
 use crate::state::connections::{OpenConnection, OpenRequest};
@@ -48,8 +49,54 @@ const TURN_BYTES: u64 = 8192;
 /// Maximum size of what is written of a response before other tasks of the server run, in bytes.
 const MAX_PIECE_BYTES: usize = 16 * 1024;
 
+/// What serves the connections of a listener.
+pub(super) struct Serving {
+    pub(super) state: Arc<ServerState>,
+    pub(super) router: Router,
+    pub(super) turns: Turns,
+}
+
+/// Serves a connection until it closes. It waits for its turn when the client has sent something. Until then it costs little, so a
+/// flood of silent connections delays nobody.
+pub(super) async fn serve_accepted(
+    serving: Arc<Serving>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    connection: OpenConnection,
+) {
+    let state = &serving.state;
+    let turn = async {
+        let (clock, mut first_byte) = (state.clock(), [0]);
+        let deadline = clock.now().mono + state.snapshot().limits.header;
+        let shutdown = async {
+            state.shutdown_started().await;
+            clock.sleep_until(clock.now().mono + KEEP_ALIVE_GRACE).await;
+        };
+        tokio::select! {
+            biased;
+            // Also if the client has closed the connection. `readable` would return at once for an accepted connection.
+            _ = stream.peek(&mut first_byte) => {}
+            () = shutdown => return false,
+            () = clock.sleep_until(deadline) => return false,
+        }
+        connection.begin_wait_for_turn();
+        serving.turns.wait(connection.address()).await;
+        true
+    };
+    let may_start = tokio::select! {
+        biased;
+        () = connection.must_close() => false,
+        may_start = turn => may_start,
+    };
+    if !may_start {
+        return;
+    }
+    // The future is large, and most connections of a flood never need it.
+    Box::pin(serve_connection(state, serving.router.clone(), stream, peer, &connection)).await;
+}
+
 /// Serves a connection until it closes.
-pub(super) async fn serve_connection(
+async fn serve_connection(
     state: &Arc<ServerState>,
     router: Router,
     stream: TcpStream,

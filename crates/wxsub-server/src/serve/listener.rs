@@ -15,8 +15,8 @@ use tokio::task::{JoinHandle, yield_now};
 use wxsub_core::clock::timeout_at;
 
 use super::Server;
-use super::connection::serve_connection;
-use super::start_queue::StartQueue;
+use super::connection::{Serving, serve_accepted};
+use super::start_queue::Turns;
 use crate::api;
 use crate::apps::ServerState;
 use crate::state::connections::Connections;
@@ -39,10 +39,6 @@ const MIN_ADDRESSES: usize = 4;
 
 /// Maximum number of connections that are accepted before other tasks of the server run.
 const MAX_ACCEPTED_AT_ONCE: usize = 32;
-
-/// Maximum number of connections that the server starts to serve before its other tasks run. With fewer, a flood is accepted faster than
-/// it is started, and displaces connections of its own address that have a request.
-const MAX_STARTED_AT_ONCE: usize = 8;
 
 /// Wait before accepting again, after an error or at the connection limit.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
@@ -142,12 +138,10 @@ impl Server {
 
 /// Accepts the connections of one listener.
 struct Acceptor {
-    state: Arc<ServerState>,
-    router: Router,
+    serving: Arc<Serving>,
     connections: Arc<Connections>,
     /// The maximum number of connections. That of the configuration if `None`.
     max_connections: Option<usize>,
-    accepted: StartQueue<(TcpStream, SocketAddr)>,
 }
 
 impl Acceptor {
@@ -157,13 +151,13 @@ impl Acceptor {
         connections: &Arc<Connections>,
         max_connections: Option<usize>,
     ) -> Self {
-        let (state, connections) = (Arc::clone(state), Arc::clone(connections));
-        Self { state, router, connections, max_connections, accepted: StartQueue::default() }
+        let serving = Serving { state: Arc::clone(state), router, turns: Turns::start() };
+        Self { serving: Arc::new(serving), connections: Arc::clone(connections), max_connections }
     }
 
     /// Accepts in a task of its own. So the runtime runs all tasks with requests before it accepts again: the future that it blocks
     /// on may have a thread of its own, which would compete with them.
-    fn start(mut self, listener: TcpListener) -> Accepting {
+    fn start(self, listener: TcpListener) -> Accepting {
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             tokio::select! {
@@ -177,17 +171,12 @@ impl Acceptor {
         Accepting { stop, task }
     }
 
-    /// Accepts connections forever, up to the connection limit, and starts to serve a few in each turn.
-    ///
-    /// The kernel hands out connections in the order in which they came. Accepting is cheap, so the acceptor empties the backlog
-    /// first, and the addresses then take turns.
-    async fn accept_loop(&mut self, listener: &TcpListener) {
+    /// Accepts connections forever, up to the connection limit.
+    async fn accept_loop(&self, listener: &TcpListener) {
         let mut open_count = self.connections.watch();
         loop {
-            if self.accepted.is_empty() {
-                self.wait_for_capacity(&mut open_count).await;
-                self.add(listener.accept().await).await;
-            }
+            self.wait_for_capacity(&mut open_count).await;
+            self.add(listener.accept().await).await;
             for _ in 1..MAX_ACCEPTED_AT_ONCE {
                 if self.is_full() {
                     break;
@@ -195,18 +184,13 @@ impl Acceptor {
                 let Some(accepted) = listener.accept().now_or_never() else { break };
                 self.add(accepted).await;
             }
-            for _ in 0..MAX_STARTED_AT_ONCE {
-                if !self.start_next() {
-                    break;
-                }
-            }
             // Requests on open connections come first. New ones would delay them.
             yield_now().await;
         }
     }
 
     fn max(&self) -> usize {
-        self.max_connections.unwrap_or_else(|| self.state.max_connections())
+        self.max_connections.unwrap_or_else(|| self.serving.state.max_connections())
     }
 
     fn is_full(&self) -> bool {
@@ -217,56 +201,45 @@ impl Acceptor {
     /// Checks repeatedly, because a reload may raise the limit.
     async fn wait_for_capacity(&self, open_count: &mut watch::Receiver<usize>) {
         while self.is_full() {
-            self.state.record_limit(Limit::Connections, &"all");
+            self.serving.state.record_limit(Limit::Connections, &"all");
             self.connections.close_longest_waiting();
-            let clock = self.state.clock();
+            let clock = self.serving.state.clock();
             let retry_at = clock.now().mono + ACCEPT_RETRY_DELAY;
             timeout_at(&**clock, retry_at, open_count.wait_for(|open| *open < self.max())).await;
         }
     }
 
-    /// Adds an accepted connection to those that will be served. Closes it at once if its address is at its limit of busy
-    /// connections. After an error that concerns all connections, it serves the accepted ones and waits.
-    async fn add(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
+    /// Serves an accepted connection. Closes it at once if its address is at its limit of busy connections. After an error that
+    /// concerns all connections, it waits.
+    async fn add(&self, accepted: io::Result<(TcpStream, SocketAddr)>) {
         match accepted {
             Ok((stream, peer)) => self.open(stream, peer),
             Err(error) if is_per_connection_error(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "accepting a connection failed");
-                while self.start_next() {}
-                let clock = self.state.clock();
+                let clock = self.serving.state.clock();
                 clock.sleep_until(clock.now().mono + ACCEPT_RETRY_DELAY).await;
             }
         }
     }
 
     /// As [`add`](Self::add), for a connection.
-    fn open(&mut self, stream: TcpStream, peer: SocketAddr) {
-        let snapshot = self.state.snapshot();
+    fn open(&self, stream: TcpStream, peer: SocketAddr) {
+        let snapshot = self.serving.state.snapshot();
         let share = self.max_connections.map_or(usize::MAX, |max| max / MIN_ADDRESSES);
         let max = snapshot.limits.connections_per_address.min(share);
         let max = (!snapshot.is_proxy(peer.ip())).then_some(max);
         let opened = self.connections.open(peer.ip(), max);
         if !matches!(opened, Ok((_, false))) {
-            self.state.record_limit(Limit::ConnectionsPerAddress, &peer.ip());
+            self.serving.state.record_limit(Limit::ConnectionsPerAddress, &peer.ip());
         }
-        let Ok((connection, has_closed)) = opened else { return };
-        if has_closed {
-            self.accepted.drop_closing(connection.address());
+        if let Ok((connection, _)) = opened {
+            tokio::spawn(serve_accepted(Arc::clone(&self.serving), stream, peer, connection));
         }
-        self.accepted.push(connection, (stream, peer));
-    }
-
-    /// Starts to serve the connection whose turn it is. Returns whether there was one.
-    fn start_next(&mut self) -> bool {
-        let Some((connection, (stream, peer))) = self.accepted.pop() else { return false };
-        let (state, router) = (Arc::clone(&self.state), self.router.clone());
-        tokio::spawn(async move { serve_connection(&state, router, stream, peer, &connection).await });
-        true
     }
 
     /// Accepts the remaining backlog, whose clients may have sent a request already, then closes the listener.
-    fn drain_backlog(&mut self, listener: TcpListener) {
+    fn drain_backlog(&self, listener: TcpListener) {
         if let Ok(listener) = listener.into_std() {
             // The listener does not block: an error means that the backlog is empty.
             while let Ok((stream, peer)) = listener.accept() {
@@ -276,7 +249,6 @@ impl Acceptor {
                 }
             }
         }
-        while self.start_next() {}
     }
 }
 

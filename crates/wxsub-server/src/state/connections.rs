@@ -1,11 +1,11 @@
 //! The open connections. One that waits for its client makes room for a new one.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use futures_util::FutureExt;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::yield_now;
 
@@ -106,11 +106,13 @@ impl Connections {
         Ok((OpenConnection { connections: Arc::clone(self), activity }, is_full))
     }
 
-    /// Closes the connection that waits longest for its client. Returns whether there was one.
+    /// Closes a connection that waits for its client: of the address with the most connections, the one that waits longest. Returns
+    /// whether there was one.
     pub(crate) fn close_longest_waiting(&self) -> bool {
         let mut by_address = locked(&self.by_address);
         let groups = by_address.values_mut().filter_map(|group| Some((group.longest_waiting()?, group)));
-        let Some(((_, longest), group)) = groups.min_by_key(|((rank, _), _)| *rank) else { return false };
+        let most = groups.max_by_key(|((rank, _), group)| (group.len(), Reverse(*rank)));
+        let Some(((_, longest), group)) = most else { return false };
         group.close(&longest);
         true
     }
@@ -196,6 +198,11 @@ impl OpenConnection {
         self.activity.address
     }
 
+    /// The client has sent something. The connection waits for its turn, and silent ones that were accepted before are closed first.
+    pub(crate) fn begin_wait_for_turn(&self) {
+        self.connections.rank(&self.activity, self.connections.next());
+    }
+
     /// A request begins. Until its end, the connection does not wait for its client.
     pub(crate) fn begin_request(&self) -> OpenRequest {
         self.connections.rank(&self.activity, BUSY);
@@ -205,11 +212,6 @@ impl OpenConnection {
     /// Whether a request is under way.
     pub(crate) fn is_busy(&self) -> bool {
         self.activity.rank.load(Ordering::Relaxed) == BUSY
-    }
-
-    /// Whether the connection has to make room for another one. Returns `true` once.
-    pub(crate) fn is_closing(&self) -> bool {
-        self.must_close().now_or_never().is_some()
     }
 
     /// Waits until the connection has to make room for another one.
@@ -261,7 +263,16 @@ impl Drop for OpenConnection {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
+
+    impl OpenConnection {
+        /// Whether the connection has to make room for another one. Returns `true` once.
+        fn is_closing(&self) -> bool {
+            self.must_close().now_or_never().is_some()
+        }
+    }
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -288,6 +299,16 @@ mod tests {
         drop((used, silent, busy));
         assert_eq!(connections.used(), (3, 2));
         assert!(open("10.0.0.1").is_ok());
+    }
+
+    #[test]
+    fn silent_connection_is_closed_before_one_whose_client_sent_something_later() {
+        let connections = Arc::<Connections>::default();
+        let open = || connections.open(address("10.0.0.1"), Some(2)).unwrap().0;
+        let (older, younger) = (open(), open());
+        older.begin_wait_for_turn();
+        let _ = open();
+        assert!(younger.is_closing() && !older.is_closing());
     }
 
     #[test]
@@ -331,12 +352,13 @@ mod tests {
     }
 
     #[test]
-    fn total_limit_closes_the_longest_waiting_of_all_addresses() {
+    fn total_limit_closes_the_longest_waiting_of_the_address_with_most_connections() {
         let connections = Arc::<Connections>::default();
         let open = |text: &str| connections.open(address(text), None).unwrap().0;
-        let (first, second) = (open("10.0.0.1"), open("10.0.0.2"));
-        let _request = first.begin_request();
+        let (first, second, third) = (open("10.0.0.1"), open("10.0.0.2"), open("10.0.0.2"));
         assert!(connections.close_longest_waiting() && second.is_closing());
+        assert!(connections.close_longest_waiting() && first.is_closing());
+        let _request = third.begin_request();
         assert!(!connections.close_longest_waiting());
     }
 }

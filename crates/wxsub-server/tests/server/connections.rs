@@ -68,6 +68,16 @@ impl Served {
         streams
     }
 
+    /// The response to a request without a key, on a new connection from this address.
+    async fn ask_from(&self, address: &str, path: &str) -> String {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{address}:0").parse().unwrap()).unwrap();
+        let mut stream = socket.connect(self.address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        until_closed(stream).await
+    }
+
     /// Status and body of the response to a request with this key, on a new connection.
     async fn ask(&self, method: &str, path: &str, letter: char, body: &str) -> (u16, String) {
         let text = until_closed(self.connect(&request(method, path, letter, body, body.len())).await).await;
@@ -156,13 +166,10 @@ async fn request_without_exactly_one_valid_host_is_rejected() {
 /// A connection that waits for its client makes room for a new one, as nginx reuses such connections.
 #[tokio::test]
 async fn idle_connections_make_room_for_new_ones() {
-    for limit in ["connections_per_address", "connections"] {
+    let begun = ["", "GET / HTTP/1.1\r\nX: "];
+    for (limit, begun) in ["connections_per_address", "connections"].into_iter().zip(begun) {
         let server = Served::start(&format!("{limit} = 4\nheader_timeout_s = 600\n")).await;
-        let mut idle = Vec::new();
-        for number in 0..12 {
-            let begun = if number % 2 == 0 { "" } else { "GET / HTTP/1.1\r\nX: " };
-            idle.push(server.connect(begun).await);
-        }
+        let mut idle = server.connections(12, begun).await;
         assert_eq!(server.token('a').await, 200, "{limit}");
         for stream in idle.drain(..8) {
             assert_eq!(until_closed(stream).await, "");
@@ -173,6 +180,17 @@ async fn idle_connections_make_room_for_new_ones() {
     }
 }
 
+/// A client has to begin its request within `header_timeout_s`.
+#[tokio::test]
+async fn silent_connection_is_closed_in_time() {
+    let clock = Arc::new(ManualClock::new());
+    let server = Served::start_with_clock("header_timeout_s = 9\n", clock.clone()).await;
+    let silent = server.connect("").await;
+    assert_eq!(server.token('a').await, 200);
+    clock.advance(Duration::from_secs(9));
+    assert_eq!(until_closed(silent).await, "");
+}
+
 /// Requests under way are not interrupted. Only the address at its limit is refused.
 #[tokio::test]
 async fn address_at_its_limit_of_busy_connections_is_refused_alone() {
@@ -181,13 +199,15 @@ async fn address_at_its_limit_of_busy_connections_is_refused_alone() {
     server.sandbox.add_fault(STABLE, 999, Fault::Hang);
     let waiting = request("GET", "/v1/apps/wx1/access_token", 'a', "", 0);
     let busy = server.connections(2, &waiting).await;
+    // Until both wait for a token, a connection would make room for the next one.
+    while !server
+        .ask_from("127.0.0.2", "/metrics")
+        .await
+        .contains("wxsub_limit_used{limit=\"in_flight\"} 2\n")
+    {}
     let refused = server.connect("GET /livez HTTP/1.1\r\nHost: h\r\n\r\n").await;
     assert_eq!(until_closed(refused).await, "");
-    let elsewhere = TcpSocket::new_v4().unwrap();
-    elsewhere.bind("127.0.0.2:0".parse().unwrap()).unwrap();
-    let mut elsewhere = elsewhere.connect(server.address).await.unwrap();
-    elsewhere.write_all(b"GET /livez HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
-    assert!(until_closed(elsewhere).await.starts_with("HTTP/1.1 200"));
+    assert!(server.ask_from("127.0.0.2", "/livez").await.starts_with("HTTP/1.1 200"));
     drop(busy);
 }
 
