@@ -86,10 +86,11 @@ impl Rows {
 
     /// Loads a message, without its history.
     pub fn load_message(&mut self, message: StoredMessage) {
-        self.index.insert(&message);
-        if let Some(before) = self.messages.rows.insert(message.id, message) {
-            self.index.remove(&before);
+        if let Some(before) = self.messages.rows.get(&message.id) {
+            self.index.remove(before);
         }
+        self.index.insert(&message);
+        self.messages.rows.insert(message.id, message);
     }
 
     /// Loads a key.
