@@ -13,7 +13,7 @@ use wxsub_outbox::state::GrantState;
 use wxsub_outbox::{Ledger, LedgerError, OutboxError};
 use wxsub_postgres::{ConnectError, PostgresLedger, PostgresOptions};
 use wxsub_proto::AppId;
-use wxsub_sqlite::{OpenError, SqliteLedger, SqliteOptions};
+use wxsub_sqlite::{OpenError, OpenErrorKind, SqliteLedger, SqliteOptions};
 
 use crate::environment::LEDGER_PASSWORD_FILE;
 use crate::error::{CliError, ExitStatus, UsageErrors};
@@ -141,7 +141,7 @@ pub(crate) async fn open_or_create(path: &Path) -> Result<OpenLedger, CliError> 
 /// Opens a ledger to write: a file for this process alone.
 pub(crate) async fn open_existing(path: &Path) -> Result<OpenLedger, CliError> {
     if postgres_url(path).is_none() && !path.exists() {
-        return Err(OpenError::Missing { path: path.to_owned() }.into());
+        return Err(OpenErrorKind::Missing.at(path).into());
     }
     open_or_create(path).await
 }
@@ -175,8 +175,8 @@ impl From<ConnectError> for CliError {
 /// A ledger that was not opened. Later it may be free, and its disk may have room.
 impl From<OpenError> for CliError {
     fn from(error: OpenError) -> Self {
-        let exit = match error {
-            OpenError::Locked { .. } | OpenError::Unavailable { .. } => ExitStatus::NotSent,
+        let exit = match error.kind {
+            OpenErrorKind::Locked(_) | OpenErrorKind::Unavailable(_) => ExitStatus::NotSent,
             _ => ExitStatus::Usage,
         };
         Self::new(exit, shown(&error.localized()))

@@ -236,12 +236,6 @@ mod tests {
     }
 
     #[test]
-    fn a_consent_adds_nothing_to_an_unused_grant() {
-        let absorbing: Vec<_> = GrantState::ALL.iter().filter(|state| absorbs(**state)).collect();
-        assert_eq!(absorbing, [&Open, &Reserved]);
-    }
-
-    #[test]
     fn a_message_sent_again_prefers_a_newer_open_grant() {
         let (doubted, id) = (GrantId::from_bytes([2; 16]), GrantId::from_bytes([1; 16]));
         for (newest, taken) in [(Open, id), (Reserved, doubted), (InDoubt, doubted), (Used, doubted)] {
@@ -250,19 +244,5 @@ mod tests {
         assert_eq!(admit_again(None, Some(&grant(Open))), Ok(Some(id)));
         assert_eq!(admit_again(None, Some(&grant(Attempting))), Err(NotAdmitted::GrantUnavailable));
         assert_eq!(admit_again(None, Some(&grant(Used))), Ok(None));
-    }
-
-    #[test]
-    fn a_released_grant_is_void_beside_a_newer_one() {
-        for (effect, newest, older) in [
-            (GrantEffect::Reserve, Reserved, Reserved),
-            (GrantEffect::Attempt, Attempting, Attempting),
-            (GrantEffect::Use, Used, Used),
-            (GrantEffect::Doubt, InDoubt, InDoubt),
-            (GrantEffect::Void, Void, Void),
-            (GrantEffect::Release, Open, Void),
-        ] {
-            assert_eq!((after(effect, false), after(effect, true)), (newest, older), "{effect:?}");
-        }
     }
 }

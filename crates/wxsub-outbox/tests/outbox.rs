@@ -7,17 +7,12 @@
     reason = "tests may panic, and say why"
 )]
 
-#[path = "outbox/consents.rs"]
-mod consents;
-#[path = "outbox/gate.rs"]
-mod gate;
-#[path = "outbox/harness.rs"]
-mod harness;
-#[path = "outbox/idle.rs"]
-mod idle;
-#[path = "outbox/inbox.rs"]
-mod inbox;
-#[path = "outbox/queued.rs"]
-mod queued;
-#[path = "outbox/synchronous.rs"]
-mod synchronous;
+mod outbox {
+    mod consents;
+    mod gate;
+    mod harness;
+    mod idle;
+    mod inbox;
+    mod queued;
+    mod synchronous;
+}

@@ -14,7 +14,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_tls::{Roots, client_config};
 
-use crate::error::ConnectError;
+use crate::error::{ConnectError, ServerProblem};
 use crate::session::Session;
 use crate::sql;
 
@@ -187,10 +187,10 @@ impl Connector {
             server.first().map_or((false, 0), |row| (row.get::<_, bool>(0), row.get::<_, i32>(1)));
         if version < OLDEST_VERSION {
             let found = u32::try_from(version / 10_000).unwrap_or(0);
-            return Err(ConnectError::TooOld { host: self.host.clone(), found });
+            return Err(ServerProblem::TooOld(found).at(&self.host));
         }
         if read_only {
-            return Err(ConnectError::ReadOnly { host: self.host.clone() });
+            return Err(ServerProblem::ReadOnly.at(&self.host));
         }
         Ok(session)
     }
@@ -212,11 +212,10 @@ impl Connector {
             two.batch("COMMIT").await?;
             Ok::<_, tokio_postgres::Error>(false)
         };
-        let host = || self.host.clone();
         match changed.await {
             Ok(false) => Ok(()),
-            Ok(true) => Err(ConnectError::TransactionPooler { host: host() }),
-            Err(error) => Err(ConnectError::database(&host(), &error)),
+            Ok(true) => Err(ServerProblem::TransactionPooler.at(&self.host)),
+            Err(error) => Err(ConnectError::database(&self.host, &error)),
         }
     }
 }
@@ -238,8 +237,8 @@ fn parse(url: &str) -> Result<Config, ConnectError> {
     }
     let remote = config.get_hosts().iter().find(|host| !is_local(host)).map(name_of);
     match (remote, url.contains("sslmode="), config.get_ssl_mode()) {
-        (Some(host), _, SslMode::Disable) => return Err(ConnectError::PlainText { host, mode: "disable" }),
-        (Some(host), true, SslMode::Prefer) => return Err(ConnectError::PlainText { host, mode: "prefer" }),
+        (Some(host), _, SslMode::Disable) => return Err(ServerProblem::PlainText("disable").at(&host)),
+        (Some(host), true, SslMode::Prefer) => return Err(ServerProblem::PlainText("prefer").at(&host)),
         (Some(_), _, _) => drop(config.ssl_mode(SslMode::Require)),
         (None, false, _) => drop(config.ssl_mode(SslMode::Disable)),
         (None, true, _) => {}
@@ -283,7 +282,7 @@ mod tests {
         }
         for mode_in_url in ["disable", "prefer"] {
             let error = mode(&format!("postgres://u@db/d?sslmode={mode_in_url}")).unwrap_err();
-            assert_eq!(error, ConnectError::PlainText { host: "db".to_owned(), mode: mode_in_url });
+            assert_eq!(error, ServerProblem::PlainText(mode_in_url).at("db"));
         }
     }
 

@@ -11,94 +11,66 @@ pub enum ConnectError {
     /// The URL cannot be read.
     #[error("ledger URL: {0}; write postgres://USER@HOST/DATABASE")]
     Url(String),
-    /// The connection would not be encrypted.
-    #[error(
-        "ledger at {host}: the connection would not be encrypted; remove sslmode={mode} from the URL (the certificate of the \
-         server is verified), or use a unix socket or a loopback address"
-    )]
-    PlainText {
-        /// The host.
-        host: String,
-        /// What the URL asks for.
-        mode: &'static str,
-    },
     /// The file with the password cannot be used.
     #[error("ledger: the password file cannot be used: {0}; put the password into it, in one line")]
     PasswordFile(String),
     /// The certificate authorities cannot be used.
     #[error("ledger: {0}")]
     Tls(#[from] wxsub_tls::TlsConfigError),
-    /// No connection.
-    #[error("ledger at {host}: no connection: {what}; check the address, and whether the server runs")]
-    Unreachable {
+    /// The server or its database cannot be used.
+    #[error("ledger at {host}: {problem}")]
+    Server {
         /// The hosts.
         host: String,
-        /// What failed.
-        what: String,
+        /// Why not.
+        problem: ServerProblem,
     },
-    /// The server refused the user or the password.
+}
+
+/// Why a server or its database cannot be used as a ledger.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerProblem {
+    /// The connection would not be encrypted, because the URL has this `sslmode`.
     #[error(
-        "ledger at {host}: the server refused the login: {what}; check user, password file and pg_hba.conf"
+        "the connection would not be encrypted; remove sslmode={0} from the URL (the certificate of the server is verified), \
+         or use a unix socket or a loopback address"
     )]
-    Login {
-        /// The hosts.
-        host: String,
-        /// What the server says.
-        what: String,
-    },
-    /// It has too many connections.
+    PlainText(&'static str),
+    /// No connection: what failed.
+    #[error("no connection: {0}; check the address, and whether the server runs")]
+    Unreachable(String),
+    /// The server refused the user or the password: what it says.
+    #[error("the server refused the login: {0}; check user, password file and pg_hba.conf")]
+    Login(String),
+    /// It has too many connections: what it says.
     #[error(
-        "ledger at {host}: the server has no connection left: {what}; raise max_connections or the limit of the role (a \
-         process needs 2)"
+        "the server has no connection left: {0}; raise max_connections or the limit of the role (a process needs 2)"
     )]
-    TooManyConnections {
-        /// The hosts.
-        host: String,
-        /// What the server says.
-        what: String,
-    },
-    /// The database does not exist.
-    #[error("ledger at {host}: {what}; create the database, or correct its name in the URL")]
-    NoDatabase {
-        /// The hosts.
-        host: String,
-        /// What the server says.
-        what: String,
-    },
+    TooManyConnections(String),
+    /// The database does not exist: what the server says.
+    #[error("{0}; create the database, or correct its name in the URL")]
+    NoDatabase(String),
     /// A standby, or a database that is set to read-only.
     #[error(
-        "ledger at {host}: the server is read-only (a replica?); give the address of the primary, or list all servers and add \
+        "the server is read-only (a replica?); give the address of the primary, or list all servers and add \
          target_session_attrs=read-write to the URL"
     )]
-    ReadOnly {
-        /// The hosts.
-        host: String,
-    },
+    ReadOnly,
     /// A connection pooler changes the server connection between transactions.
     #[error(
-        "ledger at {host}: a connection pooler (PgBouncer?) gives each transaction another server connection; connect to \
-         PostgreSQL directly, or set pool_mode=session for this database"
+        "a connection pooler (PgBouncer?) gives each transaction another server connection; connect to PostgreSQL directly, \
+         or set pool_mode=session for this database"
     )]
-    TransactionPooler {
-        /// The hosts.
-        host: String,
-    },
-    /// PostgreSQL is too old.
-    #[error("ledger at {host}: PostgreSQL {found} is too old; version 13 is the oldest that works")]
-    TooOld {
-        /// The hosts.
-        host: String,
-        /// Its version.
-        found: u32,
-    },
+    TransactionPooler,
+    /// PostgreSQL has this version, which is too old.
+    #[error("PostgreSQL {0} is too old; version 13 is the oldest that works")]
+    TooOld(u32),
     /// A newer wxsub has changed the schema.
     #[error(
-        "ledger at {host}: its schema has version {found}, and this program knows versions up to {known}; use the newer \
-         program"
+        "its schema has version {found}, and this program knows versions up to {known}; use the newer program"
     )]
     NewerVersion {
-        /// The hosts.
-        host: String,
         /// Its version.
         found: u32,
         /// The newest version that this program knows.
@@ -106,64 +78,36 @@ pub enum ConnectError {
     },
     /// It has no schema, or an old one, and was not to be migrated.
     #[error(
-        "ledger at {host}: its schema has version {found}, and this program needs version {known}; run `wxsub ledger migrate` \
-         as the owner of the tables"
+        "its schema has version {found}, and this program needs version {known}; run `wxsub ledger migrate` as the owner of \
+         the tables"
     )]
     OlderVersion {
-        /// The hosts.
-        host: String,
         /// Its version; 0 if there are no tables.
         found: u32,
         /// The version that this program needs.
         known: u32,
     },
-    /// A step of its schema differs from the one that this program has.
-    #[error(
-        "ledger at {host}: step {version} of its schema was changed; use the program that made the tables"
-    )]
-    ChangedSchema {
-        /// The hosts.
-        host: String,
-        /// The step.
-        version: u32,
-    },
-    /// The role may not do something.
-    #[error("ledger at {host}: the role lacks a right: {what}; grant it as docs/postgres.md says")]
-    MissingRight {
-        /// The hosts.
-        host: String,
-        /// Which right, or what the server says.
-        what: String,
-    },
-    /// Rows of another ledger were to be written to it, and it has rows.
-    #[error("ledger at {host}: {table} has rows; move to a schema without rows")]
-    NotEmpty {
-        /// The hosts.
-        host: String,
-        /// The table.
-        table: &'static str,
-    },
-    /// The database reported another error.
-    #[error("ledger at {host}: {what}; see the log of the server")]
-    Database {
-        /// The hosts.
-        host: String,
-        /// What failed.
-        what: String,
-    },
+    /// This step of its schema differs from the one that this program has.
+    #[error("step {0} of its schema was changed; use the program that made the tables")]
+    ChangedSchema(u32),
+    /// The role may not do something: which right it lacks, or what the server says.
+    #[error("the role lacks a right: {0}; grant it as docs/postgres.md says")]
+    MissingRight(String),
+    /// Rows of another ledger were to be written to it, and this table has rows.
+    #[error("{0} has rows; move to a schema without rows")]
+    NotEmpty(&'static str),
+    /// The database reported another error: what failed.
+    #[error("{0}; see the log of the server")]
+    Database(String),
 }
 
 impl ConnectError {
     /// Whether a later try may succeed without a change of the options.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::Unreachable { .. }
-                | Self::TooManyConnections { .. }
-                | Self::ReadOnly { .. }
-                | Self::Database { .. }
-        )
+        use ServerProblem::{Database, ReadOnly, TooManyConnections, Unreachable};
+        let Self::Server { problem, .. } = self else { return false };
+        matches!(problem, Unreachable(_) | TooManyConnections(_) | ReadOnly | Database(_))
     }
 
     /// Returns the error in every language.
@@ -171,83 +115,84 @@ impl ConnectError {
     pub fn localized(&self) -> LocalizedText<String> {
         let chinese = match self {
             Self::Url(what) => format!("消息库的 URL：{what}；请写成 postgres://USER@HOST/DATABASE"),
-            Self::PlainText { host, mode } => format!(
-                "{host} 上的消息库：连接不会加密；请从 URL 中删除 sslmode={mode}（会校验服务器证书），或使用 unix socket 或回环地址"
-            ),
             Self::PasswordFile(what) => {
                 format!("消息库：无法使用密码文件：{what}；请把密码写入该文件，只占一行")
             }
-            Self::Tls(error) => {
-                format!("消息库：{}", error.localized().in_language(Language::Chinese))
-            }
-            Self::Unreachable { host, what } => {
-                format!("{host} 上的消息库：无法连接：{what}；请检查地址，以及服务器是否在运行")
-            }
-            Self::Login { host, what } => {
-                format!("{host} 上的消息库：服务器拒绝登录：{what}；请检查用户名、密码文件和 pg_hba.conf")
-            }
-            Self::TooManyConnections { host, what } => format!(
-                "{host} 上的消息库：服务器没有空闲连接：{what}；请调大 max_connections 或角色的连接数上限（每个进程 2 个）"
-            ),
-            Self::NoDatabase { host, what } => {
-                format!("{host} 上的消息库：{what}；请创建该数据库，或更正 URL 中的数据库名")
-            }
-            Self::ReadOnly { host } => format!(
-                "{host} 上的消息库：服务器只读（可能是从库）；请填写主库地址，或列出所有服务器并在 URL 中加上 \
-                 target_session_attrs=read-write"
-            ),
-            Self::TransactionPooler { host } => format!(
-                "{host} 上的消息库：连接池（可能是 PgBouncer）为每个事务分配不同的服务器连接；请直接连接 PostgreSQL，或为该数据库设置 \
-                 pool_mode=session"
-            ),
-            Self::TooOld { host, found } => {
-                format!("{host} 上的消息库：PostgreSQL {found} 版本过低；至少需要 13")
-            }
-            Self::NewerVersion { host, found, known } => {
-                format!("{host} 上的消息库：表结构的版本是 {found}，本程序只支持到 {known}；请使用更新的程序")
-            }
-            Self::OlderVersion { host, found, known } => format!(
-                "{host} 上的消息库：表结构的版本是 {found}，本程序需要 {known}；请以数据表所有者的身份运行 `wxsub ledger migrate`"
-            ),
-            Self::ChangedSchema { host, version } => {
-                format!("{host} 上的消息库：表结构的第 {version} 步被改过；请使用创建这些表的程序")
-            }
-            Self::MissingRight { host, what } => {
-                format!("{host} 上的消息库：角色缺少权限：{what}；请按 docs/zh-CN/postgres.md 授予权限")
-            }
-            Self::NotEmpty { host, table } => {
-                format!("{host} 上的消息库：{table} 中已有数据；请迁移到没有数据的 schema")
-            }
-            Self::Database { host, what } => format!("{host} 上的消息库：{what}；请查看服务器的日志"),
+            Self::Tls(error) => format!("消息库：{}", error.localized().in_language(Language::Chinese)),
+            Self::Server { host, problem } => format!("{host} 上的消息库：{}", problem.in_chinese()),
         };
         LocalizedText::new(self.to_string(), chinese)
     }
 
     /// What an error of the database means while a ledger is opened.
     pub(crate) fn database(host: &str, error: &tokio_postgres::Error) -> Self {
-        let (host, what) = (host.to_owned(), text(error));
+        ServerProblem::new(error).at(host)
+    }
+}
+
+impl ServerProblem {
+    /// The error of the server at these hosts.
+    pub(crate) fn at(self, host: &str) -> ConnectError {
+        ConnectError::Server { host: host.to_owned(), problem: self }
+    }
+
+    fn in_chinese(&self) -> String {
+        match self {
+            Self::PlainText(mode) => format!(
+                "连接不会加密；请从 URL 中删除 sslmode={mode}（会校验服务器证书），或使用 unix socket 或回环地址"
+            ),
+            Self::Unreachable(what) => format!("无法连接：{what}；请检查地址，以及服务器是否在运行"),
+            Self::Login(what) => format!("服务器拒绝登录：{what}；请检查用户名、密码文件和 pg_hba.conf"),
+            Self::TooManyConnections(what) => format!(
+                "服务器没有空闲连接：{what}；请调大 max_connections 或角色的连接数上限（每个进程 2 个）"
+            ),
+            Self::NoDatabase(what) => format!("{what}；请创建该数据库，或更正 URL 中的数据库名"),
+            Self::ReadOnly => "服务器只读（可能是从库）；请填写主库地址，或列出所有服务器并在 URL 中加上 \
+                               target_session_attrs=read-write"
+                .to_owned(),
+            Self::TransactionPooler => {
+                "连接池（可能是 PgBouncer）为每个事务分配不同的服务器连接；请直接连接 PostgreSQL，或为该数据库设置 \
+                 pool_mode=session"
+                    .to_owned()
+            }
+            Self::TooOld(found) => format!("PostgreSQL {found} 版本过低；至少需要 13"),
+            Self::NewerVersion { found, known } => {
+                format!("表结构的版本是 {found}，本程序只支持到 {known}；请使用更新的程序")
+            }
+            Self::OlderVersion { found, known } => format!(
+                "表结构的版本是 {found}，本程序需要 {known}；请以数据表所有者的身份运行 `wxsub ledger migrate`"
+            ),
+            Self::ChangedSchema(step) => format!("表结构的第 {step} 步被改过；请使用创建这些表的程序"),
+            Self::MissingRight(what) => format!("角色缺少权限：{what}；请按 docs/zh-CN/postgres.md 授予权限"),
+            Self::NotEmpty(table) => format!("{table} 中已有数据；请迁移到没有数据的 schema"),
+            Self::Database(what) => format!("{what}；请查看服务器的日志"),
+        }
+    }
+
+    fn new(error: &tokio_postgres::Error) -> Self {
+        let what = text(error);
         match error.code() {
             // The server asks for one, and there is none.
-            None if what.ends_with("password missing") => Self::Login { host, what },
-            None => Self::Unreachable { host, what },
+            None if what.ends_with("password missing") => Self::Login(what),
+            None => Self::Unreachable(what),
             Some(&SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => {
-                Self::Login { host, what }
+                Self::Login(what)
             }
             // Its next transaction had another server connection.
             Some(&SqlState::INVALID_SQL_STATEMENT_NAME | &SqlState::DUPLICATE_PSTATEMENT) => {
-                Self::TransactionPooler { host }
+                Self::TransactionPooler
             }
-            Some(&SqlState::TOO_MANY_CONNECTIONS) => Self::TooManyConnections { host, what },
-            Some(&SqlState::INVALID_CATALOG_NAME) => Self::NoDatabase { host, what },
-            Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Self::MissingRight { host, what },
-            Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => Self::ReadOnly { host },
+            Some(&SqlState::TOO_MANY_CONNECTIONS) => Self::TooManyConnections(what),
+            Some(&SqlState::INVALID_CATALOG_NAME) => Self::NoDatabase(what),
+            Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Self::MissingRight(what),
+            Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => Self::ReadOnly,
             Some(
                 &SqlState::CANNOT_CONNECT_NOW
                 | &SqlState::ADMIN_SHUTDOWN
                 | &SqlState::CRASH_SHUTDOWN
                 | &SqlState::PROTOCOL_VIOLATION,
-            ) => Self::Unreachable { host, what },
-            Some(_) => Self::Database { host, what },
+            ) => Self::Unreachable(what),
+            Some(_) => Self::Database(what),
         }
     }
 }
@@ -343,15 +288,9 @@ mod tests {
 
     #[test]
     fn each_refusal_is_said_in_chinese_with_its_values() {
-        let (host, what) = (|| "db.example".to_owned(), || "WHAT".to_owned());
-        for error in [
-            ConnectError::Unreachable { host: host(), what: what() },
-            ConnectError::Login { host: host(), what: what() },
-            ConnectError::TooManyConnections { host: host(), what: what() },
-            ConnectError::NoDatabase { host: host(), what: what() },
-            ConnectError::MissingRight { host: host(), what: what() },
-            ConnectError::Database { host: host(), what: what() },
-        ] {
+        use ServerProblem::{Database, Login, MissingRight, NoDatabase, TooManyConnections, Unreachable};
+        for problem in [Unreachable, Login, TooManyConnections, NoDatabase, MissingRight, Database] {
+            let error = problem("WHAT".to_owned()).at("db.example");
             let texts = error.localized();
             for language in [Language::English, Language::Chinese] {
                 let text = texts.in_language(language);

@@ -7,7 +7,7 @@ use wxsub_outbox::{LedgerError, LedgerResult};
 
 use crate::columns::column;
 use crate::connection::{Connector, PostgresOptions};
-use crate::error::{ConnectError, Failure};
+use crate::error::{ConnectError, Failure, ServerProblem};
 use crate::session::Session;
 use crate::{check, schema, sql, write};
 
@@ -35,7 +35,7 @@ impl PostgresImport {
     /// Connects to a ledger without messages, grants, keys, webhooks and lines of the audit. Its schema is made, or brought up to date.
     ///
     /// # Errors
-    /// [`ConnectError`] says why it cannot be used, and what to do: [`ConnectError::NotEmpty`] if it has rows.
+    /// [`ConnectError`] says why it cannot be used, and what to do: [`ServerProblem::NotEmpty`] if it has rows.
     ///
     /// # Cancel safety
     /// The schema may have been brought up to date.
@@ -53,7 +53,7 @@ impl PostgresImport {
         session.batch(&lock).await.map_err(failed)?;
         for table in tables {
             if count(&session, table).await.map_err(failed)? > 0 {
-                return Err(ConnectError::NotEmpty { host: connector.host.clone(), table });
+                return Err(ServerProblem::NotEmpty(table).at(&connector.host));
             }
         }
         Ok(Self { session, written: BTreeMap::new() })
@@ -71,7 +71,7 @@ impl PostgresImport {
             *self.written.entry(table).or_default() += length;
         }
         let apps = column(&rows.apps, |app| app.appid.as_str());
-        let insert_apps = self.session.query(sql::INSERT_APPS, &[apps]).await;
+        let insert_apps = self.session.query(sql::INSERT_APPS, &[&*apps]).await;
         insert_apps.map_err(|error| Failure::from(error).into_error())?;
         write::write(&self.session, 0, None, rows).await.map_err(Failure::into_error)
     }

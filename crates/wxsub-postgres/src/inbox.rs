@@ -8,7 +8,7 @@ use wxsub_proto::{Language, LocalizedText};
 
 use crate::columns;
 use crate::connection::{Connector, PostgresOptions};
-use crate::error::{ConnectError, text};
+use crate::error::{ConnectError, ServerProblem, text};
 use crate::session::Session;
 
 /// The rights that the role of an inbox needs, in the application's database. Replace the name of the role.
@@ -90,7 +90,7 @@ fn connect_error(error: &ConnectError) -> InboxError {
     let what = texts.in_language(Language::English).replacen("ledger", "database", 1);
     let chinese = texts.in_language(Language::Chinese).replacen("消息库", "数据库", 1);
     // A statement that finds the same later is refused, too.
-    let is_read_only = matches!(error, ConnectError::ReadOnly { .. });
+    let is_read_only = matches!(error, ConnectError::Server { problem: ServerProblem::ReadOnly, .. });
     if error.is_transient() && !is_read_only {
         return InboxError::Unavailable(what);
     }
@@ -134,10 +134,10 @@ async fn read(session: &Session, limit: usize) -> Result<Vec<InboxRow>, Error> {
 
 async fn finish(session: &Session, copied: Vec<String>, rejected: Vec<Rejected>) -> Result<(), Error> {
     let delete = "DELETE FROM wxsub_inbox WHERE id = ANY($1::bpchar[])";
-    session.query_once(delete, &[Box::new(copied)]).await?;
+    session.query_once(delete, &[&copied]).await?;
     for Rejected { id, error } in rejected {
         let update = "UPDATE wxsub_inbox SET error = $1 WHERE id = $2::bpchar";
-        session.query_once(update, &[Box::new(error), Box::new(id)]).await?;
+        session.query_once(update, &[&error, &id]).await?;
     }
     session.batch("COMMIT").await
 }

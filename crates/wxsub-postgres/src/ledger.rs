@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_outbox::app::StoredApp;
@@ -19,7 +20,7 @@ use wxsub_outbox::webhook::{EndpointStatus, MAX_COUNTED_DELIVERIES, StoredDelive
 use wxsub_outbox::{Ledger, LedgerError, LedgerResult};
 use wxsub_proto::{AppId, OpenId};
 
-use crate::columns::{self, AsUuid, Param, millis};
+use crate::columns::{self, AsUuid, millis};
 use crate::connection::{Connector, PostgresOptions};
 use crate::error::{ConnectError, Failure};
 use crate::session::{Pipeline, Session};
@@ -88,17 +89,12 @@ impl PostgresLedger {
         after: Option<GrantId>,
         limit: usize,
     ) -> LedgerResult<Vec<StoredGrant>> {
-        let params: [Param<'_>; 4] = [
-            Box::new(appid.as_str()),
-            Box::new(state.as_str()),
-            Box::new(after.map(|id| id.uuid())),
-            Box::new(at_most(limit)),
-        ];
+        let after = after.map(|id| id.uuid());
         let sql = match state {
             GrantState::Used | GrantState::Void => sql::SPENT_GRANTS_IN_STATE,
             _ => sql::GRANTS_IN_STATE,
         };
-        self.read(sql, &params, columns::read).await
+        self.read(sql, &[&appid.as_str(), &state.as_str(), &after, &at_most(limit)], columns::read).await
     }
 
     /// The clients of the batches of an app that have keys, at most so many.
@@ -109,8 +105,7 @@ impl PostgresLedger {
     /// # Cancel safety
     /// Changes nothing.
     pub async fn batch_clients(&self, appid: &AppId, limit: usize) -> LedgerResult<Vec<String>> {
-        let params: [Param<'_>; 2] = [Box::new(appid.as_str()), Box::new(at_most(limit))];
-        self.read(sql::BATCHES, &params, |row| Ok(row.get(0))).await
+        self.read(sql::BATCHES, &[&appid.as_str(), &at_most(limit)], columns::read).await
     }
 
     async fn reader(&self) -> LedgerResult<Arc<Session>> {
@@ -128,7 +123,7 @@ impl PostgresLedger {
     async fn read<T>(
         &self,
         sql: &'static str,
-        params: &[Param<'_>],
+        params: &[&(dyn ToSql + Sync)],
         read: impl Fn(&Row) -> LedgerResult<T>,
     ) -> LedgerResult<Vec<T>> {
         let rows = self.reader().await?.query(sql, params).await.map_err(unreadable)?;
@@ -154,12 +149,12 @@ impl Ledger for PostgresLedger {
     }
 
     async fn message(&self, id: MessageId) -> LedgerResult<Option<StoredMessage>> {
-        let found = self.read(sql::MESSAGE, &[Box::new(id.uuid())], columns::read).await?;
+        let found = self.read(sql::MESSAGE, &[&id.uuid()], columns::read).await?;
         Ok(found.into_iter().next())
     }
 
     async fn history(&self, id: MessageId) -> LedgerResult<Vec<StoredEvent>> {
-        self.read(sql::HISTORY, &[Box::new(id.uuid())], columns::read).await
+        self.read(sql::HISTORY, &[&id.uuid()], columns::read).await
     }
 
     async fn messages(&self, query: &MessageQuery) -> LedgerResult<Vec<StoredMessage>> {
@@ -167,15 +162,11 @@ impl Ledger for PostgresLedger {
         let state_name = state.map(MessageState::as_str);
         let first = if *newest_first { Uuid::max() } else { Uuid::nil() };
         let after = after.map_or(first, |id| id.uuid());
-        let mut params: Vec<Param<'_>> =
-            vec![Box::new(appid.as_str()), Box::new(after), Box::new(at_most(*limit))];
+        let (appid, limit, user) = (appid.as_str(), at_most(*limit), openid.as_ref().map(OpenId::as_str));
+        let mut params: Vec<&(dyn ToSql + Sync)> = vec![&appid, &after, &limit];
         let [oldest, newest] = match (openid, state, undecided) {
-            (Some(openid), ..) => {
-                params.extend([
-                    Box::new(openid.as_str()) as Param<'_>,
-                    Box::new(state_name),
-                    Box::new(*undecided),
-                ]);
+            (Some(_), ..) => {
+                params.extend([&user as &(dyn ToSql + Sync), &state_name, undecided]);
                 [sql::LIST_USER, sql::LIST_NEWEST_USER]
             }
             (None, None | Some(MessageState::MaybeSent), true) => {
@@ -185,7 +176,7 @@ impl Ledger for PostgresLedger {
             (None, None, false) => [sql::LIST, sql::LIST_NEWEST],
             (None, Some(MessageState::Sent), false) => [sql::LIST_SENT, sql::LIST_NEWEST_SENT],
             (None, Some(_), false) => {
-                params.push(Box::new(state_name));
+                params.push(&state_name);
                 [sql::LIST_STATE, sql::LIST_NEWEST_STATE]
             }
         };
@@ -194,30 +185,26 @@ impl Ledger for PostgresLedger {
     }
 
     async fn grants(&self, appid: &AppId, openid: &OpenId) -> LedgerResult<Vec<StoredGrant>> {
-        let params: [Param<'_>; 2] = [Box::new(openid.as_str()), Box::new(appid.as_str())];
-        self.read(sql::GRANTS_OF_USER, &params, columns::read).await
+        self.read(sql::GRANTS_OF_USER, &[&openid.as_str(), &appid.as_str()], columns::read).await
     }
 
     async fn inbox_backlog(&self, apps: &[AppId]) -> LedgerResult<Option<InboxBacklog>> {
-        let params: [Param<'_>; 2] =
-            [columns::column(apps, |appid| appid.as_str()), Box::new(i64::from(MAX_FOREIGN_ROWS))];
+        let apps: Vec<_> = apps.iter().map(AppId::as_str).collect();
         let backlog = |row: &Row| {
             let (has_rows, foreign_rows) = (row.get(0), row.get::<_, i64>(1));
             Ok(InboxBacklog { has_rows, foreign_rows: foreign_rows.try_into().unwrap_or(0) })
         };
-        Ok(self.read(sql::INBOX_BACKLOG, &params, backlog).await?.pop())
+        Ok(self.read(sql::INBOX_BACKLOG, &[&apps, &i64::from(MAX_FOREIGN_ROWS)], backlog).await?.pop())
     }
 
     async fn webhook_endpoints(&self) -> LedgerResult<Vec<EndpointStatus>> {
         let now = self.clock.as_ref().map(|clock| millis(clock.now().wall));
         let most = i64::try_from(MAX_COUNTED_DELIVERIES).unwrap_or(i64::MAX);
-        let params: [Param<'_>; 2] = [Box::new(now), Box::new(most)];
-        self.read(sql::ENDPOINT_STATUSES, &params, columns::read).await
+        self.read(sql::ENDPOINT_STATUSES, &[&now, &most], columns::read).await
     }
 
     async fn failed_deliveries(&self, endpoint: &str, limit: usize) -> LedgerResult<Vec<StoredDelivery>> {
-        let params: [Param<'_>; 2] = [Box::new(endpoint), Box::new(at_most(limit))];
-        self.read(sql::FAILED_DELIVERIES, &params, columns::read).await
+        self.read(sql::FAILED_DELIVERIES, &[&endpoint, &at_most(limit)], columns::read).await
     }
 
     async fn app(&self, appid: &AppId) -> LedgerResult<StoredApp> {
@@ -244,12 +231,12 @@ impl Ledger for PostgresLedger {
 
     async fn claimable_apps(&self) -> LedgerResult<Vec<AppId>> {
         let now = self.clock.as_ref().map(|clock| millis(clock.now().wall));
-        let due = self.read(sql::DUE_APPS, &[Box::new(now)], columns::read_due_app).await?;
+        let due = self.read(sql::DUE_APPS, &[&now], columns::read_due_app).await?;
         Ok(due.into_iter().flatten().collect())
     }
 
     async fn first_due_at(&self, appid: &AppId) -> LedgerResult<Option<UnixMillis>> {
-        let found = self.read(sql::FIRST_DUE, &[Box::new(appid.as_str())], columns::read_first_due).await?;
+        let found = self.read(sql::FIRST_DUE, &[&appid.as_str()], columns::read_first_due).await?;
         Ok(found.into_iter().flatten().next())
     }
 
@@ -267,7 +254,6 @@ impl Ledger for PostgresLedger {
 
     async fn audit(&self, before: Option<u64>, limit: usize) -> LedgerResult<Vec<StoredAudit>> {
         let before = before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
-        let params: [Param<'_>; 2] = [Box::new(before), Box::new(at_most(limit))];
-        self.read(sql::AUDIT, &params, columns::read).await
+        self.read(sql::AUDIT, &[&before, &at_most(limit)], columns::read).await
     }
 }

@@ -49,7 +49,7 @@ mod write;
 mod writer;
 
 pub use connection::PostgresOptions;
-pub use error::ConnectError;
+pub use error::{ConnectError, ServerProblem};
 pub use import::PostgresImport;
 pub use inbox::{INBOX_GRANTS, PostgresInbox};
 pub use ledger::PostgresLedger;

@@ -7,7 +7,7 @@ use wxsub_outbox::inbox::{MAX_MESSAGE_BYTES, decide};
 use wxsub_outbox::ledger::RowOutcomes;
 use wxsub_proto::AppId;
 
-use crate::columns::{self, Param, column};
+use crate::columns::{self, column};
 use crate::error::Failure;
 use crate::named::Named;
 use crate::session::{Pipeline, Session};
@@ -23,13 +23,11 @@ pub(crate) async fn move_rows(
     apps: &BTreeMap<AppId, bool>,
     limit: usize,
 ) -> Result<RowOutcomes, Failure> {
-    let appids: Vec<_> = apps.keys().collect();
+    let appids: Vec<_> = apps.keys().map(AppId::as_str).collect();
     let max_characters = i32::try_from(MAX_MESSAGE_BYTES + 1).unwrap_or(i32::MAX);
-    let params: [Param<'_>; 3] =
-        [column(&appids, |appid| appid.as_str()), Box::new(at_most(limit)), Box::new(max_characters)];
     let mut outcomes = RowOutcomes::default();
     let (mut ids, mut changes) = (Vec::new(), Vec::new());
-    for row in session.query(sql::LOCK_INBOX, &params).await? {
+    for row in session.query(sql::LOCK_INBOX, &[&appids, &at_most(limit), &max_characters]).await? {
         let row = columns::read_inbox_row(&row)?;
         match decide(&row, |appid| apps.get(appid).copied()) {
             Ok(change) => {

@@ -5,7 +5,7 @@ use tokio_postgres::Error;
 use wxsub_core::clock::UnixMillis;
 
 use crate::columns::millis;
-use crate::error::ConnectError;
+use crate::error::{ConnectError, ServerProblem};
 use crate::session::Session;
 use crate::sql;
 
@@ -77,11 +77,10 @@ pub(crate) async fn prepare(
         migrated?;
         found = VERSION;
     }
-    let host = || host.to_owned();
     match found {
-        VERSION => check_rights(session, &host()).await,
-        found if found > VERSION => Err(ConnectError::NewerVersion { host: host(), found, known: VERSION }),
-        found => Err(ConnectError::OlderVersion { host: host(), found, known: VERSION }),
+        VERSION => check_rights(session, host).await,
+        found if found > VERSION => Err(ServerProblem::NewerVersion { found, known: VERSION }.at(host)),
+        found => Err(ServerProblem::OlderVersion { found, known: VERSION }.at(host)),
     }
 }
 
@@ -100,7 +99,7 @@ async fn version(session: &Session, host: &str) -> Result<u32, ConnectError> {
         let version = u32::try_from(row.get::<_, i32>(0)).unwrap_or(0);
         let known = STEPS.iter().find(|step| step.version == version);
         if known.is_some_and(|step| step.checksum() != row.get::<_, &str>(1)) {
-            return Err(ConnectError::ChangedSchema { host: host.to_owned(), version });
+            return Err(ServerProblem::ChangedSchema(version).at(host));
         }
         newest = newest.max(version);
     }
@@ -119,9 +118,7 @@ async fn apply_steps(session: &Session, from: u32, now: Option<UnixMillis>) -> R
         session.batch(step.sql).await?;
         let version = i32::try_from(step.version).unwrap_or(i32::MAX);
         let insert = "INSERT INTO wxsub_schema (version, name, checksum, applied_ms) VALUES ($1, $2, $3, $4)";
-        let values: [crate::columns::Param<'_>; 4] =
-            [Box::new(version), Box::new(step.name), Box::new(step.checksum()), Box::new(now)];
-        session.query_once(insert, &values).await?;
+        session.query_once(insert, &[&version, &step.name, &step.checksum(), &now]).await?;
     }
     Ok(())
 }
@@ -132,11 +129,11 @@ async fn check_rights(session: &Session, host: &str) -> Result<(), ConnectError>
     let (tables, rights): (Vec<_>, Vec<_>) = rights.unzip();
     let missing = "SELECT string_agg(r.kind || ' on ' || r.name, ', ') FROM unnest($1::text[], $2::text[]) AS r (name, kind)
         WHERE NOT has_table_privilege(r.name, r.kind)";
-    let missing = session.query_once(missing, &[Box::new(tables), Box::new(rights)]).await;
+    let missing = session.query_once(missing, &[&tables, &rights]).await;
     let missing = missing.map_err(|error| ConnectError::database(host, &error))?;
     match missing.first().and_then(|row| row.get::<_, Option<String>>(0)) {
         None => Ok(()),
-        Some(what) => Err(ConnectError::MissingRight { host: host.to_owned(), what }),
+        Some(what) => Err(ServerProblem::MissingRight(what).at(host)),
     }
 }
 

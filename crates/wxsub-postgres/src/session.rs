@@ -88,17 +88,25 @@ impl Session {
         }))
     }
 
-    pub(crate) async fn query(&self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
+    pub(crate) async fn query(
+        &self,
+        sql: &'static str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Error> {
         self.with_timeout(async {
             let statement = self.statement(sql).await?;
-            self.client.query(&statement, &as_params(params)).await
+            self.client.query(&statement, params).await
         })
         .await
     }
 
     /// Runs a statement once, without keeping it.
-    pub(crate) async fn query_once(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
-        self.with_timeout(self.client.query(sql, &as_params(params))).await
+    pub(crate) async fn query_once(
+        &self,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Error> {
+        self.with_timeout(self.client.query(sql, params)).await
     }
 
     /// Runs a statement without a time limit.

@@ -211,38 +211,33 @@ impl<'a> Part<'a> {
         match sweep {
             Change::MarkGone(gone) => self.choose_live_workers(*gone).await,
             Change::Reclaim(limit) => {
-                let found =
-                    session.query(sql::ATTEMPTS_OF_GONE_WORKERS, &[Box::new(at_most(*limit))]).await?;
+                let found = session.query(sql::ATTEMPTS_OF_GONE_WORKERS, &[&at_most(*limit)]).await?;
                 load_messages(rows, &found)
             }
             Change::Expire(limit) => {
-                let params: [Param<'_>; 2] = [Box::new(millis(now)), Box::new(at_most(*limit))];
-                load_messages(rows, &session.query(sql::EXPIRED, &params).await?)
+                load_messages(rows, &session.query(sql::EXPIRED, &[&millis(now), &at_most(*limit)]).await?)
             }
             Change::ApplyPolicy(appid, _, limit) => {
                 let (attempted, restored) = (now.before(DECISION_DELAY), now.before(RESTORED_DECISION_DELAY));
-                let params: [Param<'_>; 4] = [
-                    Box::new(appid.as_str()),
-                    Box::new(millis(restored)),
-                    Box::new(millis(attempted)),
-                    Box::new(at_most(*limit)),
-                ];
-                load_messages(rows, &session.query(sql::DECIDABLE, &params).await?)
+                let (attempted, restored, limit) = (millis(attempted), millis(restored), at_most(*limit));
+                let found =
+                    session.query(sql::DECIDABLE, &[&appid.as_str(), &restored, &attempted, &limit]).await?;
+                load_messages(rows, &found)
             }
             Change::Restore => self.load_unfinished().await,
             Change::Prune(retention, limit) => self.load_ended(retention, *limit).await,
             Change::ClaimDeliveries { endpoint, limit, .. } => {
-                let params: [Param<'_>; 3] =
-                    [Box::new(endpoint.as_str()), Box::new(millis(now)), Box::new(at_most(*limit))];
-                load_deliveries(rows, &session.query(sql::DUE_DELIVERIES, &params).await?)
+                let due =
+                    session.query(sql::DUE_DELIVERIES, &[endpoint, &millis(now), &at_most(*limit)]).await?;
+                load_deliveries(rows, &due)
             }
             Change::Redeliver { endpoint, limit } => {
-                let params: [Param<'_>; 2] = [Box::new(endpoint.as_str()), Box::new(at_most(*limit))];
-                load_deliveries(rows, &session.query(sql::LOCK_FAILED_DELIVERIES, &params).await?)
+                let failed =
+                    session.query(sql::LOCK_FAILED_DELIVERIES, &[endpoint, &at_most(*limit)]).await?;
+                load_deliveries(rows, &failed)
             }
             Change::PruneBatch { appid, client } => {
-                let params: [Param<'_>; 2] = [Box::new(appid.as_str()), Box::new(client.as_str())];
-                let keys = session.query(sql::KEYS_OF, &params).await?;
+                let keys = session.query(sql::KEYS_OF, &[&appid.as_str(), client]).await?;
                 self.load_keys_with_chains(&keys).await.map(drop)
             }
             _ => Ok(()),
@@ -280,25 +275,26 @@ impl<'a> Part<'a> {
     /// What has been kept long enough, and the keys that may stand for it.
     async fn load_ended(&mut self, retention: &Retention, limit: usize) -> Result<(), Failure> {
         let (session, now) = (self.session, self.now);
-        let at = |at: UnixMillis| -> Param<'_> { Box::new(millis(at)) };
-        let most = || -> Param<'_> { Box::new(at_most(limit)) };
-        let keys = session.query(sql::KEYS_TO_CHECK, &[at(now), most()]).await?;
+        let most = at_most(limit);
+        let keys = session.query(sql::KEYS_TO_CHECK, &[&millis(now), &most]).await?;
         let keyed = self.load_keys_with_chains(&keys).await?;
+        let ids: Vec<_> = keyed.iter().map(AsUuid::uuid).collect();
         for state in MessageState::ALL.iter().copied().filter(|state| state.is_final()) {
-            let (until, ids) = (now.before(retention.of_state(state)), column(&keyed, |id| id.uuid()));
+            let until = millis(now.before(retention.of_state(state)));
             let ended = match state {
-                MessageState::MaybeSent => session.query(sql::DECIDED, &[at(until), most(), ids]).await?,
-                _ => session.query(sql::SETTLED, &[Box::new(state.as_str()), at(until), most(), ids]).await?,
+                MessageState::MaybeSent => session.query(sql::DECIDED, &[&until, &most, &ids]).await?,
+                _ => session.query(sql::SETTLED, &[&state.as_str(), &until, &most, &ids]).await?,
             };
             load_messages(&mut self.rows, &ended)?;
         }
-        let params = [at(now.before(retention.grant)), at(now), most()];
-        for row in session.query(sql::SPENT_GRANTS, &params).await? {
+        let until = millis(now.before(retention.grant));
+        for row in session.query(sql::SPENT_GRANTS, &[&until, &millis(now), &most]).await? {
             self.named.grants.insert(columns::read::<StoredGrant>(&row)?.id);
         }
-        let old = [at(now.before(DELIVERY_RETENTION)), most()];
-        load_deliveries(&mut self.rows, &session.query(sql::LOCK_OLD_DELIVERIES, &old).await?)?;
-        for row in session.query(sql::GONE_WORKERS, &[at(now)]).await? {
+        let until = millis(now.before(DELIVERY_RETENTION));
+        let old = session.query(sql::LOCK_OLD_DELIVERIES, &[&until, &most]).await?;
+        load_deliveries(&mut self.rows, &old)?;
+        for row in session.query(sql::GONE_WORKERS, &[&millis(now)]).await? {
             self.rows.load_worker(columns::read(&row)?);
         }
         Ok(())
@@ -314,7 +310,7 @@ impl<'a> Part<'a> {
         }
         load_messages(
             &mut self.rows,
-            &self.session.query(sql::CHAINS, &[column(&ids, |id| id.uuid())]).await?,
+            &self.session.query(sql::CHAINS, &[&*column(&ids, |id| id.uuid())]).await?,
         )?;
         Ok(ids)
     }

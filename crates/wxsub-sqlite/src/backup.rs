@@ -10,7 +10,7 @@ use wxsub_core::rfc3339;
 use wxsub_outbox::ledger::{Change, FromApplied, RestoreReport, apply};
 
 use crate::connection::{self, IS_BACKUP, SqliteOptions};
-use crate::error::{OpenError, failed};
+use crate::error::{OpenError, OpenErrorKind, failed};
 use crate::lock::{WriterLock, path_beside};
 use crate::writer::{OpenFile, Purpose};
 
@@ -67,7 +67,7 @@ pub(crate) fn back_up(from: &Path, to: &Path) -> Result<(), OpenError> {
     let failed = |error| OpenError::file(to, "the backup cannot be written", error);
     // Holds the name until the copy is whole.
     connection::create_new(to).map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => OpenError::TargetExists { path: to.to_owned() },
+        ErrorKind::AlreadyExists => OpenErrorKind::TargetExists.at(to),
         _ => failed(error),
     })?;
     let partial = path_beside(to, ".partial");
@@ -101,7 +101,7 @@ fn copy(reader: &Connection, partial: &Path) -> Result<(), OpenError> {
 pub(crate) fn unfinished(path: &Path) -> Result<RestoreReport, OpenError> {
     let path = connection::resolve(path)?;
     if connection::is_marked(&path)? {
-        return Err(OpenError::Backup { path });
+        return Err(OpenErrorKind::Backup(path.clone()).at(&path));
     }
     let reader = connection::open_current_reader(&path)?;
     let count = |what: &str| reader.query_row(&format!("SELECT count(*) FROM {what}"), [], |row| row.get(0));
@@ -125,7 +125,7 @@ pub(crate) fn replace(
     options: &SqliteOptions,
 ) -> Result<(RestoreReport, Option<PathBuf>), OpenError> {
     if !connection::is_marked(backup)? {
-        return Err(OpenError::NotABackup { path: backup.to_owned() });
+        return Err(OpenErrorKind::NotABackup.at(backup));
     }
     let partial = path_beside(ledger, ".partial");
     remove_all(&partial);

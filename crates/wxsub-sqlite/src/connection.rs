@@ -10,7 +10,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
 
-use crate::error::OpenError;
+use crate::error::{OpenError, OpenErrorKind};
 use crate::schema::{self, Found, VERSION};
 
 /// How a ledger is opened.
@@ -76,7 +76,7 @@ const STATEMENTS: usize = 96;
 pub(crate) fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
     let missing = |error| OpenError::file(path, "its folder cannot be read", error);
     match path.canonicalize() {
-        Ok(resolved) if resolved.is_dir() => return Err(OpenError::NotSqlite { path: resolved }),
+        Ok(resolved) if resolved.is_dir() => return Err(OpenErrorKind::NotSqlite.at(&resolved)),
         Ok(resolved) => return Ok(resolved),
         Err(_) => {}
     }
@@ -93,7 +93,7 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     let failed = |error| OpenError::database(path, &error);
     // SQLite opens a file for reading if it may not write.
     if connection.is_readonly("main").map_err(failed)? {
-        return Err(OpenError::ReadOnly { path: path.to_owned() });
+        return Err(OpenErrorKind::ReadOnly.at(path));
     }
     set_up_writer(&connection).map_err(failed)?;
     Ok(connection)
@@ -104,7 +104,7 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
 pub(crate) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     // To open it here would end the locks that SQLite holds in this process.
     std::fs::metadata(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => OpenError::Missing { path: path.to_owned() },
+        ErrorKind::NotFound => OpenErrorKind::Missing.at(path),
         _ => OpenError::file(path, "it cannot be read", error),
     })?;
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
@@ -166,15 +166,14 @@ pub(crate) fn sync_folder(path: &Path) -> std::io::Result<()> {
 
 /// Which version the schema has; 0 for an empty file.
 pub(crate) fn version(connection: &Connection, path: &Path) -> Result<u32, OpenError> {
-    let path = || path.to_owned();
-    match schema::find(connection).map_err(|error| OpenError::database(&path(), &error))? {
+    match schema::find(connection).map_err(|error| OpenError::database(path, &error))? {
         Found::Nothing => Ok(0),
         Found::Version(found) if found > VERSION => {
-            Err(OpenError::NewerVersion { path: path(), found, known: VERSION })
+            Err(OpenErrorKind::NewerVersion { found, known: VERSION }.at(path))
         }
         Found::Version(found) => Ok(found),
-        Found::Changed(version) => Err(OpenError::ChangedSchema { path: path(), version }),
-        Found::Foreign => Err(OpenError::NotALedger { path: path() }),
+        Found::Changed(version) => Err(OpenErrorKind::ChangedSchema(version).at(path)),
+        Found::Foreign => Err(OpenErrorKind::NotALedger.at(path)),
     }
 }
 
@@ -183,7 +182,7 @@ pub(crate) fn open_current_reader(path: &Path) -> Result<Connection, OpenError> 
     let reader = open_reader(path)?;
     match version(&reader, path)? {
         VERSION => Ok(reader),
-        found => Err(OpenError::OlderVersion { path: path.to_owned(), found, known: VERSION }),
+        found => Err(OpenErrorKind::OlderVersion { found, known: VERSION }.at(path)),
     }
 }
 
@@ -196,7 +195,7 @@ pub(crate) fn is_marked(path: &Path) -> Result<bool, OpenError> {
     let mut header = Vec::new();
     let read = File::open(path).and_then(|file| file.take(64).read_to_end(&mut header));
     read.map_err(|error| match error.kind() {
-        ErrorKind::NotFound => OpenError::Missing { path: path.to_owned() },
+        ErrorKind::NotFound => OpenErrorKind::Missing.at(path),
         _ => OpenError::file(path, "it cannot be read", error),
     })?;
     Ok(header.ends_with(&IS_BACKUP.to_be_bytes()) && header.len() == 64)
@@ -212,7 +211,7 @@ pub(crate) fn quick_check(connection: &Connection, path: &Path) -> Result<(), Op
     let found = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
     match found.map_err(|error| OpenError::database(path, &error))?.as_str() {
         "ok" => Ok(()),
-        what => Err(OpenError::Damaged { path: path.to_owned(), what: what.to_owned() }),
+        what => Err(OpenErrorKind::Damaged(what.to_owned()).at(path)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::error::OpenError;
+use crate::error::{OpenError, OpenErrorKind};
 
 /// The kinds of file systems over the network, as Linux names them. `fuse.` stands for all that a program provides: most of
 /// them are on another machine, and the others promise no more.
@@ -16,10 +16,7 @@ pub(crate) fn check(folder: &Path, file: &Path) -> Result<(), OpenError> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     match kind_of(&mounts, folder).filter(|kind| is_over_network(kind)) {
         None => Ok(()),
-        Some(kind) => {
-            let (path, file_system) = (file.to_owned(), kind.to_owned());
-            Err(OpenError::NetworkFileSystem { path, file_system })
-        }
+        Some(kind) => Err(OpenErrorKind::NetworkFileSystem(kind.to_owned()).at(file)),
     }
 }
 

@@ -21,7 +21,7 @@ use wxsub_proto::{AppId, OpenId};
 
 use crate::columns::millis;
 use crate::connection::SqliteOptions;
-use crate::error::OpenError;
+use crate::error::{OpenError, OpenErrorKind};
 use crate::lock::WriterLock;
 use crate::move_out::SqliteMove;
 use crate::readers::Readers;
@@ -221,13 +221,13 @@ async fn lock(
             let path = connection::resolve(path)?;
             file_system::check(path.parent().unwrap_or(&path), &path)?;
             if !may_be_new && !path.exists() {
-                return Err(OpenError::Missing { path });
+                return Err(OpenErrorKind::Missing.at(&path));
             }
             let lock = WriterLock::take(&path, now.wall)?;
             Ok((path, lock))
         });
         match taken.await {
-            Err(OpenError::Locked { .. }) if now.mono < deadline => {
+            Err(OpenError { kind: OpenErrorKind::Locked(_), .. }) if now.mono < deadline => {
                 clock.sleep_until(deadline.min(now.mono + LOCK_POLL_INTERVAL)).await;
             }
             taken => return taken,
@@ -241,7 +241,7 @@ async fn on_blocking_thread<T: Send + 'static>(
 ) -> Result<T, OpenError> {
     let shown = path.clone();
     let done = task::spawn_blocking(move || work(&path)).await;
-    done.unwrap_or_else(|error| Err(OpenError::Database { path: shown, what: error.to_string() }))
+    done.unwrap_or_else(|error| Err(OpenErrorKind::Database(error.to_string()).at(&shown)))
 }
 
 impl fmt::Debug for SqliteLedger {

@@ -40,7 +40,7 @@ mod tables;
 mod writer;
 
 pub use connection::SqliteOptions;
-pub use error::OpenError;
+pub use error::{OpenError, OpenErrorKind};
 pub use ledger::SqliteLedger;
 pub use move_out::SqliteMove;
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::rfc3339;
 
-use crate::error::OpenError;
+use crate::error::{OpenError, OpenErrorKind};
 
 /// The right to write to a ledger. It ends with the process, however that ends.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl WriterLock {
                     "" => "another process".to_owned(),
                     holder => holder.to_owned(),
                 };
-                return Err(OpenError::Locked { path: ledger.to_owned(), holder });
+                return Err(OpenErrorKind::Locked(holder).at(ledger));
             }
             Err(TryLockError::Error(error)) => return Err(failed("it cannot be locked")(error)),
         }

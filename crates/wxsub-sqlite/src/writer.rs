@@ -11,7 +11,7 @@ use wxsub_outbox::ledger::{Change, Gone, Results, apply};
 use wxsub_outbox::{LedgerError, LedgerResult};
 
 use crate::connection::{self, IS_BACKUP, IS_MOVED, SqliteOptions};
-use crate::error::{OpenError, failed};
+use crate::error::{OpenError, OpenErrorKind, failed};
 use crate::lock::WriterLock;
 use crate::rows::Rows;
 use crate::tables::OpenTables;
@@ -100,9 +100,9 @@ impl OpenFile {
         let mark = connection::mark(&connection).map_err(|error| OpenError::database(path, &error))?;
         match (mark, purpose) {
             (IS_BACKUP, Purpose::Use | Purpose::Move) => {
-                return Err(OpenError::Backup { path: path.to_owned() });
+                return Err(OpenErrorKind::Backup(path.to_owned()).at(path));
             }
-            (IS_MOVED, Purpose::Use) => return Err(OpenError::Moved { path: path.to_owned() }),
+            (IS_MOVED, Purpose::Use) => return Err(OpenErrorKind::Moved.at(path)),
             _ => {}
         }
         if options.quick_check {

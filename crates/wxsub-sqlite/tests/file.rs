@@ -7,11 +7,9 @@
     reason = "tests may panic, and say why"
 )]
 
-#[path = "file/copies.rs"]
-mod copies;
-#[path = "file/fixture.rs"]
-mod fixture;
-#[path = "file/opening.rs"]
-mod opening;
-#[path = "file/size.rs"]
-mod size;
+mod file {
+    mod copies;
+    mod fixture;
+    mod opening;
+    mod size;
+}

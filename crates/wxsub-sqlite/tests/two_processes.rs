@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use wxsub_outbox::state::{MessageState, Reason};
-use wxsub_sqlite::{OpenError, SqliteLedger, SqliteOptions};
+use wxsub_sqlite::{OpenError, OpenErrorKind, SqliteLedger, SqliteOptions};
 
 use fixture::{Fixture, all};
 
@@ -60,7 +60,7 @@ async fn the_second_process_is_refused_until_the_first_is_killed() {
     let fixture = Fixture::new();
     let holder = Holder::start(&fixture.path());
     let refused = fixture.refused().await;
-    let OpenError::Locked { holder: named, .. } = &refused else { panic!("{refused}") };
+    let OpenError { kind: OpenErrorKind::Locked(named), .. } = &refused else { panic!("{refused}") };
     assert!(named.starts_with(&format!("process {} on ", holder.0.id())), "{named}");
     let reader = SqliteLedger::open_read_only(fixture.path()).await.unwrap();
     assert_eq!(all(&reader).await[0].state, MessageState::Attempting);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
-use wxsub_core::clock::timeout_at;
+use wxsub_core::clock::{Clock, timeout_at};
 use wxsub_proto::AppId;
 
 use super::decision::decide;
@@ -108,24 +108,18 @@ impl InboxCopier {
 
     async fn try_copy(&mut self) -> Result<usize, InboxError> {
         let clock = Arc::clone(&self.outbox.inner.clock);
-        let within = |step| (clock.now().mono + STEP_TIMEOUT, step);
-        let (deadline, step) = within("reading");
-        let rows = timeout_at(&*clock, deadline, self.inbox.read(BATCH)).await;
-        let rows = rows.unwrap_or_else(|| Err(too_slow(step)))?;
+        let rows = in_time(&*clock, "reading", self.inbox.read(BATCH)).await??;
         self.status.send_modify(|status| status.is_empty = rows.is_empty());
         if rows.is_empty() {
             return Ok(0);
         }
-        let (deadline, step) = within("recording in the ledger");
         let decided = rows.into_iter().map(|row| (self.decide(&row), row.id)).collect();
-        let outcomes = timeout_at(&*clock, deadline, record(&self.outbox, decided)).await;
-        let mut outcomes = outcomes.ok_or_else(|| too_slow(step))?;
+        let recording = record(&self.outbox, decided);
+        let mut outcomes = in_time(&*clock, "recording in the ledger", recording).await?;
         let (done, error) = (outcomes.done(), outcomes.error.take());
         if done > 0 {
             let (recorded, rejected) = (outcomes.recorded.clone(), outcomes.rejected.clone());
-            let (deadline, step) = within("deleting");
-            let finished = timeout_at(&*clock, deadline, self.inbox.finish(recorded, rejected)).await;
-            finished.unwrap_or_else(|| Err(too_slow(step)))?;
+            in_time(&*clock, "deleting", self.inbox.finish(recorded, rejected)).await??;
             self.status.send_modify(|status| status.add(outcomes));
         }
         error.map_or(Ok(done), |error| Err(error.into()))
@@ -152,8 +146,10 @@ async fn record(outbox: &Outbox, decided: Vec<(Result<Change, String>, String)>)
     outcomes
 }
 
-fn too_slow(step: &str) -> InboxError {
-    InboxError::Unavailable(format!("{step} took longer than {} s", STEP_TIMEOUT.as_secs()))
+async fn in_time<T>(clock: &dyn Clock, step: &str, work: impl Future<Output = T>) -> Result<T, InboxError> {
+    let done = timeout_at(clock, clock.now().mono + STEP_TIMEOUT, work).await;
+    let too_slow = || format!("{step} took longer than {} s", STEP_TIMEOUT.as_secs());
+    done.ok_or_else(|| InboxError::Unavailable(too_slow()))
 }
 
 pub(super) fn retry_delay(failures: u32) -> Duration {

@@ -1,20 +1,24 @@
 //! A ledger in memory: the reference for all others. What it holds is lost when the process ends.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
 use wxsub_proto::{AppId, OpenId};
 
+use super::rows::LAST_ID;
 use super::tables::Tables;
 use super::{Change, InboxBacklog, Ledger, LedgerResult, MessageQuery, Results, Rows, StoredWorker};
 use crate::app::StoredApp;
 use crate::audit::StoredAudit;
-use crate::grant::StoredGrant;
+use crate::grant::{StoredGrant, Subject};
 use crate::id::MessageId;
 use crate::message::{StoredEvent, StoredMessage};
-use crate::webhook::{EndpointStatus, StoredDelivery};
+use crate::state::Priority;
+use crate::webhook::{EndpointStatus, MAX_COUNTED_DELIVERIES, StoredDelivery, StoredEndpoint};
 
 /// A ledger in memory: the reference for all others, for tests and for trials. What it holds is lost with it.
 pub struct MemoryLedger {
@@ -68,7 +72,8 @@ impl Ledger for MemoryLedger {
     async fn commit(&self, changes: Vec<Change>) -> LedgerResult<Results> {
         let (mut rows, now) = (self.rows(), self.now());
         let applied = rows.apply_all(changes, now);
-        rows.forget_undo();
+        // They are kept where they are.
+        drop(rows.take_written());
         Ok(applied)
     }
 
@@ -77,15 +82,25 @@ impl Ledger for MemoryLedger {
     }
 
     async fn history(&self, id: MessageId) -> LedgerResult<Vec<StoredEvent>> {
-        Ok(self.rows().history(id))
+        Ok(self.rows().history_keys(id).map(|(_, event)| event.clone()).collect())
     }
 
     async fn messages(&self, query: &MessageQuery) -> LedgerResult<Vec<StoredMessage>> {
-        Ok(self.rows().list(query))
+        let rows = self.rows();
+        let matching = rows.messages.values().filter(|message| query.matches(message));
+        Ok(match query.newest_first {
+            true => matching.rev().take(query.limit).cloned().collect(),
+            false => matching.take(query.limit).cloned().collect(),
+        })
     }
 
     async fn grants(&self, appid: &AppId, openid: &OpenId) -> LedgerResult<Vec<StoredGrant>> {
-        Ok(self.rows().grants_of(appid, openid))
+        let rows = self.rows();
+        let of_user = |subject: &Subject| subject.appid == *appid && subject.openid == *openid;
+        let ids = rows.grants_of.rows.iter().filter(|(subject, _)| of_user(subject)).flat_map(|(_, ids)| ids);
+        let mut grants: Vec<_> = ids.filter_map(|id| rows.grants.get(id)).cloned().collect();
+        grants.sort_by_key(|grant| grant.consented_at);
+        Ok(grants)
     }
 
     async fn app(&self, appid: &AppId) -> LedgerResult<StoredApp> {
@@ -93,11 +108,27 @@ impl Ledger for MemoryLedger {
     }
 
     async fn claimable_apps(&self) -> LedgerResult<Vec<AppId>> {
-        Ok(self.rows().claimable_apps(self.now()))
+        let (rows, now) = (self.rows(), self.now());
+        let (mut apps, mut from) = (Vec::new(), Bound::Unbounded);
+        while let Some((appid, ..)) = rows.index.queued.range((from, Bound::Unbounded)).next() {
+            let pauses = rows.apps.get(appid).map(|app| &app.pauses);
+            let may_claim = pauses.is_none_or(|pauses| pauses.claimable(1, now) > 0);
+            if may_claim && !rows.due_messages(appid, now, 1).is_empty() {
+                apps.push(appid.clone());
+            }
+            from = Bound::Excluded((appid.clone(), Priority::Low, UnixMillis::new(u64::MAX), LAST_ID));
+        }
+        Ok(apps)
     }
 
     async fn first_due_at(&self, appid: &AppId) -> LedgerResult<Option<UnixMillis>> {
-        Ok(self.rows().first_due_at(appid))
+        let rows = self.rows();
+        let first = |priority: &Priority| {
+            let from = (appid.clone(), *priority, UnixMillis::default(), MessageId::from_bytes([0; 16]));
+            let to = (appid.clone(), *priority, UnixMillis::new(u64::MAX), LAST_ID);
+            rows.index.queued.range(from..=to).next().map(|(_, _, due_at, _)| *due_at)
+        };
+        Ok(Priority::ALL.iter().filter_map(first).min())
     }
 
     async fn inbox_backlog(&self, _apps: &[AppId]) -> LedgerResult<Option<InboxBacklog>> {
@@ -105,20 +136,34 @@ impl Ledger for MemoryLedger {
     }
 
     async fn undecided_apps(&self) -> LedgerResult<Vec<AppId>> {
-        Ok(self.rows().undecided_apps())
+        let rows = self.rows();
+        let undecided = rows.index.undecided.iter().filter_map(|id| rows.messages.get(id));
+        let apps: BTreeSet<_> = undecided.map(|message| message.appid.clone()).collect();
+        Ok(apps.into_iter().collect())
     }
 
     async fn workers(&self) -> LedgerResult<Vec<StoredWorker>> {
-        Ok(self.rows().workers())
+        Ok(self.rows().workers.values().copied().collect())
     }
 
     async fn audit(&self, before: Option<u64>, limit: usize) -> LedgerResult<Vec<StoredAudit>> {
-        Ok(self.rows().audit(before, limit))
+        let rows = self.rows();
+        let lines = rows.audit.rows.range(..before.unwrap_or(u64::MAX)).rev();
+        Ok(lines.take(limit).map(|(_, line)| line.clone()).collect())
     }
 
     async fn webhook_endpoints(&self) -> LedgerResult<Vec<EndpointStatus>> {
-        let now = self.now();
-        Ok(self.rows().endpoint_statuses(now))
+        let (rows, now) = (self.rows(), self.now());
+        let status = |endpoint: &StoredEndpoint| {
+            let (mut is_due, mut pending, mut dead) = (false, 0, 0);
+            for delivery in rows.deliveries_to(&endpoint.name) {
+                is_due |= delivery.is_due(now);
+                *(if delivery.due_at.is_some() { &mut pending } else { &mut dead }) += 1;
+            }
+            let [pending, dead] = [pending, dead].map(|count: u64| count.min(MAX_COUNTED_DELIVERIES));
+            EndpointStatus { endpoint: endpoint.clone(), is_due, pending, dead }
+        };
+        Ok(rows.endpoints.values().flat_map(|all| all.iter()).map(status).collect())
     }
 
     async fn failed_deliveries(&self, endpoint: &str, limit: usize) -> LedgerResult<Vec<StoredDelivery>> {

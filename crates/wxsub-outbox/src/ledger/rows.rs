@@ -1,22 +1,20 @@
 //! The tables in memory, their indexes, and what it takes to undo a change.
 
 mod table;
-mod webhooks;
 mod written;
 
 pub use table::Write;
 pub use written::{Written, WrittenApp};
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::sync::Arc;
 
 use wxsub_core::clock::UnixMillis;
-use wxsub_proto::{AppId, OpenId};
+use wxsub_proto::AppId;
 
 use self::table::{Table, Writes};
 use super::tables::{StoredWorker, Tables};
-use super::{Change, LedgerError, LedgerResult, MessageQuery, Results, apply};
+use super::{Change, LedgerError, LedgerResult, Results, apply};
 use crate::app::StoredApp;
 use crate::audit::{AuditEntry, StoredAudit};
 use crate::grant::{StoredGrant, Subject};
@@ -31,40 +29,40 @@ use crate::webhook::{DeliveryId, StoredDelivery, StoredEndpoint};
 /// A ledger over a database loads rows with the methods `load_…`, applies changes, and writes [what changed](Self::take_written).
 #[derive(Debug, Clone, Default)]
 pub struct Rows {
-    workers: Table<WorkerId, StoredWorker>,
-    apps: Table<AppId, StoredApp>,
-    grants: Table<GrantId, StoredGrant>,
+    pub(super) workers: Table<WorkerId, StoredWorker>,
+    pub(super) apps: Table<AppId, StoredApp>,
+    pub(super) grants: Table<GrantId, StoredGrant>,
     /// In the order in which they were recorded.
-    grants_of: Table<Subject, Vec<GrantId>>,
-    nonces: Table<[u8; 16], GrantId>,
-    messages: Table<MessageId, StoredMessage>,
+    pub(super) grants_of: Table<Subject, Vec<GrantId>>,
+    pub(super) nonces: Table<[u8; 16], GrantId>,
+    pub(super) messages: Table<MessageId, StoredMessage>,
     /// By message and version.
-    events: Table<(MessageId, u32), StoredEvent>,
-    keys: Table<KeyScope, StoredKey>,
+    pub(super) events: Table<(MessageId, u32), StoredEvent>,
+    pub(super) keys: Table<KeyScope, StoredKey>,
     /// One row has all of them.
-    endpoints: Table<(), Arc<[StoredEndpoint]>>,
-    deliveries: Table<DeliveryId, StoredDelivery>,
+    pub(super) endpoints: Table<(), Arc<[StoredEndpoint]>>,
+    pub(super) deliveries: Table<DeliveryId, StoredDelivery>,
     /// By their numbers.
-    audit: Table<u64, StoredAudit>,
+    pub(super) audit: Table<u64, StoredAudit>,
     /// When the last event happened that is not among the rows.
     loaded_event_at: Option<UnixMillis>,
-    index: Index,
+    pub(super) index: Index,
 }
 
 /// The number of tables.
 const TABLES: usize = 11;
 
 #[derive(Debug, Clone, Default)]
-struct Index {
-    queued: BTreeSet<(AppId, Priority, UnixMillis, MessageId)>,
-    expiring: BTreeSet<(UnixMillis, MessageId)>,
-    attempting: BTreeSet<MessageId>,
-    undecided: BTreeSet<MessageId>,
-    holders: BTreeMap<GrantId, MessageId>,
+pub(super) struct Index {
+    pub(super) queued: BTreeSet<(AppId, Priority, UnixMillis, MessageId)>,
+    pub(super) expiring: BTreeSet<(UnixMillis, MessageId)>,
+    pub(super) attempting: BTreeSet<MessageId>,
+    pub(super) undecided: BTreeSet<MessageId>,
+    pub(super) holders: BTreeMap<GrantId, MessageId>,
 }
 
 /// No id is greater.
-const LAST_ID: MessageId = MessageId::from_bytes([0xFF; 16]);
+pub(super) const LAST_ID: MessageId = MessageId::from_bytes([0xFF; 16]);
 
 impl Rows {
     fn tables(&mut self) -> [&mut dyn Writes; TABLES] {
@@ -109,17 +107,11 @@ impl Rows {
         self.messages.values().for_each(|message| self.index.insert(message));
     }
 
-    /// Keeps what was written.
-    pub(super) fn forget_undo(&mut self) {
-        self.tables().into_iter().for_each(Writes::forget_undo);
-    }
-
-    fn history_keys(&self, id: MessageId) -> impl Iterator<Item = (&(MessageId, u32), &StoredEvent)> {
+    pub(super) fn history_keys(
+        &self,
+        id: MessageId,
+    ) -> impl Iterator<Item = (&(MessageId, u32), &StoredEvent)> {
         self.events.rows.range((id, 0)..=(id, u32::MAX))
-    }
-
-    pub(super) fn history(&self, id: MessageId) -> Vec<StoredEvent> {
-        self.history_keys(id).map(|(_, event)| event.clone()).collect()
     }
 
     /// Puts a message in place of the one with its id, and keeps the indexes right.
@@ -132,63 +124,11 @@ impl Rows {
         }
     }
 
-    pub(super) fn workers(&self) -> Vec<StoredWorker> {
-        self.workers.values().copied().collect()
+    pub(super) fn deliveries_to(&self, endpoint: &str) -> impl Iterator<Item = &StoredDelivery> {
+        self.deliveries.values().filter(move |delivery| delivery.id.endpoint == endpoint)
     }
 
-    /// The newest lines of the audit, newest first.
-    pub(super) fn audit(&self, before: Option<u64>, limit: usize) -> Vec<StoredAudit> {
-        let lines = self.audit.rows.range(..before.unwrap_or(u64::MAX)).rev();
-        lines.take(limit).map(|(_, line)| line.clone()).collect()
-    }
-
-    pub(super) fn list(&self, query: &MessageQuery) -> Vec<StoredMessage> {
-        let matching = self.messages.values().filter(|message| query.matches(message));
-        match query.newest_first {
-            true => matching.rev().take(query.limit).cloned().collect(),
-            false => matching.take(query.limit).cloned().collect(),
-        }
-    }
-
-    pub(super) fn grants_of(&self, appid: &AppId, openid: &OpenId) -> Vec<StoredGrant> {
-        let of_user = |subject: &Subject| subject.appid == *appid && subject.openid == *openid;
-        let ids = self.grants_of.rows.iter().filter(|(subject, _)| of_user(subject)).flat_map(|(_, ids)| ids);
-        let mut grants: Vec<_> = ids.filter_map(|id| self.grants.get(id)).cloned().collect();
-        grants.sort_by_key(|grant| grant.consented_at);
-        grants
-    }
-
-    /// Apps of which a message can be claimed.
-    pub(super) fn claimable_apps(&self, now: UnixMillis) -> Vec<AppId> {
-        let mut apps = Vec::new();
-        let mut from = Bound::Unbounded;
-        while let Some((appid, ..)) = self.index.queued.range((from, Bound::Unbounded)).next() {
-            let pauses = self.apps.get(appid).map(|app| &app.pauses);
-            let may_claim = pauses.is_none_or(|pauses| pauses.claimable(1, now) > 0);
-            if may_claim && !self.due_messages(appid, now, 1).is_empty() {
-                apps.push(appid.clone());
-            }
-            from = Bound::Excluded((appid.clone(), Priority::Low, UnixMillis::new(u64::MAX), LAST_ID));
-        }
-        apps
-    }
-
-    pub(super) fn first_due_at(&self, appid: &AppId) -> Option<UnixMillis> {
-        let first = |priority: &Priority| {
-            let from = (appid.clone(), *priority, UnixMillis::default(), MessageId::from_bytes([0; 16]));
-            let to = (appid.clone(), *priority, UnixMillis::new(u64::MAX), LAST_ID);
-            self.index.queued.range(from..=to).next().map(|(_, _, due_at, _)| *due_at)
-        };
-        Priority::ALL.iter().filter_map(first).min()
-    }
-
-    pub(super) fn undecided_apps(&self) -> Vec<AppId> {
-        let undecided = self.index.undecided.iter().filter_map(|id| self.messages.get(id));
-        let apps: BTreeSet<_> = undecided.map(|message| message.appid.clone()).collect();
-        apps.into_iter().collect()
-    }
-
-    fn due_messages(&self, appid: &AppId, now: UnixMillis, limit: usize) -> Vec<StoredMessage> {
+    pub(super) fn due_messages(&self, appid: &AppId, now: UnixMillis, limit: usize) -> Vec<StoredMessage> {
         let first = MessageId::from_bytes([0; 16]);
         let mut due = Vec::new();
         for priority in Priority::ALL {

@@ -1,6 +1,5 @@
 //! Group commit: one task writes. What is asked for while a commit is under way goes into the next one.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -45,12 +44,6 @@ pub(super) struct CommitObserver {
     pub(super) observe: Arc<dyn Fn(&CommitEvent) + Send + Sync>,
 }
 
-impl fmt::Debug for CommitObserver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CommitObserver")
-    }
-}
-
 impl CommitObserver {
     /// Commits to the ledger.
     async fn commit(&self, ledger: &dyn Ledger, changes: Vec<Change>) -> LedgerResult<Results> {
@@ -71,7 +64,6 @@ struct Job {
 }
 
 /// Writes to the ledger. The task starts at the first use, and ends with this.
-#[derive(Debug)]
 pub(crate) struct Writer {
     ledger: Arc<dyn Ledger>,
     finals: Finals,
@@ -81,7 +73,6 @@ pub(crate) struct Writer {
     task: Mutex<Option<Task>>,
 }
 
-#[derive(Debug)]
 struct Task {
     jobs: mpsc::UnboundedSender<Job>,
     abort: AbortHandle,

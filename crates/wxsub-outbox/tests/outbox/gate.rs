@@ -3,12 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use wxsub_core::clock::MonotonicInstant;
-use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
+use wxsub_outbox::Gate;
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::state::MessageState;
-use wxsub_outbox::{App, Gate};
 
-use super::harness::{Harness, MINUTE, SEND, TOKEN, client, ok};
+use super::harness::{Harness, MINUTE, SEND};
 
 /// Lets so many attempts begin, and notes what it hears.
 #[derive(Debug, Default)]
@@ -43,12 +42,8 @@ impl Gate for Permits {
 
 #[tokio::test]
 async fn attempts_begin_only_with_permits_of_the_gate() {
-    let (clock, weixin) = (Arc::new(ManualClock::new()), Arc::new(MockTransport::new()));
-    weixin.respond_always(TOKEN, MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
-    weixin.respond_always(SEND, ok());
     let gate = Arc::new(Permits::default());
-    let app = App::new("wx1".parse().unwrap(), client(&clock, &weixin)).gate(gate.clone());
-    let harness = Harness::with_app(app, clock, weixin);
+    let harness = Harness::with(|app| app.gate(gate.clone()));
     for user in ["a", "b", "c"] {
         harness.enqueue(user).await;
     }

@@ -1,7 +1,7 @@
 //! An outbox over a transport that follows a script and a ledger that fails on demand.
 
 use std::future::pending;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -83,11 +83,14 @@ pub(super) struct Harness {
 
 impl Harness {
     pub(super) fn new() -> Self {
-        let weixin = Arc::new(MockTransport::new());
-        weixin.respond_always(TOKEN, MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
-        let clock = Arc::new(ManualClock::new());
-        let client = client(&clock, &weixin);
-        Self::with_client(client, clock, weixin)
+        Self::with(|app| app)
+    }
+
+    /// With these settings of the app.
+    pub(super) fn with(settings: impl FnOnce(App) -> App) -> Self {
+        let (clock, weixin) = (Arc::new(ManualClock::new()), weixin());
+        let client = Client::builder("wx1", "SECRET", weixin.clone()).clock(clock.clone()).build().unwrap();
+        Self::with_app(settings(App::new("wx1".parse().unwrap(), client)), clock, weixin)
     }
 
     pub(super) fn with_client(client: Client, clock: Arc<ManualClock>, weixin: Arc<MockTransport>) -> Self {
@@ -117,8 +120,32 @@ impl Harness {
         tokio::spawn(async move { outbox.run(pending()).await })
     }
 
+    /// Runs a worker that has a token.
+    pub(super) async fn run_with_token(&self) {
+        self.run();
+        let first = self.enqueue("first").await;
+        self.outbox.wait(first).await.unwrap();
+    }
+
     pub(super) fn plan(&self, plan: impl FnMut(&Change) -> Option<Fault> + Send + 'static) {
         *self.ledger.plan.lock().unwrap() = Box::new(plan);
+    }
+
+    /// Counts these changes from now on.
+    pub(super) fn count(&self, is_counted: impl Fn(&Change) -> bool + Send + 'static) -> Arc<AtomicUsize> {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
+        self.plan(move |change| {
+            counted.fetch_add(usize::from(is_counted(change)), Ordering::Relaxed);
+            None
+        });
+        count
+    }
+
+    /// The first claim meets this fault.
+    pub(super) fn fail_first_claim(&self, fault: Fault) {
+        let mut faults = vec![fault];
+        self.plan(move |change| matches!(change, Change::Claim { .. }).then(|| faults.pop()).flatten());
     }
 
     pub(super) async fn enqueue(&self, user: &str) -> MessageId {
@@ -134,9 +161,12 @@ impl Harness {
     }
 }
 
-pub(super) fn client(clock: &Arc<ManualClock>, weixin: &Arc<MockTransport>) -> Client {
-    let client = Client::builder("wx1", "SECRET", weixin.clone());
-    client.clock(clock.clone()).build().unwrap()
+/// Issues a token, and accepts every message.
+pub(super) fn weixin() -> Arc<MockTransport> {
+    let weixin = MockTransport::new();
+    weixin.respond_always(TOKEN, MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
+    weixin.respond_always(SEND, ok());
+    Arc::new(weixin)
 }
 
 pub(super) fn message(user: &str) -> Message {

@@ -9,13 +9,13 @@ use async_trait::async_trait;
 use tokio::task::JoinHandle;
 use wxsub_core::Client;
 use wxsub_core::clock::Clock;
-use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
+use wxsub_core::testing::{ManualClock, MockTransport};
 use wxsub_outbox::ledger::{Change, Results};
 use wxsub_outbox::state::MessageState;
 use wxsub_outbox::testing::CommitLayer;
 use wxsub_outbox::{App, Ledger, LedgerResult, MaybeSentPolicy, MemoryLedger, Outbox, OutboxMessage};
 
-use super::harness::{MINUTE, SECOND, SEND, TOKEN, message, ok};
+use super::harness::{MINUTE, SECOND, SEND, message, weixin};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -75,9 +75,7 @@ impl Drop for Process {
 impl Process {
     /// A worker with so many apps, which has begun.
     async fn with_apps(apps: usize) -> Self {
-        let (clock, weixin) = (Arc::new(ManualClock::new()), Arc::new(MockTransport::new()));
-        weixin.respond_always(TOKEN, MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
-        weixin.respond_always(SEND, ok());
+        let (clock, weixin) = (Arc::new(ManualClock::new()), weixin());
         let counter = AtomicUsize::default;
         let ledger = MemoryLedger::with_clock(clock.clone());
         let (reads, commits, changes) = (counter(), counter(), counter());

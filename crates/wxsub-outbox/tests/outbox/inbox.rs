@@ -10,15 +10,10 @@ use wxsub_outbox::inbox::{Inbox, InboxCopier, InboxError, InboxRow, Rejected};
 use wxsub_outbox::ledger::{Change, MessageQuery};
 use wxsub_outbox::state::{MessageState, Reason};
 use wxsub_outbox::testing::MemoryInbox;
-use wxsub_outbox::testing::inbox_conformance::numbered_row;
+use wxsub_outbox::testing::inbox_conformance::numbered_row as row;
 use wxsub_outbox::{Ledger, LedgerError};
 
-use super::harness::{Fault, Harness, MINUTE, SECOND, SEND, ok};
-
-fn row(number: u32) -> InboxRow {
-    let row = numbered_row(number);
-    InboxRow { message: row.message.replace(r#""o""#, &format!(r#""o{number}""#)), ..row }
-}
+use super::harness::{Fault, Harness, MINUTE, SECOND, SEND};
 
 /// A table of which a step fails, or never ends.
 #[derive(Debug, Clone)]
@@ -82,7 +77,6 @@ async fn messages(harness: &Harness) -> Vec<(String, MessageState)> {
 #[tokio::test]
 async fn a_row_is_recorded_deleted_and_sent() {
     let harness = Harness::new();
-    harness.weixin.respond_always(SEND, ok());
     let inbox = MemoryInbox::new();
     let (stop, stopped) = oneshot::channel::<()>();
     let copier = InboxCopier::new(&harness.outbox, inbox.clone());

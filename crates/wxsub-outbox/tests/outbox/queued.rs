@@ -19,14 +19,13 @@ use wxsub_outbox::idempotency::IdempotencyKey;
 use wxsub_outbox::ledger::{Change, Gone};
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::state::{EventKind, MessageState, Reason, Stage, WaitingFor};
-use wxsub_outbox::{App, Gate, Ledger, MaybeSentPolicy, OutboxError, OutboxMessage};
+use wxsub_outbox::{Gate, Ledger, MaybeSentPolicy, OutboxError, OutboxMessage};
 
-use super::harness::{Fault, Harness, MINUTE, SECOND, SEND, TOKEN, client, message, ok};
+use super::harness::{Fault, Harness, MINUTE, SECOND, SEND, TOKEN, message, ok};
 
 #[tokio::test]
 async fn a_message_is_sent_and_its_sender_hears_of_it() {
     let harness = Harness::new();
-    harness.weixin.respond_once(SEND, ok());
     let mut outcomes = harness.outbox.outcomes();
     let id = harness.enqueue("o").await;
     let worker = harness.run();
@@ -40,17 +39,8 @@ async fn a_message_is_sent_and_its_sender_hears_of_it() {
 #[tokio::test]
 async fn slots_that_become_free_together_are_filled_by_one_claim() {
     let harness = Harness::new();
-    harness.weixin.respond_always(SEND, ok());
-    let _worker = harness.run();
-    // It fetches the token.
-    let first = harness.enqueue("first").await;
-    harness.outbox.wait(first).await.unwrap();
-    let claims = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&claims);
-    harness.plan(move |change| {
-        counted.fetch_add(usize::from(matches!(change, Change::Claim { .. })), Ordering::Relaxed);
-        None
-    });
+    harness.run_with_token().await;
+    let claims = harness.count(|change| matches!(change, Change::Claim { .. }));
     let users: Vec<_> = (0..80).map(|number| format!("o{number}")).collect();
     let ids = join_all(users.iter().map(|user| harness.enqueue(user))).await;
     for id in ids {
@@ -62,18 +52,11 @@ async fn slots_that_become_free_together_are_filled_by_one_claim() {
 
 /// How many claims have a commit of their own until the second of two messages is posted, in one slot.
 async fn claims_of_their_own(gate: Option<Arc<dyn Gate>>) -> usize {
-    let (clock, weixin) = (Arc::new(ManualClock::new()), Arc::new(MockTransport::new()));
-    weixin.respond_always(TOKEN, MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
-    weixin.respond_always(SEND, ok());
-    let mut app = App::new("wx1".parse().unwrap(), client(&clock, &weixin)).concurrency(NonZeroUsize::MIN);
-    if let Some(gate) = gate {
-        app = app.gate(gate);
-    }
-    let harness = Harness::with_app(app, clock, weixin);
-    let _worker = harness.run();
-    // It fetches the token.
-    let first = harness.enqueue("first").await;
-    harness.outbox.wait(first).await.unwrap();
+    let harness = Harness::with(|app| {
+        let app = app.concurrency(NonZeroUsize::MIN);
+        gate.map_or(app.clone(), |gate| app.gate(gate))
+    });
+    harness.run_with_token().await;
     let claims = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&claims);
     harness.plan(move |change| {
@@ -130,7 +113,6 @@ async fn the_same_key_is_the_same_message() {
 #[tokio::test]
 async fn nothing_is_posted_while_the_heartbeat_fails() {
     let harness = Harness::new();
-    harness.weixin.respond_always(SEND, ok());
     let _worker = harness.run();
     harness.clock.advance_and_run(SECOND).await;
     harness.plan(|change| matches!(change, Change::Heartbeat(_)).then_some(Fault::Unavailable));
@@ -145,18 +127,11 @@ async fn nothing_is_posted_while_the_heartbeat_fails() {
 
 #[tokio::test]
 async fn the_heart_beats_while_the_reads_of_the_ledger_hang() {
-    let (clock, weixin) = (Arc::new(ManualClock::new()), Arc::new(MockTransport::new()));
-    let app = App::new("wx1".parse().unwrap(), client(&clock, &weixin)).maybe_sent(MaybeSentPolicy::GiveUp);
-    let harness = Harness::with_app(app, clock, weixin);
+    let harness = Harness::with(|app| app.maybe_sent(MaybeSentPolicy::GiveUp));
     let _worker = harness.run();
     harness.clock.advance_and_run(SECOND).await;
     harness.ledger.reads_hang.store(true, Ordering::Relaxed);
-    let beats = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&beats);
-    harness.plan(move |change| {
-        counted.fetch_add(usize::from(matches!(change, Change::Heartbeat(_))), Ordering::Relaxed);
-        None
-    });
+    let beats = harness.count(|change| matches!(change, Change::Heartbeat(_)));
     harness.clock.advance_and_run(MINUTE).await;
     // A beat waits 2 s for a read, and the next one comes 5 s later.
     assert!((8..=9).contains(&beats.load(Ordering::Relaxed)), "{beats:?}");
@@ -165,12 +140,7 @@ async fn the_heart_beats_while_the_reads_of_the_ledger_hang() {
 #[tokio::test]
 async fn nothing_is_posted_long_after_its_claim() {
     let harness = Harness::new();
-    harness.weixin.respond_always(SEND, ok());
-    let mut slow = true;
-    harness.plan(move |change| {
-        let claim = matches!(change, Change::Claim { .. }) && std::mem::take(&mut slow);
-        claim.then_some(Fault::Slow(31 * SECOND))
-    });
+    harness.fail_first_claim(Fault::Slow(31 * SECOND));
     let id = harness.enqueue("o").await;
     let _worker = harness.run();
     harness.clock.advance_and_run(32 * SECOND).await;
@@ -182,12 +152,7 @@ async fn nothing_is_posted_long_after_its_claim() {
 #[tokio::test]
 async fn a_claim_whose_reply_was_lost_is_given_back() {
     let harness = Harness::new();
-    harness.weixin.respond_always(SEND, ok());
-    let mut lost = true;
-    harness.plan(move |change| {
-        let claim = matches!(change, Change::Claim { .. }) && std::mem::take(&mut lost);
-        claim.then_some(Fault::LostReply)
-    });
+    harness.fail_first_claim(Fault::LostReply);
     let id = harness.enqueue("o").await;
     let _worker = harness.run();
     harness.clock.advance_and_run(SECOND).await;
@@ -201,7 +166,6 @@ async fn a_claim_whose_reply_was_lost_is_given_back() {
 #[tokio::test]
 async fn an_outcome_is_settled_when_the_ledger_is_back() {
     let harness = Harness::new();
-    harness.weixin.respond_always(SEND, ok());
     harness.plan(|change| matches!(change, Change::Settle { .. }).then_some(Fault::Unavailable));
     let id = harness.enqueue("o").await;
     let _worker = harness.run();
@@ -216,7 +180,6 @@ async fn an_outcome_is_settled_when_the_ledger_is_back() {
 async fn a_worker_that_was_taken_for_gone_goes_on_under_another_id() {
     let harness = Harness::new();
     harness.weixin.respond_once(SEND, MockResponse::Hang);
-    harness.weixin.respond_always(SEND, ok());
     let first = harness.enqueue("o").await;
     let _worker = harness.run();
     harness.clock.advance_and_run(SECOND).await;
@@ -274,7 +237,6 @@ async fn want_of_a_token_counts_no_failure() {
     let refused =
         MockResponse::json(r#"{"errcode":40164,"errmsg":"invalid ip 192.0.2.7, not in whitelist"}"#);
     harness.weixin.respond_always(TOKEN, refused);
-    harness.weixin.respond_always(SEND, ok());
     let ids = [harness.enqueue("o").await, harness.enqueue("p").await];
     let _worker = harness.run();
     harness.clock.advance_and_run(60 * MINUTE).await;
@@ -331,10 +293,7 @@ async fn the_daily_quota_that_is_used_up_at_noon_stops_the_app_until_midnight_in
     let now = || harness.clock.now().wall;
     let noon = next_daily_reset(now()) + 720 * MINUTE;
     harness.clock.advance(noon.since(now()));
-    let _worker = harness.run();
-    // It fetches the token.
-    let first = harness.enqueue("first").await;
-    harness.outbox.wait(first).await.unwrap();
+    harness.run_with_token().await;
     let ids = join_all(["a", "b", "c"].map(|user| harness.enqueue(user))).await;
     // A probe waits for the next poll, so each hour is up to 5 s longer.
     harness.clock.advance_and_run(MINUTE).await;
@@ -360,12 +319,7 @@ async fn the_daily_quota_that_is_used_up_at_noon_stops_the_app_until_midnight_in
 
 #[tokio::test]
 async fn a_rate_spreads_the_messages() {
-    let (clock, weixin) = (Arc::new(ManualClock::new()), Arc::new(MockTransport::new()));
-    weixin.respond_always(TOKEN, MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
-    weixin.respond_always(SEND, ok());
-    let app = App::new("wx1".parse().unwrap(), client(&clock, &weixin));
-    let app = app.rate_per_s(NonZeroU32::new(5).unwrap());
-    let harness = Harness::with_app(app, clock, weixin);
+    let harness = Harness::with(|app| app.rate_per_s(NonZeroU32::new(5).unwrap()));
     for number in 0..20 {
         harness.enqueue(&format!("user{number}")).await;
     }

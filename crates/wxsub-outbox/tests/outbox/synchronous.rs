@@ -1,19 +1,18 @@
 //! Synchronous sends.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
+use wxsub_core::testing::MockResponse;
 use wxsub_outbox::idempotency::IdempotencyKey;
 use wxsub_outbox::ledger::{Change, MessageQuery, NotRecorded};
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::state::{EventKind, MessageState, Mode, Reason};
-use wxsub_outbox::{App, Ledger, LedgerError, OutboxError, Receipt};
+use wxsub_outbox::{Ledger, LedgerError, OutboxError, Receipt};
 
-use super::harness::{Fault, Harness, MINUTE, SECOND, SEND, TOKEN, client, message, ok};
+use super::harness::{Fault, Harness, MINUTE, SECOND, SEND, message, ok};
 
 fn key() -> Option<IdempotencyKey> {
     Some("order-4711".parse().unwrap())
@@ -154,7 +153,6 @@ async fn a_caller_that_gives_up_ends_nothing() {
 #[tokio::test]
 async fn an_outcome_that_the_ledger_has_not_taken_may_be_sent() {
     let harness = Harness::running().await;
-    harness.weixin.respond_always(SEND, ok());
     harness.plan(|change| matches!(change, Change::Settle { .. }).then_some(Fault::Unavailable));
     let sending = harness.send(None);
     harness.clock.advance_and_run(6 * SECOND).await;
@@ -176,12 +174,7 @@ async fn a_pause_stops_synchronous_sends() {
 
 #[tokio::test]
 async fn a_rate_refuses_what_is_above_it() {
-    let (clock, weixin) = (Arc::new(ManualClock::new()), Arc::new(MockTransport::new()));
-    weixin.respond_always(TOKEN, MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
-    weixin.respond_always(SEND, ok());
-    let app = App::new("wx1".parse().unwrap(), client(&clock, &weixin));
-    let app = app.rate_per_s(NonZeroU32::new(2).unwrap());
-    let harness = Harness::with_app(app, clock, weixin);
+    let harness = Harness::with(|app| app.rate_per_s(NonZeroU32::new(2).unwrap()));
     harness.run();
     harness.clock.advance_and_run(SECOND).await;
     assert!(harness.send(None).await.unwrap().is_ok());

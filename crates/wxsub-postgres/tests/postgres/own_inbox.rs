@@ -10,7 +10,7 @@ use wxsub_core::testing::MockTransport;
 use wxsub_outbox::inbox::{InboxRow, MAX_MESSAGE_BYTES, POSTGRES_INSERT};
 use wxsub_outbox::ledger::{Change, InboxBacklog, MessageQuery, RowOutcomes};
 use wxsub_outbox::state::{MessageState, Reason};
-use wxsub_outbox::testing::inbox_conformance::numbered_row;
+use wxsub_outbox::testing::inbox_conformance::numbered_row as row;
 use wxsub_outbox::{App, Ledger, LedgerError, Outbox};
 use wxsub_postgres::{PostgresLedger, PostgresOptions};
 
@@ -44,12 +44,6 @@ async fn start() -> (Postgres, Process, Client) {
         tokio_postgres::connect(&postgres.url_as("shop"), tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
     (postgres, process, application)
-}
-
-/// A row for a user of its own.
-fn row(number: u32) -> InboxRow {
-    let row = numbered_row(number);
-    InboxRow { message: row.message.replace(r#""o""#, &format!(r#""o{number}""#)), ..row }
 }
 
 async fn insert(application: &Client, row: &InboxRow) -> Result<u64, tokio_postgres::Error> {

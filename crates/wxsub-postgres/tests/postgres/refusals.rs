@@ -5,8 +5,13 @@ use std::process::{Child, Command, Stdio};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use wxsub_outbox::{Ledger, LedgerError};
-use wxsub_postgres::{ConnectError, PostgresLedger, PostgresOptions};
+use wxsub_postgres::{ConnectError, PostgresLedger, PostgresOptions, ServerProblem};
 use wxsub_tls::Roots;
+
+use ServerProblem::{
+    ChangedSchema, Login, MissingRight, NewerVersion, NoDatabase, OlderVersion, ReadOnly, TooManyConnections,
+    TransactionPooler, Unreachable,
+};
 
 use super::fixture::Process;
 use super::server::{PASSWORD, Postgres, as_postgres_user};
@@ -14,6 +19,20 @@ use crate::free_port::free_port;
 
 async fn refusal(options: PostgresOptions) -> ConnectError {
     PostgresLedger::connect(options).await.unwrap_err()
+}
+
+async fn problem(options: PostgresOptions) -> ServerProblem {
+    match refusal(options).await {
+        ConnectError::Server { problem, .. } => problem,
+        other => panic!("{other}"),
+    }
+}
+
+macro_rules! assert_problem {
+    ($options:expr, $($pattern:tt)+) => {
+        let problem = problem($options).await;
+        assert!(matches!(&problem, $($pattern)+), "{problem}");
+    };
 }
 
 fn tcp(postgres: &Postgres, user: &str) -> String {
@@ -31,35 +50,29 @@ async fn each_reason_has_its_words() {
     let url = tcp(&postgres, "postgres");
     drop(PostgresLedger::connect(with(&url).password_file(&right)).await.unwrap());
 
-    let error = refusal(with(&url).password_file(&wrong)).await;
-    assert!(matches!(error, ConnectError::Login { .. }), "{error}");
-    let error = refusal(with(&url)).await;
-    assert!(matches!(error, ConnectError::Login { .. }), "{error}");
+    assert_problem!(with(&url).password_file(&wrong), Login(_));
+    assert_problem!(with(&url), Login(_));
     let error = refusal(with(&url).password_file("/nowhere")).await;
     assert!(matches!(error, ConnectError::PasswordFile(_)), "{error}");
-    let error = refusal(with(&format!("{}?dbname=nothing", postgres.url()))).await;
-    assert!(matches!(error, ConnectError::NoDatabase { .. }), "{error}");
+    assert_problem!(with(&format!("{}?dbname=nothing", postgres.url())), NoDatabase(_));
     let no_server = format!("postgres://postgres@127.0.0.1:{}/postgres", free_port());
-    let error = refusal(with(&no_server)).await;
-    assert!(matches!(error, ConnectError::Unreachable { .. }), "{error}");
+    assert_problem!(with(&no_server), Unreachable(_));
 
     sql.batch_execute("CREATE ROLE few LOGIN CONNECTION LIMIT 1").await.unwrap();
-    let error = refusal(with(&postgres.url_as("few"))).await;
-    assert!(matches!(error, ConnectError::TooManyConnections { .. }), "{error}");
+    assert_problem!(with(&postgres.url_as("few")), TooManyConnections(_));
 
     sql.batch_execute("CREATE SCHEMA empty").await.unwrap();
-    let error = refusal(with(&postgres.url_in_schema("empty")).migrate(false)).await;
-    assert!(matches!(error, ConnectError::OlderVersion { found: 0, known: 1, .. }), "{error}");
+    assert_problem!(
+        with(&postgres.url_in_schema("empty")).migrate(false),
+        OlderVersion { found: 0, known: 1 }
+    );
     sql.batch_execute("UPDATE wxsub_schema SET checksum = 'x'").await.unwrap();
-    let error = refusal(with(&postgres.url())).await;
-    assert!(matches!(error, ConnectError::ChangedSchema { version: 1, .. }), "{error}");
+    assert_problem!(with(&postgres.url()), ChangedSchema(1));
     sql.batch_execute("UPDATE wxsub_schema SET version = 99").await.unwrap();
-    let error = refusal(with(&postgres.url())).await;
-    assert!(matches!(error, ConnectError::NewerVersion { found: 99, known: 1, .. }), "{error}");
+    assert_problem!(with(&postgres.url()), NewerVersion { found: 99, known: 1 });
 
     sql.batch_execute("ALTER DATABASE postgres SET default_transaction_read_only = on").await.unwrap();
-    let error = refusal(with(&postgres.url())).await;
-    assert!(matches!(error, ConnectError::ReadOnly { .. }), "{error}");
+    assert_problem!(with(&postgres.url()), ReadOnly);
 }
 
 /// A replica alone is refused. With both servers in the URL, the process goes on when the replica has become the primary.
@@ -69,8 +82,7 @@ async fn a_process_follows_a_failover() {
     let mut primary = Postgres::start();
     let process = Process::start(&primary).await;
     let replica = primary.replica();
-    let error = refusal(PostgresOptions::new(replica.url()).migrate(false)).await;
-    assert!(matches!(error, ConnectError::ReadOnly { .. }), "{error}");
+    assert_problem!(PostgresOptions::new(replica.url()).migrate(false), ReadOnly);
     for url in [replica.url_with(&primary), primary.url_with(&replica)] {
         let process = Process::connect(&url).await;
         process.enqueue(process.message("o")).await.unwrap();
@@ -108,14 +120,12 @@ async fn a_missing_right_is_named() {
     sql.batch_execute("REVOKE DELETE ON wxsub_event FROM worker; REVOKE INSERT ON wxsub_key FROM worker")
         .await
         .unwrap();
-    let error = refusal(as_worker()).await;
-    let ConnectError::MissingRight { what, .. } = &error else { panic!("{error}") };
-    assert_eq!(what, "DELETE on wxsub_event, INSERT on wxsub_key");
+    let missing = "DELETE on wxsub_event, INSERT on wxsub_key".to_owned();
+    assert_eq!(problem(as_worker()).await, MissingRight(missing));
     // The owner must make the tables.
     sql.batch_execute("CREATE SCHEMA other; GRANT USAGE ON SCHEMA other TO worker").await.unwrap();
     let other = format!("{}?options=-csearch_path%3Dother", postgres.url_as("worker"));
-    let error = refusal(PostgresOptions::new(other)).await;
-    assert!(matches!(error, ConnectError::MissingRight { .. }), "{error}");
+    assert_problem!(PostgresOptions::new(other), MissingRight(_));
 }
 
 /// A certificate authority of this name, as PEM, and its signing key.
@@ -153,11 +163,7 @@ async fn the_certificate_of_the_server_is_verified() {
     assert!(sessions >= 2, "{sessions}");
     drop(ledger);
     for (host, roots) in [("127.0.0.1", authority("unknown").0), ("localhost", trusted)] {
-        let error = refusal(options(host, &roots)).await;
-        assert!(
-            matches!(&error, ConnectError::Unreachable { what, .. } if what.contains("certificate")),
-            "{error}"
-        );
+        assert_problem!(options(host, &roots), Unreachable(what) if what.contains("certificate"));
     }
 }
 
@@ -213,7 +219,7 @@ async fn a_pooler_works_in_session_mode_and_is_refused_in_transaction_mode() {
             }
             "transaction" => {
                 let error = connected.expect_err("not refused");
-                assert!(matches!(error, ConnectError::TransactionPooler { .. }), "{error}");
+                assert!(matches!(error, ConnectError::Server { problem: TransactionPooler, .. }), "{error}");
             }
             _ => assert!(connected.is_err()),
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use wxsub_hyper::Roots;
 use wxsub_mysql::{InvalidUrl, MysqlOptions};
-use wxsub_postgres::{ConnectError, PostgresOptions};
+use wxsub_postgres::{ConnectError, PostgresOptions, ServerProblem};
 use wxsub_proto::{LocalizedText, localized_text};
 
 use super::document::TableReader;
@@ -57,7 +57,7 @@ impl DatabaseConfig<PostgresOptions> {
         match options.check() {
             Ok(()) => return Some(Self { options, settings }),
             Err(ConnectError::Tls(error)) => section.problem("ca_file", error.localized()),
-            Err(ConnectError::PlainText { mode, .. }) => section.problem(
+            Err(ConnectError::Server { problem: ServerProblem::PlainText(mode), .. }) => section.problem(
                 "url",
                 localized_text!(
                     "would not encrypt the connection; remove sslmode={mode}: the certificate of the server is verified",

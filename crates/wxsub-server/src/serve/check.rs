@@ -9,10 +9,10 @@ use wxsub_core::clock::{ClockReading, MonotonicInstant, UnixMillis};
 use wxsub_core::store::{OwnUpstream, StoreError, StoreErrorKind, TokenStore};
 use wxsub_mysql::MysqlInbox;
 use wxsub_outbox::inbox::InboxError;
-use wxsub_postgres::{ConnectError, PostgresInbox, PostgresLedger, PostgresOptions};
+use wxsub_postgres::{ConnectError, PostgresInbox, PostgresLedger, PostgresOptions, ServerProblem};
 use wxsub_proto::localized_text;
 use wxsub_redis::RedisStore;
-use wxsub_sqlite::{OpenError, SqliteLedger};
+use wxsub_sqlite::{OpenError, OpenErrorKind, SqliteLedger};
 
 use super::audit_error;
 use crate::apps::certificate_warning;
@@ -128,7 +128,7 @@ impl StartCheck {
     /// Connects to the ledger. One of an older version is brought up to date by the start.
     async fn ledger_database(&mut self, options: &PostgresOptions) {
         match PostgresLedger::connect(options.clone().migrate(false)).await {
-            Ok(_) | Err(ConnectError::OlderVersion { .. }) => {}
+            Ok(_) | Err(ConnectError::Server { problem: ServerProblem::OlderVersion { .. }, .. }) => {}
             Err(error) if error.is_transient() => {
                 self.warnings.push(Diagnostic::new("ledger", error.localized()));
             }
@@ -153,8 +153,8 @@ impl StartCheck {
     /// Reads the ledger. One of an older version is brought up to date by the start, and a missing one is made in its folder.
     async fn ledger_file(&mut self, path: &Path) {
         let error = match SqliteLedger::open_read_only(path).await {
-            Ok(_) | Err(OpenError::OlderVersion { .. }) => return,
-            Err(OpenError::Missing { .. }) => {
+            Ok(_) | Err(OpenError { kind: OpenErrorKind::OlderVersion { .. }, .. }) => return,
+            Err(OpenError { kind: OpenErrorKind::Missing, .. }) => {
                 let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
                 let Err(error) = can_make_files_in(folder.unwrap_or(Path::new("."))) else { return };
                 let path = path.display();

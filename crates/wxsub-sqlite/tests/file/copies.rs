@@ -10,7 +10,7 @@ use wxsub_outbox::Ledger;
 use wxsub_outbox::ledger::Change;
 use wxsub_outbox::message::Settlement;
 use wxsub_outbox::state::{GrantState, MessageState, Reason};
-use wxsub_sqlite::{OpenError, SqliteLedger, SqliteOptions};
+use wxsub_sqlite::{OpenError, OpenErrorKind, SqliteLedger, SqliteOptions};
 
 use super::fixture::{Fixture, all, appid, apply};
 
@@ -33,14 +33,12 @@ impl Fixture {
 
 #[tokio::test]
 async fn a_backup_must_be_restored_before_it_is_used() {
-    let fixture = Fixture::new();
-    let ledger = fixture.open().await;
+    let (fixture, ledger) = Fixture::opened().await;
     fixture.variety(&ledger).await;
-    let copy = fixture.folder.path().join("backup.db");
-    SqliteLedger::backup(fixture.path(), &copy).await.unwrap();
+    let copy = fixture.backup().await;
     fixture.enqueue(&ledger, "later").await;
     let refused = SqliteLedger::open(&copy, SqliteOptions::new()).await.unwrap_err();
-    assert!(matches!(&refused, OpenError::Backup { .. }), "{refused}");
+    assert!(matches!(refused.kind, OpenErrorKind::Backup(..)), "{refused}");
     let reader = SqliteLedger::open_read_only(&copy).await.unwrap();
     assert_eq!((all(&ledger).await.len(), all(&reader).await.len()), (4, 3), "it can be read");
     drop(reader);
@@ -57,7 +55,10 @@ async fn a_backup_must_be_restored_before_it_is_used() {
     assert_eq!(grants[0].state, GrantState::InDoubt);
     assert!(SqliteLedger::check(&to).await.unwrap().is_empty());
     assert!(
-        matches!(SqliteLedger::unfinished(&copy).await, Err(OpenError::Backup { .. })),
+        matches!(
+            SqliteLedger::unfinished(&copy).await,
+            Err(OpenError { kind: OpenErrorKind::Backup(..), .. })
+        ),
         "it is as it was"
     );
 }
@@ -65,11 +66,9 @@ async fn a_backup_must_be_restored_before_it_is_used() {
 /// Files that a crash left beside the ledger belong to no other file.
 #[tokio::test]
 async fn a_restore_keeps_the_files_that_it_replaces() {
-    let fixture = Fixture::new();
-    let ledger = fixture.open().await;
+    let (fixture, ledger) = Fixture::opened().await;
     fixture.enqueue(&ledger, "kept").await;
-    let copy = fixture.folder.path().join("backup.db");
-    SqliteLedger::backup(fixture.path(), &copy).await.unwrap();
+    let copy = fixture.backup().await;
     fixture.enqueue(&ledger, "later").await;
     // As after a crash: the log is there.
     let names = ["ledger.db", "ledger.db-wal"];
@@ -79,7 +78,7 @@ async fn a_restore_keeps_the_files_that_it_replaces() {
         fs::write(fixture.folder.path().join(name), bytes).unwrap();
     }
     let unmarked = SqliteLedger::restore_backup(fixture.path(), &copy, SqliteOptions::new()).await;
-    assert!(matches!(unmarked, Err(OpenError::NotABackup { .. })));
+    assert!(matches!(unmarked, Err(OpenError { kind: OpenErrorKind::NotABackup, .. })));
     let (report, replaced) =
         SqliteLedger::restore_backup(&copy, fixture.path(), SqliteOptions::new()).await.unwrap();
     let replaced = replaced.unwrap();
@@ -97,28 +96,25 @@ async fn a_restore_keeps_the_files_that_it_replaces() {
 
 #[tokio::test]
 async fn a_damaged_backup_replaces_nothing() {
-    let fixture = Fixture::new();
-    let ledger = fixture.open().await;
+    let (fixture, ledger) = Fixture::opened().await;
     for number in 0..200 {
         fixture.enqueue(&ledger, &format!("user{number}")).await;
     }
-    let copy = fixture.folder.path().join("backup.db");
-    SqliteLedger::backup(fixture.path(), &copy).await.unwrap();
+    let copy = fixture.backup().await;
     drop(ledger);
     let mut bytes = fs::read(&copy).unwrap();
     bytes[3 * 4096..][..4096].fill(0xA5);
     fs::write(&copy, &bytes).unwrap();
     let refused =
         SqliteLedger::restore_backup(&copy, fixture.path(), SqliteOptions::new()).await.unwrap_err();
-    assert!(matches!(refused, OpenError::Damaged { .. }), "{refused}");
+    assert!(matches!(refused.kind, OpenErrorKind::Damaged(..)), "{refused}");
     assert_eq!(fixture.names(), ["backup.db", "ledger.db", "ledger.db.lock"]);
     assert_eq!(all(&fixture.open().await).await.len(), 200);
 }
 
 #[tokio::test]
 async fn a_copy_made_with_other_means_can_be_restored() {
-    let fixture = Fixture::new();
-    let ledger = fixture.open().await;
+    let (fixture, ledger) = Fixture::opened().await;
     fixture.variety(&ledger).await;
     drop(ledger);
     let copy = fixture.folder.path().join("copy.db");
@@ -135,25 +131,23 @@ async fn a_copy_made_with_other_means_can_be_restored() {
 async fn a_restore_needs_a_ledger_that_no_process_writes_to() {
     let fixture = Fixture::new();
     let missing = SqliteLedger::restore_snapshot(fixture.path(), SqliteOptions::new()).await.unwrap_err();
-    assert!(matches!(missing, OpenError::Missing { .. }) && !fixture.path().exists());
+    assert!(matches!(missing.kind, OpenErrorKind::Missing) && !fixture.path().exists());
     let _ledger = fixture.open().await;
     let refused = SqliteLedger::restore_snapshot(fixture.path(), SqliteOptions::new()).await.unwrap_err();
-    assert!(matches!(refused, OpenError::Locked { .. }));
-    let copy = fixture.folder.path().join("backup.db");
-    SqliteLedger::backup(fixture.path(), &copy).await.unwrap();
+    assert!(matches!(refused.kind, OpenErrorKind::Locked(..)));
+    let copy = fixture.backup().await;
     let refused = SqliteLedger::restore_backup(&copy, fixture.path(), SqliteOptions::new()).await;
-    assert!(matches!(refused, Err(OpenError::Locked { .. })));
+    assert!(matches!(refused, Err(OpenError { kind: OpenErrorKind::Locked(..), .. })));
 }
 
 #[tokio::test]
 async fn a_backup_replaces_no_file_and_leaves_no_part_behind() {
-    let fixture = Fixture::new();
-    let ledger = fixture.open().await;
+    let (fixture, ledger) = Fixture::opened().await;
     fixture.enqueue(&ledger, "o").await;
     let copy = fixture.folder.path().join("backup.db");
     fs::write(&copy, "precious").unwrap();
     let refused = SqliteLedger::backup(fixture.path(), &copy).await.unwrap_err();
-    assert!(matches!(refused, OpenError::TargetExists { .. }));
+    assert!(matches!(refused.kind, OpenErrorKind::TargetExists));
     assert_eq!(fs::read(&copy).unwrap(), b"precious");
     let nowhere = fixture.folder.path().join("none/backup.db");
     assert!(SqliteLedger::backup(fixture.path(), nowhere).await.is_err());
@@ -164,11 +158,9 @@ async fn a_backup_replaces_no_file_and_leaves_no_part_behind() {
 
 #[tokio::test]
 async fn only_its_owner_can_read_a_backup() {
-    let fixture = Fixture::new();
-    let ledger = fixture.open().await;
+    let (fixture, ledger) = Fixture::opened().await;
     fixture.enqueue(&ledger, "o").await;
-    let copy = fixture.folder.path().join("backup.db");
-    SqliteLedger::backup(fixture.path(), &copy).await.unwrap();
+    let copy = fixture.backup().await;
     assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
     let link = fixture.folder.path().join("link.db");
     symlink(fixture.folder.path().join("elsewhere.db"), &link).unwrap();
@@ -181,8 +173,7 @@ async fn only_its_owner_can_read_a_backup() {
 
 #[tokio::test]
 async fn a_check_names_what_is_wrong() {
-    let fixture = Fixture::new();
-    let ledger = fixture.open().await;
+    let (fixture, ledger) = Fixture::opened().await;
     fixture.variety(&ledger).await;
     drop(ledger);
     assert!(SqliteLedger::check(fixture.path()).await.unwrap().is_empty());
@@ -217,8 +208,7 @@ async fn a_check_names_what_is_wrong() {
 async fn a_restore_names_the_file_that_is_in_its_way() {
     let fixture = Fixture::new();
     drop(fixture.open().await);
-    let copy = fixture.folder.path().join("backup.db");
-    SqliteLedger::backup(fixture.path(), &copy).await.unwrap();
+    let copy = fixture.backup().await;
     // Two restores at the same time of the clock keep two ledgers under the same name.
     let options = SqliteOptions::new().clock(Arc::new(ManualClock::new()));
     let restore = || SqliteLedger::restore_backup(&copy, fixture.path(), options.clone());

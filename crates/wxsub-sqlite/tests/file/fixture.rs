@@ -22,6 +22,20 @@ impl Fixture {
         Self { folder: tempfile::tempdir().unwrap(), ids: IdGenerator::new(None) }
     }
 
+    /// With an open ledger.
+    pub(super) async fn opened() -> (Self, SqliteLedger) {
+        let fixture = Self::new();
+        let ledger = fixture.open().await;
+        (fixture, ledger)
+    }
+
+    /// The path of a backup of the ledger.
+    pub(super) async fn backup(&self) -> PathBuf {
+        let copy = self.folder.path().join("backup.db");
+        SqliteLedger::backup(self.path(), &copy).await.unwrap();
+        copy
+    }
+
     pub(super) fn path(&self) -> PathBuf {
         self.folder.path().join("ledger.db")
     }

@@ -10,14 +10,13 @@ use wxsub_core::testing::ManualClock;
 use wxsub_outbox::ledger::Change;
 use wxsub_outbox::state::{MessageState, Reason};
 use wxsub_outbox::{Ledger, LedgerError};
-use wxsub_sqlite::{OpenError, SqliteLedger, SqliteOptions};
+use wxsub_sqlite::{OpenError, OpenErrorKind, SqliteLedger, SqliteOptions};
 
 use super::fixture::{Fixture, all, apply};
 
 #[tokio::test]
 async fn what_was_committed_is_there_after_a_drop() {
-    let fixture = Fixture::new();
-    let ledger = fixture.open().await;
+    let (fixture, ledger) = Fixture::opened().await;
     fixture.consent(&ledger, "o").await;
     let id = fixture.enqueue(&ledger, "o").await;
     let before = (all(&ledger).await, ledger.history(id).await.unwrap());
@@ -30,8 +29,7 @@ async fn what_was_committed_is_there_after_a_drop() {
 /// A copy of `FILE` alone must not hold old states.
 #[tokio::test]
 async fn a_closed_ledger_is_one_file_whoever_closes_last() {
-    let fixture = Fixture::new();
-    let ledger = fixture.open().await;
+    let (fixture, ledger) = Fixture::opened().await;
     let reader = SqliteLedger::open_read_only(fixture.path()).await.unwrap();
     fixture.enqueue(&ledger, "o").await;
     assert_eq!(all(&reader).await.len(), 1);
@@ -46,8 +44,7 @@ async fn a_closed_ledger_is_one_file_whoever_closes_last() {
 
 #[tokio::test]
 async fn attempts_of_the_process_before_become_maybe_sent() {
-    let fixture = Fixture::new();
-    let ledger = fixture.open().await;
+    let (fixture, ledger) = Fixture::opened().await;
     fixture.enqueue(&ledger, "o").await;
     fixture.claim(&ledger).await;
     let queued = fixture.enqueue(&ledger, "p").await;
@@ -77,8 +74,7 @@ async fn commits_that_wait_go_into_one_transaction() {
 
 #[tokio::test]
 async fn a_commit_whose_caller_gave_up_is_whole() {
-    let fixture = Fixture::new();
-    let ledger = fixture.open().await;
+    let (fixture, ledger) = Fixture::opened().await;
     let changes = ["a", "b"].map(|user| Change::Enqueue(Box::new(fixture.new_message(user))));
     let mut commit = Box::pin(ledger.commit(changes.to_vec()));
     assert!(futures_poll(&mut commit).is_none());
@@ -99,8 +95,7 @@ fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
 
 #[tokio::test]
 async fn readers_see_what_another_process_writes_and_change_nothing() {
-    let fixture = Fixture::new();
-    let ledger = fixture.open().await;
+    let (fixture, ledger) = Fixture::opened().await;
     let reader = SqliteLedger::open_read_only(fixture.path()).await.unwrap();
     let id = fixture.enqueue(&ledger, "o").await;
     assert_eq!(reader.message(id).await.unwrap(), ledger.message(id).await.unwrap());
@@ -109,17 +104,16 @@ async fn readers_see_what_another_process_writes_and_change_nothing() {
     drop(ledger);
     assert_eq!(all(&reader).await.len(), 1, "also when no process writes");
     let nothing = SqliteLedger::open_read_only(fixture.folder.path().join("other.db")).await;
-    assert!(matches!(nothing, Err(OpenError::Missing { .. })), "a reader makes no file");
+    assert!(matches!(nothing, Err(OpenError { kind: OpenErrorKind::Missing, .. })), "a reader makes no file");
 }
 
 #[tokio::test]
 async fn a_ledger_has_one_lock_under_all_its_names() {
-    let fixture = Fixture::new();
-    let _ledger = fixture.open().await;
+    let (fixture, _ledger) = Fixture::opened().await;
     let link = fixture.folder.path().join("link.db");
     symlink(fixture.path(), &link).unwrap();
     let refused = SqliteLedger::open(&link, SqliteOptions::new()).await.unwrap_err();
-    assert!(matches!(&refused, OpenError::Locked { .. }), "{refused}");
+    assert!(matches!(refused.kind, OpenErrorKind::Locked(..)), "{refused}");
 }
 
 #[tokio::test]
@@ -144,7 +138,7 @@ async fn a_process_waits_for_the_one_that_has_the_ledger() {
     waits().await;
     clock.advance(Duration::from_secs(5));
     let refused = too_late.await.unwrap().unwrap_err();
-    assert!(matches!(&refused, OpenError::Locked { .. }), "{refused}");
+    assert!(matches!(refused.kind, OpenErrorKind::Locked(..)), "{refused}");
     assert!(
         refused.to_string().contains(" has it; do it through that program, or stop it first"),
         "{refused}"
@@ -154,8 +148,7 @@ async fn a_process_waits_for_the_one_that_has_the_ledger() {
 
 #[tokio::test]
 async fn only_its_owner_can_read_a_ledger() {
-    let fixture = Fixture::new();
-    let ledger = fixture.open().await;
+    let (fixture, ledger) = Fixture::opened().await;
     fixture.enqueue(&ledger, "o").await;
     for name in ["ledger.db", "ledger.db-wal"] {
         let mode = fs::metadata(fixture.folder.path().join(name)).unwrap().mode();
@@ -170,11 +163,11 @@ async fn a_ledger_of_a_newer_version_is_refused() {
     let newer = "INSERT INTO wxsub_schema VALUES (9, 'later', 'x', 1)";
     Connection::open(fixture.path()).unwrap().execute(newer, []).unwrap();
     let refused = fixture.refused().await;
-    assert!(matches!(&refused, OpenError::NewerVersion { found: 9, known: 1, .. }), "{refused}");
+    assert!(matches!(refused.kind, OpenErrorKind::NewerVersion { found: 9, known: 1 }), "{refused}");
     assert!(refused.to_string().contains("use the newer program"), "{refused}");
     assert!(matches!(
         SqliteLedger::open_read_only(fixture.path()).await,
-        Err(OpenError::NewerVersion { .. })
+        Err(OpenError { kind: OpenErrorKind::NewerVersion { .. }, .. })
     ));
 }
 
@@ -184,7 +177,7 @@ async fn a_ledger_with_another_schema_is_refused() {
     drop(fixture.open().await);
     let changed = "UPDATE wxsub_schema SET checksum = 'x'";
     Connection::open(fixture.path()).unwrap().execute(changed, []).unwrap();
-    assert!(matches!(fixture.refused().await, OpenError::ChangedSchema { version: 1, .. }));
+    assert!(matches!(fixture.refused().await, OpenError { kind: OpenErrorKind::ChangedSchema(1), .. }));
 }
 
 #[tokio::test]
@@ -194,18 +187,17 @@ async fn the_database_of_another_program_is_left_alone() {
     other.execute("CREATE TABLE orders (id INTEGER)", []).unwrap();
     drop(other);
     let before = fs::read(fixture.path()).unwrap();
-    assert!(matches!(fixture.refused().await, OpenError::NotALedger { .. }));
+    assert!(matches!(fixture.refused().await, OpenError { kind: OpenErrorKind::NotALedger, .. }));
     assert_eq!(fs::read(fixture.path()).unwrap(), before);
     fs::write(fixture.path(), "line of text\n".repeat(1_000)).unwrap();
     let refused = fixture.refused().await;
-    assert!(matches!(&refused, OpenError::NotSqlite { .. }), "{refused}");
+    assert!(matches!(refused.kind, OpenErrorKind::NotSqlite), "{refused}");
 }
 
 #[tokio::test]
 async fn a_damaged_ledger_is_refused() {
     for (at, what) in [(0, "the header"), (3, "a page in the middle"), (usize::MAX, "the last page")] {
-        let fixture = Fixture::new();
-        let ledger = fixture.open().await;
+        let (fixture, ledger) = Fixture::opened().await;
         for number in 0..200 {
             fixture.enqueue(&ledger, &format!("user{number}")).await;
         }
@@ -216,14 +208,14 @@ async fn a_damaged_ledger_is_refused() {
         fs::write(fixture.path(), &bytes).unwrap();
         let refused = fixture.refused().await;
         let has_header = page > 0;
-        assert_eq!(matches!(&refused, OpenError::Damaged { .. }), has_header, "{what}: {refused}");
+        assert_eq!(matches!(refused.kind, OpenErrorKind::Damaged(..)), has_header, "{what}: {refused}");
         assert!(refused.to_string().contains("restore a backup"), "{refused}");
     }
     let fixture = Fixture::new();
     drop(fixture.open().await);
     let bytes = fs::read(fixture.path()).unwrap();
     fs::write(fixture.path(), &bytes[..bytes.len() / 2]).unwrap();
-    assert!(matches!(fixture.refused().await, OpenError::Damaged { .. }), "cut off");
+    assert!(matches!(fixture.refused().await, OpenError { kind: OpenErrorKind::Damaged(..), .. }), "cut off");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use clap::Args;
 use tokio::task::spawn_blocking;
 use wxsub_outbox::LedgerError;
-use wxsub_postgres::{ConnectError, PostgresImport};
+use wxsub_postgres::{ConnectError, PostgresImport, ServerProblem};
 use wxsub_sqlite::{OpenError, SqliteLedger, SqliteMove};
 
 use crate::console;
@@ -45,7 +45,7 @@ impl Copy {
         let source = SqliteLedger::move_out(path, options()?).await?;
         let is_marked = source.is_marked()?;
         let target = match PostgresImport::begin(&target).await {
-            Err(error @ ConnectError::NotEmpty { .. }) if is_marked => {
+            Err(error @ ConnectError::Server { problem: ServerProblem::NotEmpty(..), .. }) if is_marked => {
                 console::error(localized!(
                     "{path} is marked as moved: if `wxsub outbox list` shows its messages in this database, the move is complete",
                     "{path} 已标记为已迁移：如果 `wxsub outbox list` 能在该数据库中列出这些消息，说明迁移已经完成"

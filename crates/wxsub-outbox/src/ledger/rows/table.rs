@@ -12,8 +12,8 @@ pub struct Write<T> {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Table<K, V> {
-    pub(super) rows: BTreeMap<K, V>,
+pub(in crate::ledger) struct Table<K, V> {
+    pub(in crate::ledger) rows: BTreeMap<K, V>,
     /// The row of each write, and what stood there before.
     pub(super) undo: Vec<(K, Option<V>)>,
 }
@@ -25,11 +25,11 @@ impl<K, V> Default for Table<K, V> {
 }
 
 impl<K: Ord + Clone, V: Clone> Table<K, V> {
-    pub(super) fn get(&self, key: &K) -> Option<&V> {
+    pub(in crate::ledger) fn get(&self, key: &K) -> Option<&V> {
         self.rows.get(key)
     }
 
-    pub(super) fn values(&self) -> impl DoubleEndedIterator<Item = &V> {
+    pub(in crate::ledger) fn values(&self) -> impl DoubleEndedIterator<Item = &V> {
         self.rows.values()
     }
 
@@ -59,9 +59,6 @@ pub(super) trait Writes {
 
     /// Undoes all writes but the first ones.
     fn undo_to(&mut self, count: usize);
-
-    /// Keeps what was written.
-    fn forget_undo(&mut self);
 }
 
 impl<K: Ord, V> Writes for Table<K, V> {
@@ -73,10 +70,6 @@ impl<K: Ord, V> Writes for Table<K, V> {
         for (key, before) in self.undo.drain(count..).rev() {
             set(&mut self.rows, key, before);
         }
-    }
-
-    fn forget_undo(&mut self) {
-        self.undo.clear();
     }
 }
 

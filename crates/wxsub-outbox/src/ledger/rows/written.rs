@@ -131,6 +131,8 @@ impl Rows {
 
     /// What was written since the rows were loaded. It cannot be undone any more.
     pub fn take_written(&mut self) -> Written {
+        // The database keeps this order by itself.
+        self.grants_of.undo.clear();
         let apps = self.apps.take_written().filter_map(|(appid, write)| WrittenApp::new(appid, write));
         let is_new = |(nonce, write): ([u8; 16], Write<_>)| match write {
             Write { before: None, after } => after.map(|grant| (nonce, grant)),

@@ -20,16 +20,14 @@ impl Fixture {
         for user in ["a", "b", "c"] {
             self.enqueue(user).await;
         }
-        let claim = Change::Claim { worker: self.worker, appid: self.appid.clone(), limit: 1 };
-        let claimed = self.messages(claim).await.remove(0);
+        let claimed = self.claim_some(self.worker, &self.appid, 1).await.remove(0);
         self.settle(&claimed, not_accepted(why)).await.unwrap()
     }
 }
 
 pub(super) async fn an_operator_pauses_and_resumes(fixture: &Fixture) {
     fixture.enqueue("a").await;
-    let (by, note) = ("ops".to_owned(), "night".to_owned());
-    fixture.apply(Change::Pause { appid: fixture.appid.clone(), by, note }).await;
+    fixture.pause(&fixture.appid).await;
     fixture.pass(24 * HOUR).await;
     assert!(fixture.claim(fixture.worker).await.is_empty());
     assert_eq!(fixture.waiting_for().await, Some(WaitingFor::Paused));
@@ -140,10 +138,8 @@ pub(super) async fn apps_that_can_claim_are_named(fixture: &Fixture) {
     let scheduled = NewMessage { send_at: later, expires_at, ..of("wx4", Priority::High) };
     fixture.record(scheduled).await.unwrap();
     assert_eq!(claimable().await, ["wx2", "wx3", "wx5"]);
-    let (by, note) = ("ops".to_owned(), String::new());
-    fixture.apply(Change::Pause { appid: app("wx3"), by, note }).await;
-    let claim = Change::Claim { worker: fixture.worker, appid: app("wx2"), limit: 9 };
-    let claimed = fixture.messages(claim).await.remove(0);
+    fixture.pause(&app("wx3")).await;
+    let claimed = fixture.claim_some(fixture.worker, &app("wx2"), 9).await.remove(0);
     assert_eq!(claimable().await, ["wx5"]);
     // A failure is retried, a paused app is not.
     fixture.settle(&claimed, not_sent()).await.unwrap();
@@ -152,8 +148,7 @@ pub(super) async fn apps_that_can_claim_are_named(fixture: &Fixture) {
     fixture.apply(Change::Resume(app("wx3"))).await;
     fixture.pass(MINUTE).await;
     assert_eq!(claimable().await, ["wx2", "wx3", "wx5"], "an expired message is not claimed");
-    let claim = Change::Claim { worker: fixture.worker, appid: app("wx2"), limit: 9 };
-    let claimed = fixture.messages(claim).await.remove(0);
+    let claimed = fixture.claim_some(fixture.worker, &app("wx2"), 9).await.remove(0);
     fixture.settle(&claimed, not_accepted(NotAccepted::MinuteQuota)).await.unwrap();
     assert_eq!(claimable().await, ["wx3", "wx5"]);
     fixture.pass(MINUTE).await;
@@ -185,8 +180,7 @@ pub(super) async fn apps_that_have_something_to_decide_are_named(fixture: &Fixtu
     let of_other = fixture.record(fixture.new_message_of(&other, "o")).await.unwrap().message().clone();
     assert_eq!(fixture.ledger.undecided_apps().await, Ok(Vec::new()));
     let undecided = [fixture.maybe_sent("a").await, fixture.maybe_sent("b").await];
-    let claim = Change::Claim { worker: fixture.worker, appid: other.clone(), limit: 9 };
-    let claimed = fixture.messages(claim).await.remove(0);
+    let claimed = fixture.claim_some(fixture.worker, &other, 9).await.remove(0);
     assert_eq!(claimed.id, of_other.id);
     fixture.settle(&claimed, unknown()).await.unwrap();
     let mut apps = fixture.ledger.undecided_apps().await.unwrap();
@@ -207,11 +201,8 @@ pub(super) async fn apps_do_not_disturb_each_other(fixture: &Fixture) {
     assert_eq!(recorded.message().grant, None, "the consent was given to another app");
     let mine = fixture.record(fixture.with_key("k", fixture.new_message("o"))).await.unwrap();
     assert!(mine.message().grant.is_some() && mine.message().id != recorded.message().id);
-    let (by, note) = ("ops".to_owned(), String::new());
-    fixture.apply(Change::Pause { appid: other.clone(), by, note }).await;
-    assert!(
-        fixture.messages(Change::Claim { worker: fixture.worker, appid: other, limit: 9 }).await.is_empty()
-    );
+    fixture.pause(&other).await;
+    assert_eq!(fixture.claim_some(fixture.worker, &other, 9).await, []);
     fixture.claim_one(mine.message().id).await;
 }
 

@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
-use super::fixture::{Fixture, HOUR, not_sent, refused, unknown};
+use super::fixture::{Fixture, new, not_sent, refused, replayed, unknown};
 use crate::id::MessageId;
 use crate::idempotency::{Fingerprint, batch_client};
-use crate::ledger::{
-    Applied, Change, InvalidMessage, KeyKind, NewKey, NewMessage, NotRecorded, PruneReport, Recorded,
-};
-use crate::message::{Settlement, StoredMessage};
-use crate::retention::Retention;
+use crate::ledger::{Applied, Change, InvalidMessage, KeyKind, NewKey, NewMessage, NotRecorded, Recorded};
+use crate::message::Settlement;
 use crate::state::{Decision, GrantState, MessageState, Reason, Stage};
 
 const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -51,20 +48,6 @@ impl Fixture {
     }
 }
 
-fn new(recorded: Result<Recorded, NotRecorded>) -> StoredMessage {
-    match recorded {
-        Ok(Recorded::New(message)) => *message,
-        other => panic!("not new: {other:?}"),
-    }
-}
-
-fn replayed(recorded: Result<Recorded, NotRecorded>) -> StoredMessage {
-    match recorded {
-        Ok(Recorded::Replayed(message)) => *message,
-        other => panic!("not replayed: {other:?}"),
-    }
-}
-
 pub(super) async fn a_changed_line_replaces_what_was_refused_or_not_sent(fixture: &Fixture) {
     for (index, (settlement, again, changed)) in [
         (None, false, false),
@@ -98,7 +81,7 @@ pub(super) async fn a_changed_line_replaces_what_was_refused_or_not_sent(fixture
             other => panic!("{index}: {other:?}"),
         }
         for message in fixture.all().await.iter().filter(|message| !message.state.is_final()) {
-            fixture.apply(Change::Cancel { message: message.id, by: "ops".to_owned() }).await;
+            fixture.cancel(message.id).await.unwrap();
         }
     }
 }
@@ -151,7 +134,7 @@ pub(super) async fn keys_of_a_batch_are_kept_until_it_is_deleted(fixture: &Fixtu
     fixture.settle_line(request, Settlement::Sent).await;
     fixture.pass(YEAR).await;
     let prune = async || {
-        let report: PruneReport = fixture.apply_for(Change::Prune(Retention::default(), 100)).await;
+        let report = fixture.prune(100).await;
         (report.messages, report.keys)
     };
     assert_eq!(prune().await, (1, 1), "only the key of the request is over");
@@ -160,8 +143,7 @@ pub(super) async fn keys_of_a_batch_are_kept_until_it_is_deleted(fixture: &Fixtu
     assert_eq!(fixture.prune_batch().await, (1, 1), "an undecided line keeps its key");
     assert_eq!(replayed(fixture.line("undecided", "b").await).id, undecided.id);
     assert_eq!(prune().await, (1, 0), "the row of the sent line is over");
-    fixture.pass(HOUR).await;
-    fixture.decide(fixture.new_decision(undecided.id, Decision::GiveUp)).await.unwrap();
+    fixture.decide_later(undecided.id, Decision::GiveUp).await;
     assert_eq!(fixture.prune_batch().await, (1, 0));
     assert_eq!(fixture.prune_batch().await, (0, 0));
 }

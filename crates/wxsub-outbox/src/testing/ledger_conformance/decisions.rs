@@ -16,8 +16,7 @@ pub(super) async fn an_answer_counts_until_the_decision(fixture: &Fixture) {
     for decision in Decision::ALL {
         let user = decision.as_str().replace('_', "");
         let undecided = fixture.maybe_sent(&user).await;
-        fixture.pass(HOUR).await;
-        let (decided, _) = fixture.decide(fixture.new_decision(undecided.id, *decision)).await.unwrap();
+        let (decided, _) = fixture.decide_later(undecided.id, *decision).await;
         let recorded = fixture.settle(&undecided, Settlement::Sent).await.unwrap();
         assert_eq!((recorded.state, recorded.version), (MessageState::MaybeSent, decided.version + 1));
         assert_eq!(recorded.decision, decided.decision, "the decision stands beside the outcome");
@@ -61,9 +60,7 @@ pub(super) async fn a_decision_needs_the_version_that_was_seen(fixture: &Fixture
 
 pub(super) async fn a_message_sent_again_takes_the_grant_in_doubt(fixture: &Fixture) {
     let undecided = fixture.maybe_sent("o").await;
-    fixture.pass(HOUR).await;
-    let decision = fixture.new_decision(undecided.id, Decision::SendAgain);
-    let (decided, child) = fixture.decide(decision).await.unwrap();
+    let (decided, child) = fixture.decide_later(undecided.id, Decision::SendAgain).await;
     let child = child.unwrap();
     assert_eq!(decided.decision.unwrap().child, Some(child.id));
     assert_eq!(
@@ -80,18 +77,14 @@ pub(super) async fn a_message_sent_again_takes_the_grant_in_doubt(fixture: &Fixt
 pub(super) async fn a_message_sent_again_takes_a_newer_open_grant(fixture: &Fixture) {
     let undecided = fixture.maybe_sent("o").await;
     let newer = fixture.consent("o").await.grant();
-    fixture.pass(HOUR).await;
-    let decision = fixture.new_decision(undecided.id, Decision::SendAgain);
-    let (_, child) = fixture.decide(decision).await.unwrap();
+    let (_, child) = fixture.decide_later(undecided.id, Decision::SendAgain).await;
     assert_eq!(child.unwrap().grant, Some(newer));
     assert_eq!(fixture.grants("o").await, [GrantState::Void, GrantState::Reserved]);
     // A newer grant that is in use is left alone: the one in doubt is all there is.
     let undecided = fixture.maybe_sent("p").await;
     fixture.consent("p").await;
     fixture.enqueue("p").await;
-    fixture.pass(HOUR).await;
-    let (decided, child) =
-        fixture.decide(fixture.new_decision(undecided.id, Decision::SendAgain)).await.unwrap();
+    let (decided, child) = fixture.decide_later(undecided.id, Decision::SendAgain).await;
     assert_eq!(child.unwrap().grant, decided.grant);
     assert_eq!(fixture.grants("p").await, [GrantState::Reserved, GrantState::Reserved]);
     // A message without a grant must not be sent beside another that has one.

@@ -14,14 +14,16 @@ use crate::grant::{Consent, Subject};
 use crate::id::{GrantId, IdGenerator, MessageId, WorkerId};
 use crate::ledger::{
     Applied, Change, FromApplied, KeyKind, Ledger, MessageQuery, NewConsent, NewDecision, NewMessage,
-    NotDecided, NotRecorded, Recorded,
+    NotCancelled, NotDecided, NotRecorded, PruneReport, Recorded,
 };
 use crate::message::{DEFAULT_MAX_FAILURES, Detail, NotAccepted, Settlement, StoredMessage};
+use crate::retention::Retention;
 use crate::state::{Decision, GrantState, MessageState, Reason};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What a message and its grant look like from outside.
 pub(super) type Seen = (MessageState, Option<Reason>, Option<GrantState>);
@@ -131,7 +133,25 @@ impl Fixture {
     }
 
     pub(super) async fn claim(&self, worker: WorkerId) -> Vec<StoredMessage> {
-        self.messages(Change::Claim { worker, appid: self.appid.clone(), limit: 100 }).await
+        self.claim_some(worker, &self.appid, 100).await
+    }
+
+    pub(super) async fn claim_some(
+        &self,
+        worker: WorkerId,
+        appid: &AppId,
+        limit: usize,
+    ) -> Vec<StoredMessage> {
+        self.messages(Change::Claim { worker, appid: appid.clone(), limit }).await
+    }
+
+    pub(super) async fn cancel(&self, message: MessageId) -> Result<StoredMessage, NotCancelled> {
+        self.apply_for(Change::Cancel { message, by: "ops".to_owned() }).await
+    }
+
+    pub(super) async fn pause(&self, appid: &AppId) {
+        let (appid, by, note) = (appid.clone(), "ops".to_owned(), "night".to_owned());
+        self.apply(Change::Pause { appid, by, note }).await;
     }
 
     /// A consent, its message, and the claim of that message.
@@ -150,6 +170,11 @@ impl Fixture {
     pub(super) async fn maybe_sent(&self, user: &str) -> StoredMessage {
         let claimed = self.claimed(user).await;
         self.settle(&claimed, unknown()).await.unwrap()
+    }
+
+    pub(super) async fn sent(&self, user: &str) -> StoredMessage {
+        let claimed = self.claimed(user).await;
+        self.settle(&claimed, Settlement::Sent).await.unwrap()
     }
 
     pub(super) async fn settle(
@@ -182,6 +207,20 @@ impl Fixture {
         self.apply_for(Change::Decide(Box::new(decision))).await
     }
 
+    pub(super) async fn prune(&self, limit: usize) -> PruneReport {
+        self.apply_for(Change::Prune(Retention::default(), limit)).await
+    }
+
+    /// Decides after an hour.
+    pub(super) async fn decide_later(
+        &self,
+        message: MessageId,
+        decision: Decision,
+    ) -> (StoredMessage, Option<StoredMessage>) {
+        self.pass(HOUR).await;
+        self.decide(self.new_decision(message, decision)).await.unwrap()
+    }
+
     pub(super) async fn get(&self, id: MessageId) -> StoredMessage {
         self.ledger.message(id).await.unwrap().unwrap()
     }
@@ -205,6 +244,20 @@ impl Fixture {
         let grants = self.ledger.grants(&self.appid, message.touser.as_ref().unwrap()).await.unwrap();
         let state = message.grant.map(|id| grants.iter().find(|grant| grant.id == id).unwrap().state);
         (message.state, message.reason, state)
+    }
+}
+
+pub(super) fn new(recorded: Result<Recorded, NotRecorded>) -> StoredMessage {
+    match recorded {
+        Ok(Recorded::New(message)) => *message,
+        other => panic!("not new: {other:?}"),
+    }
+}
+
+pub(super) fn replayed(recorded: Result<Recorded, NotRecorded>) -> StoredMessage {
+    match recorded {
+        Ok(Recorded::Replayed(message)) => *message,
+        other => panic!("not replayed: {other:?}"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The rules of grants.
 
-use super::fixture::{Fixture, HOUR, MINUTE, not_sent, refused, unknown};
+use super::fixture::{Fixture, MINUTE, not_sent, refused, unknown};
 use crate::grant::{Consent, NotAdmitted, StoredGrant};
 use crate::ledger::{Applied, Change, NewMessage, NotRecorded};
 use crate::message::Settlement;
@@ -58,8 +58,7 @@ pub(super) async fn the_newest_grant_decides(fixture: &Fixture) {
     assert_eq!(fixture.begin(fixture.new_message("o")).await, unavailable, "attempting");
     fixture.settle(&claimed, unknown()).await.unwrap();
     assert_eq!(fixture.record(fixture.new_message("o")).await, unavailable, "in doubt");
-    fixture.pass(HOUR).await;
-    fixture.decide(fixture.new_decision(claimed.id, Decision::GiveUp)).await.unwrap();
+    fixture.decide_later(claimed.id, Decision::GiveUp).await;
     assert_eq!(fixture.record(require("o")).await, no_grant, "void");
     assert_eq!(fixture.record(fixture.new_message("o")).await.unwrap().message().grant, None);
     let sent = fixture.claimed("p").await;
@@ -108,13 +107,12 @@ pub(super) async fn a_grant_has_one_message(fixture: &Fixture) {
     let refused_one = fixture.claim_one(fixture.enqueue("o").await).await;
     fixture.settle(&refused_one, refused(40037)).await.unwrap();
     let cancelled = fixture.enqueue("o").await;
-    fixture.apply(Change::Cancel { message: cancelled, by: "ops".to_owned() }).await;
+    fixture.cancel(cancelled).await.unwrap();
     let undecided = fixture.claim_one(fixture.enqueue("o").await).await;
     assert_eq!(holding().await, 1);
     fixture.settle(&undecided, unknown()).await.unwrap();
     assert_eq!(holding().await, 1);
-    fixture.pass(HOUR).await;
-    let (_, child) = fixture.decide(fixture.new_decision(undecided.id, Decision::SendAgain)).await.unwrap();
+    let (_, child) = fixture.decide_later(undecided.id, Decision::SendAgain).await;
     assert_eq!((holding().await, child.unwrap().grant), (1, Some(grant)));
     let states: Vec<_> = fixture.all().await.iter().map(|message| message.state).collect();
     use MessageState::{Cancelled, MaybeSent, Queued, Refused};

@@ -1,27 +1,16 @@
 //! The rows of an inbox, and their ids.
 
-use std::time::Duration;
-
-use super::fixture::{Fixture, not_sent, refused, unknown};
+use super::fixture::{DAY, Fixture, not_sent, refused, unknown};
 use crate::idempotency::{Fingerprint, INBOX_CLIENT};
-use crate::ledger::{
-    Applied, Change, InvalidMessage, KeyKind, NewKey, NewMessage, NotRecorded, PruneReport, Recorded,
-};
+use crate::ledger::{Applied, Change, InvalidMessage, KeyKind, NewKey, NewMessage, NotRecorded, Recorded};
 use crate::message::Settlement;
-use crate::retention::Retention;
 use crate::state::{GrantState, MessageState, Reason};
-
-const DAY: Duration = Duration::from_secs(24 * 3600);
 
 impl Fixture {
     /// The row of this message.
     fn row(&self, message: NewMessage) -> NewMessage {
         let key = message.id.to_string().parse().unwrap();
         message.with_key("inbox", INBOX_CLIENT, key, KeyKind::Inbox)
-    }
-
-    async fn prune_keys(&self) -> usize {
-        self.apply_for::<PruneReport>(Change::Prune(Retention::default(), 100)).await.keys
     }
 }
 
@@ -40,13 +29,13 @@ pub(super) async fn the_id_of_a_row_is_known_for_a_year(fixture: &Fixture) {
         let claimed = fixture.claim_one(row.id).await;
         fixture.settle_with(&claimed, settlement, 1).await.unwrap();
         fixture.pass(364 * DAY).await;
-        fixture.prune_keys().await;
+        fixture.prune(100).await;
         let again = fixture.record(row.clone()).await.unwrap();
         assert!(matches!(&again, Recorded::Replayed(message) if message.id == row.id), "{again:?}");
         assert_eq!(fixture.claim(fixture.worker).await, [], "{user}: nothing is queued once more");
     }
     fixture.pass(2 * DAY).await;
-    fixture.prune_keys().await;
+    fixture.prune(100).await;
     assert_eq!(fixture.all().await.len(), 1, "only the undecided one is kept");
 }
 

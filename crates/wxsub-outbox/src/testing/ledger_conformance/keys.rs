@@ -1,8 +1,8 @@
 //! Idempotency keys.
 
-use super::fixture::{Fixture, HOUR, not_accepted, not_sent, refused, unknown};
+use super::fixture::{Fixture, new, not_accepted, not_sent, refused, replayed, unknown};
 use crate::ledger::{Change, NewMessage, NotRecorded, Recorded};
-use crate::message::{NotAccepted, Settlement, StoredMessage};
+use crate::message::{NotAccepted, Settlement};
 use crate::state::{Decision, MessageState, Priority};
 
 impl Fixture {
@@ -16,20 +16,6 @@ impl Fixture {
     }
 }
 
-fn replayed(recorded: Result<Recorded, NotRecorded>) -> StoredMessage {
-    match recorded {
-        Ok(Recorded::Replayed(message)) => *message,
-        other => panic!("not replayed: {other:?}"),
-    }
-}
-
-fn new(recorded: Result<Recorded, NotRecorded>) -> StoredMessage {
-    match recorded {
-        Ok(Recorded::New(message)) => *message,
-        other => panic!("not new: {other:?}"),
-    }
-}
-
 pub(super) async fn the_same_key_is_the_same_message(fixture: &Fixture) {
     fixture.consent("o").await;
     let first = new(fixture.again("o").await);
@@ -39,8 +25,7 @@ pub(super) async fn the_same_key_is_the_same_message(fixture: &Fixture) {
     assert_eq!(replayed(fixture.again("o").await).state, MessageState::Attempting);
     fixture.settle(&claimed, unknown()).await.unwrap();
     assert_eq!(replayed(fixture.again("o").await).state, MessageState::MaybeSent);
-    fixture.pass(HOUR).await;
-    let (_, child) = fixture.decide(fixture.new_decision(first.id, Decision::SendAgain)).await.unwrap();
+    let (_, child) = fixture.decide_later(first.id, Decision::SendAgain).await;
     let decided = replayed(fixture.again("o").await);
     assert_eq!(decided.decision.unwrap().child, Some(child.unwrap().id));
     assert_eq!(fixture.all().await.len(), 2, "no request made another message");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::fixture::{Fixture, HOUR, not_sent, refused, unknown};
-use crate::ledger::{Change, MessageQuery};
+use crate::ledger::MessageQuery;
 use crate::message::Settlement;
 use crate::state::{Decision, EventKind, MessageState};
 
@@ -28,7 +28,7 @@ impl Fixture {
         let undecided = self.all().await.into_iter().find(|message| message.is_undecided()).unwrap();
         self.decide(self.new_decision(undecided.id, Decision::AssumeSent)).await.unwrap();
         let message = self.enqueue("h").await;
-        self.apply(Change::Cancel { message, by: "ops".to_owned() }).await;
+        self.cancel(message).await.unwrap();
         self.enqueue("i").await;
     }
 }
@@ -90,8 +90,7 @@ pub(super) async fn the_history_has_every_version(fixture: &Fixture) {
     fixture.pass(HOUR).await;
     let claimed = fixture.claim_one(claimed.id).await;
     fixture.settle(&claimed, unknown()).await.unwrap();
-    fixture.pass(HOUR).await;
-    fixture.decide(fixture.new_decision(claimed.id, Decision::GiveUp)).await.unwrap();
+    fixture.decide_later(claimed.id, Decision::GiveUp).await;
     let history = fixture.ledger.history(claimed.id).await.unwrap();
     let kinds: Vec<_> = history.iter().map(|event| event.kind).collect();
     use EventKind::{Claimed, Decided, Enqueued, MaybeSent, Requeued};

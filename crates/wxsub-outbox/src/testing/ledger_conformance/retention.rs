@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::fixture::{Fixture, HOUR, SECOND, refused, unknown};
+use super::fixture::{DAY, Fixture, HOUR, SECOND, refused, unknown};
 use crate::grant::Consent;
 use crate::id::MessageId;
 use crate::ledger::{Change, Gone, NotRecorded, PruneReport, Recorded};
@@ -10,17 +10,7 @@ use crate::message::Settlement;
 use crate::retention::Retention;
 use crate::state::{Decision, GrantState, MessageState};
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
-
 impl Fixture {
-    async fn prune(&self) -> PruneReport {
-        self.prune_some(1_000).await
-    }
-
-    async fn prune_some(&self, limit: usize) -> PruneReport {
-        self.apply_for(Change::Prune(Retention::default(), limit)).await
-    }
-
     async fn ended(&self, user: &str, settlement: Settlement) -> MessageId {
         let claimed = self.claimed(user).await;
         self.settle_with(&claimed, settlement, 1).await.unwrap().id
@@ -32,22 +22,21 @@ pub(super) async fn messages_are_kept_by_their_state(fixture: &Fixture) {
     let refused = fixture.ended("b", refused(40037)).await;
     let undecided = fixture.ended("c", unknown()).await;
     let decided = fixture.ended("d", unknown()).await;
-    fixture.pass(HOUR).await;
-    fixture.decide(fixture.new_decision(decided, Decision::AssumeSent)).await.unwrap();
+    fixture.decide_later(decided, Decision::AssumeSent).await;
     let queued = fixture.enqueue("e").await;
     let remaining =
         async || fixture.all().await.into_iter().map(|message| message.id).collect::<Vec<MessageId>>();
     fixture.pass(30 * DAY - HOUR - SECOND).await;
-    assert_eq!(fixture.prune().await, PruneReport::default());
+    assert_eq!(fixture.prune(1_000).await, PruneReport::default());
     fixture.pass(SECOND).await;
-    assert_eq!(fixture.prune().await.messages, 1);
+    assert_eq!(fixture.prune(1_000).await.messages, 1);
     assert_eq!(remaining().await, [refused, undecided, decided, queued]);
     assert!(fixture.ledger.history(sent).await.unwrap().is_empty(), "its history goes with it");
     fixture.pass(60 * DAY).await;
-    fixture.prune().await;
+    fixture.prune(1_000).await;
     assert_eq!(remaining().await, [undecided, decided, queued]);
     fixture.pass(275 * DAY + HOUR).await;
-    fixture.prune().await;
+    fixture.prune(1_000).await;
     assert_eq!(remaining().await, [undecided, queued], "what is not over is kept for ever");
     let counts = fixture.app().await.counts;
     assert_eq!(counts, [(MessageState::Queued, 1), (MessageState::MaybeSent, 1)].into());
@@ -61,7 +50,7 @@ pub(super) async fn rows_are_deleted_in_small_batches(fixture: &Fixture) {
     fixture.pass(365 * DAY).await;
     let mut deleted = Vec::new();
     for _ in 0..3 {
-        deleted.push(fixture.prune_some(3).await.messages);
+        deleted.push(fixture.prune(3).await.messages);
     }
     assert_eq!((deleted, fixture.all().await.len()), (vec![3, 1, 0], 0));
 }
@@ -72,19 +61,19 @@ pub(super) async fn a_key_waits_for_its_message_and_the_children(fixture: &Fixtu
     let claimed = fixture.claim_one(first).await;
     fixture.settle(&claimed, unknown()).await.unwrap();
     fixture.pass(10 * DAY).await;
-    assert_eq!(fixture.prune().await.keys, 0, "it is undecided");
+    assert_eq!(fixture.prune(1_000).await.keys, 0, "it is undecided");
     let (_, child) = fixture.decide(fixture.new_decision(first, Decision::SendAgain)).await.unwrap();
     fixture.pass(8 * DAY).await;
-    assert_eq!(fixture.prune().await.keys, 0, "its child has not ended");
+    assert_eq!(fixture.prune(1_000).await.keys, 0, "its child has not ended");
     let claimed = fixture.claim(fixture.worker).await;
     assert!(claimed.is_empty(), "it has expired");
     fixture.apply(Change::Expire(9)).await;
     fixture.pass(7 * DAY - SECOND).await;
-    assert_eq!(fixture.prune().await.keys, 0);
+    assert_eq!(fixture.prune(1_000).await.keys, 0);
     assert!(matches!(again().await, Ok(Recorded::Replayed(_))));
     // The ledger looks again in time, not with each prune.
     fixture.pass(DAY).await;
-    assert_eq!(fixture.prune().await.keys, 1);
+    assert_eq!(fixture.prune(1_000).await.keys, 1);
     assert!(matches!(again().await, Ok(Recorded::New(_))));
     assert_eq!(fixture.get(first).await.decision.unwrap().child, Some(child.unwrap().id));
 }
@@ -109,11 +98,11 @@ pub(super) async fn a_nonce_is_known_as_long_as_its_grant(fixture: &Fixture) {
     let nonce = fixture.nonce();
     fixture.consent_with("o", Some(nonce)).await;
     fixture.pass(365 * DAY).await;
-    assert_eq!(fixture.prune().await.grants, 0, "it is open");
+    assert_eq!(fixture.prune(1_000).await.grants, 0, "it is open");
     let claimed = fixture.claim_one(fixture.enqueue("o").await).await;
     fixture.settle(&claimed, Settlement::Sent).await.unwrap();
     assert!(matches!(fixture.consent_with("o", Some(nonce)).await, Consent::AlreadyRecorded(_)));
-    assert_eq!(fixture.prune().await.grants, 1);
+    assert_eq!(fixture.prune(1_000).await.grants, 1);
     assert!(fixture.grants("o").await.is_empty());
     assert!(matches!(fixture.consent_with("o", Some(nonce)).await, Consent::Recorded(_)));
 }
@@ -125,19 +114,19 @@ pub(super) async fn a_grant_newer_than_one_in_doubt_is_kept(fixture: &Fixture) {
     let newer = fixture.claim_one(fixture.enqueue("o").await).await;
     fixture.settle(&newer, Settlement::Sent).await.unwrap();
     fixture.pass(365 * DAY).await;
-    assert_eq!(fixture.prune().await.grants, 0);
+    assert_eq!(fixture.prune(1_000).await.grants, 0);
     fixture.decide(fixture.new_decision(undecided.id, Decision::GiveUp)).await.unwrap();
     assert_eq!(fixture.grants("o").await, [GrantState::Void, GrantState::Used]);
-    assert_eq!(fixture.prune().await.grants, 2);
+    assert_eq!(fixture.prune(1_000).await.grants, 2);
 }
 
 pub(super) async fn a_gone_worker_is_deleted(fixture: &Fixture) {
     let claimed = fixture.claimed("o").await;
     fixture.apply(Change::MarkGone(Gone::One(fixture.worker))).await;
     fixture.clock.advance(DAY - SECOND);
-    assert_eq!(fixture.prune().await.workers, 0);
+    assert_eq!(fixture.prune(1_000).await.workers, 0);
     fixture.clock.advance(SECOND);
-    assert_eq!(fixture.prune().await.workers, 1);
+    assert_eq!(fixture.prune(1_000).await.workers, 1);
     assert_eq!(
         fixture.messages(Change::Reclaim(9)).await.len(),
         1,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wxsub_core::testing::ManualClock;
 
 use super::fixture::{Fixture, HOUR, MINUTE, SECOND, Seen, not_accepted, not_sent, refused, unknown};
-use crate::ledger::{Applied, Change, Gone, Ledger, LedgerError, NewMessage};
+use crate::ledger::{Change, Gone, Ledger, LedgerError, NewMessage};
 use crate::message::{DEFAULT_LIFETIME, NotAccepted, Settlement, StoredMessage};
 use crate::state::{Decision, GrantState, MessageState, Priority, Reason};
 
@@ -146,9 +146,7 @@ impl Fixture {
         match start {
             Start::Queued | Start::Synchronous => return recorded,
             Start::Cancelled => {
-                let cancelled = self.apply(Change::Cancel { message: id, by: "ops".to_owned() }).await;
-                assert!(matches!(cancelled, Applied::Cancelled(Ok(_))));
-                return self.get(id).await;
+                return self.cancel(id).await.unwrap();
             }
             _ => {}
         }
@@ -162,8 +160,7 @@ impl Fixture {
         };
         self.settle_with(&claimed, settlement, 1).await.unwrap();
         if let Start::Decided(decision) = start {
-            self.pass(HOUR).await;
-            self.decide(self.new_decision(id, decision)).await.unwrap();
+            self.decide_later(id, decision).await;
         }
         self.get(id).await
     }
@@ -178,8 +175,7 @@ impl Fixture {
             Event::NotAccepted(why) => not_accepted(why),
             Event::Unknown => unknown(),
             Event::Claim => {
-                let claim = Change::Claim { worker: self.worker, appid: self.appid.clone(), limit: 100 };
-                return drop(self.apply(claim).await);
+                return drop(self.claim(self.worker).await);
             }
             Event::Reclaim => {
                 self.apply(Change::MarkGone(Gone::One(self.worker))).await;
@@ -190,7 +186,7 @@ impl Fixture {
                 return drop(self.apply(Change::Expire(100)).await);
             }
             Event::Cancel => {
-                return drop(self.apply(Change::Cancel { message: message.id, by: "ops".to_owned() }).await);
+                return drop(self.cancel(message.id).await);
             }
             Event::Decide(decision) => {
                 self.clock.advance(HOUR);
@@ -297,9 +293,7 @@ pub(super) async fn a_final_message_keeps_no_body(fixture: &Fixture) {
     assert!(fixture.settle(&claimed, Settlement::Sent).await.unwrap().body.is_none());
     let undecided = fixture.maybe_sent("p").await;
     assert!(undecided.body.is_some(), "an undecided message may be sent again");
-    fixture.pass(HOUR).await;
-    let decision = fixture.new_decision(undecided.id, Decision::SendAgain);
-    let (decided, child) = fixture.decide(decision).await.unwrap();
+    let (decided, child) = fixture.decide_later(undecided.id, Decision::SendAgain).await;
     assert!(decided.body.is_none() && child.unwrap().body.is_some());
 }
 

@@ -1,19 +1,15 @@
 //! Endpoints, and the deliveries to them.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use super::fixture::{Fixture, HOUR, MINUTE, SECOND, not_sent, refused, unknown};
+use super::fixture::{DAY, Fixture, HOUR, MINUTE, SECOND, not_sent, refused, unknown};
 use crate::audit::AuditEntry;
-use crate::ledger::{Applied, Change, PruneReport};
+use crate::ledger::{Applied, Change};
 use crate::message::{DEFAULT_MAX_FAILURES, Settlement};
-use crate::retention::Retention;
 use crate::state::{AuditAction, Decision, MessageState, WebhookEvent};
 use crate::webhook::{
     DELIVERY_LEASE, DELIVERY_RETENTION, DeliveryOutcome, StoredDelivery, StoredEndpoint, WebhookPayload,
 };
-
-const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// An endpoint that wants to hear of everything.
 fn endpoint(name: &str) -> StoredEndpoint {
@@ -99,13 +95,12 @@ pub(super) async fn each_outcome_and_each_decision_has_one_delivery(fixture: &Fi
     let requeued = fixture.claimed("d").await;
     fixture.settle(&requeued, not_sent()).await;
     assert_eq!(claimed_events(fixture, "shop").await, [], "it is tried again");
-    fixture.apply(Change::Cancel { message: requeued.id, by: "ops".to_owned() }).await;
+    fixture.cancel(requeued.id).await.unwrap();
     let failed = fixture.claimed("e").await;
     fixture.settle_with(&failed, not_sent(), 1).await;
     assert_eq!(claimed_events(fixture, "shop").await, [Cancelled, NotSent]);
     let undecided = fixture.maybe_sent("f").await;
-    fixture.pass(HOUR).await;
-    fixture.decide(fixture.new_decision(undecided.id, Decision::SendAgain)).await.unwrap();
+    fixture.decide_later(undecided.id, Decision::SendAgain).await;
     fixture.settle(&undecided, Settlement::Sent).await.unwrap();
     let about_it = claim(fixture, "shop").await.into_iter().filter(|one| one.id.message == undecided.id);
     let mut about_it: Vec<_> = about_it.collect();
@@ -149,14 +144,12 @@ pub(super) async fn an_endpoint_hears_of_its_apps_and_events_only(fixture: &Fixt
         ],
     )
     .await;
-    let claimed = fixture.claimed("o").await;
-    fixture.settle(&claimed, Settlement::Sent).await;
+    fixture.sent("o").await;
     for (endpoint, expected) in [("other", 0), ("own", 1), ("refusals", 0), ("unknown", 0)] {
         assert_eq!(claim(fixture, endpoint).await.len(), expected, "{endpoint}");
     }
     set(fixture, &[endpoint("refusals")]).await;
-    let claimed = fixture.claimed("p").await;
-    fixture.settle(&claimed, Settlement::Sent).await;
+    fixture.sent("p").await;
     assert_eq!(claim(fixture, "own").await, [], "it was removed");
     assert_eq!(claim(fixture, "refusals").await.len(), 1, "it was changed");
 }
@@ -183,8 +176,7 @@ pub(super) async fn a_delivery_is_recorded_with_its_event_or_not_at_all(fixture:
 pub(super) async fn a_claimed_delivery_is_claimed_again_after_its_lease(fixture: &Fixture) {
     set(fixture, &[endpoint("shop")]).await;
     for user in ["a", "b", "c"] {
-        let claimed = fixture.claimed(user).await;
-        fixture.settle(&claimed, Settlement::Sent).await;
+        fixture.sent(user).await;
     }
     let first = claim_some(fixture, "shop", URL, 2).await;
     let rest = claim(fixture, "shop").await;
@@ -209,8 +201,7 @@ pub(super) async fn a_claimed_delivery_is_claimed_again_after_its_lease(fixture:
 
 pub(super) async fn a_delivery_that_fails_ten_times_is_a_dead_letter(fixture: &Fixture) {
     set(fixture, &[endpoint("shop")]).await;
-    let claimed = fixture.claimed("o").await;
-    fixture.settle(&claimed, Settlement::Sent).await;
+    fixture.sent("o").await;
     let first = claim(fixture, "shop").await.remove(0);
     let retry_after = Some(HOUR);
     let waits =
@@ -238,8 +229,7 @@ pub(super) async fn a_delivery_that_fails_ten_times_is_a_dead_letter(fixture: &F
 pub(super) async fn redelivery_hastens_what_waits_and_not_what_is_under_way(fixture: &Fixture) {
     set(fixture, &[endpoint("shop")]).await;
     for user in ["a", "b"] {
-        let claimed = fixture.claimed(user).await;
-        fixture.settle(&claimed, Settlement::Sent).await;
+        fixture.sent(user).await;
     }
     let both = claim(fixture, "shop").await;
     settle(fixture, &both[0], failed()).await;
@@ -266,16 +256,14 @@ pub(super) async fn redelivery_hastens_what_waits_and_not_what_is_under_way(fixt
 
 pub(super) async fn an_endpoint_that_is_gone_gets_nothing_until_it_is_enabled(fixture: &Fixture) {
     set(fixture, &[endpoint("shop"), endpoint("other")]).await;
-    let message = fixture.claimed("a").await;
-    fixture.settle(&message, Settlement::Sent).await;
+    fixture.sent("a").await;
     let claimed = claim(fixture, "shop").await.remove(0);
     let held = settle(fixture, &claimed, GONE).await.unwrap();
     assert!(held.error.unwrap().starts_with("410"));
     let disabled_at = Some(fixture.now());
     fixture.pass(MINUTE).await;
     // Its deliveries are still recorded, and nothing is lost.
-    let message = fixture.claimed("b").await;
-    fixture.settle(&message, Settlement::Sent).await;
+    fixture.sent("b").await;
     assert!(claim(fixture, "shop").await.is_empty());
     assert_eq!(claim(fixture, "other").await.len(), 2, "the others go on");
     // The same configuration does not enable it.
@@ -298,8 +286,7 @@ pub(super) async fn an_endpoint_that_is_gone_gets_nothing_until_it_is_enabled(fi
 /// A server that was not reloaded yet neither claims for the old URL nor disables the new one.
 pub(super) async fn a_410_of_the_old_url_does_not_disable_the_new_one(fixture: &Fixture) {
     set(fixture, &[endpoint("shop")]).await;
-    let message = fixture.claimed("a").await;
-    fixture.settle(&message, Settlement::Sent).await;
+    fixture.sent("a").await;
     let claimed = claim(fixture, "shop").await.remove(0);
     let moved = StoredEndpoint { url_sha256: [8; 32], ..endpoint("shop") };
     set(fixture, std::slice::from_ref(&moved)).await;
@@ -311,13 +298,10 @@ pub(super) async fn a_410_of_the_old_url_does_not_disable_the_new_one(fixture: &
 
 pub(super) async fn deliveries_are_deleted_when_they_are_old(fixture: &Fixture) {
     set(fixture, &[endpoint("shop")]).await;
-    let claimed = fixture.claimed("o").await;
-    fixture.settle(&claimed, Settlement::Sent).await;
-    let prune =
-        async || fixture.apply_for::<PruneReport>(Change::Prune(Retention::default(), 10)).await.deliveries;
+    fixture.sent("o").await;
     fixture.pass(DELIVERY_RETENTION - SECOND).await;
-    assert_eq!(prune().await, 0);
+    assert_eq!(fixture.prune(10).await.deliveries, 0);
     fixture.pass(SECOND).await;
-    assert_eq!(prune().await, 1);
+    assert_eq!(fixture.prune(10).await.deliveries, 1);
     assert_eq!(counts(fixture, "shop").await, (0, 0));
 }

@@ -24,9 +24,11 @@ pub(super) async fn claims_go_by_priority_and_time(fixture: &Fixture) {
     }
     assert!(fixture.claim(fixture.worker).await.is_empty(), "claimed before its time");
     fixture.pass(3 * SECOND).await;
-    let claim = |limit| Change::Claim { worker: fixture.worker, appid: fixture.appid.clone(), limit };
-    let mut claimed: Vec<_> = fixture.messages(claim(3)).await.iter().map(|message| message.id).collect();
-    claimed.extend(fixture.messages(claim(3)).await.iter().map(|message| message.id));
+    let mut claimed = Vec::new();
+    for _ in 0..2 {
+        let some = fixture.claim_some(fixture.worker, &fixture.appid, 3).await;
+        claimed.extend(some.iter().map(|message| message.id));
+    }
     assert_eq!(claimed, [ids[3], ids[2], ids[1], ids[0]]);
 }
 
@@ -35,9 +37,8 @@ pub(super) async fn a_message_is_claimed_once(fixture: &Fixture) {
     for user in ["a", "b", "c"] {
         fixture.enqueue(user).await;
     }
-    let claim = |worker, limit| Change::Claim { worker, appid: fixture.appid.clone(), limit };
-    let first = fixture.messages(claim(fixture.worker, 2)).await;
-    let second = fixture.messages(claim(other, 2)).await;
+    let first = fixture.claim_some(fixture.worker, &fixture.appid, 2).await;
+    let second = fixture.claim_some(other, &fixture.appid, 2).await;
     assert_eq!((first.len(), second.len()), (2, 1));
     assert!(first.iter().all(|message| message.worker == Some(fixture.worker) && message.attempt == 1));
     assert!(second.iter().all(|message| message.worker == Some(other) && !first.contains(message)));
