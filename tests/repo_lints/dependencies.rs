@@ -74,7 +74,7 @@ const LIBRARIES: &[(&str, &str)] = &[
     (
         "wxsub-server",
         "arc-swap argon2 async-trait axum base16ct cookie futures-util getrandom hmac http-body-util \
-         hyper hyper-util prometheus-client rustix rustls serde serde_json sha2 subtle thiserror tokio \
+         hyper hyper-util prometheus-client rustix rustls serde serde_json sha2 strsim subtle thiserror tokio \
          tokio-io-timeout tokio-rustls toml tower-layer tower-service tracing utoipa x509-parser zeroize",
     ),
     (

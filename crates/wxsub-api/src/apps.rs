@@ -23,7 +23,8 @@ pub struct AppList {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ServerProblem {
-    /// The kind: `ledger`, `audit`, `reload`, `certificate`, `client_key` or `open_files`. Later versions may add kinds.
+    /// The kind: `ledger`, `audit`, `reload`, `certificate`, `client_key`, `open_files`, `webhooks` or `inbox`. Later versions may
+    /// add kinds.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub kind: Cow<'static, str>,
     /// The cause and what to do, for people.
@@ -128,6 +129,8 @@ pub struct StoreProblem {
 pub struct AppError {
     /// The cause, for people.
     pub text: String,
+    /// The same in Chinese.
+    pub text_zh: String,
     /// Weixin's error code, if Weixin refused the call.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>))]

@@ -79,6 +79,7 @@ pub struct OutboxMessageView {
     decided_by: Option<String>,
     parent_id: Option<String>,
     waiting_for: Option<String>,
+    waits_until: Option<String>,
     events: Option<Vec<OutboxEventView>>,
     /// After `send_again`: the message that is sent in its place.
     #[schema(no_recursion)]

@@ -23,6 +23,10 @@ pub struct WebhookEndpoint {
     pub pending: u64,
     /// Webhooks that are not tried again by themselves; 1000 stands for more.
     pub dead: u64,
+    /// How long a webhook has been due that no server has attempted to deliver, in seconds. Absent if there is none, and for a
+    /// disabled endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_due_s: Option<u64>,
     /// The oldest webhooks whose last attempt failed.
     pub failed: Vec<FailedWebhook>,
 }

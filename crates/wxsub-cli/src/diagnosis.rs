@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use wxsub_api::{AppError, AppOutbox, AppStatus, ProblemKind, StoreProblem, WebhookEndpoint};
 use wxsub_client::ControlServerError;
 use wxsub_core::store::StoreErrorKind;
-use wxsub_proto::{ApiError, AppId, ErrCode, Operation, Remedy, TraceId};
+use wxsub_proto::{ApiError, AppId, ErrCode, LocalizedText, Operation, Remedy, TraceId};
 
 use crate::environment::{APPID, CA_FILE, KEY, SERVER};
 use crate::error::ExitStatus;
@@ -26,8 +26,8 @@ pub(crate) struct Diagnosis {
     pub(crate) subject: Option<String>,
 }
 
-/// How long a due message may wait, in seconds, as in the alert `WxsubOutboxLag`.
-const MAX_OUTBOX_LAG_S: u64 = 300;
+/// How long a due message or webhook may wait, in seconds, as in the alert `WxsubOutboxLag`.
+const MAX_LAG_S: u64 = 300;
 
 /// Where the AppSecret of a refused call is.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +36,15 @@ pub(crate) enum SecretPlace {
     Variable(&'static str),
     /// In the configuration of a control server.
     Server,
+    /// At the token service that gives a control server the tokens of the app.
+    TokenService,
+}
+
+impl SecretPlace {
+    /// That of an app of a control server.
+    fn of(app: &AppStatus) -> Self {
+        if app.token_endpoint == "token_url" { Self::TokenService } else { Self::Server }
+    }
 }
 
 impl Diagnosis {
@@ -68,6 +77,9 @@ impl Diagnosis {
             SecretPlace::Server => {
                 localized!("; Weixin sees the server as {ip}", "；微信看到的中控服务器 IP 是 {ip}")
             }
+            SecretPlace::TokenService => {
+                localized!("; Weixin sees the token service as {ip}", "；微信看到的 token 服务 IP 是 {ip}")
+            }
         });
         let address = address.unwrap_or_default();
         Self {
@@ -85,8 +97,7 @@ impl Diagnosis {
 
     /// The problems of an app of a control server, the most urgent first.
     pub(crate) fn of_app(app: &AppStatus) -> Vec<Self> {
-        let mut problems: Vec<_> =
-            app.error.iter().map(|error| Self::of_app_error(&app.appid, error)).collect();
+        let mut problems: Vec<_> = app.error.iter().map(|error| Self::of_app_error(app, error)).collect();
         if let Some(from) = &app.in_doubt_from {
             problems.push(Self::new(
                 ExitStatus::NotSent,
@@ -169,7 +180,7 @@ impl Diagnosis {
                 );
                 (Remedy::SlowDown, cause, to_do, Some(ErrCode::DAILY_QUOTA))
             }
-            _ if oldest_due_s.is_some_and(|seconds| seconds >= MAX_OUTBOX_LAG_S) => {
+            _ if oldest_due_s.is_some_and(|seconds| seconds >= MAX_LAG_S) => {
                 let cause = localized!("queued messages are late", "排队的消息发送过慢");
                 let to_do = localized!(
                     "first solve the other problems of the app; then raise rate_per_s or concurrency of the app, or start a server",
@@ -182,11 +193,12 @@ impl Diagnosis {
         Some(Self { errcode, ..Self::new(ExitStatus::NotSent, remedy, cause, to_do) })
     }
 
-    /// The problem of an endpoint of webhooks that is disabled or has dead letters.
+    /// The problem of an endpoint of webhooks that is disabled, has webhooks that no server attempts, or has dead letters.
     pub(crate) fn of_endpoint(endpoint: &WebhookEndpoint) -> Option<Self> {
-        let WebhookEndpoint { name, disabled_at, pending, dead, .. } = endpoint;
-        let (cause, to_do) = match disabled_at {
-            Some(at) => (
+        let WebhookEndpoint { name, disabled_at, pending, dead, oldest_due_s, .. } = endpoint;
+        let overdue_s = oldest_due_s.filter(|seconds| *seconds > MAX_LAG_S);
+        let (cause, to_do) = match (disabled_at, overdue_s) {
+            (Some(at), _) => (
                 localized!(
                     "disabled since {at}: it responded with 410; {pending} webhooks wait, and none is lost",
                     "自 {at} 起停用：它返回了 410；{pending} 个 webhook 在等待，不会丢失"
@@ -196,7 +208,17 @@ impl Diagnosis {
                     "请与该 endpoint 的负责人确认后运行 `wxsub webhook redeliver {name}`"
                 ),
             ),
-            None if *dead > 0 => (
+            (None, Some(seconds)) => (
+                localized!(
+                    "webhooks have been due for {seconds} s, and no server attempts to deliver them",
+                    "有 webhook 已到投递时间 {seconds} 秒，但没有服务器投递"
+                ),
+                localized!(
+                    "make sure that a server runs whose [[webhooks]] have this endpoint with the same url; if one does, the endpoint is too slow",
+                    "请确认有服务器在运行，且其 [[webhooks]] 中有该 endpoint 且 url 相同；如果有，则是该 endpoint 响应太慢"
+                ),
+            ),
+            (None, None) if *dead > 0 => (
                 localized!(
                     "{dead} webhooks were not delivered in three days and are dead letters",
                     "{dead} 个 webhook 三天内没有投递成功，成为死信"
@@ -206,7 +228,7 @@ impl Diagnosis {
                     "原因见 `wxsub webhook list`；修复后运行 `wxsub webhook redeliver {name}`"
                 ),
             ),
-            None => return None,
+            (None, None) => return None,
         };
         Some(Self::new(ExitStatus::NotSent, Remedy::FixConfig, cause, to_do))
     }
@@ -233,21 +255,26 @@ impl Diagnosis {
         Self::new(ExitStatus::NotSent, *remedy, cause, to_do)
     }
 
-    fn of_app_error(appid: &AppId, error: &AppError) -> Self {
+    fn of_app_error(app: &AppStatus, error: &AppError) -> Self {
+        let text = LocalizedText::new(error.text.as_str(), error.text_zh.as_str());
         match error.errcode {
             Some(errcode) => {
                 // The text is made of the errcode and Weixin's text.
                 let prefix = format!("errcode {errcode}: ");
                 let errmsg = error.text.split_once(&prefix).map_or(error.text.as_str(), |(_, errmsg)| errmsg);
                 let refusal = ApiError::new(errcode, errmsg);
-                Self::of_refusal(appid, &refusal, Operation::FetchToken, SecretPlace::Server)
-            }
-            None if error.remedy == Remedy::RetryLater => {
-                Self::new(ExitStatus::NotSent, error.remedy, &error.text, check_network())
+                Self::of_refusal(&app.appid, &refusal, Operation::FetchToken, SecretPlace::of(app))
             }
             None => {
-                let to_do = advice(error.remedy);
-                Self::new(ExitStatus::NotSent, error.remedy, &error.text, to_do)
+                let to_do = match (error.remedy, SecretPlace::of(app)) {
+                    (Remedy::RetryLater, SecretPlace::TokenService) => localized!(
+                        "the server keeps trying; check the token service of token_url, and the network to it",
+                        "中控服务器会继续重试；请检查 token_url 指定的 token 服务，以及到它的网络"
+                    ),
+                    (Remedy::RetryLater, _) => check_network(),
+                    (remedy, _) => advice(remedy).to_owned(),
+                };
+                Self::new(ExitStatus::NotSent, error.remedy, shown(&text), to_do)
             }
         }
     }
@@ -329,6 +356,14 @@ fn advise(appid: &AppId, refusal: &ApiError, operation: Operation, secret: Secre
                  （使用 secret_env 时需要重启）；在微信后台重置后，原 AppSecret 立即失效"
             )
         }
+        (
+            Operation::FetchToken,
+            ErrCode::INVALID_CREDENTIAL | ErrCode::INVALID_APPSECRET | ErrCode::INVALID_APPID,
+            SecretPlace::TokenService,
+        ) => localized!(
+            "correct AppID and AppSecret of {appid} at the token service of token_url, which passed on this error",
+            "请在 token_url 指定的 token 服务中更正 {appid} 的 AppID 和 AppSecret；该错误由它转达"
+        ),
         (Operation::FetchToken, ErrCode::INVALID_APPID, SecretPlace::Variable(_)) => localized!(
             "correct {APPID} or --appid: {appid} is unknown to Weixin",
             "请修改 {APPID} 或 --appid：微信没有 AppID {appid}"
@@ -349,6 +384,10 @@ fn advise(appid: &AppId, refusal: &ApiError, operation: Operation, secret: Secre
             (None, SecretPlace::Server) => localized!(
                 "add the IP address of the server to the app's IP allow-list in Weixin's console",
                 "请在微信后台把中控服务器的 IP 加入该应用的 IP 白名单"
+            ),
+            (None, SecretPlace::TokenService) => localized!(
+                "add the IP address of the token service to the app's IP allow-list in Weixin's console",
+                "请在微信后台把 token 服务的 IP 加入该应用的 IP 白名单"
             ),
             (None, SecretPlace::Variable(_)) => shown(&code.advice(operation)).to_owned(),
         },

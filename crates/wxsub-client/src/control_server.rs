@@ -20,7 +20,7 @@ use wxsub_core::token::{
 use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportErrorKind};
 use wxsub_outbox::idempotency::IdempotencyKey;
 use wxsub_proto::codec::RawResponse;
-use wxsub_proto::{AccessToken, AppId, BaseUrl, Message};
+use wxsub_proto::{AccessToken, AppId, BaseUrl, LocalizedText, Message};
 
 use crate::{ControlServerError, ControlServerSendError};
 
@@ -338,7 +338,7 @@ impl TokenUpstream for ControlServerUpstream {
     }
 
     fn behavior(&self) -> UpstreamBehavior {
-        UpstreamBehavior::token_service()
+        UpstreamBehavior::token_service().named(LocalizedText::new("the control server", "中控服务器"))
     }
 
     async fn fetch(&self, request: UpstreamRequest<'_>) -> Result<FetchedToken, TokenErrorKind> {

@@ -138,7 +138,7 @@ impl ControlServerError {
             Self::NotReached(error) | Self::ResponseLost(error) => TokenErrorKind::Transport(error),
             Self::Timeout => TokenErrorKind::TimedOut,
             Self::InvalidResponse { .. } | Self::Problem { .. } => {
-                TokenErrorKind::Upstream { text: self.to_string(), remedy: self.remedy() }
+                TokenErrorKind::Upstream { text: self.localized(), remedy: self.remedy() }
             }
         }
     }

@@ -54,7 +54,7 @@ pub(crate) enum Section {
 
 impl Frame<'_> {
     /// This text in the language of the page.
-    pub(crate) fn text(&self, english: &'static str, chinese: &'static str) -> &'static str {
+    pub(crate) fn text<'t>(&self, english: &'t str, chinese: &'t str) -> &'t str {
         match self.language {
             Language::Chinese => chinese,
             _ => english,

@@ -1,22 +1,17 @@
 //! The overview: what is wrong, since when and what to do; then every app.
 
-use std::time::Duration;
-
 use maud::{Markup, html};
 use wxsub_api::{AppError, AppHealth, AppStatus, ServerProblem};
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::rfc3339;
 use wxsub_outbox::state::{MessageState, WaitingFor};
 use wxsub_outbox::view::AppView;
-use wxsub_proto::{Language, Operation};
+use wxsub_proto::Operation;
 
 use crate::day::{DayView, plots};
 use crate::frame::{Frame, Section};
 use crate::text::{bdi, duration};
-use crate::webhooks::{EndpointView, endpoint_problem};
-
-/// How long a message may be due before that is a problem. The alert `WxsubOutboxLag` has the same.
-const MAX_LAG: Duration = Duration::from_secs(5 * 60);
+use crate::webhooks::{EndpointView, MAX_LAG, endpoint_problem};
 
 /// What the overview shows.
 #[derive(Debug, Clone)]
@@ -168,14 +163,10 @@ fn problem_card(frame: &Frame<'_>, class: &str, title: &Markup, effect: &str, re
 }
 
 fn server_problem(frame: &Frame<'_>, problem: &ServerProblem) -> Markup {
-    let text = match frame.language {
-        Language::Chinese => &problem.text_zh,
-        _ => &problem.text,
-    };
     html! {
         section.card.problem.degraded {
             h2 { (frame.text("Server", "服务器")) " · " code { (problem.kind) } }
-            p { (bdi(text)) }
+            p { (bdi(frame.text(&problem.text, &problem.text_zh))) }
         }
     }
 }
@@ -219,6 +210,7 @@ fn app_problem(frame: &Frame<'_>, app: &AppOverview) -> Markup {
 
 /// Why fetching fails: the words of `wxsub explain`.
 fn token_error(frame: &Frame<'_>, error: &AppError) -> Markup {
+    let text = frame.text(&error.text, &error.text_zh);
     html! {
         @match error.errcode {
             Some(errcode) => {
@@ -227,16 +219,16 @@ fn token_error(frame: &Frame<'_>, error: &AppError) -> Markup {
                 (frame.remedy(errcode.advice(Operation::FetchToken).in_language(frame.language)))
             }
             None => {
-                p { (bdi(&error.text)) }
+                p { (bdi(text)) }
                 (frame.remedy(error.remedy.advice().in_language(frame.language)))
             }
         }
         @if let Some(ip) = error.ip {
             p { (frame.text("Address to allow: ", "需要加入白名单的 IP：")) code.address { (ip) } }
         }
-        @if let Some(text) = &error.since { (since(frame, text)) }
+        @if let Some(at) = &error.since { (since(frame, at)) }
         @if error.errcode.is_some() {
-            p.quiet { (bdi(&error.text)) }
+            p.quiet { (bdi(text)) }
         }
     }
 }

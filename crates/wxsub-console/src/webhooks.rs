@@ -1,10 +1,16 @@
 //! The endpoints of webhooks: what each gets, and what it has not taken.
 
+use std::time::Duration;
+
 use maud::{Markup, html};
+use wxsub_core::clock::UnixMillis;
 use wxsub_outbox::webhook::{EndpointStatus, MAX_COUNTED_DELIVERIES, StoredDelivery};
 
 use crate::frame::{Frame, Section};
 use crate::text::bdi;
+
+/// How long a message or a webhook may be due before that is a problem. The alert `WxsubOutboxLag` has the same.
+pub(crate) const MAX_LAG: Duration = Duration::from_secs(5 * 60);
 
 /// What the page of webhooks shows.
 #[derive(Debug, Clone)]
@@ -32,22 +38,26 @@ enum Health {
     Failing,
     /// It has dead letters.
     Dead,
+    /// No server attempts to deliver its webhooks.
+    Overdue,
     /// It responded with 410.
     Disabled,
 }
 
 impl EndpointView {
-    fn health(&self) -> Health {
+    fn health(&self, now: UnixMillis) -> Health {
+        let is_overdue = |due_since| now.since(due_since) > MAX_LAG;
         match &self.status {
             status if status.endpoint.disabled_at.is_some() => Health::Disabled,
+            status if status.due_since.is_some_and(is_overdue) => Health::Overdue,
             status if status.dead > 0 => Health::Dead,
             _ if !self.failed.is_empty() => Health::Failing,
             _ => Health::Ok,
         }
     }
 
-    fn has_problem(&self) -> bool {
-        self.health() != Health::Ok
+    fn has_problem(&self, now: UnixMillis) -> bool {
+        self.health(now) != Health::Ok
     }
 }
 
@@ -75,9 +85,9 @@ pub fn webhooks(frame: &Frame<'_>, view: &WebhooksView) -> String {
 }
 
 fn card(frame: &Frame<'_>, view: &EndpointView) -> Markup {
-    let endpoint = &view.status.endpoint;
+    let (endpoint, has_problem) = (&view.status.endpoint, view.has_problem(frame.now));
     html! {
-        section.card.problem[view.has_problem()].degraded[view.has_problem()] id=(anchor(&endpoint.name)) {
+        section.card.problem[has_problem].degraded[has_problem] id=(anchor(&endpoint.name)) {
             h2 { (bdi(&endpoint.name)) " " (badge(frame, view)) }
             (cause(frame, view))
             dl {
@@ -93,7 +103,7 @@ fn card(frame: &Frame<'_>, view: &EndpointView) -> Markup {
                 dt { (frame.text("To be delivered", "待投递")) } dd { (counted(view.status.pending)) }
                 dt { (frame.text("Dead letters", "死信")) } dd { (counted(view.status.dead)) }
             }
-            @if view.has_problem() && frame.is_operator() { (redeliver_form(frame, &endpoint.name)) }
+            @if has_problem && frame.is_operator() { (redeliver_form(frame, &endpoint.name)) }
             @if !view.failed.is_empty() { (failed_table(frame, &view.failed)) }
         }
     }
@@ -102,7 +112,7 @@ fn card(frame: &Frame<'_>, view: &EndpointView) -> Markup {
 /// The overview's card of an endpoint with a problem.
 pub(crate) fn endpoint_problem(frame: &Frame<'_>, view: &EndpointView) -> Markup {
     html! {
-        @if view.has_problem() {
+        @if view.has_problem(frame.now) {
             section.card.problem.degraded {
                 h2 { (frame.text("Webhooks to ", "Webhook endpoint：")) (bdi(&view.status.endpoint.name)) " " (badge(frame, view)) }
                 (cause(frame, view))
@@ -126,8 +136,9 @@ pub(crate) fn page_of(endpoint: &str) -> String {
 }
 
 fn badge(frame: &Frame<'_>, view: &EndpointView) -> Markup {
-    let (class, text) = match view.health() {
+    let (class, text) = match view.health(frame.now) {
         Health::Disabled => ("badge bad", frame.text("disabled", "已停用")),
+        Health::Overdue => ("badge bad", frame.text("not attempted", "无人投递")),
         Health::Dead => ("badge bad", frame.text("dead letters", "有死信")),
         Health::Failing => ("badge warn", frame.text("failing", "投递失败")),
         Health::Ok => ("badge good", frame.text("ok", "正常")),
@@ -137,12 +148,22 @@ fn badge(frame: &Frame<'_>, view: &EndpointView) -> Markup {
 
 /// What is wrong with an endpoint, and what to do.
 fn cause(frame: &Frame<'_>, view: &EndpointView) -> Markup {
-    let (cause, remedy) = match view.health() {
+    let (cause, remedy) = match view.health(frame.now) {
         Health::Disabled => (
             frame.text("It responded with 410, so it gets no webhooks. They wait.", "它返回了 410，因此已停止投递，webhook 会保留。"),
             frame.text(
                 "if it is back, deliver again; else remove it from [[webhooks]] or correct its url.",
                 "如果 endpoint 已恢复，请重新投递；否则请从 [[webhooks]] 中删除，或更正 url。",
+            ),
+        ),
+        Health::Overdue => (
+            frame.text(
+                "Its webhooks are due, and no server attempts to deliver them.",
+                "它的 webhook 已到投递时间，但没有服务器投递。",
+            ),
+            frame.text(
+                "make sure that a server runs whose [[webhooks]] have this endpoint with the same url. If one does, the endpoint responds too slowly for all its webhooks.",
+                "请确认有服务器在运行，且其 [[webhooks]] 中有该 endpoint 且 url 相同；如果有，则是该 endpoint 响应太慢，来不及接收所有 webhook。",
             ),
         ),
         Health::Dead => (
@@ -166,7 +187,8 @@ fn cause(frame: &Frame<'_>, view: &EndpointView) -> Markup {
     };
     html! {
         p { (cause) }
-        @if let Some(at) = view.status.endpoint.disabled_at {
+        @let since = view.status.endpoint.disabled_at.or(view.status.due_since.filter(|_| view.health(frame.now) == Health::Overdue));
+        @if let Some(at) = since {
             p { (frame.text("Since: ", "开始于：")) (frame.relative(at)) }
         }
         (frame.remedy(remedy))
@@ -216,7 +238,6 @@ fn failed_table(frame: &Frame<'_>, failed: &[StoredDelivery]) -> Markup {
 
 #[cfg(test)]
 mod tests {
-    use wxsub_core::clock::UnixMillis;
     use wxsub_outbox::id::MessageId;
     use wxsub_outbox::state::WebhookEvent;
     use wxsub_outbox::webhook::{DeliveryId, StoredEndpoint};
@@ -234,7 +255,7 @@ mod tests {
             with_openid: false,
             disabled_at: None,
         };
-        EndpointView { status: EndpointStatus { endpoint, is_due: false, pending: 0, dead }, failed }
+        EndpointView { status: EndpointStatus { endpoint, due_since: None, pending: 0, dead }, failed }
     }
 
     fn page(endpoint: EndpointView, is_operator: bool) -> String {
@@ -270,6 +291,10 @@ mod tests {
         }
         assert!(!shown.contains("oSecret"), "{shown}");
         assert!(!page(endpoint, false).contains("Deliver again"));
+        let mut unattended = view(0, Vec::new());
+        unattended.status.due_since = Some(UnixMillis::new(90_000_000 - 301_000));
+        let shown = page(unattended, true);
+        assert!(shown.contains("badge bad\">not attempted<") && shown.contains("Since: "), "{shown}");
         let well = page(view(0, Vec::new()), true);
         assert!(well.contains("badge good") && !well.contains("Deliver again"), "{well}");
     }

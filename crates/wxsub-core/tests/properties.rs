@@ -588,7 +588,7 @@ proptest! {
             Some(current) => prop_assert!(forced_works && !current.token().ct_eq(rejected.token())),
             None => {
                 let failure = scenario.status().failure.unwrap();
-                let is_reissued = matches!(failure.kind(), TokenErrorKind::RejectedTokenReissued);
+                let is_reissued = matches!(failure.kind(), TokenErrorKind::RejectedTokenReissued { .. });
                 prop_assert!(!forced_works && is_reissued);
             }
         }
@@ -604,7 +604,7 @@ proptest! {
         scenario.advance(seconds(1));
         let status = scenario.status();
         prop_assert_eq!(status.failure_seq, reported_at_seq + 1);
-        let is_unchanged = matches!(status.failure.unwrap().kind(), TokenErrorKind::TokenUnchanged);
+        let is_unchanged = matches!(status.failure.unwrap().kind(), TokenErrorKind::TokenUnchanged { .. });
         prop_assert!(is_unchanged);
         prop_assert!(scenario.fetches.iter().all(|(_, mode)| *mode == RefreshMode::Normal));
         prop_assert_eq!(scenario.current().unwrap().generation(), current.generation());

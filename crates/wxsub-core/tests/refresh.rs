@@ -24,6 +24,11 @@ fn not_sent() -> FetchOutcome {
     )))
 }
 
+fn reissued() -> FetchOutcome {
+    let upstream = TokenEndpoint::StableToken.behavior().name;
+    FetchOutcome::Failed(TokenErrorKind::RejectedTokenReissued { upstream })
+}
+
 fn no_response() -> StoreError {
     StoreError::new(StoreErrorKind::Unreachable, "no response")
 }
@@ -201,6 +206,29 @@ fn two_fast_failures_are_silent() {
     }
 }
 
+#[test]
+fn failing_since_is_the_first_failure_after_the_last_success() {
+    let mut driver = Driver::with_token();
+    let request = driver.fetch_after(Evidence::Reported);
+    driver.finish(&request, not_sent());
+    let first = Some(driver.now.wall);
+    driver.advance(seconds(1));
+    let request = driver.fetch_after(Evidence::Observed);
+    driver.finish(&request, not_sent());
+    assert_eq!(driver.status().failing_since, first, "fetching fails since before the rejection");
+    driver.advance(driver.due_in());
+    let request = fetch(driver.handle(Event::Timer));
+    driver.issue(&request, driver.token("B", &request));
+    assert_eq!(driver.status().failing_since, None);
+    driver.advance(driver.due_in());
+    let request = fetch(driver.handle(Event::Timer));
+    driver.finish(&request, not_sent());
+    driver.advance(driver.due_in());
+    let request = fetch(driver.handle(Event::Timer));
+    driver.issue(&request, driver.current());
+    assert_eq!(driver.status().failing_since, None, "the same token is a success, too");
+}
+
 /// No attempt has failed, so a caller waits for the next attempt, which starts at once.
 #[test]
 fn expiry_without_failed_attempt_is_no_failure() {
@@ -223,7 +251,7 @@ fn expiry_after_failures_keeps_failure_and_retry_delay() {
     let mut driver = Driver::with_token();
     driver.advance(seconds(7_195));
     let request = fetch(driver.handle(Event::Timer));
-    driver.finish(&request, FetchOutcome::Failed(TokenErrorKind::RejectedTokenReissued));
+    driver.finish(&request, reissued());
     let planned = driver.status().next_attempt_at;
     driver.advance(seconds(5));
     driver.handle(Event::Timer);
@@ -317,7 +345,7 @@ fn report_without_token_gets_attempt_or_failure() {
     let actions = driver.report_old();
     assert!(matches!(actions.first(), Some(Action::ResolveReport(ReportOutcome::Pending { .. }))));
     let request = fetch(actions);
-    driver.finish(&request, FetchOutcome::Failed(TokenErrorKind::RejectedTokenReissued));
+    driver.finish(&request, reissued());
     driver.advance(seconds(4));
     let actions = driver.report_old();
     let [Action::ResolveReport(ReportOutcome::Rejected(error))] = &*actions else { panic!("{actions:?}") };
@@ -447,7 +475,7 @@ fn token_in_doubt_expedites_the_refresh() {
     let mut driver = Driver::with_token();
     let request = driver.fetch_after(Evidence::Reported);
     driver.advance(seconds(300));
-    driver.finish(&request, FetchOutcome::Failed(TokenErrorKind::RejectedTokenReissued));
+    driver.finish(&request, reissued());
     let planned = driver.status().next_attempt_at;
     assert!(driver.due_in() > seconds(5));
     driver.read_store(Some(driver.now.wall.before(seconds(300))));

@@ -88,6 +88,16 @@ impl StoredApp {
         }
         self.pauses.waiting_for(now).or_else(|| (message.due_at > now).then_some(WaitingFor::Retry))
     }
+
+    /// When the wait that [`waiting_for`](Self::waiting_for) names ends by itself. `None` if only an operator ends it.
+    #[must_use]
+    pub fn waits_until(&self, message: &StoredMessage, now: UnixMillis) -> Option<UnixMillis> {
+        match self.waiting_for(message, now)? {
+            WaitingFor::SendAt => Some(message.send_at),
+            WaitingFor::Retry => Some(message.due_at),
+            _ => self.pauses.waits_until(now),
+        }
+    }
 }
 
 impl Pauses {

@@ -91,6 +91,9 @@ pub struct MessageView {
     /// What it waits for, if it is queued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<WaitingFor>,
+    /// When that wait ends by itself, so that it is tried (again). Absent if only an operator ends it.
+    #[serde(default, with = "wxsub_core::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub waits_until: Option<UnixMillis>,
     /// Its history, oldest first, where it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<Vec<EventView>>,
@@ -256,6 +259,7 @@ impl MessageView {
             decided_by: decision.map(|decided| decided.by.clone()),
             parent_id: message.parent_id,
             waiting_for: app.waiting_for(message, now),
+            waits_until: app.waits_until(message, now),
             events: None,
         }
     }
@@ -413,7 +417,7 @@ mod tests {
                 r#"{"id":"01010101-0101-0101-0101-010101010101","appid":"wx1","state":"queued","touser":"o","#,
                 r#""template_id":"T","scene":"7","attempt":0,"failures":0,"version":1,"#,
                 r#""created_at":"1970-01-01T00:00:01Z","send_at":"1970-01-01T00:00:02Z","#,
-                r#""expires_at":"1970-01-01T00:00:03Z","waiting_for":"send_at"}"#
+                r#""expires_at":"1970-01-01T00:00:03Z","waiting_for":"send_at","waits_until":"1970-01-01T00:00:02Z"}"#
             )
         );
         assert_eq!(serde_json::from_str::<MessageView>(&json).unwrap(), view);

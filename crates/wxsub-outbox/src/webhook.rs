@@ -60,8 +60,8 @@ pub struct StoredEndpoint {
 pub struct EndpointStatus {
     /// The endpoint.
     pub endpoint: StoredEndpoint,
-    /// Whether a delivery is due.
-    pub is_due: bool,
+    /// Since when a delivery has been due that no sender has claimed. `None` if none is due.
+    pub due_since: Option<UnixMillis>,
     /// Deliveries that are tried (again), up to [`MAX_COUNTED_DELIVERIES`].
     pub pending: u64,
     /// Dead letters, up to [`MAX_COUNTED_DELIVERIES`].

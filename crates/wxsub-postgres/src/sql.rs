@@ -332,8 +332,9 @@ statements! {
                 with_openid = excluded.with_openid, disabled_ms = excluded.disabled_ms)
         SELECT 1"];
     ENDPOINT_STATUSES = ["SELECT ", endpoint!(), ",
-            EXISTS (SELECT 1 FROM wxsub_webhook_delivery
-                WHERE endpoint = name AND due_ms IS NOT NULL AND due_ms <= coalesce($1::bigint, ", now!(), ")),
+            (SELECT due_ms FROM wxsub_webhook_delivery
+                WHERE endpoint = name AND due_ms IS NOT NULL AND due_ms <= coalesce($1::bigint, ", now!(), ")
+                ORDER BY due_ms LIMIT 1),
             (SELECT count(*) FROM (SELECT 1 FROM wxsub_webhook_delivery
                 WHERE endpoint = name AND due_ms IS NOT NULL LIMIT $2) AS pending),
             (SELECT count(*) FROM (SELECT 1 FROM wxsub_webhook_delivery

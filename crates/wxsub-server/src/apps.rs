@@ -15,12 +15,12 @@ mod token_service;
 mod webhooks;
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use wxsub_api::{AppError, AppHealth, AppStatus, StoreProblem};
 use wxsub_core::Client;
-use wxsub_core::clock::{Clock, ClockReading, UnixMillis};
+use wxsub_core::clock::{Clock, ClockReading};
 use wxsub_core::rfc3339;
 use wxsub_core::store::TokenStore;
 use wxsub_core::token::{
@@ -29,10 +29,11 @@ use wxsub_core::token::{
 };
 use wxsub_core::transport::Transport;
 use wxsub_outbox::Ledger;
-use wxsub_proto::{ApiError, AppId};
+use wxsub_proto::{ApiError, AppId, Language, LocalizedText, localized_text};
 
 pub(crate) use self::certificate::certificate_warning;
-pub(crate) use self::history::{ServedToken, TokenDigest, TokenHistory};
+use self::history::TokenHistory;
+pub(crate) use self::history::{ServedToken, TokenDigest};
 pub(crate) use self::load::{Load, RequestPermit};
 pub(crate) use self::outbox::{ServerOutbox, Workers, check_note};
 use self::probe::Probe;
@@ -62,15 +63,22 @@ pub(crate) struct Services {
 /// A configured app with its running token cache.
 pub(crate) struct ManagedApp {
     pub(crate) config: AppConfig,
-    pub(crate) token_cache: TokenCache,
+    tokens: Arc<AppTokens>,
     client: Client,
-    history: Arc<TokenHistory>,
     probe: Arc<Probe>,
     /// The load of callers that present an access token of the app.
     pub(crate) load: Arc<Load>,
     clock: Arc<dyn Clock>,
-    /// Time of the first failed fetch since the last success.
-    failing_since: Arc<Mutex<Option<UnixMillis>>>,
+}
+
+/// The tokens of an app. A reload keeps them if they come from the same token service: there is no store to load them from.
+#[derive(Debug)]
+struct AppTokens {
+    cache: TokenCache,
+    history: Arc<TokenHistory>,
+    /// Where the tokens come from. `None` for Weixin.
+    service: Option<Arc<TokenService>>,
+    clock: Arc<dyn Clock>,
 }
 
 /// Why a report, or a token request, returns no token.
@@ -106,77 +114,53 @@ pub(crate) fn public_reason(error: &TokenError) -> String {
 }
 
 impl ManagedApp {
-    /// Starts the app. `history` comes from the app's instance before a reload.
-    pub(crate) fn new(config: AppConfig, services: &Services, history: Arc<TokenHistory>) -> Arc<Self> {
-        Arc::new_cyclic(|app| Self::build(app, config, services, history))
-    }
-
-    #[expect(clippy::expect_used, reason = "AppID and AppSecret are validated types")]
-    fn build(app: &Weak<Self>, config: AppConfig, services: &Services, history: Arc<TokenHistory>) -> Self {
-        let transport = services.transport.clone().unwrap_or_else(|| Arc::clone(&config.transport));
-        let failing_since: Arc<Mutex<Option<UnixMillis>>> = Arc::default();
-        let observe = observer(app, &config.appid, services, Arc::clone(&failing_since));
-        let (clock, limit) = (Arc::clone(&services.clock), services.attempt_limit.clone());
-        let token_cache = match &config.tokens {
-            TokenOrigin::Weixin { secret, endpoint } => {
-                TokenCache::builder(config.appid.clone(), secret.clone(), Arc::clone(&transport))
-                    .api_bases(config.bases.clone())
-                    .endpoint(*endpoint)
-                    .clock(clock)
-                    .store(Arc::clone(&services.store))
-                    .attempt_limit(limit)
-                    .on_event(observe)
-                    .build()
-                    .expect("a validated AppID and AppSecret")
-            }
-            TokenOrigin::Service(service) => {
-                let transport = services.transport.as_ref().unwrap_or(&service.transport);
-                let upstream = TokenService::new(
-                    config.appid.clone(),
-                    service,
-                    Arc::clone(transport),
-                    Arc::clone(&clock),
-                );
-                TokenCache::from_upstream(upstream)
-                    .clock(clock)
-                    .attempt_limit(limit)
-                    .on_event(observe)
-                    .build()
-            }
-        };
-        let client = Client::with_token_source(token_cache.clone(), Arc::clone(&transport))
+    /// Starts the app. `before` is its instance before a reload.
+    pub(crate) fn new(config: AppConfig, services: &Services, before: Option<&Self>) -> Arc<Self> {
+        let transport = services.transport.as_ref().unwrap_or(&config.transport);
+        let tokens = before.and_then(|before| before.keep_tokens(&config, services)).unwrap_or_else(|| {
+            let history = before.map(|before| Arc::clone(&before.tokens.history)).unwrap_or_default();
+            AppTokens::new(&config, services, history)
+        });
+        let client = Client::with_token_source(tokens.cache.clone(), Arc::clone(transport))
             .api_bases(config.bases.clone())
             .clock(Arc::clone(&services.clock))
             .build();
-        let probe =
-            Arc::new(Probe::new(transport, config.bases.first().clone(), Arc::clone(&services.clock)));
-        Self {
-            config,
-            token_cache,
-            client,
-            history,
-            probe,
-            load: Arc::default(),
-            clock: Arc::clone(&services.clock),
-            failing_since,
+        let (base, clock) = (config.bases.first().clone(), Arc::clone(&services.clock));
+        let probe = Arc::new(Probe::new(Arc::clone(transport), base, Arc::clone(&clock)));
+        Arc::new(Self { config, tokens, client, probe, load: Arc::default(), clock })
+    }
+
+    /// The tokens, if those of this configuration come from the same service. Without a valid token, a service with other settings
+    /// is asked at once, by another token cache.
+    fn keep_tokens(&self, config: &AppConfig, services: &Services) -> Option<Arc<AppTokens>> {
+        let (TokenOrigin::Service(old), TokenOrigin::Service(new)) = (&self.config.tokens, &config.tokens)
+        else {
+            return None;
+        };
+        let has_token = || self.tokens.cache.status().usable(self.clock.now()).is_some();
+        if old.url != new.url || !(old.is_same(new) || has_token()) {
+            return None;
         }
+        self.tokens.service.as_ref()?.set_config(new, services.transport.as_ref());
+        Some(Arc::clone(&self.tokens))
+    }
+
+    pub(crate) fn token_cache(&self) -> &TokenCache {
+        &self.tokens.cache
+    }
+
+    /// Whether the tokens are those of this instance, which a reload has replaced.
+    pub(crate) fn has_same_tokens(&self, before: &Self) -> bool {
+        Arc::ptr_eq(&self.tokens, &before.tokens)
     }
 
     pub(crate) fn appid(&self) -> &AppId {
         &self.config.appid
     }
 
-    /// Time of the first failed fetch since the last success, or `None` if fetching works.
-    fn failing_since(&self) -> Option<UnixMillis> {
-        *self.failing_since.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The current token, if it is usable. Does not wait.
     pub(crate) fn current(&self) -> Option<ServedToken> {
-        let (status, now) = (self.token_cache.status(), self.clock.now());
-        let cached = Arc::clone(status.usable(now)?);
-        self.history.remember(&cached);
-        Some(ServedToken { cached, expires_in: ttl(&status, now) })
+        self.tokens.current()
     }
 
     /// A usable token. Waits for a fetch if there is none.
@@ -184,7 +168,7 @@ impl ManagedApp {
         if let Some(current) = self.current() {
             return Ok(current);
         }
-        let cached = self.token_cache.token().await.map_err(ReportError::Failed)?;
+        let cached = self.tokens.cache.token().await.map_err(|error| self.failed(error))?;
         Ok(self.serve(cached))
     }
 
@@ -201,35 +185,43 @@ impl ManagedApp {
         let current = self.current();
         let served = if force_refresh {
             let held = current.as_ref().map(|current| current.cached.generation());
-            self.report_invalid(client, self.history.last_served(client).or(held)).await
+            self.report_invalid(client, self.tokens.history.last_served(client).or(held)).await
         } else {
             match current {
                 Some(current)
-                    if !self.history.within_ttl(client, current.cached.generation(), self.clock.now()) =>
+                    if !self.tokens.history.within_ttl(
+                        client,
+                        current.cached.generation(),
+                        self.clock.now(),
+                    ) =>
                 {
                     Ok(current)
                 }
                 current => {
                     if let Some(current) = current {
-                        self.probe.check(&self.token_cache, current.cached).await;
+                        self.probe.check(&self.tokens.cache, current.cached).await;
                     }
                     self.token().await
                 }
             }
         };
-        served.inspect(|served| self.history.record_served(client, served, self.clock.now()))
+        served.inspect(|served| self.tokens.history.record_served(client, served, self.clock.now()))
     }
 
     /// The current status: for the list of apps and the readiness.
     pub(crate) fn status(&self, now: ClockReading) -> AppStatus {
-        let status = self.token_cache.status();
-        let error = status.failure.as_ref().map(|error| AppError {
-            text: error.kind().to_string(),
-            errcode: error.api_error().map(ApiError::errcode),
-            rid: error.api_error().and_then(ApiError::trace_id).cloned(),
-            ip: error.api_error().and_then(ApiError::blocked_ip),
-            remedy: error.remedy(),
-            since: self.failing_since().map(rfc3339::format),
+        let status = self.tokens.cache.status();
+        let error = status.failure.as_ref().map(|error| {
+            let cause = self.name_service(error, error.kind().localized());
+            AppError {
+                text: cause.in_language(Language::English),
+                text_zh: cause.in_language(Language::Chinese),
+                errcode: error.api_error().map(ApiError::errcode),
+                rid: error.api_error().and_then(ApiError::trace_id).cloned(),
+                ip: error.api_error().and_then(ApiError::blocked_ip),
+                remedy: error.remedy(),
+                since: status.failing_since.map(rfc3339::format),
+            }
         });
         let token = status.usable(now);
         let in_doubt = status.is_in_doubt(now);
@@ -262,7 +254,7 @@ impl ManagedApp {
 
     /// What the metrics have of the current status.
     pub(crate) fn gauges(&self, now: ClockReading) -> TokenGauges {
-        let status = self.token_cache.status();
+        let status = self.tokens.cache.status();
         let token = status.usable(now);
         TokenGauges {
             appid: self.appid().clone(),
@@ -274,9 +266,39 @@ impl ManagedApp {
         }
     }
 
+    /// Names the token service in the cause of an error that does not name it.
+    fn name_service(&self, error: &TokenError, cause: LocalizedText<String>) -> LocalizedText<String> {
+        let is_nameless = matches!(
+            error.kind(),
+            TokenErrorKind::Refused(_)
+                | TokenErrorKind::Transport(_)
+                | TokenErrorKind::TimedOut
+                | TokenErrorKind::ExpiredOnArrival
+        );
+        match &self.config.tokens {
+            TokenOrigin::Service(_) if is_nameless => {
+                localized_text!("the token service: {cause}", "token 服务：{cause}"; cause)
+            }
+            _ => cause,
+        }
+    }
+
+    /// The error for a client. It names the token service, without the details of a failed connection.
+    fn failed(&self, error: TokenError) -> ReportError {
+        let kind = match (&self.config.tokens, error.kind()) {
+            (TokenOrigin::Weixin { .. }, _) | (_, TokenErrorKind::Refused(_)) => {
+                return ReportError::Failed(error);
+            }
+            (_, TokenErrorKind::Transport(failure)) => failure.kind().localized(),
+            (_, kind) => kind.localized(),
+        };
+        let (text, remedy) = (self.name_service(&error, kind), error.remedy());
+        ReportError::Failed(TokenError::new(TokenErrorKind::Upstream { text, remedy }, error.retry_after()))
+    }
+
     fn serve(&self, cached: Arc<CachedToken>) -> ServedToken {
         self.current().unwrap_or_else(|| {
-            self.history.remember(&cached);
+            self.tokens.history.remember(&cached);
             let expires_in = cached.remaining(self.clock.now()).min(Duration::from_secs(60));
             ServedToken { cached, expires_in }
         })
@@ -284,7 +306,7 @@ impl ManagedApp {
 
     /// The generation of the token with this digest, if it is the current one or one of the two before it.
     pub(crate) fn generation_of(&self, token: TokenDigest) -> Option<Generation> {
-        self.history.generation_of(token)
+        self.tokens.history.generation_of(token)
     }
 
     /// Handles a client's report that Weixin rejects a token.
@@ -302,7 +324,7 @@ impl ManagedApp {
             Admission::Leader => Some(ReportPermit { app: self, client, failed, started: true }),
             Admission::Follower => None,
         };
-        match self.token_cache.refresh(failed, Evidence::Reported).await {
+        match self.tokens.cache.refresh(failed, Evidence::Reported).await {
             Ok(cached) => Ok(self.serve(cached)),
             Err(error) => match error.kind() {
                 TokenErrorKind::RateLimited(wait) => {
@@ -313,10 +335,12 @@ impl ManagedApp {
                 }
                 TokenErrorKind::StoreUnavailable(_) => self.probe_reported(failed, error).await,
                 // The service has heard of no rejection yet. It hears only of one that Weixin confirms.
-                TokenErrorKind::TokenUnchanged if matches!(self.config.tokens, TokenOrigin::Service(_)) => {
+                TokenErrorKind::TokenUnchanged { .. }
+                    if matches!(self.config.tokens, TokenOrigin::Service(_)) =>
+                {
                     self.probe_reported(failed, error).await
                 }
-                _ => Err(ReportError::Failed(error)),
+                _ => Err(self.failed(error)),
             },
         }
     }
@@ -330,10 +354,10 @@ impl ManagedApp {
     ) -> Result<ServedToken, ReportError> {
         let held = || self.current().filter(|current| current.cached.generation() == failed);
         if let Some(current) = held() {
-            self.probe.check(&self.token_cache, current.cached).await;
+            self.probe.check(&self.tokens.cache, current.cached).await;
         }
         match held() {
-            Some(_) => Err(ReportError::Failed(error)),
+            Some(_) => Err(self.failed(error)),
             None => self.token().await,
         }
     }
@@ -346,8 +370,8 @@ impl ManagedApp {
         client: &str,
         failed: Option<Generation>,
     ) -> Option<(Generation, Result<Admission, Duration>)> {
-        self.history.with_limiter(|limiter| {
-            let (status, now) = (self.token_cache.status(), self.clock.now());
+        self.tokens.history.with_limiter(|limiter| {
+            let (status, now) = (self.tokens.cache.status(), self.clock.now());
             let held = status.usable(now)?.generation();
             let failed = failed.filter(|failed| *failed == held)?;
             Some((failed, limiter.admit(client, failed, status.fetching, now.mono)))
@@ -370,31 +394,66 @@ struct ReportPermit<'a> {
 
 impl Drop for ReportPermit<'_> {
     fn drop(&mut self) {
-        self.app.history.with_limiter(|limiter| limiter.finish(self.client, self.failed, self.started));
+        self.app
+            .tokens
+            .history
+            .with_limiter(|limiter| limiter.finish(self.client, self.failed, self.started));
+    }
+}
+
+impl AppTokens {
+    #[expect(clippy::expect_used, reason = "AppID and AppSecret are validated types")]
+    fn new(config: &AppConfig, services: &Services, history: Arc<TokenHistory>) -> Arc<Self> {
+        let (clock, limit) = (&services.clock, &services.attempt_limit);
+        Arc::new_cyclic(|tokens| {
+            let observe = observer(tokens, &config.appid, &services.metrics);
+            let (cache, service) = match &config.tokens {
+                TokenOrigin::Weixin { secret, endpoint } => {
+                    let transport = services.transport.as_ref().unwrap_or(&config.transport);
+                    let builder =
+                        TokenCache::builder(config.appid.clone(), secret.clone(), Arc::clone(transport))
+                            .api_bases(config.bases.clone())
+                            .endpoint(*endpoint)
+                            .store(Arc::clone(&services.store));
+                    let builder = builder.clock(Arc::clone(clock)).attempt_limit(limit.clone());
+                    (builder.on_event(observe).build().expect("a validated AppID and AppSecret"), None)
+                }
+                TokenOrigin::Service(service) => {
+                    let service = Arc::new(TokenService::new(
+                        config.appid.clone(),
+                        service,
+                        services.transport.as_ref(),
+                        clock,
+                    ));
+                    let builder = TokenCache::from_upstream(Arc::clone(&service));
+                    let builder = builder.clock(Arc::clone(clock)).attempt_limit(limit.clone());
+                    (builder.on_event(observe).build(), Some(service))
+                }
+            };
+            Self { cache, history, service, clock: Arc::clone(clock) }
+        })
+    }
+
+    /// The current token, if it is usable. Does not wait.
+    fn current(&self) -> Option<ServedToken> {
+        let (status, now) = (self.cache.status(), self.clock.now());
+        let cached = Arc::clone(status.usable(now)?);
+        self.history.remember(&cached);
+        Some(ServedToken { cached, expires_in: ttl(&status, now) })
     }
 }
 
 fn observer(
-    app: &Weak<ManagedApp>,
+    tokens: &Weak<AppTokens>,
     appid: &AppId,
-    services: &Services,
-    failing_since: Arc<Mutex<Option<UnixMillis>>>,
+    metrics: &Arc<Metrics>,
 ) -> impl Fn(&TokenEvent) + Send + Sync + 'static {
-    let (app, appid) = (Weak::clone(app), appid.clone());
-    let (metrics, clock) = (Arc::clone(&services.metrics), Arc::clone(&services.clock));
+    let (tokens, appid, metrics) = (Weak::clone(tokens), appid.clone(), Arc::clone(metrics));
     move |event| {
         metrics.record_token_event(&appid, event);
-        let mut failing_since = failing_since.lock().unwrap_or_else(PoisonError::into_inner);
-        match event {
-            TokenEvent::Refreshed { .. } => {
-                *failing_since = None;
-                // A client may get this token from a peer and present it here, so the history records it now.
-                let _ = app.upgrade().and_then(|app| app.current());
-            }
-            TokenEvent::FetchFailed { .. } => {
-                failing_since.get_or_insert_with(|| clock.now().wall);
-            }
-            _ => {}
+        if matches!(event, TokenEvent::Refreshed { .. }) {
+            // A client may get this token from a peer and present it here, so the history records it now.
+            let _ = tokens.upgrade().and_then(|tokens| tokens.current());
         }
     }
 }

@@ -127,6 +127,9 @@ pub(crate) enum AuditTo {
     Off,
 }
 
+/// Maximum number of connections to the listener of the console, and to that of `/metrics`.
+pub(crate) const MAX_SIDE_CONNECTIONS: usize = 64;
+
 /// Limits of the server's load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
@@ -147,6 +150,13 @@ pub(crate) struct Limits {
     /// Limit for finishing requests at a stop.
     pub(crate) drain: Duration,
     pub(crate) body: usize,
+}
+
+impl Limits {
+    /// Open connections of one address to the listener of the console, or to that of `/metrics`. At least four addresses share them.
+    pub(crate) fn side_connections_per_address(&self) -> usize {
+        self.connections_per_address.min(MAX_SIDE_CONNECTIONS / 4)
+    }
 }
 
 impl Config {

@@ -216,7 +216,8 @@ statements! {
     DELETE_ENDPOINTS = ["DELETE FROM wxsub_webhook_endpoint"];
     INSERT_ENDPOINT = ["INSERT INTO wxsub_webhook_endpoint (", endpoint!(), ") VALUES (?1, ?2, ?3, ?4, ?5, ?6)"];
     ENDPOINT_STATUSES = ["SELECT ", endpoint!(), ",
-            EXISTS (SELECT 1 FROM wxsub_webhook_delivery WHERE endpoint = name AND due_ms <= ?1 AND due_ms IS NOT NULL),
+            (SELECT due_ms FROM wxsub_webhook_delivery
+                WHERE endpoint = name AND due_ms <= ?1 AND due_ms IS NOT NULL ORDER BY due_ms LIMIT 1),
             (SELECT count(*) FROM (SELECT 1 FROM wxsub_webhook_delivery
                 WHERE endpoint = name AND due_ms IS NOT NULL LIMIT ?2)),
             (SELECT count(*) FROM (SELECT 1 FROM wxsub_webhook_delivery INDEXED BY wxsub_webhook_dead

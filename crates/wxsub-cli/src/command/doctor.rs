@@ -89,7 +89,7 @@ impl Doctor {
         }
         // The ledger has them.
         if readiness.ledger != Some(LedgerHealth::Down) {
-            for finding in server_checks::check_webhooks(&context).await {
+            for finding in server_checks::check_webhooks(&context, &readiness).await {
                 report.optional(Check::Webhooks, finding);
             }
         }

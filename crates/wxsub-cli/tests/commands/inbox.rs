@@ -103,7 +103,8 @@ fn an_inbox_that_cannot_be_used_is_refused_at_the_start() {
     let (setup, weixin, mut shop) = (Setup::new(), Weixin::start(), Shop::open());
     let url = shop.server.url("wxsub", "shop");
     let with_password = worker(&setup, &weixin.base, "mysql://wxsub:secret@127.0.0.1/shop").run();
-    with_password.said(2, "--inbox: url: holds a password");
+    with_password.said(2, "--inbox: the URL has a password");
+    with_password.said(2, "name the file in WXSUB_INBOX_PASSWORD_FILE");
     assert!(!with_password.err.contains("secret"), "{with_password:?}");
     let wrong = setup.path("wrong");
     std::fs::write(&wrong, "guess").unwrap();

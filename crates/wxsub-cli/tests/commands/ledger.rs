@@ -68,7 +68,7 @@ fn message_is_recorded_listed_sent_and_shown() {
     let table = setup.run(&["outbox", "list"]);
     table.said(0, &format!("app {APPID}: 1 queued, 0 undecided"));
     let rows: Vec<Vec<_>> = table.out.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(rows[0], ["ID", "STATE", "ATTEMPTS", "CREATED", "WHY", "USER"]);
+    assert_eq!(rows[0], ["ID", "STATE", "ATTEMPTS", "CREATED", "WHY", "UNTIL", "USER"]);
     assert_eq!((rows.len(), &rows[1][..3], rows[1].last()), (2, &[id, "queued", "0"][..], Some(&"oUser")));
     let message = &setup.list()[0];
     assert_eq!((&message["state"], &message["idempotency_key"]), (&"queued".into(), &"order-4711".into()));
@@ -112,6 +112,9 @@ fn pages_follow_each_other() {
     assert_eq!((rest["messages"][0]["id"].as_str(), &rest["next"]), (Some(ids[2].as_str()), &Value::Null));
     let of_user = setup.run(&["outbox", "list", "--json", "--to", "b"]).json().remove(0);
     assert_eq!(of_user["messages"].as_array().unwrap().len(), 1);
+    setup.add("later").args(&["--send-at", "2090-01-01T00:00:00Z"]).run();
+    let listed = setup.run(&["outbox", "list", "--to", "later"]).out;
+    assert!(listed.contains("waits: send_at    2090-01-01T00:00:00Z      later"), "{listed}");
 }
 
 #[test]

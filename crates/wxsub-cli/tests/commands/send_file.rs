@@ -233,6 +233,6 @@ fn unreadable_file_is_a_usage_error() {
         .assert_wrong(&["error: --file: /nonexistent cannot be read"]);
     weixin.call(&["send", "--file", "/"]).run().assert_wrong(&["error: / cannot be read"]);
     let ended = weixin.call(&["send", "--file", "/dev/null"]).run();
-    assert_eq!((ended.code, ended.out.as_str()), (0, ""));
+    assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (0, "", "no lines in /dev/null\n"));
     assert_eq!(weixin.seen_any(), 0);
 }

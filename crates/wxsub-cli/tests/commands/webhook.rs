@@ -118,7 +118,7 @@ fn a_killed_server_delivers_after_its_restart() {
     assert!(status.out.contains("webhooks: shop\n  cause: disabled since 20"), "{status:?}");
     let doctor = wxsub(&["doctor"]).env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", &key).run();
     assert_eq!(doctor.code, 4, "{doctor:?}");
-    assert!(doctor.out.contains("disabled endpoints of webhooks: shop;"), "{doctor:?}");
+    assert_eq!(doctor.out.matches("disabled").count(), 1, "{doctor:?}");
     assert!(doctor.out.contains("failed  webhooks      shop: disabled since 20"), "{doctor:?}");
     send(&server, "oSecond");
     assert_eq!(server.stop("KILL"), None);

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wxsub_proto::codec::DecodeError;
-use wxsub_proto::{ApiError, ErrCode, LocalizedText, Operation, Remedy, localized_text};
+use wxsub_proto::{ApiError, ErrCode, Language, LocalizedText, Operation, Remedy, localized_text};
 
 use crate::clock::ClockReading;
 use crate::quota::MINUTE_QUOTA_DELAY;
@@ -32,12 +32,18 @@ pub enum TokenErrorKind {
     /// The token had expired when it arrived.
     #[error("the token expired before it arrived; retry later")]
     ExpiredOnArrival,
-    /// Weixin returns the token that it rejected, and the rate limit does not allow to force another yet.
-    #[error("Weixin returned the rejected token again; retry later")]
-    RejectedTokenReissued,
-    /// The token was reported, but Weixin returns it as the current one.
-    #[error("Weixin returned the reported token as the current one; check why it was reported")]
-    TokenUnchanged,
+    /// The upstream returns the token that Weixin rejected, and cannot be forced to return another yet.
+    #[error("{upstream} returned the rejected token again; retry later")]
+    RejectedTokenReissued {
+        /// The [name](super::UpstreamBehavior::name) of the upstream.
+        upstream: LocalizedText,
+    },
+    /// The token was reported, but the upstream returns it as the current one.
+    #[error("{upstream} returned the reported token as the current one; check why it was reported")]
+    TokenUnchanged {
+        /// The [name](super::UpstreamBehavior::name) of the upstream.
+        upstream: LocalizedText,
+    },
     /// The rate limit for refreshes after reports is reached. The value is the time until the next one is allowed.
     #[error("refresh rate limit reached; retry in {} s", .0.as_secs().max(1))]
     RateLimited(Duration),
@@ -55,7 +61,7 @@ pub enum TokenErrorKind {
     #[error("{text}")]
     Upstream {
         /// Its error text. It must not contain a secret.
-        text: String,
+        text: LocalizedText<String>,
         /// What to do about it.
         remedy: Remedy,
     },
@@ -82,14 +88,20 @@ impl TokenErrorKind {
             Self::TimedOut => "没有按时收到响应；请稍后重试".to_owned(),
             Self::Interrupted => "获取被中断；请稍后重试".to_owned(),
             Self::ExpiredOnArrival => "access_token 收到时已过期；请稍后重试".to_owned(),
-            Self::RejectedTokenReissued => "微信又返回了它刚拒绝的 access_token；请稍后重试".to_owned(),
-            Self::TokenUnchanged => "微信返回的仍是被上报的 access_token；请查明为什么上报".to_owned(),
+            Self::RejectedTokenReissued { upstream } => {
+                let upstream = upstream.in_language(Language::Chinese);
+                format!("{upstream}又返回了微信已拒绝的 access_token；请稍后重试")
+            }
+            Self::TokenUnchanged { upstream } => {
+                let upstream = upstream.in_language(Language::Chinese);
+                format!("{upstream}返回的仍是被上报的 access_token；请查明为什么上报")
+            }
             Self::RateLimited(wait) => format!("刷新过于频繁；请在 {} 秒后重试", wait.as_secs().max(1)),
             Self::ShortLived(wait) => {
                 format!("access_token 的有效期太短，获取过于频繁；请在 {} 秒后重试", wait.as_secs().max(1))
             }
             Self::NotRefreshable => "固定的 access_token 无法刷新；请提供新的".to_owned(),
-            Self::Upstream { text, .. } => text.clone(),
+            Self::Upstream { text, .. } => return text.clone(),
             Self::StoreUnavailable(error) => {
                 let error = error.localized();
                 return localized_text!(
@@ -152,7 +164,7 @@ impl TokenErrorKind {
                 }
             }
             Self::Transport(error) if error.is_config_error() => RetryClass::Persistent,
-            Self::RejectedTokenReissued | Self::TokenUnchanged => RetryClass::Persistent,
+            Self::RejectedTokenReissued { .. } | Self::TokenUnchanged { .. } => RetryClass::Persistent,
             Self::RateLimited(wait) | Self::ShortLived(wait) => RetryClass::After(*wait),
             Self::Upstream { remedy: Remedy::RetryLater, .. } => RetryClass::Transient,
             Self::Upstream { .. } => RetryClass::Persistent,
@@ -216,8 +228,8 @@ impl TokenError {
             TokenErrorKind::RateLimited(_) => Remedy::SlowDown,
             TokenErrorKind::StoreUnavailable(error) => error.remedy(),
             TokenErrorKind::Upstream { remedy, .. } => *remedy,
-            TokenErrorKind::RejectedTokenReissued
-            | TokenErrorKind::TokenUnchanged
+            TokenErrorKind::RejectedTokenReissued { .. }
+            | TokenErrorKind::TokenUnchanged { .. }
             | TokenErrorKind::Unreadable(_) => Remedy::Investigate,
             _ => Remedy::RetryLater,
         }
@@ -227,6 +239,7 @@ impl TokenError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::token::TokenEndpoint;
     use crate::transport::TransportErrorKind;
 
     /// What each failure means for the next attempts of this process and of peers, and for the operator.
@@ -235,7 +248,9 @@ mod tests {
         let refused = |code| TokenErrorKind::Refused(ApiError::new(ErrCode::new(code), "x"));
         let before = |fault| TokenErrorKind::Transport(TransportError::before_sending(fault, ""));
         let after = TokenErrorKind::Transport(TransportError::maybe_sent(TransportErrorKind::Broken, ""));
-        let upstream = |remedy| TokenErrorKind::Upstream { text: "unavailable".to_owned(), remedy };
+        let unavailable = LocalizedText::new("unavailable", "不可用");
+        let upstream = |remedy| TokenErrorKind::Upstream { text: unavailable.into(), remedy };
+        let weixin = TokenEndpoint::Token.behavior().name;
         let minute = Duration::from_secs(60);
         use Remedy::*;
         for (failure, expected, class, remedy) in [
@@ -255,8 +270,18 @@ mod tests {
             (TokenErrorKind::TimedOut, (true, false), RetryClass::Transient, RetryLater),
             (TokenErrorKind::Interrupted, (true, false), RetryClass::Transient, RetryLater),
             (TokenErrorKind::ExpiredOnArrival, (true, false), RetryClass::Transient, RetryLater),
-            (TokenErrorKind::RejectedTokenReissued, (false, false), RetryClass::Persistent, Investigate),
-            (TokenErrorKind::TokenUnchanged, (false, false), RetryClass::Persistent, Investigate),
+            (
+                TokenErrorKind::RejectedTokenReissued { upstream: weixin },
+                (false, false),
+                RetryClass::Persistent,
+                Investigate,
+            ),
+            (
+                TokenErrorKind::TokenUnchanged { upstream: weixin },
+                (false, false),
+                RetryClass::Persistent,
+                Investigate,
+            ),
             (TokenErrorKind::RateLimited(minute), (false, false), RetryClass::After(minute), SlowDown),
             (TokenErrorKind::ShortLived(minute), (false, false), RetryClass::After(minute), RetryLater),
             (TokenErrorKind::NotRefreshable, (false, false), RetryClass::Transient, FixConfig),

@@ -84,6 +84,8 @@ struct Failures {
     count: u32,
     /// Time of the first of them.
     since: Option<MonotonicInstant>,
+    /// Time of the first failure since the last success. Unlike `since`, it stays if a token is rejected meanwhile.
+    began_at: Option<UnixMillis>,
     /// The failure that callers get.
     published: Option<TokenError>,
     /// Number of failures published so far.
@@ -184,6 +186,7 @@ impl RefreshState {
         TokenStatus {
             current: self.current.clone(),
             failure: self.failures.published.clone(),
+            failing_since: self.failures.began_at,
             failure_seq: self.failures.seq,
             fetching: self.attempt.is_some(),
             in_doubt_from: self.certainty.in_doubt.map(|doubt| doubt.since + SAFE_OVERLAP),
@@ -208,12 +211,12 @@ impl RefreshState {
         match self.attempt.take() {
             Some(attempt) => self.on_fetch_failed(now, &attempt, TokenErrorKind::Interrupted),
             None => {
-                self.failures.record(now.mono);
+                self.failures.record(now);
                 self.next_attempt_at = Some(now + schedule::panic_restart_delay(&mut self.jitter));
             }
         }
         let wait = self.next_attempt_at.map(|due| due.remaining(now));
-        self.publish_failure(TokenError::new(TokenErrorKind::Interrupted, wait));
+        self.publish_failure(now, TokenError::new(TokenErrorKind::Interrupted, wait));
         std::mem::take(&mut self.actions)
     }
 
@@ -234,12 +237,12 @@ impl RefreshState {
             if self.failures.count == 0 {
                 // No fetch has failed, so only the rate limit can delay the next attempt.
                 let wait = self.fetch_limit.wait(now.mono);
-                self.failures.published = None;
+                (self.failures.published, self.failures.began_at) = (None, None);
                 self.next_attempt_at = Some(now + wait);
                 if wait > Duration::ZERO && self.attempt.is_none() {
                     // Tokens expire faster than the rate limit allows fetches. Callers get the delay.
                     let failure = TokenErrorKind::ShortLived(wait);
-                    self.publish_failure(TokenError::new(failure.clone(), Some(wait)));
+                    self.publish_failure(now, TokenError::new(failure.clone(), Some(wait)));
                     let remaining = Duration::ZERO;
                     self.emit(TokenEvent::FetchFailed { failure, retry_in: wait, remaining, silent: false });
                 }
@@ -410,7 +413,8 @@ impl RefreshState {
                 self.failures.since.get_or_insert(attempt.started_at.mono);
                 return self.start_attempt(now, RefreshMode::Forced);
             }
-            return self.on_fetch_failed(now, attempt, TokenErrorKind::RejectedTokenReissued);
+            let upstream = self.behavior.name;
+            return self.on_fetch_failed(now, attempt, TokenErrorKind::RejectedTokenReissued { upstream });
         }
         // The same token keeps its generation, even if the store has lost the record.
         let token = match &self.current {
@@ -426,15 +430,13 @@ impl RefreshState {
             self.record_unconfirmed_call(now);
         }
         if is_unchanged {
-            self.publish_failure(TokenError::new(
-                TokenErrorKind::TokenUnchanged,
-                Some(UNCHANGED_RETRY_DELAY),
-            ));
+            let unchanged = TokenErrorKind::TokenUnchanged { upstream: self.behavior.name };
+            self.publish_failure(now, TokenError::new(unchanged, Some(UNCHANGED_RETRY_DELAY)));
         }
     }
 
     fn on_fetch_failed(&mut self, now: ClockReading, attempt: &Attempt, failure: TokenErrorKind) {
-        let failing_since = self.failures.record(now.mono);
+        let failing_since = self.failures.record(now);
         if failure.may_have_taken_effect() && self.behavior.invalidates_previous {
             let is_first = self.certainty.in_doubt.is_none();
             self.certainty.record_lost_response(attempt.started_at);
@@ -459,12 +461,13 @@ impl RefreshState {
         self.next_attempt_at = Some(now + delay);
         let remaining = self.current.as_ref().map_or(Duration::ZERO, |token| token.remaining(now));
         if !silent {
-            self.publish_failure(TokenError::new(failure.clone(), Some(delay)));
+            self.publish_failure(now, TokenError::new(failure.clone(), Some(delay)));
         }
         self.emit(TokenEvent::FetchFailed { failure, retry_in: delay, remaining, silent });
     }
 
-    fn publish_failure(&mut self, error: TokenError) {
+    fn publish_failure(&mut self, now: ClockReading, error: TokenError) {
+        self.failures.began_at.get_or_insert(now.wall);
         self.reports.pending = None;
         self.failures.published = Some(error);
         self.failures.seq += 1;
@@ -488,7 +491,7 @@ impl RefreshState {
                     let error = TokenError::new(TokenErrorKind::RateLimited(wait), Some(wait));
                     if is_rejected {
                         self.reports.is_deferred |= self.bring_forward(now + wait, now);
-                        self.publish_failure(error.clone());
+                        self.publish_failure(now, error.clone());
                     }
                     return self.resolve_report(ReportOutcome::Rejected(error));
                 } else {
@@ -526,7 +529,7 @@ impl RefreshState {
         }
         self.current = None;
         self.rejected = Some(Arc::clone(current));
-        self.failures.clear();
+        self.failures.restart();
     }
 
     fn resolve_report(&mut self, outcome: ReportOutcome) {
@@ -641,7 +644,7 @@ impl RefreshState {
         self.next_attempt_at = Some(now + wait.min(unleased_in.max(Duration::from_millis(100))));
         if (self.current.is_none() && !unleased_in.is_zero()) || self.reports.pending.is_some() {
             let wait = Some(unleased_in.min(UNLEASED_START_DELAY));
-            self.publish_failure(TokenError::new(TokenErrorKind::StoreUnavailable(error), wait));
+            self.publish_failure(now, TokenError::new(TokenErrorKind::StoreUnavailable(error), wait));
         }
     }
 
@@ -668,12 +671,19 @@ impl RefreshState {
 
 impl Failures {
     /// Counts a failed attempt. Returns the time of the first one in a row.
-    fn record(&mut self, now: MonotonicInstant) -> MonotonicInstant {
+    fn record(&mut self, now: ClockReading) -> MonotonicInstant {
         self.count = self.count.saturating_add(1);
-        *self.since.get_or_insert(now)
+        self.began_at.get_or_insert(now.wall);
+        *self.since.get_or_insert(now.mono)
     }
 
+    /// After a success.
     fn clear(&mut self) {
         *self = Self { seq: self.seq, ..Self::default() };
+    }
+
+    /// The next attempts are made as if none had failed.
+    fn restart(&mut self) {
+        *self = Self { seq: self.seq, began_at: self.began_at, ..Self::default() };
     }
 }

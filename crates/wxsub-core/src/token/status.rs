@@ -13,6 +13,8 @@ pub struct TokenStatus {
     pub current: Option<Arc<CachedToken>>,
     /// The last failure since the last success.
     pub failure: Option<TokenError>,
+    /// The time of the first failure since the last success. It may be known before the failure is published.
+    pub failing_since: Option<UnixMillis>,
     /// Number of failures published so far.
     pub failure_seq: u64,
     /// Whether an attempt is running.
@@ -52,6 +54,7 @@ impl PartialEq for TokenStatus {
         let token = |status: &Self| status.current.as_ref().map(Arc::as_ptr);
         token(self) == token(other)
             && self.failure.is_some() == other.failure.is_some()
+            && self.failing_since == other.failing_since
             && self.failure_seq == other.failure_seq
             && self.fetching == other.fetching
             && self.in_doubt_from == other.in_doubt_from
@@ -120,6 +123,7 @@ mod tests {
             TokenStatus { current: Some(Arc::new(token.clone())), ..TokenStatus::default() },
             TokenStatus { current: Some(Arc::new(token)), ..TokenStatus::default() },
             TokenStatus { failure: failure(), ..TokenStatus::default() },
+            TokenStatus { failing_since: Some(UnixMillis::default()), ..TokenStatus::default() },
             TokenStatus { failure_seq: 1, ..TokenStatus::default() },
             TokenStatus { fetching: true, ..TokenStatus::default() },
             TokenStatus { in_doubt_from: Some(ClockReading::default()), ..TokenStatus::default() },

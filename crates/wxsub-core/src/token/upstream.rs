@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use auto_impl::auto_impl;
-use wxsub_proto::{AccessToken, AppId};
+use wxsub_proto::{AccessToken, AppId, LocalizedText};
 
 use super::{Generation, RefreshMode, TokenErrorKind};
 
@@ -38,6 +38,8 @@ pub trait TokenUpstream: Send + Sync + fmt::Debug {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UpstreamBehavior {
+    /// What errors call the upstream, such as `the token service`.
+    pub name: LocalizedText,
     /// Whether a fetch issues a new token and invalidates the previous one. Otherwise a fetch returns the same token
     /// until some minutes before its expiry.
     pub invalidates_previous: bool,
@@ -58,12 +60,19 @@ impl UpstreamBehavior {
     /// needs no store, and a forced refresh does not exist.
     pub fn token_service() -> Self {
         Self {
+            name: LocalizedText::new("the token service", "token 服务"),
             invalidates_previous: false,
             needs_store: false,
             has_forced_refresh: false,
             fetch_interval: Duration::from_secs(10),
             poll_interval: None,
         }
+    }
+
+    /// Sets what errors call the upstream, with its article.
+    #[must_use]
+    pub fn named(self, name: LocalizedText) -> Self {
+        Self { name, ..self }
     }
 
     /// Fetches a valid token again at this interval, ± 10 %, because the upstream may replace it before its expiry.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use wxsub_proto::endpoint::stable_token::StableTokenRequest;
 use wxsub_proto::endpoint::token::{TokenRequest, TokenResponse};
-use wxsub_proto::{AppId, AppSecret, BaseUrl};
+use wxsub_proto::{AppId, AppSecret, BaseUrl, LocalizedText};
 
 use super::{FetchedToken, RefreshMode, TokenErrorKind, TokenUpstream, UpstreamBehavior, UpstreamRequest};
 use crate::clock::Clock;
@@ -36,6 +36,7 @@ impl TokenEndpoint {
     pub fn behavior(self) -> UpstreamBehavior {
         let is_stable = self == Self::StableToken;
         UpstreamBehavior {
+            name: LocalizedText::new("Weixin", "微信"),
             invalidates_previous: !is_stable,
             needs_store: true,
             has_forced_refresh: is_stable,

@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::io;
 
-use wxsub_proto::LocalizedText;
 use wxsub_proto::redact::sanitize_line;
+use wxsub_proto::{Language, LocalizedText};
 
 /// Whether the request of a failed exchange was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,9 +56,9 @@ pub enum TransportErrorKind {
 }
 
 impl TransportErrorKind {
-    /// The cause in Chinese.
-    fn chinese(self) -> &'static str {
-        match self {
+    /// Returns the cause in every language.
+    pub fn localized(self) -> LocalizedText<String> {
+        let chinese = match self {
             Self::Dns => "主机名无法解析；请检查 DNS 和地址",
             Self::Connect => "无法连接；请检查网络、防火墙和地址",
             Self::Tls => "TLS 握手失败；请检查该地址是否为 HTTPS 服务器",
@@ -69,7 +69,8 @@ impl TransportErrorKind {
             Self::NotHttp => "响应不是 HTTP；请检查地址",
             Self::Proxy => "代理拒绝了连接；请检查代理的地址和账号",
             Self::Other => "请求失败",
-        }
+        };
+        LocalizedText::new(self.to_string(), chinese.to_owned())
     }
 }
 
@@ -110,7 +111,7 @@ impl TransportError {
 
     /// Returns the error in every language.
     pub fn localized(&self) -> LocalizedText<String> {
-        let (kind, detail) = (self.kind.chinese(), &self.detail);
+        let (kind, detail) = (self.kind.localized().in_language(Language::Chinese), &self.detail);
         let stage = match self.stage {
             RequestState::NotSent => "没有发出任何数据",
             RequestState::MaybeSent => "请求可能已发出",

@@ -172,7 +172,7 @@ async fn stable_token_is_forced_once_and_then_rate_limited() {
     let cache = bench.builder().endpoint(TokenEndpoint::StableToken).build().unwrap();
     let rejected = cache.token().await.unwrap().generation();
     let error = cache.refresh(rejected, Evidence::Observed).await.unwrap_err();
-    assert!(matches!(error.kind(), TokenErrorKind::RejectedTokenReissued));
+    assert!(matches!(error.kind(), TokenErrorKind::RejectedTokenReissued { .. }));
     let forced = || {
         let seen = bench.weixin.seen().into_iter().filter(|seen| seen.path == STABLE);
         seen.filter(|seen| String::from_utf8_lossy(&seen.body).contains(r#""force_refresh":true"#)).count()
@@ -289,7 +289,7 @@ async fn token_service_gets_the_rejected_token_and_no_forced_refresh() {
     let cache = TokenCache::from_upstream(service.clone()).clock(clock.clone()).jitter_seed(7).build();
     let first = cache.token().await.unwrap();
     let error = cache.refresh(first.generation(), Evidence::Observed).await.unwrap_err();
-    assert!(matches!(error.kind(), TokenErrorKind::RejectedTokenReissued));
+    assert!(matches!(error.kind(), TokenErrorKind::RejectedTokenReissued { .. }));
     clock.advance_and_run(seconds(20)).await;
     let second = cache.token().await.unwrap();
     assert_eq!(second.token().expose_secret(), "B");

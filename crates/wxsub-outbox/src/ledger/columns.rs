@@ -288,7 +288,7 @@ impl FromColumns for EndpointStatus {
     fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
         Ok(Self {
             endpoint: StoredEndpoint::from_columns(columns)?,
-            is_due: columns.flag()?,
+            due_since: columns.optional_time()?,
             pending: columns.number()?,
             dead: columns.number()?,
         })

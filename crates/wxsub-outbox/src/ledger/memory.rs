@@ -155,13 +155,14 @@ impl Ledger for MemoryLedger {
     async fn webhook_endpoints(&self) -> LedgerResult<Vec<EndpointStatus>> {
         let (rows, now) = (self.rows(), self.now());
         let status = |endpoint: &StoredEndpoint| {
-            let (mut is_due, mut pending, mut dead) = (false, 0, 0);
+            let (mut pending, mut dead) = (0, 0);
             for delivery in rows.deliveries_to(&endpoint.name) {
-                is_due |= delivery.is_due(now);
                 *(if delivery.due_at.is_some() { &mut pending } else { &mut dead }) += 1;
             }
             let [pending, dead] = [pending, dead].map(|count: u64| count.min(MAX_COUNTED_DELIVERIES));
-            EndpointStatus { endpoint: endpoint.clone(), is_due, pending, dead }
+            let due_at = rows.deliveries_to(&endpoint.name).filter_map(|delivery| delivery.due_at);
+            let due_since = due_at.min().filter(|due_at| *due_at <= now);
+            EndpointStatus { endpoint: endpoint.clone(), due_since, pending, dead }
         };
         Ok(rows.endpoints.values().flat_map(|all| all.iter()).map(status).collect())
     }

@@ -7,7 +7,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::error;
 use wxsub_mysql::MysqlInbox;
-use wxsub_outbox::inbox::{InboxCopier, InboxStatus};
+use wxsub_outbox::inbox::{InboxCopier, InboxError, InboxStatus};
 use wxsub_outbox::{App, Ledger, Outbox, Outcomes};
 use wxsub_postgres::PostgresInbox;
 use wxsub_proto::{AppId, LocalizedText, localized_text};
@@ -134,8 +134,8 @@ pub(crate) struct Workers {
     sender: Option<oneshot::Sender<()>>,
 }
 
-/// Copies the rows of an inbox for ever.
-async fn copy(outbox: Outbox, inbox: InboxConfig, metrics: Arc<Metrics>) {
+/// Copies the rows of an inbox for ever. `name` is its place in the configuration.
+async fn copy(outbox: Outbox, name: String, inbox: InboxConfig, services: Services) {
     let copier = match inbox.database {
         InboxDatabase::Mysql(database) => InboxCopier::new(&outbox, MysqlInbox::new(database.options)),
         InboxDatabase::Postgres(database) => match PostgresInbox::new(&database.options) {
@@ -151,16 +151,18 @@ async fn copy(outbox: Outbox, inbox: InboxConfig, metrics: Arc<Metrics>) {
     let status = copier.status();
     tokio::select! {
         () = copier.run(std::future::pending()) => {}
-        () = count_rejected(status, metrics) => {}
+        () = watch(name, status, services) => {}
     }
 }
 
-/// Counts the rows that stay in their table. The log has their errors.
-async fn count_rejected(mut status: watch::Receiver<InboxStatus>, metrics: Arc<Metrics>) {
+/// Counts the rows that stay in their table, and the attempts that fail. The log has their errors.
+async fn watch(name: String, mut status: watch::Receiver<InboxStatus>, services: Services) {
     let mut counted = 0;
     while status.changed().await.is_ok() {
-        let rejected = status.borrow_and_update().rejected;
-        metrics.record_inbox_rejected(rejected - std::mem::replace(&mut counted, rejected));
+        let now = status.borrow_and_update().clone();
+        services.metrics.record_inbox_rejected(now.rejected - std::mem::replace(&mut counted, now.rejected));
+        let error = now.error.as_ref().map(InboxError::localized);
+        services.metrics.record_inbox(&name, now.failures, error, services.clock.now().wall);
     }
 }
 
@@ -175,11 +177,11 @@ async fn count_outcomes(mut outcomes: Outcomes, metrics: Arc<Metrics>) {
 
 impl Workers {
     /// Runs the worker of this outbox, and stops the one before. Needs a tokio runtime.
-    pub(super) fn run(&mut self, outbox: &ServerOutbox, metrics: &Arc<Metrics>) {
+    pub(super) fn run(&mut self, outbox: &ServerOutbox, services: &Services) {
         let current = self.current.as_ref().map(|(current, _)| current);
         let is_same = current.is_some_and(|current| current.is_same(outbox));
         if !is_same || current.is_none_or(|current| current.inboxes != outbox.inboxes) {
-            self.copy_inboxes(outbox, metrics);
+            self.copy_inboxes(outbox, services);
         }
         if let Some((current, _)) = self.current.as_mut().filter(|_| is_same) {
             current.inboxes.clone_from(&outbox.inboxes);
@@ -191,9 +193,9 @@ impl Workers {
             // The signal is that `stop` is dropped: nothing is sent through it.
             let _ = stopped.await;
         });
-        let outcomes = count_outcomes(outbox.outbox.outcomes(), Arc::clone(metrics));
+        let outcomes = count_outcomes(outbox.outbox.outcomes(), Arc::clone(&services.metrics));
         // The worker moves the rows of the inbox in the ledger's own database.
-        let rejected = count_rejected(outbox.outbox.inbox_status(), Arc::clone(metrics));
+        let rejected = watch("wxsub_inbox".to_owned(), outbox.outbox.inbox_status(), services.clone());
         self.tasks.spawn(async {
             let ended = tokio::select! {
                 // What is final before the end is counted.
@@ -208,10 +210,12 @@ impl Workers {
         self.current = Some((outbox.clone(), stop));
     }
 
-    fn copy_inboxes(&mut self, outbox: &ServerOutbox, metrics: &Arc<Metrics>) {
+    fn copy_inboxes(&mut self, outbox: &ServerOutbox, services: &Services) {
         self.copiers = JoinSet::new();
-        for inbox in &outbox.inboxes {
-            self.copiers.spawn(copy(outbox.outbox.clone(), inbox.clone(), Arc::clone(metrics)));
+        services.metrics.forget_inboxes();
+        for (index, inbox) in outbox.inboxes.iter().enumerate() {
+            let name = format!("inboxes[{index}]");
+            self.copiers.spawn(copy(outbox.outbox.clone(), name, inbox.clone(), services.clone()));
         }
     }
 

@@ -12,6 +12,10 @@ use super::certificate::certificate_warning;
 use super::key_expiry::expiring_keys;
 use super::server_state::FewFiles;
 use crate::config::{ApiClient, ClientKey};
+use crate::state::metrics::FailingInbox;
+
+/// How many attempts to take rows of an inbox fail in a row before that is a problem. They take some seconds.
+const MIN_INBOX_FAILURES: u32 = 3;
 
 impl ServerState {
     /// The problem of a ledger that takes no writes. The console has a section of its own for it.
@@ -27,10 +31,16 @@ impl ServerState {
         let certificate = snapshot.tls.as_ref().and_then(|tls| certificate_warning(tls, now));
         let certificate = certificate.map(|text| problem("certificate", &text));
         let open_files = self.few_files().map(|files| problem("open_files", &open_files_warning(files)));
+        let replaced = self.metrics().replaced_endpoints();
+        let webhooks = (!replaced.is_empty()).then(|| problem("webhooks", &webhooks_warning(&replaced)));
+        let inboxes = self.metrics().failing_inboxes().into_iter();
+        let inboxes = inboxes.filter(|(_, inbox)| inbox.failures >= MIN_INBOX_FAILURES);
+        let inboxes = inboxes.map(|(name, inbox)| problem("inbox", &inbox_warning(&name, inbox)));
         let clients = snapshot.clients.iter().map(|client| &*client.config);
         let keys = expiring_keys(clients, now);
         let keys = keys.map(|(client, key, end)| problem("client_key", &key_warning(client, key, end, now)));
-        [audit, reload, certificate, open_files].into_iter().flatten().chain(keys).collect()
+        let first = [audit, reload, certificate, open_files, webhooks].into_iter().flatten();
+        first.chain(inboxes).chain(keys).collect()
     }
 }
 
@@ -58,6 +68,25 @@ fn reload_warning(at: &str) -> LocalizedText<String> {
         "the reload at {at} failed, and the configuration before it stays in use; correct what the log and \
          `wxsub serve --check` list, and reload again",
         "{at} 的重新加载失败，继续使用原来的配置；请按日志和 `wxsub serve --check` 的提示修改，然后重新加载"
+    )
+}
+
+fn inbox_warning(name: &str, inbox: FailingInbox) -> LocalizedText<String> {
+    let (since, error) = (rfc3339::format(inbox.since), inbox.error);
+    localized_text!(
+        "the rows of {name} have not been taken since {since}: {error}; the server tries again by itself",
+        "自 {since} 起无法处理 {name} 中的行：{error}；服务器会自动重试";
+        error
+    )
+}
+
+fn webhooks_warning(endpoints: &[String]) -> LocalizedText<String> {
+    let endpoints = endpoints.join(", ");
+    localized_text!(
+        "another server on the ledger has given these endpoints of webhooks another url, or removed them, so this server delivers \
+         nothing to them: {endpoints}; give all servers on the ledger the same [[webhooks]] and reload them",
+        "同一消息库的另一台服务器更换了以下 webhook endpoint 的 url，或删除了它们，因此本服务器不向它们投递：{endpoints}；\
+         请让使用同一消息库的所有服务器配置相同的 [[webhooks]]，并重新加载"
     )
 }
 

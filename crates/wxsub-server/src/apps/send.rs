@@ -112,7 +112,7 @@ impl SendJob {
 
     /// Whether there is a token, or an error that says why not, before the deadline. If not, nothing was posted.
     async fn has_token_in_time(&self) -> bool {
-        self.app.token_cache.current().get().is_some()
+        self.app.token_cache().current().get().is_some()
             || tokio::select! {
                 _ = self.app.token() => true,
                 () = self.state.deadline(self.deadline) => false,
@@ -155,7 +155,7 @@ impl SendJob {
             metrics.record_idempotency(outcome.key_result());
         }
         if let Some(mut audit) = self.audit {
-            let current = || self.app.token_cache.current().get().map(|token| token.generation());
+            let current = || self.app.token_cache().current().get().map(|token| token.generation());
             audit.outcome = result.outcome.as_str();
             audit.generation = self.presented_generation.or_else(current).map(Generation::get);
             audit.errcode = result.errcode;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use axum::body::Bytes;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt, stream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::warn;
@@ -22,9 +22,10 @@ use wxsub_proto::AppId;
 
 use super::load::{Load, RequestPermit};
 use super::open_files::{max_connections, needed_files};
-use super::{ManagedApp, ServerOutbox, Services, TokenHistory, Workers};
+use super::{ManagedApp, ServerOutbox, Services, Workers};
 use crate::config::{
-    ApiClient, AppConfig, Config, ConsentConfig, ConsoleUser, Limits, Network, Tls, WebhookConfig,
+    ApiClient, AppConfig, Config, ConsentConfig, ConsoleUser, Limits, MAX_SIDE_CONNECTIONS, Network, Tls,
+    WebhookConfig,
 };
 use crate::state::audit::Audit;
 use crate::state::connections::Connections;
@@ -38,6 +39,9 @@ pub(crate) const MAX_KEYLESS_BODIES: usize = 256;
 
 /// Maximum number of requests without a known key of one address in a second. The responses to later ones wait.
 pub(crate) const MAX_KEYLESS_REQUESTS: usize = 200;
+
+/// How many apps are read from the ledger at once.
+const MAX_APP_READS: usize = 32;
 
 /// The current configuration with its apps. A request uses one snapshot throughout.
 pub(crate) struct ConfigSnapshot {
@@ -75,6 +79,8 @@ pub(crate) struct ServerState {
     /// The load of callers without a known key.
     pub(crate) keyless: Arc<Load>,
     pub(crate) connections: Arc<Connections>,
+    pub(crate) console_connections: Arc<Connections>,
+    pub(crate) metrics_connections: Arc<Connections>,
     pub(crate) handshakes: AddressPaces,
     pub(crate) keyless_requests: AddressPaces,
     limit_log: LimitLog,
@@ -136,6 +142,8 @@ impl ServerState {
             in_flight: Arc::default(),
             keyless: Arc::default(),
             connections: Arc::default(),
+            console_connections: Arc::default(),
+            metrics_connections: Arc::default(),
             handshakes: AddressPaces::default(),
             keyless_requests: AddressPaces::default(),
             limit_log: LimitLog::new(),
@@ -172,14 +180,14 @@ impl ServerState {
         let before = self.snapshot();
         let after = Arc::new(ConfigSnapshot::new(config, &self.services, Some(&before)));
         for (appid, app) in &before.apps {
-            if !after.apps.get(appid).is_some_and(|running| Arc::ptr_eq(running, app)) {
-                let token_cache = app.token_cache.clone();
+            if !after.apps.get(appid).is_some_and(|running| running.has_same_tokens(app)) {
+                let token_cache = app.token_cache().clone();
                 tokio::spawn(async move { token_cache.close().await });
             }
         }
         let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(outbox) = after.outbox.as_ref().filter(|_| workers.are_running()) {
-            workers.run(outbox, &self.services.metrics);
+            workers.run(outbox, &self.services);
             workers.send_webhooks(outbox, &self.services, &after.webhooks);
         }
         drop(workers);
@@ -199,7 +207,7 @@ impl ServerState {
         if let Some(outbox) = &snapshot.outbox {
             let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
             workers.send_webhooks(outbox, &self.services, &snapshot.webhooks);
-            workers.run(outbox, &self.services.metrics);
+            workers.run(outbox, &self.services);
         }
     }
 
@@ -217,19 +225,24 @@ impl ServerState {
     pub(crate) async fn outbox_status(&self, before: MonotonicInstant) -> Option<OutboxStatus> {
         let snapshot = self.snapshot();
         let outbox = snapshot.outbox.as_ref()?;
+        let ledger = outbox.outbox().ledger();
+        let read = async |appid: &AppId| {
+            let app = ledger.app(appid).await.ok()?;
+            let first_due_at = match app.counts.contains_key(&MessageState::Queued) {
+                true => ledger.first_due_at(appid).await.ok().flatten(),
+                false => None,
+            };
+            Some((appid.clone(), app, first_due_at))
+        };
+        // A read that does not end leaves out its app only.
+        let mut reading = stream::iter(snapshot.apps.keys()).map(read).buffer_unordered(MAX_APP_READS);
         let mut apps = Vec::new();
-        let reading = async {
-            for appid in snapshot.apps.keys() {
-                let ledger = outbox.outbox().ledger();
-                let Ok(app) = ledger.app(appid).await else { continue };
-                let first_due_at = match app.counts.contains_key(&MessageState::Queued) {
-                    true => ledger.first_due_at(appid).await.ok().flatten(),
-                    false => None,
-                };
-                apps.push((appid.clone(), app, first_due_at));
+        let all = async {
+            while let Some(app) = reading.next().await {
+                apps.extend(app);
             }
         };
-        timeout_at(&**self.clock(), before, reading).await;
+        timeout_at(&**self.clock(), before, all).await;
         Some(OutboxStatus { is_ledger_up: outbox.is_up(), apps, now: self.clock().now().wall })
     }
 
@@ -250,7 +263,7 @@ impl ServerState {
         for app in self.snapshot().apps.values() {
             // The first poll requests a token, and no caller need wait for it. Status, log and metrics show a failure, and
             // the token cache retries.
-            let _ = app.token_cache.token().now_or_never();
+            let _ = app.token_cache().token().now_or_never();
         }
     }
 
@@ -258,7 +271,7 @@ impl ServerState {
     pub(crate) async fn close_token_caches(&self) {
         let mut closing = JoinSet::new();
         for app in self.snapshot().apps.values() {
-            let token_cache = app.token_cache.clone();
+            let token_cache = app.token_cache().clone();
             closing.spawn(async move { token_cache.close().await });
         }
         closing.join_all().await;
@@ -390,6 +403,7 @@ impl ServerState {
         let snapshot = self.snapshot();
         let limits = &snapshot.limits;
         let (open, most_open) = self.connections.used();
+        let (console, metrics) = (self.console_connections.used(), self.metrics_connections.used());
         let loads = snapshot.clients.iter().map(|client| &client.load);
         let loads = loads.chain(snapshot.apps.values().map(|app| &app.load));
         let used = loads.clone().map(|load| load.used());
@@ -399,6 +413,10 @@ impl ServerState {
             let (used, max) = match limit {
                 Limit::Connections => (open, self.max_connections()),
                 Limit::ConnectionsPerAddress => (most_open, limits.connections_per_address),
+                Limit::ConsoleConnections => (console.0, MAX_SIDE_CONNECTIONS),
+                Limit::ConsoleConnectionsPerAddress => (console.1, limits.side_connections_per_address()),
+                Limit::MetricsConnections => (metrics.0, MAX_SIDE_CONNECTIONS),
+                Limit::MetricsConnectionsPerAddress => (metrics.1, limits.side_connections_per_address()),
                 Limit::HandshakesPerAddress => {
                     let max = limits.handshakes_per_address;
                     (self.handshakes.used(max, now), max)
@@ -439,8 +457,7 @@ impl ConfigSnapshot {
             let running = before.and_then(|before| before.apps.get(&config.appid));
             let app = match running {
                 Some(app) if app.config.has_same_settings(config) => Arc::clone(app),
-                Some(app) => ManagedApp::new(config.clone(), services, Arc::clone(&app.history)),
-                None => ManagedApp::new(config.clone(), services, Arc::<TokenHistory>::default()),
+                running => ManagedApp::new(config.clone(), services, running.map(|app| &**app)),
             };
             (config.appid.clone(), app)
         };

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use axum::body::Bytes;
 use axum::http::{HeaderValue, Method, Request, Uri, header};
@@ -15,7 +16,7 @@ use wxsub_core::proto::codec::RawResponse;
 use wxsub_core::proto::endpoint::token::TokenResponse;
 use wxsub_core::token::{FetchedToken, TokenErrorKind, TokenUpstream, UpstreamBehavior, UpstreamRequest};
 use wxsub_core::transport::{HttpRequest, Transport};
-use wxsub_proto::{AccessToken, AppId, Remedy};
+use wxsub_proto::{AccessToken, AppId, LocalizedText, Remedy, localized_text};
 
 use crate::config::TokenServiceConfig;
 
@@ -32,14 +33,28 @@ const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A token service, which keeps the token of an app for all its clients.
 pub(super) struct TokenService {
     appid: AppId,
+    settings: ArcSwap<Settings>,
+    clock: Arc<dyn Clock>,
+}
+
+/// What a reload can change.
+struct Settings {
     config: Arc<TokenServiceConfig>,
     transport: Arc<dyn Transport>,
-    clock: Arc<dyn Clock>,
+}
+
+impl Settings {
+    /// With another transport than that of the configuration, if there is one.
+    fn new(config: &Arc<TokenServiceConfig>, transport: Option<&Arc<dyn Transport>>) -> Self {
+        let transport = transport.unwrap_or(&config.transport);
+        Self { config: Arc::clone(config), transport: Arc::clone(transport) }
+    }
 }
 
 impl fmt::Debug for TokenService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenService").field("appid", &self.appid).field("config", &self.config).finish()
+        let config = &self.settings.load().config;
+        f.debug_struct("TokenService").field("appid", &self.appid).field("config", config).finish()
     }
 }
 
@@ -56,12 +71,14 @@ impl TokenUpstream for TokenService {
     /// Reports the token that Weixin rejected, and asks for a token. A failed report matters only if the service returns the same
     /// token again.
     async fn fetch(&self, request: UpstreamRequest<'_>) -> Result<FetchedToken, TokenErrorKind> {
-        let failed_report = match (&self.config.report_url, request.rejected) {
-            (Some(url), Some(rejected)) => self.report_in_time(url, rejected).await.err(),
+        let settings = self.settings.load_full();
+        let config = &settings.config;
+        let failed_report = match (&config.report_url, request.rejected) {
+            (Some(url), Some(rejected)) => self.report_in_time(&settings, url, rejected).await.err(),
             _ => None,
         };
-        let response = self.call(&self.config.url, "token_url", None).await?;
-        let fetched = self.parse(&response)?;
+        let response = settings.call(&config.url, "token_url", None).await?;
+        let fetched = config.parse(&response)?;
         let is_same = request.rejected.is_some_and(|rejected| rejected.ct_eq(&fetched.token));
         match failed_report.filter(|_| is_same) {
             Some(failure) => Err(failure),
@@ -74,23 +91,47 @@ impl TokenService {
     pub(super) fn new(
         appid: AppId,
         config: &Arc<TokenServiceConfig>,
-        transport: Arc<dyn Transport>,
-        clock: Arc<dyn Clock>,
+        transport: Option<&Arc<dyn Transport>>,
+        clock: &Arc<dyn Clock>,
     ) -> Self {
-        Self { appid, config: Arc::clone(config), transport, clock }
+        let settings = ArcSwap::from_pointee(Settings::new(config, transport));
+        Self { appid, settings, clock: Arc::clone(clock) }
+    }
+
+    /// The next fetch uses this configuration.
+    pub(super) fn set_config(
+        &self,
+        config: &Arc<TokenServiceConfig>,
+        transport: Option<&Arc<dyn Transport>>,
+    ) {
+        self.settings.store(Arc::new(Settings::new(config, transport)));
     }
 
     /// Leaves time for the request of a token.
-    async fn report_in_time(&self, url: &Uri, rejected: &AccessToken) -> Result<(), TokenErrorKind> {
+    async fn report_in_time(
+        &self,
+        settings: &Settings,
+        url: &Uri,
+        rejected: &AccessToken,
+    ) -> Result<(), TokenErrorKind> {
         let deadline = self.clock.now().mono + REPORT_TIMEOUT;
-        let reported = timeout_at(&*self.clock, deadline, self.report(url, rejected)).await;
-        let text = format!("report_url did not respond within {} s; retry later", REPORT_TIMEOUT.as_secs());
-        reported.unwrap_or_else(|| Err(failure(&text, Remedy::RetryLater)))
+        let reported = timeout_at(&*self.clock, deadline, settings.report(url, rejected)).await;
+        let seconds = REPORT_TIMEOUT.as_secs();
+        let text = localized_text!(
+            "the token service did not respond to report_url within {seconds} s; retry later",
+            "token 服务 {seconds} 秒内没有响应 report_url；请稍后重试"
+        );
+        reported.unwrap_or_else(|| Err(failure(text, Remedy::RetryLater)))
     }
+}
 
+impl Settings {
     async fn report(&self, url: &Uri, rejected: &AccessToken) -> Result<(), TokenErrorKind> {
         let report = serde_json::to_vec(&ReportRequest { access_token: Cow::Borrowed(rejected) });
-        let report = report.map_err(|_| failure("the report is no valid JSON", Remedy::Investigate))?;
+        let report = report.map_err(|_| {
+            let text = LocalizedText::new("the report is no valid JSON", "上报内容不是有效的 JSON");
+            failure(text, Remedy::Investigate)
+        })?;
         self.call(url, "report_url", Some(report)).await.map(drop)
     }
 
@@ -119,19 +160,41 @@ impl TokenService {
         let status = response.status;
         let (advice, remedy) = match status {
             200..=299 => return Ok(response),
-            300..=399 => ("a redirect, which is not followed; correct the URL", Remedy::FixConfig),
-            401 | 403 => ("check token_url_header_file", Remedy::FixConfig),
-            400..=499 if status != 408 && status != 429 => ("correct the URL", Remedy::FixConfig),
-            _ => ("retry later", Remedy::RetryLater),
+            300..=399 => (
+                LocalizedText::new(
+                    "a redirect, which is not followed; correct the URL",
+                    "这是重定向，不会跟随；请更正 URL",
+                ),
+                Remedy::FixConfig,
+            ),
+            401 | 403 => (
+                LocalizedText::new("check token_url_header_file", "请检查 token_url_header_file"),
+                Remedy::FixConfig,
+            ),
+            400..=499 if status != 408 && status != 429 => {
+                (LocalizedText::new("correct the URL", "请更正 URL"), Remedy::FixConfig)
+            }
+            _ => (LocalizedText::new("retry later", "请稍后重试"), Remedy::RetryLater),
         };
-        Err(failure(&format!("the token service responded to {key} with status {status}: {advice}"), remedy))
+        let text = localized_text!(
+            "the token service responded to {key} with status {status}: {advice}",
+            "token 服务对 {key} 返回了状态码 {status}：{advice}";
+            advice
+        );
+        Err(failure(text, remedy))
     }
+}
 
+impl TokenServiceConfig {
     /// Finds token and lifetime, and reads them as strictly as a response of Weixin.
     fn parse(&self, response: &RawResponse<Bytes>) -> Result<FetchedToken, TokenErrorKind> {
-        let TokenServiceConfig { token_pointer, expires_in_pointer, .. } = &*self.config;
+        let Self { token_pointer, expires_in_pointer, .. } = self;
         let body: Value = serde_json::from_slice(&response.body).map_err(|_| {
-            failure("the response of the token service is not JSON; retry later", Remedy::RetryLater)
+            let text = LocalizedText::new(
+                "the response of the token service is not JSON; retry later",
+                "token 服务的响应不是 JSON；请稍后重试",
+            );
+            failure(text, Remedy::RetryLater)
         })?;
         let mut weixin = Map::new();
         let found =
@@ -151,24 +214,28 @@ impl TokenService {
                 Err(TokenErrorKind::Refused(redacted))
             }
             Err(error) => {
-                let text = format!(
+                let error = error.localized();
+                let text = localized_text!(
                     "invalid response of the token service: {error}; correct token_pointer {token_pointer} or \
-                     expires_in_pointer {expires_in_pointer}"
+                     expires_in_pointer {expires_in_pointer}",
+                    "token 服务的响应无效：{error}；请更正 token_pointer {token_pointer} 或 \
+                     expires_in_pointer {expires_in_pointer}";
+                    error
                 );
-                Err(failure(&text, Remedy::FixConfig))
+                Err(failure(text, Remedy::FixConfig))
             }
         }
     }
 
     /// What may be secret in the header and in the query of the URL. A shorter text may stand in an error for another reason.
     fn secrets(&self) -> impl Iterator<Item = &str> {
-        let header = self.config.header.as_ref().and_then(|(_, value)| value.to_str().ok());
-        let texts = header.into_iter().chain(self.config.url.query());
+        let header = self.header.as_ref().and_then(|(_, value)| value.to_str().ok());
+        let texts = header.into_iter().chain(self.url.query());
         let parts = texts.flat_map(|text| text.split(|c: char| c.is_whitespace() || "=&;,".contains(c)));
         parts.filter(|part| part.len() >= MIN_SECRET_BYTES)
     }
 }
 
-fn failure(text: &str, remedy: Remedy) -> TokenErrorKind {
-    TokenErrorKind::Upstream { text: text.to_owned(), remedy }
+fn failure(text: impl Into<LocalizedText<String>>, remedy: Remedy) -> TokenErrorKind {
+    TokenErrorKind::Upstream { text: text.into(), remedy }
 }

@@ -1,6 +1,5 @@
 //! The sender of webhooks: claims due deliveries, posts them, and records the outcomes.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +55,14 @@ struct Endpoint {
     permits: Arc<tokio::sync::Semaphore>,
 }
 
+impl Endpoint {
+    /// Whether the ledger has it with the same URL. Otherwise another server has replaced it.
+    fn is_stored_as(&self, status: &EndpointStatus) -> bool {
+        let StoredEndpoint { name, url_sha256, .. } = &self.config.endpoint;
+        status.endpoint.name == *name && status.endpoint.url_sha256 == *url_sha256
+    }
+}
+
 impl WebhookSender {
     pub(super) fn new(outbox: &Outbox, services: &super::Services, webhooks: &[Arc<WebhookConfig>]) -> Self {
         let endpoint = |config: &Arc<WebhookConfig>| Endpoint {
@@ -96,19 +103,20 @@ impl WebhookSender {
             clock.sleep_until(clock.now().mono + LEDGER_RETRY_INTERVAL).await;
         }
         if self.endpoints.is_empty() {
-            metrics.record_endpoints(&[]);
+            metrics.record_endpoints(&[], Vec::new());
             return;
         }
-        let by_name: HashMap<_, _> =
-            self.endpoints.iter().map(|one| (one.config.endpoint.name.as_str(), one)).collect();
         loop {
             while attempts.try_join_next().is_some() {}
             match outbox.ledger().webhook_endpoints().await {
                 Ok(statuses) => {
-                    metrics.record_endpoints(&statuses);
-                    let due = statuses.iter().filter(|one| one.is_due && one.endpoint.disabled_at.is_none());
-                    for endpoint in due.filter_map(|one| by_name.get(one.endpoint.name.as_str())) {
-                        self.claim(endpoint, attempts).await;
+                    metrics.record_endpoints(&statuses, self.replaced(&statuses));
+                    let is_due =
+                        |one: &&EndpointStatus| one.due_since.is_some() && one.endpoint.disabled_at.is_none();
+                    for due in statuses.iter().filter(is_due) {
+                        if let Some(endpoint) = self.endpoints.iter().find(|one| one.is_stored_as(due)) {
+                            self.claim(endpoint, attempts).await;
+                        }
                     }
                 }
                 Err(error) => warn!(%error, "reading the endpoints of webhooks failed"),
@@ -118,6 +126,23 @@ impl WebhookSender {
                 () = ended.notified() => {}
             }
         }
+    }
+
+    /// The endpoints that another server has replaced in the ledger, by their names. This server delivers nothing to them. The log has
+    /// a line when one is found.
+    fn replaced(&self, statuses: &[EndpointStatus]) -> Vec<String> {
+        let known = self.services.metrics.replaced_endpoints();
+        let is_stored = |one: &&Endpoint| statuses.iter().any(|status| one.is_stored_as(status));
+        let replaced = self.endpoints.iter().filter(|one| !is_stored(one));
+        let replaced: Vec<_> = replaced.map(|one| one.config.endpoint.name.clone()).collect();
+        for endpoint in replaced.iter().filter(|name| !known.contains(name)) {
+            warn!(
+                endpoint,
+                "another server on the ledger has given an endpoint of webhooks another url, or removed it, so this server delivers \
+                 nothing to it; give all servers on the ledger the same [[webhooks]] and reload them"
+            );
+        }
+        replaced
     }
 
     /// Writes the configured endpoints to the ledger, in place of those that it has.

@@ -38,7 +38,7 @@ pub(super) fn read(top: &mut TableReader<'_>) -> Option<ConsentConfig> {
 fn key(section: &mut TableReader<'_>, name: &str) -> Option<SigningKey> {
     let path = section.text(name)?;
     let file = open_regular(Path::new(&path), Links::Follow);
-    let file = file.map_err(|error| section.problem(name, unreadable_file(&error))).ok()?;
+    let file = file.map_err(|error| section.problem(name, unreadable_file(&path, &error))).ok()?;
     if is_readable_by_others(&file) {
         section.warning(name, READABLE_BY_OTHERS);
     }

@@ -126,7 +126,7 @@ impl ConfigError {
         Self(vec![Diagnostic::at(Place::of_file(file), text)])
     }
 
-    /// All problems, in the order in which they were found; never empty.
+    /// All problems, by file and line, those of the main file first; never empty.
     pub fn problems(&self) -> impl Iterator<Item = &Diagnostic> {
         self.0.iter()
     }
@@ -169,9 +169,20 @@ impl<'a> Document<'a> {
 
     /// Returns the configuration and the warnings, or all problems. `None` stands for a configuration with a problem.
     pub(super) fn finish<T>(self, config: Option<T>) -> Result<(T, Vec<Diagnostic>), ConfigError> {
-        let problems = self.problems.into_inner();
+        let mut problems = self.problems.into_inner();
+        let mut warnings = self.warnings.into_inner();
+        // The main file comes first, then the others by their names. What is about a whole file follows its lines.
+        let place = |diagnostic: &Diagnostic| {
+            let Place { file, line, .. } = &diagnostic.place;
+            (
+                file.as_ref().filter(|file| self.file.as_ref() != Some(*file)).cloned(),
+                line.unwrap_or(usize::MAX),
+            )
+        };
+        problems.sort_by_cached_key(place);
+        warnings.sort_by_cached_key(place);
         match config {
-            Some(config) if problems.is_empty() => Ok((config, self.warnings.into_inner())),
+            Some(config) if problems.is_empty() => Ok((config, warnings)),
             _ => Err(ConfigError(problems)),
         }
     }
@@ -189,6 +200,8 @@ pub(super) struct TableReader<'a> {
     line: Option<usize>,
     /// The lines of all keys, and of the items of lists that have been read.
     lines: HashMap<String, usize>,
+    /// The keys that were looked for and are absent. A key that is left over may be one of them, misspelt.
+    absent: RefCell<Vec<String>>,
     table: DeTable<'a>,
 }
 
@@ -196,7 +209,7 @@ impl<'a> TableReader<'a> {
     fn new(document: &'a Document<'a>, path: String, line: Option<usize>, table: DeTable<'a>) -> Self {
         let line_of = |key: &Spanned<_>| document.line_of(&key.span());
         let lines = table.keys().map(|key| (key.get_ref().to_string(), line_of(key))).collect();
-        Self { document, path, line, lines, table }
+        Self { document, path, line, lines, absent: RefCell::default(), table }
     }
 
     /// The path of a key of this table.
@@ -259,7 +272,14 @@ impl<'a> TableReader<'a> {
     }
 
     fn take(&mut self, key: &str) -> Option<DeValue<'a>> {
-        self.table.remove(key).map(Spanned::into_inner)
+        self.take_spanned(key).map(Spanned::into_inner)
+    }
+
+    fn take_spanned(&mut self, key: &str) -> Option<Spanned<DeValue<'a>>> {
+        if !self.has(key) {
+            return None;
+        }
+        self.table.remove(key)
     }
 
     /// Reads a text. `None` if the key is absent; also if it is no text, which is a problem.
@@ -325,7 +345,11 @@ impl<'a> TableReader<'a> {
     }
 
     pub(super) fn has(&self, key: &str) -> bool {
-        self.table.contains_key(key)
+        let has_key = self.table.contains_key(key);
+        if !has_key {
+            self.absent.borrow_mut().push(key.to_owned());
+        }
+        has_key
     }
 
     /// Whether the key has a list without items.
@@ -465,7 +489,7 @@ impl<'a> TableReader<'a> {
 
     /// Reads a list of nested tables.
     pub(super) fn sections(&mut self, key: &str) -> Vec<TableReader<'a>> {
-        let values: Vec<_> = match self.table.remove(key) {
+        let values: Vec<_> = match self.take_spanned(key) {
             None => Vec::new(),
             Some(value) => match value.get_ref() {
                 DeValue::Array(_) => match value.into_inner() {
@@ -506,12 +530,26 @@ impl<'a> TableReader<'a> {
         ));
     }
 
-    /// Reports the keys that were not read with this text.
+    /// Reports the keys that were not read with this text, and with the key that each is most likely meant to be.
     pub(super) fn finish_with(self, text: LocalizedText) {
         for key in self.table.keys() {
             let name = sanitize_line(key.get_ref().chars().take(64));
             let line = Some(self.document.line_of(&key.span()));
+            let text = match self.meant_by(&name) {
+                Some(meant) => {
+                    localized_text!("{text}; the right name may be {meant}", "{text}；正确的名称可能是 {meant}"; text)
+                }
+                None => text.into(),
+            };
             self.problem_at(Place { line, ..self.place_of(&name) }, text);
         }
+    }
+
+    /// The absent key that differs from this name by the fewest edits, at most one for every three letters.
+    fn meant_by(&self, name: &str) -> Option<String> {
+        let absent = self.absent.borrow();
+        let distances = absent.iter().map(|key| (strsim::osa_distance(name, key), key));
+        let near = distances.filter(|(distance, key)| *distance <= key.len().div_ceil(3).min(2));
+        near.min_by_key(|(distance, _)| *distance).map(|(_, key)| key.clone())
     }
 }

@@ -1,8 +1,8 @@
 //! Files of the server: how they are opened, and how those that the configuration names are read.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
-use std::path::Path;
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, absolute};
 
 use wxsub_proto::{LocalizedText, localized_text};
 
@@ -40,16 +40,26 @@ pub(super) fn read_text(path: &Path, max_bytes: u64) -> Result<String, Localized
     text.map_err(|error| localized_text!("cannot be read: {error}", "无法读取：{error}"))
 }
 
-/// What to say of a key that names an unreadable file.
-pub(super) fn unreadable_file(error: &io::Error) -> LocalizedText<String> {
-    localized_text!("names a file that cannot be read: {error}", "指定的文件无法读取：{error}")
+/// What to say of a key that names an unreadable file. A relative path that is not found comes with the path that was tried.
+pub(super) fn unreadable_file(path: impl AsRef<Path>, error: &io::Error) -> LocalizedText<String> {
+    let path = path.as_ref();
+    match absolute(path) {
+        Ok(tried) if error.kind() == ErrorKind::NotFound && path.is_relative() => {
+            let tried = tried.display();
+            localized_text!(
+                "names a file that cannot be read: {error}; the server looked for {tried}, because relative paths start at its working directory",
+                "指定的文件无法读取：{error}；服务器查找的是 {tried}，因为相对路径从它的工作目录开始"
+            )
+        }
+        _ => localized_text!("names a file that cannot be read: {error}", "指定的文件无法读取：{error}"),
+    }
 }
 
 /// Reads the file with certificates that this key names. `None` also if there is a problem.
 pub(super) fn pem(section: &mut TableReader<'_>, key: &str) -> Option<Vec<u8>> {
     let path = section.text(key)?;
     let pem = read_regular_file(Path::new(&path), MAX_PEM_BYTES);
-    pem.map_err(|error| section.problem(key, unreadable_file(&error))).ok()
+    pem.map_err(|error| section.problem(key, unreadable_file(&path, &error))).ok()
 }
 
 /// Opens a regular file to read it. A FIFO or a device is refused at once: reading it could block, or never end.

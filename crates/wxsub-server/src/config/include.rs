@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 
 use wxsub_proto::{LocalizedText, localized_text};
 
@@ -30,12 +30,14 @@ pub(super) fn read_all(top: &mut TableReader<'_>, read_lists: &mut dyn FnMut(&mu
     let names = match matching(&folder, prefix, suffix) {
         Ok(names) => names,
         Err(error) => {
+            let folder = absolute(&folder).unwrap_or(folder);
             let folder = folder.display();
             return top.problem(
                 "include",
                 localized_text!(
-                    "names the folder {folder}, which cannot be read: {error}; create it, or remove include",
-                    "指定的目录 {folder} 无法读取：{error}；请创建它，或删除 include"
+                    "names the folder {folder}, which cannot be read: {error}; create it, or remove include. A relative path of include \
+                     starts at the folder of this file",
+                    "指定的目录 {folder} 无法读取：{error}；请创建它，或删除 include。include 的相对路径从本文件所在目录开始"
                 ),
             );
         }

@@ -150,7 +150,7 @@ fn read_line(section: &TableReader<'_>, key: &str, path: &str) -> Option<Zeroizi
             Some(text)
         }
         Err(error) => {
-            section.problem(key, unreadable_file(&error));
+            section.problem(key, unreadable_file(path, &error));
             None
         }
     }

@@ -188,7 +188,11 @@ fn each_problem_of_an_app_has_its_path() {
     let endpoint = |line: &str| with_app("").replace("token_endpoint = \"token\"", line);
     let empty = file("empty", "\n");
     for (text, problem) in [
-        (in_app("tokn = 1"), "apps[0].tokn: is an unknown key"),
+        (in_app("tokn = 1"), "apps[0].tokn: is an unknown key; remove it or correct its spelling"),
+        (
+            in_app("cafile = \"x\""),
+            "apps[0].cafile: is an unknown key; remove it or correct its spelling; the right name may be ca_file",
+        ),
         (
             endpoint("token_endpoint = \"x\""),
             "apps[0].token_endpoint: must be \"stable_token\" or \"token\". Write",
@@ -197,6 +201,10 @@ fn each_problem_of_an_app_has_its_path() {
         (endpoint(""), "apps[0].token_endpoint: must be \"stable_token\" or \"token\". Write"),
         (in_app("proxy = \"x\""), "apps[0].proxy: "),
         (in_app("ca_file = \"/nowhere\""), "apps[0].ca_file: names a file that cannot be read"),
+        (
+            in_app("ca_file = \"no.pem\""),
+            "apps[0].ca_file: names a file that cannot be read: No such file or directory (os error 2); the server looked for /",
+        ),
         (in_app("secret_file = \"/nowhere\""), "apps[0].secret_env: is set together with secret_file"),
         (with_app("").replace("SECRET", "OTHER"), "apps[0].secret_env: names a variable that is not set"),
         (with_app("").replace("secret_env = \"SECRET\"", ""), "apps[0].secret_file: is missing"),
@@ -322,15 +330,15 @@ fn each_problem_has_its_line() {
         lines(text),
         [
             "Some(1) listen",
-            "Some(5) apps[0].appid",
+            "Some(2) zzz",
             "Some(4) apps[0].secret_file",
             "Some(4) apps[0].token_endpoint",
-            "Some(9) apps[1].secret_env",
+            "Some(5) apps[0].appid",
             "Some(7) apps[1].token_endpoint",
+            "Some(9) apps[1].secret_env",
             "Some(12) apps[1].api_base[1]",
             "Some(16) limits.header_timeout_s",
             "Some(17) limits.body",
-            "Some(2) zzz",
         ]
     );
     assert_eq!(lines(""), ["None apps"]);

@@ -14,7 +14,9 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 use zeroize::Zeroizing;
 
-use super::file::{Links, MAX_PEM_BYTES, is_readable_by_others, open_regular, read_regular_file};
+use super::file::{
+    Links, MAX_PEM_BYTES, is_readable_by_others, open_regular, read_regular_file, unreadable_file,
+};
 
 /// A validated TLS configuration.
 #[derive(Clone)]
@@ -55,7 +57,9 @@ fn key_error(error: impl Display) -> TlsFileError {
 impl Tls {
     /// Reads certificate chain and private key, both PEM.
     pub(super) fn read(certificate: &Path, key: &Path) -> Result<Self, TlsFileError> {
-        let pem = read_regular_file(certificate, MAX_PEM_BYTES).map_err(chain_error)?;
+        let unreadable = |key, path| move |error| TlsFileError { key, text: unreadable_file(path, &error) };
+        let pem = read_regular_file(certificate, MAX_PEM_BYTES)
+            .map_err(unreadable("tls_cert_file", certificate))?;
         let chain =
             CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>().map_err(chain_error)?;
         let mut validity = None;
@@ -69,7 +73,8 @@ impl Tls {
             let error = LocalizedText::new("it contains no certificate in PEM", "其中没有 PEM 格式的证书");
             TlsFileError { key: "tls_cert_file", text: localized_text!("names a file that cannot be used: {error}", "指定的文件无法使用：{error}"; error) }
         })?;
-        let pem = Zeroizing::new(read_regular_file(key, MAX_PEM_BYTES).map_err(key_error)?);
+        let pem = read_regular_file(key, MAX_PEM_BYTES).map_err(unreadable("tls_key_file", key));
+        let pem = Zeroizing::new(pem?);
         let is_key_readable_by_others =
             open_regular(key, Links::Follow).is_ok_and(|file| is_readable_by_others(&file));
         let key = PrivateKeyDer::from_pem_slice(&pem).map_err(key_error)?;

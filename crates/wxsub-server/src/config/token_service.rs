@@ -36,7 +36,7 @@ pub(crate) struct TokenServiceConfig {
 
 impl TokenServiceConfig {
     /// Whether all settings are the same as the other's. Compares the headers in constant time.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         let has_same_header = match (&self.header, &other.header) {
             (None, None) => true,
             (Some((name, value)), Some((other_name, other_value))) => {

@@ -89,7 +89,8 @@ fn secrets(section: &mut TableReader<'_>) -> Option<Vec<WebhookSecret>> {
     let has_secrets = section.has("secret_files");
     let mut readable = false;
     let secrets = section.list("secret_files", |path| {
-        let file = SecretFile::read_regular(Path::new(path)).map_err(|error| unreadable_file(&error))?;
+        let file =
+            SecretFile::read_regular(Path::new(path)).map_err(|error| unreadable_file(path, &error))?;
         readable |= file.is_readable_by_others;
         let invalid = |error: wxsub_core::webhook::InvalidWebhookSecret| {
             let rule = error.localized();

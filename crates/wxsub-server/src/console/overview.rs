@@ -41,7 +41,7 @@ pub(super) async fn show(session: Session) -> Html<String> {
     let mut outboxes: BTreeMap<_, _> =
         apps.map(|(appid, app, first_due_at)| (appid, (app, first_due_at))).collect();
     let apps = state.app_statuses(snapshot).map(|status| {
-        let token = snapshot.apps.get(&status.appid).map(|app| app.token_cache.status());
+        let token = snapshot.apps.get(&status.appid).map(|app| app.token_cache().status());
         let (outbox, first_due_at) = outboxes.remove(&status.appid).unzip();
         AppOverview {
             requested_at: token.as_ref().and_then(|token| Some(token.usable(now)?.requested_at())),

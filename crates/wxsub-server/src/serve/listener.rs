@@ -19,6 +19,7 @@ use super::connection::{Serving, serve_accepted};
 use super::start_queue::Turns;
 use crate::api;
 use crate::apps::ServerState;
+use crate::config::MAX_SIDE_CONNECTIONS;
 use crate::state::connections::Connections;
 use crate::state::limit::Limit;
 
@@ -27,15 +28,6 @@ const CUT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Limit for writing the queued audit lines at shutdown.
 const AUDIT_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Maximum number of connections to the listener of the console.
-const MAX_CONSOLE_CONNECTIONS: usize = 64;
-
-/// Maximum number of connections to the listener of `/metrics`.
-const MAX_METRICS_CONNECTIONS: usize = 64;
-
-/// How many addresses, at least, share the connections of a listener that has few.
-const MIN_ADDRESSES: usize = 4;
 
 /// Maximum number of connections that are accepted before other tasks of the server run.
 const MAX_ACCEPTED_AT_ONCE: usize = 32;
@@ -63,11 +55,13 @@ impl Server {
         self.prefetch_tokens();
         self.run_worker();
         let connections = &self.state.connections;
-        let main = Acceptor::new(&self.state, self.router(), connections, None);
+        let limits = (Limit::Connections, Limit::ConnectionsPerAddress);
+        let main = Acceptor::new(&self.state, self.router(), connections, limits);
         // Separate limit, so a full main port cannot block /metrics.
         let metrics = metrics.map(|listener| {
-            let (router, connections) = (api::metrics_router(&self.state), Arc::default());
-            Acceptor::new(&self.state, router, &connections, Some(MAX_METRICS_CONNECTIONS)).start(listener)
+            let router = api::metrics_router(&self.state);
+            let limits = (Limit::MetricsConnections, Limit::MetricsConnectionsPerAddress);
+            Acceptor::new(&self.state, router, &self.state.metrics_connections, limits).start(listener)
         });
         let mut accepting: Vec<_> = once(main.start(listener)).chain(metrics).collect();
         tokio::select! {
@@ -121,9 +115,9 @@ impl Server {
     /// Dropping the future stops accepting. Requests under way go on.
     pub async fn serve_console(&self, listener: TcpListener) {
         let Some(router) = self.console_router() else { return };
-        let connections = Arc::default();
-        let acceptor = Acceptor::new(&self.state, router, &connections, Some(MAX_CONSOLE_CONNECTIONS));
-        let accepting = acceptor.start(listener);
+        let connections = &self.state.console_connections;
+        let limits = (Limit::ConsoleConnections, Limit::ConsoleConnectionsPerAddress);
+        let accepting = Acceptor::new(&self.state, router, connections, limits).start(listener);
         self.state.shutdown_started().await;
         accepting.stop().await;
         let deadline = self.state.clock().now().mono + CUT_TIMEOUT;
@@ -140,8 +134,8 @@ impl Server {
 struct Acceptor {
     serving: Arc<Serving>,
     connections: Arc<Connections>,
-    /// The maximum number of connections. That of the configuration if `None`.
-    max_connections: Option<usize>,
+    /// Of all connections, and of those of one address.
+    limits: (Limit, Limit),
 }
 
 impl Acceptor {
@@ -149,10 +143,10 @@ impl Acceptor {
         state: &Arc<ServerState>,
         router: Router,
         connections: &Arc<Connections>,
-        max_connections: Option<usize>,
+        limits: (Limit, Limit),
     ) -> Self {
         let serving = Serving { state: Arc::clone(state), router, turns: Turns::start() };
-        Self { serving: Arc::new(serving), connections: Arc::clone(connections), max_connections }
+        Self { serving: Arc::new(serving), connections: Arc::clone(connections), limits }
     }
 
     /// Accepts in a task of its own. So the runtime runs all tasks with requests before it accepts again: the future that it blocks
@@ -190,7 +184,10 @@ impl Acceptor {
     }
 
     fn max(&self) -> usize {
-        self.max_connections.unwrap_or_else(|| self.serving.state.max_connections())
+        match self.limits.0 {
+            Limit::Connections => self.serving.state.max_connections(),
+            _ => MAX_SIDE_CONNECTIONS,
+        }
     }
 
     fn is_full(&self) -> bool {
@@ -201,7 +198,7 @@ impl Acceptor {
     /// Checks repeatedly, because a reload may raise the limit.
     async fn wait_for_capacity(&self, open_count: &mut watch::Receiver<usize>) {
         while self.is_full() {
-            self.serving.state.record_limit(Limit::Connections, &"all");
+            self.serving.state.record_limit(self.limits.0, &"all");
             self.connections.close_longest_waiting();
             let clock = self.serving.state.clock();
             let retry_at = clock.now().mono + ACCEPT_RETRY_DELAY;
@@ -226,12 +223,15 @@ impl Acceptor {
     /// As [`add`](Self::add), for a connection.
     fn open(&self, stream: TcpStream, peer: SocketAddr) {
         let snapshot = self.serving.state.snapshot();
-        let share = self.max_connections.map_or(usize::MAX, |max| max / MIN_ADDRESSES);
-        let max = snapshot.limits.connections_per_address.min(share);
+        let (_, per_address) = self.limits;
+        let max = match per_address {
+            Limit::ConnectionsPerAddress => snapshot.limits.connections_per_address,
+            _ => snapshot.limits.side_connections_per_address(),
+        };
         let max = (!snapshot.is_proxy(peer.ip())).then_some(max);
         let opened = self.connections.open(peer.ip(), max);
         if !matches!(opened, Ok((_, false))) {
-            self.serving.state.record_limit(Limit::ConnectionsPerAddress, &peer.ip());
+            self.serving.state.record_limit(per_address, &peer.ip());
         }
         if let Ok((connection, _)) = opened {
             tokio::spawn(serve_accepted(Arc::clone(&self.serving), stream, peer, connection));

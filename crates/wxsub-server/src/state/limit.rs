@@ -16,6 +16,14 @@ named_enum! {
         Connections = "connections",
         /// Open connections of one address.
         ConnectionsPerAddress = "connections_per_address",
+        /// Open connections to the listener of the console.
+        ConsoleConnections = "console_connections",
+        /// Those of one address.
+        ConsoleConnectionsPerAddress = "console_connections_per_address",
+        /// Open connections to the listener of `/metrics`.
+        MetricsConnections = "metrics_connections",
+        /// Those of one address.
+        MetricsConnectionsPerAddress = "metrics_connections_per_address",
         /// TLS handshakes of one address in a second.
         HandshakesPerAddress = "handshakes_per_address",
         /// Requests of one client in a second.

@@ -4,8 +4,9 @@
 
 mod apps;
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
@@ -19,7 +20,7 @@ use wxsub_outbox::CommitEvent;
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::state::{MessageState, Mode, Reason};
 use wxsub_outbox::webhook::EndpointStatus;
-use wxsub_proto::{AppId, ErrCode};
+use wxsub_proto::{AppId, ErrCode, LocalizedText};
 
 use self::apps::{AppCollector, AppCounters, SendCounters};
 pub(crate) use self::apps::{AppCount, OutboxStatus, Senders, TokenGauges};
@@ -66,6 +67,7 @@ pub(crate) struct Metrics {
     settled: Family<Labels<2>, Counter>,
     reclaimed: Counter,
     inbox_rejected: Counter,
+    inbox_failures: Counter,
     late_answers: Counter,
     commits: Family<Labels<0>, Histogram>,
     lag: Histogram,
@@ -75,10 +77,28 @@ pub(crate) struct Metrics {
     webhook_disabled: Family<Labels<1>, Gauge>,
     /// For the readiness.
     disabled_endpoints: Mutex<Vec<String>>,
+    /// For the problems of the server.
+    replaced_endpoints: Mutex<Vec<String>>,
+    /// The inboxes whose attempts fail, by their names. For the problems of the server.
+    failing_inboxes: Mutex<BTreeMap<String, FailingInbox>>,
+}
+
+/// Why the attempts to take rows of an inbox fail.
+#[derive(Debug, Clone)]
+pub(crate) struct FailingInbox {
+    pub(crate) since: UnixMillis,
+    pub(crate) error: LocalizedText<String>,
+    /// So many attempts have failed in a row.
+    pub(crate) failures: u32,
 }
 
 fn seconds(at: UnixMillis) -> i64 {
     i64::try_from(at.get() / 1000).unwrap_or(i64::MAX)
+}
+
+fn locked<T>(known: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each change is complete before it could panic.
+    known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn histogram() -> Histogram {
@@ -111,6 +131,7 @@ impl Metrics {
             settled: Family::default(),
             reclaimed: Counter::default(),
             inbox_rejected: Counter::default(),
+            inbox_failures: Counter::default(),
             late_answers: Counter::default(),
             commits: Family::new_with_constructor(histogram),
             lag: Histogram::new([0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0]),
@@ -119,6 +140,8 @@ impl Metrics {
             webhook_dead: Family::default(),
             webhook_disabled: Family::default(),
             disabled_endpoints: Mutex::default(),
+            replaced_endpoints: Mutex::default(),
+            failing_inboxes: Mutex::default(),
         };
         metrics.register_token_metrics();
         metrics.register_request_metrics();
@@ -195,6 +218,8 @@ impl Metrics {
         registry.register("wxsub_outbox_enqueued", enqueued, self.enqueued.clone());
         let rejected = "Rows of inboxes that cannot be taken and stay in their table";
         registry.register("wxsub_inbox_rejected", rejected, self.inbox_rejected.clone());
+        let failures = "Attempts to take rows of inboxes that failed";
+        registry.register("wxsub_inbox_failures", failures, self.inbox_failures.clone());
         let keys = "Requests with an idempotency key by result";
         registry.register("wxsub_idempotency", keys, self.idempotency.clone());
         let attempts = "Attempts to deliver a webhook, by endpoint and result";
@@ -302,11 +327,37 @@ impl Metrics {
         self.hourly.count(|hour| hour.inbox_rejected += rows);
     }
 
-    /// Records what the ledger has of the endpoints.
-    pub(crate) fn record_endpoints(&self, endpoints: &[EndpointStatus]) {
+    /// Records how the last attempt to take rows of an inbox ended. `failures` are those in a row.
+    pub(crate) fn record_inbox(
+        &self,
+        name: &str,
+        failures: u32,
+        error: Option<LocalizedText<String>>,
+        now: UnixMillis,
+    ) {
+        let mut failing = locked(&self.failing_inboxes);
+        let known = failing.remove(name);
+        let Some(error) = error else { return };
+        let counted = known.as_ref().map_or(0, |known| known.failures);
+        self.inbox_failures.inc_by(failures.saturating_sub(counted).into());
+        let since = known.map_or(now, |known| known.since);
+        failing.insert(name.to_owned(), FailingInbox { since, error, failures });
+    }
+
+    /// Other inboxes are copied from now on.
+    pub(crate) fn forget_inboxes(&self) {
+        locked(&self.failing_inboxes).clear();
+    }
+
+    pub(crate) fn failing_inboxes(&self) -> BTreeMap<String, FailingInbox> {
+        locked(&self.failing_inboxes).clone()
+    }
+
+    /// Records what the ledger has of the endpoints, and which ones of this server another server has replaced in it.
+    pub(crate) fn record_endpoints(&self, endpoints: &[EndpointStatus], replaced: Vec<String>) {
         let disabled = endpoints.iter().filter(|known| known.endpoint.disabled_at.is_some());
-        *self.disabled_endpoints.lock().unwrap_or_else(PoisonError::into_inner) =
-            disabled.map(|known| known.endpoint.name.clone()).collect();
+        *locked(&self.disabled_endpoints) = disabled.map(|known| known.endpoint.name.clone()).collect();
+        *locked(&self.replaced_endpoints) = replaced;
         self.webhook_pending.clear();
         self.webhook_dead.clear();
         self.webhook_disabled.clear();
@@ -321,7 +372,12 @@ impl Metrics {
 
     /// The names of the endpoints that get no webhooks because they responded with 410.
     pub(crate) fn disabled_endpoints(&self) -> Vec<String> {
-        self.disabled_endpoints.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        locked(&self.disabled_endpoints).clone()
+    }
+
+    /// The names of the endpoints of this server that another server has replaced in the ledger.
+    pub(crate) fn replaced_endpoints(&self) -> Vec<String> {
+        locked(&self.replaced_endpoints).clone()
     }
 
     /// Creates the counters of an endpoint at 0, so that `increase()` sees the first event.

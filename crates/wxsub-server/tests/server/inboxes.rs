@@ -8,9 +8,9 @@ use wxsub_server::StartCheck;
 
 use super::databases::{Folder, check, one, until};
 use super::mariadb_server::Mariadb;
-use super::outbox::OUTBOX_SCOPES;
+use super::outbox::{OUTBOX_SCOPES, ledger_config};
 use super::postgres_server::Postgres;
-use super::setup::{ALL, Setup, client, config, message};
+use super::setup::{ALL, Setup, client, config, key, message};
 
 async fn until_received(setup: &Setup, openid: &str, count: usize) {
     until(async || setup.received(openid) == count).await;
@@ -75,6 +75,31 @@ async fn rows_of_both_kinds_of_inboxes_are_sent() {
     assert_eq!((waiting, setup.received("oLater")), (1, 0));
     setup.server.reload(&config(&text)).unwrap();
     until_received(&setup, "oLater", 1).await;
+}
+
+/// No database listens at the port.
+#[tokio::test]
+async fn inbox_that_cannot_be_read_is_a_problem_of_the_server() {
+    let text = |inboxes: &str| format!("{}{}{inboxes}", client('o', "\"*\"", "\"admin\""), ledger_config());
+    let inbox = "[[inboxes]]\nurl = \"mysql://wxsub@127.0.0.1:1/shop\"\napps = [\"*\"]\n";
+    let (setup, _ledger) = Setup::with_ledger(&text(inbox)).await;
+    let problems = async || setup.get("/v1/apps", &key('o')).await.json()["problems"].clone();
+    while problems().await.is_null() {
+        setup.pass(1).await;
+    }
+    let problem = problems().await[0].clone();
+    assert_eq!(problem["kind"], "inbox", "{problem}");
+    let text_of = |key: &str| problem[key].as_str().unwrap().to_owned();
+    assert!(text_of("text").starts_with("the rows of inboxes[0] have not been taken since 20"), "{problem}");
+    assert!(text_of("text").contains(": inbox unavailable: "), "{problem}");
+    assert!(text_of("text_zh").contains("inbox 不可用"), "{problem}");
+    setup.pass(2).await;
+    let metrics = setup.ask("GET", "/metrics", None, "").await.text;
+    let failures = metrics.lines().find_map(|line| line.strip_prefix("wxsub_inbox_failures_total "));
+    assert!(failures.unwrap().parse::<u32>().unwrap() >= 3, "{metrics}");
+    setup.server.reload(&config(&text(""))).unwrap();
+    setup.pass(1).await;
+    assert!(problems().await.is_null());
 }
 
 #[tokio::test]

@@ -347,6 +347,11 @@ async fn apps_are_listed_with_what_their_messages_wait_for() {
     assert!((40..50).contains(&paused["oldest_due_s"].as_u64().unwrap()), "{paused}");
     assert_eq!(apps[1]["outbox"], json!({"queued": 1, "undecided": 1}));
 
+    ledger.fail(test_ledger::Fault::SilentApp);
+    let apps = setup.meanwhile(listed()).await["apps"].clone();
+    assert!(apps[0].get("outbox").is_none(), "{apps}");
+    assert_eq!(apps[1]["outbox"], json!({"queued": 1, "undecided": 1}), "the others are read all the same");
+
     ledger.fail(test_ledger::Fault::Away);
     assert_eq!(post("wx2", "outbox", message("oUser", 1)).await, 503);
     let problem = listed().await["problems"][0].clone();

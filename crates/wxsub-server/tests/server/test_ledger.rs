@@ -33,6 +33,8 @@ pub(crate) enum Fault {
     SilentPolicies,
     /// The reading of workers does not end.
     SilentWorkers,
+    /// The reading of the app `wx1` does not end.
+    SilentApp,
 }
 
 #[derive(Debug)]
@@ -42,6 +44,8 @@ pub(crate) struct TestLedger {
     running: AtomicUsize,
     /// How many commits do not end.
     silent: AtomicUsize,
+    /// How many claims of webhooks were committed.
+    webhook_claims: AtomicUsize,
 }
 
 /// A call of the ledger.
@@ -60,8 +64,9 @@ impl TestLedger {
     }
 
     pub(crate) fn around(rows: impl Ledger + 'static) -> Self {
-        let (fault, running) = (AtomicU8::new(Fault::None as u8), AtomicUsize::new(0));
-        Self { rows: Box::new(rows), fault, running, silent: AtomicUsize::new(0) }
+        let fault = AtomicU8::new(Fault::None as u8);
+        let (running, silent, webhook_claims) = Default::default();
+        Self { rows: Box::new(rows), fault, running, silent, webhook_claims }
     }
 
     /// Whether no call is under way.
@@ -72,6 +77,10 @@ impl TestLedger {
     /// Whether a commit waits for ever.
     pub(crate) fn is_silent(&self) -> bool {
         self.silent.load(Ordering::SeqCst) > 0
+    }
+
+    pub(crate) fn webhook_claims(&self) -> usize {
+        self.webhook_claims.load(Ordering::SeqCst)
     }
 
     fn begin(&self) -> Running<'_> {
@@ -91,6 +100,8 @@ impl TestLedger {
 #[async_trait]
 impl Ledger for TestLedger {
     async fn commit(&self, changes: Vec<Change>) -> Result<Vec<Result<Applied, LedgerError>>, LedgerError> {
+        let claims = changes.iter().filter(|change| matches!(change, Change::ClaimDeliveries { .. })).count();
+        self.webhook_claims.fetch_add(claims, Ordering::SeqCst);
         let settles = changes.iter().any(|change| matches!(change, Change::Settle { .. }));
         if self.fails(Fault::Away) || (settles && self.fails(Fault::NoSettle)) {
             return Err(LedgerError::Unavailable("the disk is full".to_owned()));
@@ -125,6 +136,9 @@ impl Ledger for TestLedger {
     }
 
     async fn app(&self, appid: &AppId) -> Result<StoredApp, LedgerError> {
+        if self.fails(Fault::SilentApp) && appid.as_str() == "wx1" {
+            return std::future::pending().await;
+        }
         let _running = self.begin();
         self.rows.app(appid).await
     }

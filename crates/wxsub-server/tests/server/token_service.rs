@@ -39,15 +39,15 @@ struct Service {
 }
 
 impl Service {
+    /// One that does not run yet.
+    fn at(port: u16) -> Self {
+        let (sandbox, token, canned) = Default::default();
+        Self { port, sandbox, token, canned, requests: watch::Sender::default() }
+    }
+
     async fn start() -> Arc<Self> {
         let listener = TcpListener::bind("localhost:0").await.unwrap();
-        let service = Arc::new(Self {
-            port: listener.local_addr().unwrap().port(),
-            sandbox: Mutex::default(),
-            token: Mutex::default(),
-            canned: Mutex::default(),
-            requests: watch::Sender::default(),
-        });
+        let service = Arc::new(Self::at(listener.local_addr().unwrap().port()));
         let router = Router::new().fallback(respond).with_state(Arc::clone(&service));
         tokio::spawn(async move { axum::serve(listener, router).await });
         service
@@ -62,11 +62,15 @@ impl Service {
     }
 
     fn config(&self, more: &str) -> Config {
+        self.config_with_base("http://127.0.0.1:1", more)
+    }
+
+    fn config_with_base(&self, base: &str, more: &str) -> Config {
         let port = self.port;
         let header = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("token-service-{port}"));
         std::fs::write(&header, format!("X-Token-Key: {HEADER_SECRET}\n")).unwrap();
         let text = format!(
-            "audit = \"off\"\n[[apps]]\nappid = \"wx1\"\napi_base = \"http://127.0.0.1:1\"\n\
+            "audit = \"off\"\n[[apps]]\nappid = \"wx1\"\napi_base = \"{base}\"\n\
              token_url = \"http://localhost:{port}/token?app=wx1\"\ntoken_url_header_file = {header:?}\n{more}\n{}",
             client('a', "\"wx1\"", &format!("{ALL}, \"admin\""))
         );
@@ -357,6 +361,76 @@ async fn reload_to_a_service_and_back_changes_the_source() {
     setup.server.reload(&super::setup::config(&client('a', "\"wx1\"", ALL))).unwrap();
     assert_ne!(setup.token().await.access_token(), first);
     assert_eq!(service.seen().len(), 1);
+}
+
+/// Its settings and those of the sends may change. The service is asked as before.
+#[tokio::test]
+async fn reload_keeps_the_token_of_the_same_service() {
+    let service = Service::start().await;
+    let setup = service.setup("").await;
+    let token = setup.token().await;
+    service.rotate();
+    for changed in [
+        service.config_with_base("http://127.0.0.1:2", ""),
+        service.config("token_pointer = \"/access_token\"\nproxy = \"http://127.0.0.1:3\""),
+        service.config(&service.report_url()),
+    ] {
+        setup.server.reload(&changed).unwrap();
+        setup.server.prefetch_tokens();
+        setup.pass(0).await;
+        let kept = setup.token().await;
+        assert_eq!(kept.access_token(), token.access_token());
+        assert_eq!(kept.json()["generation"], token.json()["generation"]);
+    }
+    assert_eq!(service.seen(), [GET]);
+    // The rejected token goes to the report_url of the last configuration.
+    setup.invalidate_tokens();
+    setup.allow("oUser", 1);
+    assert_eq!(setup.send(message("oUser", 1)).await.status, 200);
+    assert_eq!(service.seen(), [GET, REPORT, GET]);
+}
+
+/// A service returns the same token again and again, so a success is no new token.
+#[tokio::test]
+async fn failing_since_is_when_the_service_began_to_fail() {
+    let service = Service::start().await;
+    let setup = service.setup("").await;
+    setup.token().await;
+    let mut fetched = 1;
+    let mut poll = async |status: u16| {
+        service.can((status != 200).then(|| (status, String::new())));
+        setup.clock.advance(Duration::from_secs(400));
+        fetched += 1;
+        service.arrived(fetched).await;
+        let app = async || setup.get("/v1/apps", &key('a')).await.json()["apps"][0].clone();
+        until(async || app().await.get("error").is_none() == (status == 200)).await;
+        app().await["error"]["since"].clone()
+    };
+    poll(500).await;
+    poll(200).await;
+    let now = setup.sandbox.now() + Duration::from_secs(400);
+    let since = poll(500).await;
+    let expected = wxsub_core::clock::UnixMillis::default() + now;
+    assert_eq!(since, wxsub_core::rfc3339::format(expected));
+}
+
+#[tokio::test]
+async fn errors_name_the_service_that_did_not_respond_as_expected() {
+    let service = Service::start().await;
+    let setup = service.setup(&service.report_url()).await;
+    let token = setup.token().await.access_token();
+    let refused = setup.report(&token).await;
+    let text = "the token service returned the reported token as the current one";
+    assert!(refused.text.contains(text), "{refused:?}");
+
+    let unreachable = Service::at(1);
+    let setup = Setup::in_real_time(unreachable.config("")).await;
+    let response = setup.token().await;
+    assert!(response.text.contains("the token service: no connection; check"), "{response:?}");
+    assert!(!response.text.contains("os error"), "{response:?}");
+    let error = setup.get("/v1/apps", &key('a')).await.json()["apps"][0]["error"].clone();
+    assert!(error["text"].as_str().unwrap().starts_with("the token service: no connection"), "{error}");
+    assert!(error["text_zh"].as_str().unwrap().starts_with("token 服务：无法连接"), "{error}");
 }
 
 #[test]

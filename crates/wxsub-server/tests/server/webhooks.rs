@@ -292,6 +292,50 @@ async fn a_reload_adds_and_removes_endpoints() {
     assert_eq!(setup.webhooks().await, json!({"endpoints": []}));
 }
 
+/// Its configuration is older than that of the server that wrote the endpoints of the ledger.
+#[tokio::test]
+async fn a_server_whose_endpoint_was_replaced_says_so_and_claims_nothing() {
+    let with_host = |host: &str| text(&[endpoint(host, "name = \"shop\"")]);
+    let (old, ledger) = Setup::with_ledger(&with_host("old.example")).await;
+    old.pass(1).await;
+    let problems = async || old.get("/v1/apps", &key('o')).await.json().get("problems").cloned();
+    assert_eq!(problems().await, None);
+    let new = old.on_ledger(&with_host("new.example"), &ledger).await;
+    new.pass(1).await;
+    let problem = problems().await.unwrap_or_default()[0].clone();
+    assert_eq!(
+        (&problem["kind"], &problem["remedy"]),
+        (&json!("webhooks"), &json!("fix_config")),
+        "{problem}"
+    );
+    assert!(
+        problem["text"].as_str().unwrap().contains("this server delivers nothing to them: shop;"),
+        "{problem}"
+    );
+    drop(new);
+    old.sent("oUser").await;
+    old.pass(10).await;
+    assert_eq!((old.receivers.at("old.example").len(), ledger.webhook_claims()), (0, 0));
+    old.server.reload(&config(&with_host("new.example"))).unwrap();
+    old.until_arrived("new.example", 1).await;
+    assert_eq!(problems().await, None);
+}
+
+/// No server has the endpoint of the ledger.
+#[tokio::test]
+async fn a_webhook_that_no_server_delivers_is_due_ever_longer() {
+    let (setup, ledger) = Setup::with_endpoints(&[endpoint("shop.example", "")]).await;
+    setup.pass(1).await;
+    let due = async || setup.webhooks().await["endpoints"][0].get("oldest_due_s").cloned();
+    assert_eq!(due().await, None);
+    let moved = ledger.webhook_endpoints().await.unwrap().remove(0).endpoint;
+    let moved = wxsub_outbox::webhook::StoredEndpoint { url_sha256: [1; 32], ..moved };
+    ledger.commit(vec![Change::SetEndpoints(vec![moved])]).await.unwrap();
+    setup.sent("oUser").await;
+    setup.pass(301).await;
+    assert!((300..310).contains(&due().await.unwrap().as_u64().unwrap()), "{:?}", due().await);
+}
+
 /// The first server dies between the commit of the event and its delivery, or during the attempt.
 #[tokio::test]
 async fn what_a_dead_server_did_not_deliver_another_one_delivers() {

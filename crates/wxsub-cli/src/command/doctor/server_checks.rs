@@ -7,7 +7,6 @@ use wxsub_client::{ControlServer, ControlServerError};
 use wxsub_core::clock::{Clock, SystemClock, timeout_at};
 use wxsub_core::transport::{TransportError, TransportErrorKind};
 use wxsub_proto::codec::{RawResponse, Request};
-use wxsub_proto::redact::sanitize_line;
 use wxsub_proto::{AppId, Operation, Remedy};
 
 use super::network::Network;
@@ -58,16 +57,8 @@ pub(super) async fn connect(context: &ServerContext) -> Finding<RawResponse<impl
 /// Checks that the response is from a control server.
 pub(super) fn check_server<B: AsRef<[u8]>>(response: &RawResponse<B>) -> Finding<Readiness> {
     match serde_json::from_slice::<Readiness>(response.body.as_ref()) {
-        Ok(readiness) if readiness.disabled_webhooks.is_empty() => {
-            let detail = localized!("the response is from a control server", "响应来自中控服务器");
-            Finding::Ok(readiness, detail)
-        }
         Ok(readiness) => {
-            let names = sanitize_line(readiness.disabled_webhooks.join(", ").chars());
-            let detail = localized!(
-                "the response is from a control server; disabled endpoints of webhooks: {names}; see `wxsub webhook list`",
-                "响应来自中控服务器；已停用的 webhook endpoint：{names}；请查看 `wxsub webhook list`"
-            );
+            let detail = localized!("the response is from a control server", "响应来自中控服务器");
             Finding::Ok(readiness, detail)
         }
         Err(_) => {
@@ -113,16 +104,13 @@ fn no_ledger() -> String {
 }
 
 /// Checks that the endpoints get their webhooks.
-pub(super) async fn check_webhooks(context: &ServerContext) -> Vec<Finding<()>> {
+pub(super) async fn check_webhooks(context: &ServerContext, readiness: &Readiness) -> Vec<Finding<()>> {
     let endpoints = match context.server.webhooks().await {
         Ok(list) => list.endpoints,
         Err(error) => {
             return vec![match problem_kind(&error) {
                 Some(ProblemKind::NoLedger) => Finding::Skipped(no_ledger()),
-                Some(ProblemKind::Forbidden) => Finding::Skipped(localized!(
-                    "the scope admin shows the webhooks",
-                    "有 admin 这个 scope 才能查看 webhook"
-                )),
+                Some(ProblemKind::Forbidden) => Finding::Skipped(needs_admin(&readiness.disabled_webhooks)),
                 _ => Finding::Failed(Diagnosis::of_server_error(&error, ExitStatus::NotSent)),
             }];
         }
@@ -144,6 +132,18 @@ pub(super) async fn check_webhooks(context: &ServerContext) -> Vec<Finding<()>> 
                 localized!("endpoints that get them: {count}", "正常的 endpoint：{count} 个"),
             )]
         }
+    }
+}
+
+/// Why the endpoints are not checked. The readiness has names, and needs no scope.
+fn needs_admin(disabled: &[String]) -> String {
+    let names = disabled.join(", ");
+    match disabled {
+        [] => localized!("the scope admin shows the webhooks", "有 admin 这个 scope 才能查看 webhook"),
+        _ => localized!(
+            "the scope admin shows the webhooks; disabled endpoints: {names}",
+            "有 admin 这个 scope 才能查看 webhook；已停用的 endpoint：{names}"
+        ),
     }
 }
 

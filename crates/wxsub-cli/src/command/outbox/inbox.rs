@@ -4,7 +4,7 @@ use std::future::pending;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use wxsub_mysql::{MysqlInbox, MysqlOptions};
+use wxsub_mysql::{InvalidUrl, MysqlInbox, MysqlOptions};
 use wxsub_outbox::Outbox;
 use wxsub_outbox::inbox::{InboxCopier, InboxError, InboxStatus, Rejected};
 use wxsub_postgres::{PostgresInbox, PostgresOptions};
@@ -30,20 +30,17 @@ impl InboxOptions {
         if postgres_url(url.as_ref()).is_some() {
             let options = PostgresOptions::new(url);
             if options.has_password() {
-                let text = localized!(
-                    "--inbox: the URL has a password, which other users can see; put the password into a file, and name the \
-                     file in {PASSWORD_FILE}",
-                    "--inbox：URL 中有密码，其他用户可以看到；请把密码写入文件，并在 {PASSWORD_FILE} 中指定该文件"
-                );
-                return Err(CliError::usage(text));
+                return Err(password_in_url());
             }
             return Ok(Self::Postgres(match password_file {
                 Some(path) => options.password_file(path),
                 None => options,
             }));
         }
-        let options = MysqlOptions::new(url)
-            .map_err(|error| CliError::usage(format_args!("--inbox: {}", shown(&error.localized()))))?;
+        let options = MysqlOptions::new(url).map_err(|error| match error {
+            InvalidUrl::Password => password_in_url(),
+            error => CliError::usage(format_args!("--inbox: {}", shown(&error.localized()))),
+        })?;
         Ok(Self::Mysql(match password_file {
             Some(path) => options.password_file(path),
             None => options,
@@ -56,6 +53,15 @@ impl InboxOptions {
             Self::Postgres(options) => InboxCopier::new(outbox, PostgresInbox::connect(&options).await?),
         })
     }
+}
+
+fn password_in_url() -> CliError {
+    let text = localized!(
+        "--inbox: the URL has a password, which other users can see; put the password into a file, and name the file in \
+         {PASSWORD_FILE}",
+        "--inbox：URL 中有密码，其他用户可以看到；请把密码写入文件，并在 {PASSWORD_FILE} 中指定该文件"
+    );
+    CliError::usage(text)
 }
 
 /// The copier beside the worker. It ends with this.

@@ -59,7 +59,7 @@ impl List {
         {
             note_app(&appid, &ledger.app(&appid).await?);
         }
-        let mut header = Some(row(["ID", "STATE", "ATTEMPTS", "CREATED", "WHY", "USER"]));
+        let mut header = Some(row(["ID", "STATE", "ATTEMPTS", "CREATED", "WHY", "UNTIL", "USER"]));
         let mut listed = 0;
         loop {
             query.limit = (limit - listed).min(PAGE_SIZE);
@@ -127,12 +127,15 @@ fn line(message: &MessageView) -> String {
         &message.attempt.to_string(),
         &rfc3339::format(message.created_at),
         &why,
+        &message.waits_until.map(rfc3339::format).unwrap_or_default(),
         message.touser.as_ref().map_or("", OpenId::as_str),
     ])
 }
 
-fn row([id, state, attempts, created, why, user]: [&str; 6]) -> String {
-    format!("{id:36}  {state:10}  {attempts:>8}  {created:24}  {why:17}  {user}").trim_end().to_owned()
+fn row([id, state, attempts, created, why, until, user]: [&str; 7]) -> String {
+    format!("{id:36}  {state:10}  {attempts:>8}  {created:24}  {why:17}  {until:24}  {user}")
+        .trim_end()
+        .to_owned()
 }
 
 /// Show a message with its history.

@@ -202,7 +202,10 @@ impl<W: Write> BatchEnd<W> {
             Some(ReaderEvent::Line(_)) | None => {}
         }
         summary.first_descriptions().for_each(console::note);
-        console::note(&summary);
+        match summary.is_empty() && rest.is_empty() && exit == ExitStatus::Success {
+            true => console::note(format_args!("no lines in {}", path.display())),
+            false => console::note(&summary),
+        }
         if let Some(error) = &results.failed {
             let failed = match results.last_recorded {
                 Some(line) => format!("results cannot be written: {error}; the last line recorded is {line}"),

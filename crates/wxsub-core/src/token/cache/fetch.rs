@@ -267,7 +267,8 @@ impl TokenFetcher {
                 .await
                 .unwrap_or(false)
         {
-            return FetchOutcome::Failed(TokenErrorKind::RejectedTokenReissued);
+            let upstream = self.behavior.name;
+            return FetchOutcome::Failed(TokenErrorKind::RejectedTokenReissued { upstream });
         }
         self.set_in_doubt(started_at.wall).await;
         if lease_valid_until.is_some_and(|valid_until| self.clock.now().mono >= *locked(valid_until)) {
@@ -290,7 +291,8 @@ impl TokenFetcher {
     /// marker, and does not count a forced refresh.
     async fn fetch_beside_foreign_record(&self, request: &FetchRequest) -> FetchOutcome {
         if request.mode == RefreshMode::Forced {
-            return FetchOutcome::Failed(TokenErrorKind::RejectedTokenReissued);
+            let upstream = self.behavior.name;
+            return FetchOutcome::Failed(TokenErrorKind::RejectedTokenReissued { upstream });
         }
         let started_at = self.clock.now();
         match self.call(request, started_at.mono + request.timeout).await {

@@ -251,7 +251,8 @@ impl RefreshTask {
             }
             TokenEvent::FetchFailed { failure, retry_in, remaining, silent: false } => {
                 let (retry_in_s, remaining_s) = (seconds_up(*retry_in), remaining.as_secs());
-                warn!(appid, %failure, retry_in_s, remaining_s, "access token fetch failed");
+                let upstream = self.fetcher.behavior.name;
+                warn!(appid, %upstream, %failure, retry_in_s, remaining_s, "access token fetch failed");
             }
             TokenEvent::FetchResponseLost { generation } => {
                 warn!(appid, %generation, "response to an access token fetch was lost; the current token is in doubt");

@@ -187,10 +187,11 @@ pub(super) async fn a_claimed_delivery_is_claimed_again_after_its_lease(fixture:
     fixture.pass(DELIVERY_LEASE - SECOND).await;
     assert!(claim(fixture, "shop").await.is_empty());
     fixture.pass(SECOND).await;
-    assert!(fixture.ledger.webhook_endpoints().await.unwrap()[0].is_due);
+    let due_since = async || fixture.ledger.webhook_endpoints().await.unwrap()[0].due_since;
+    assert_eq!(due_since().await, first[0].due_at);
     let again = claim(fixture, "shop").await;
     assert_eq!(again.iter().map(|delivery| delivery.attempt).collect::<Vec<_>>(), [2, 2]);
-    assert!(!fixture.ledger.webhook_endpoints().await.unwrap()[0].is_due);
+    assert_eq!(due_since().await, None);
     // A late failure of the first attempt says nothing about the second.
     let late = settle(fixture, &first[0], failed()).await.unwrap();
     assert_eq!((late.attempt, late.error), (2, None));

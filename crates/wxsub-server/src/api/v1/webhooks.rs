@@ -101,11 +101,21 @@ pub(in crate::api) async fn list(operator: WebhookOperator) -> Result<Json<Webho
         let mut endpoints = Vec::new();
         let mut known = ledger.webhook_endpoints().await?;
         known.retain(|status| operator.can_access(&status.endpoint));
-        for EndpointStatus { endpoint, pending, dead, .. } in known {
+        let now = operator.context.state().clock().now().wall;
+        for EndpointStatus { endpoint, due_since, pending, dead } in known {
             let deliveries = ledger.failed_deliveries(&endpoint.name, MAX_LISTED).await?;
             let failed = deliveries.into_iter().map(failed).collect();
+            let due_since = due_since.filter(|_| endpoint.disabled_at.is_none());
+            let oldest_due_s = due_since.map(|since| now.since(since).as_secs());
             let disabled_at = endpoint.disabled_at.map(rfc3339::format);
-            endpoints.push(WebhookEndpoint { name: endpoint.name, disabled_at, pending, dead, failed });
+            endpoints.push(WebhookEndpoint {
+                name: endpoint.name,
+                disabled_at,
+                pending,
+                dead,
+                oldest_due_s,
+                failed,
+            });
         }
         Ok(WebhookList { endpoints })
     };
