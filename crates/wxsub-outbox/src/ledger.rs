@@ -99,6 +99,9 @@ pub trait Ledger: Send + Sync + fmt::Debug {
         pending::<()>().await;
     }
 
+    /// The apps that have or had messages, or are paused, by their ids.
+    async fn apps(&self) -> LedgerResult<Vec<AppId>>;
+
     /// Apps that have `maybe_sent` messages without a decision. Other apps cost nothing.
     async fn undecided_apps(&self) -> LedgerResult<Vec<AppId>>;
 

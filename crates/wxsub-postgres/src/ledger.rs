@@ -244,6 +244,10 @@ impl Ledger for PostgresLedger {
         self.connector.notified.notified().await;
     }
 
+    async fn apps(&self) -> LedgerResult<Vec<AppId>> {
+        self.read(sql::ALL_APPS, &[], columns::read).await
+    }
+
     async fn undecided_apps(&self) -> LedgerResult<Vec<AppId>> {
         self.read(sql::UNDECIDED_APPS, &[], columns::read).await
     }

@@ -153,6 +153,8 @@ statements! {
     DELETE_WORKERS = ["DELETE FROM wxsub_worker WHERE id = ANY ($1)"];
 
     APPS = ["SELECT ", pauses!(), ", appid FROM wxsub_app WHERE appid = ANY ($1) ORDER BY appid"];
+    /// Reads the whole table, for a person.
+    ALL_APPS = ["SELECT appid FROM wxsub_app ORDER BY appid"];
     INSERT_APPS = ["INSERT INTO wxsub_app (appid) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"];
     LOCK_APPS = ["SELECT ", pauses!(), ", appid FROM wxsub_app WHERE appid = ANY ($1) ORDER BY appid FOR UPDATE"];
     PUT_PAUSES = ["UPDATE wxsub_app SET (", pauses!(), ") = ROW ($1, $2, $3, $4, $5, $6, $7, $8, $9) WHERE appid = $10"];
@@ -374,7 +376,7 @@ mod tests {
     /// The statements that have a plan, and do not read a whole table on purpose.
     fn planned() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
         ALL.iter().filter(|(name, _)| {
-            !["ALL_WORKERS", "BEGIN", "LISTEN", "LAST_EVENT", "LOCK_ENDPOINTS", "SET_ENDPOINTS"]
+            !["ALL_APPS", "ALL_WORKERS", "BEGIN", "LISTEN", "LAST_EVENT", "LOCK_ENDPOINTS", "SET_ENDPOINTS"]
                 .contains(name)
         })
     }

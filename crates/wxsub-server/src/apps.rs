@@ -72,7 +72,6 @@ pub(crate) struct ManagedApp {
 }
 
 /// The tokens of an app. A reload keeps them if they come from the same token service: there is no store to load them from.
-#[derive(Debug)]
 struct AppTokens {
     cache: TokenCache,
     history: Arc<TokenHistory>,

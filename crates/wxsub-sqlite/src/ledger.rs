@@ -311,6 +311,10 @@ impl Ledger for SqliteLedger {
         Ok(None)
     }
 
+    async fn apps(&self) -> LedgerResult<Vec<AppId>> {
+        self.readers.all(sql::APPS, []).await
+    }
+
     async fn undecided_apps(&self) -> LedgerResult<Vec<AppId>> {
         self.readers.all(sql::UNDECIDED_APPS, []).await
     }

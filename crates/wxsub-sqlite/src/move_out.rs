@@ -179,7 +179,7 @@ fn audit(connection: &Connection, after: u64) -> Read {
 fn apps(connection: &Connection) -> Read {
     let endpoints: Result<_, _> = connection.prepare(sql::ENDPOINTS)?.query_map([], columns::read)?.collect();
     let mut written = Written { endpoints: Some(endpoints?), ..Written::default() };
-    let mut statement = connection.prepare(sql::MOVE_APPS)?;
+    let mut statement = connection.prepare(sql::APPS)?;
     for appid in statement.query_map([], |row| row.get::<_, String>(0))? {
         let appid: AppId = appid?.parse().map_err(|error| {
             rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))

@@ -204,7 +204,7 @@ statements! {
         WHERE (endpoint, message_id, sequence) > (?1, ?2, ?3) ORDER BY endpoint, message_id, sequence LIMIT ?4"];
     MOVE_AUDIT = ["SELECT seq, at_ms, actor, address, action, appid, subject, detail, outcome FROM wxsub_audit
         WHERE seq > ?1 ORDER BY seq LIMIT ?2"];
-    MOVE_APPS = ["SELECT appid FROM wxsub_app WHERE appid > ''"];
+    APPS = ["SELECT appid FROM wxsub_app WHERE appid > '' ORDER BY appid"];
 
     KEY = ["SELECT ", key!(), " FROM wxsub_key WHERE appid = ?1 AND client = ?2 AND key = ?3"];
     PUT_KEY = ["INSERT OR REPLACE INTO wxsub_key (", key!(), ") VALUES (?1, ?2, ?3, ?4, ?5, ?6)"];

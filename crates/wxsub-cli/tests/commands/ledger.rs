@@ -114,7 +114,14 @@ fn pages_follow_each_other() {
     assert_eq!(of_user["messages"].as_array().unwrap().len(), 1);
     setup.add("later").args(&["--send-at", "2090-01-01T00:00:00Z"]).run();
     let listed = setup.run(&["outbox", "list", "--to", "later"]).out;
-    assert!(listed.contains("waits: send_at    2090-01-01T00:00:00Z      later"), "{listed}");
+    assert!(listed.contains("waits: send_at     2090-01-01T00:00:00Z      later"), "{listed}");
+    let of_all_apps =
+        |more: &[&str]| setup.command(&["outbox", "list"]).args(more).without("WXSUB_APPID").run();
+    assert_eq!(of_all_apps(&[]).out.lines().count(), 5);
+    setup.add("oOther").args(&["--appid", "wx0000000000000002"]).run();
+    of_all_apps(&[]).said(0, "app wx0000000000000002: 1 queued");
+    assert_eq!(of_all_apps(&[]).out.lines().count(), 6);
+    of_all_apps(&["--limit", "1"]).said(2, "the ledger has");
 }
 
 #[test]

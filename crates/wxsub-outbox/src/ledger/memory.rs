@@ -135,6 +135,10 @@ impl Ledger for MemoryLedger {
         Ok(None)
     }
 
+    async fn apps(&self) -> LedgerResult<Vec<AppId>> {
+        Ok(self.rows().apps.rows.keys().cloned().collect())
+    }
+
     async fn undecided_apps(&self) -> LedgerResult<Vec<AppId>> {
         let rows = self.rows();
         let undecided = rows.index.undecided.iter().filter_map(|id| rows.messages.get(id));

@@ -65,6 +65,10 @@ impl<L: CommitLayer> Ledger for L {
         self.ledger().await.notified().await;
     }
 
+    async fn apps(&self) -> LedgerResult<Vec<AppId>> {
+        self.ledger().await.apps().await
+    }
+
     async fn undecided_apps(&self) -> LedgerResult<Vec<AppId>> {
         self.ledger().await.undecided_apps().await
     }

@@ -139,6 +139,10 @@ impl Ledger for LateLedger {
         }
     }
 
+    async fn apps(&self) -> Result<Vec<AppId>, LedgerError> {
+        self.ledger().await?.apps().await
+    }
+
     async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError> {
         self.ledger().await?.undecided_apps().await
     }

@@ -161,6 +161,11 @@ impl Ledger for TestLedger {
         self.rows.claimable_apps().await
     }
 
+    async fn apps(&self) -> Result<Vec<AppId>, LedgerError> {
+        let _running = self.begin();
+        self.rows.apps().await
+    }
+
     async fn undecided_apps(&self) -> Result<Vec<AppId>, LedgerError> {
         if self.fails(Fault::SilentPolicies) {
             return std::future::pending().await;

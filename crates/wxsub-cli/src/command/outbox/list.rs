@@ -9,13 +9,15 @@ use wxsub_outbox::state::MessageState;
 use wxsub_outbox::view::{EventView, MessageList, MessageView};
 use wxsub_proto::{AppId, OpenId};
 
+use crate::backend::has_appid;
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
+use crate::language::localized;
 use crate::ledger_file::now;
 use crate::outbox_access::{OutboxAccess, OutboxFlags, PAGE_SIZE, parse_name};
 use crate::output::{self, Output};
 
-/// List the messages of an app, oldest first.
+/// List the messages of an app, oldest first; of all apps of a ledger if none is named.
 #[derive(Debug, Args)]
 pub(crate) struct List {
     #[command(flatten)]
@@ -42,44 +44,63 @@ pub(crate) struct List {
 
 impl List {
     pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
-        let appid = self.outbox.appid()?;
         let openid = UsageErrors::check(|usage| Some(usage.optional("--to", self.to.as_deref())))?;
         let access = self.outbox.read().await?;
+        let apps = self.apps(&access).await?;
         let limit = self.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        let mut query = MessageQuery {
-            state: self.state,
-            undecided: self.undecided,
-            openid,
-            after: self.after,
-            ..MessageQuery::new(appid.clone())
-        };
-        let (mut output, mut found) = (Output::new(), Vec::new());
-        if !self.json
-            && let OutboxAccess::Ledger(ledger) = &access
-        {
-            note_app(&appid, &ledger.app(&appid).await?);
-        }
         let mut header = Some(row(["ID", "STATE", "ATTEMPTS", "CREATED", "WHY", "UNTIL", "USER"]));
-        let mut listed = 0;
-        loop {
-            query.limit = (limit - listed).min(PAGE_SIZE);
-            let (page, next) = access.page(&query).await?;
-            listed += page.len();
-            if self.json {
-                found.extend(page);
-            } else {
-                header.take().into_iter().for_each(|header| output.line(header));
-                page.iter().for_each(|message| output.line(line(message)));
+        let (mut output, mut found, mut listed) = (Output::new(), Vec::new(), 0);
+        for appid in apps {
+            if !self.json
+                && let OutboxAccess::Ledger(ledger) = &access
+            {
+                note_app(&appid, &ledger.app(&appid).await?);
             }
-            if next.is_none() || listed >= limit {
-                break;
+            let mut query = MessageQuery {
+                state: self.state,
+                undecided: self.undecided,
+                openid: openid.clone(),
+                after: self.after,
+                ..MessageQuery::new(appid)
+            };
+            loop {
+                query.limit = (limit - listed).min(PAGE_SIZE);
+                let (page, next) = access.page(&query).await?;
+                listed += page.len();
+                if self.json {
+                    found.extend(page);
+                } else {
+                    header.take().into_iter().for_each(|header| output.line(header));
+                    page.iter().for_each(|message| output.line(line(message)));
+                }
+                if next.is_none() || listed >= limit {
+                    break;
+                }
+                query.after = next;
             }
-            query.after = next;
         }
         if self.json {
             output.json(&MessageList::of(found, limit));
         }
         Ok(output.end(ExitStatus::Success))
+    }
+
+    /// The app that is named, or all apps of the ledger. A page is of one app.
+    async fn apps(&self, access: &OutboxAccess) -> Result<Vec<AppId>, CliError> {
+        let OutboxAccess::Ledger(ledger) = access else { return Ok(vec![self.outbox.appid()?]) };
+        if has_appid(self.outbox.appid.as_deref()) {
+            return Ok(vec![self.outbox.appid()?]);
+        }
+        let apps = ledger.apps().await?;
+        if apps.len() > 1 && (self.limit.is_some() || self.after.is_some()) {
+            let known = apps.iter().map(AppId::as_str).collect::<Vec<_>>().join(", ");
+            let text = localized!(
+                "--appid: is missing; --limit and --after count the messages of one app, and the ledger has {known}",
+                "--appid：未填写；--limit 和 --after 针对一个应用的消息，而消息库中有 {known}"
+            );
+            return Err(CliError::usage(text));
+        }
+        Ok(apps)
     }
 }
 

@@ -180,6 +180,7 @@ pub(super) async fn apps_that_have_something_to_decide_are_named(fixture: &Fixtu
     let of_other = fixture.record(fixture.new_message_of(&other, "o")).await.unwrap().message().clone();
     assert_eq!(fixture.ledger.undecided_apps().await, Ok(Vec::new()));
     let undecided = [fixture.maybe_sent("a").await, fixture.maybe_sent("b").await];
+    assert_eq!(fixture.ledger.apps().await, Ok(vec![fixture.appid.clone(), other.clone()]));
     let claimed = fixture.claim_some(fixture.worker, &other, 9).await.remove(0);
     assert_eq!(claimed.id, of_other.id);
     fixture.settle(&claimed, unknown()).await.unwrap();
