@@ -57,7 +57,7 @@ pub(super) struct Serving {
 }
 
 /// Serves a connection until it closes. It waits for its turn when the client has sent something. Until then it costs little, so a
-/// flood of silent connections delays nobody.
+/// flood of silent connections delays others little.
 pub(super) async fn serve_accepted(
     serving: Arc<Serving>,
     stream: TcpStream,

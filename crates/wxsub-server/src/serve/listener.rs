@@ -136,6 +136,8 @@ struct Acceptor {
     connections: Arc<Connections>,
     /// Of all connections, and of those of one address.
     limits: (Limit, Limit),
+    /// A connection beyond the limit. It waits until another one has made room for it.
+    held: Option<(TcpStream, SocketAddr)>,
 }
 
 impl Acceptor {
@@ -146,12 +148,12 @@ impl Acceptor {
         limits: (Limit, Limit),
     ) -> Self {
         let serving = Serving { state: Arc::clone(state), router, turns: Turns::start() };
-        Self { serving: Arc::new(serving), connections: Arc::clone(connections), limits }
+        Self { serving: Arc::new(serving), connections: Arc::clone(connections), limits, held: None }
     }
 
     /// Accepts in a task of its own. So the runtime runs all tasks with requests before it accepts again: the future that it blocks
     /// on may have a thread of its own, which would compete with them.
-    fn start(self, listener: TcpListener) -> Accepting {
+    fn start(mut self, listener: TcpListener) -> Accepting {
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             tokio::select! {
@@ -166,17 +168,23 @@ impl Acceptor {
     }
 
     /// Accepts connections forever, up to the connection limit.
-    async fn accept_loop(&self, listener: &TcpListener) {
+    async fn accept_loop(&mut self, listener: &TcpListener) {
         let mut open_count = self.connections.watch();
         loop {
-            self.wait_for_capacity(&mut open_count).await;
-            self.add(listener.accept().await).await;
+            match listener.accept().await {
+                Ok(accepted) => {
+                    self.held = Some(accepted);
+                    self.wait_for_capacity(&mut open_count).await;
+                    self.open_held();
+                }
+                Err(error) => self.wait_after(error).await,
+            }
             for _ in 1..MAX_ACCEPTED_AT_ONCE {
                 if self.is_full() {
                     break;
                 }
-                let Some(accepted) = listener.accept().now_or_never() else { break };
-                self.add(accepted).await;
+                let Some(Ok((stream, peer))) = listener.accept().now_or_never() else { break };
+                self.open(stream, peer);
             }
             // Requests on open connections come first. New ones would delay them.
             yield_now().await;
@@ -206,21 +214,22 @@ impl Acceptor {
         }
     }
 
-    /// Serves an accepted connection. Closes it at once if its address is at its limit of busy connections. After an error that
-    /// concerns all connections, it waits.
-    async fn add(&self, accepted: io::Result<(TcpStream, SocketAddr)>) {
-        match accepted {
-            Ok((stream, peer)) => self.open(stream, peer),
-            Err(error) if is_per_connection_error(&error) => {}
-            Err(error) => {
-                tracing::warn!(%error, "accepting a connection failed");
-                let clock = self.serving.state.clock();
-                clock.sleep_until(clock.now().mono + ACCEPT_RETRY_DELAY).await;
-            }
+    /// Waits after an error that concerns all connections.
+    async fn wait_after(&self, error: io::Error) {
+        if !is_per_connection_error(&error) {
+            tracing::warn!(%error, "accepting a connection failed");
+            let clock = self.serving.state.clock();
+            clock.sleep_until(clock.now().mono + ACCEPT_RETRY_DELAY).await;
         }
     }
 
-    /// As [`add`](Self::add), for a connection.
+    fn open_held(&mut self) {
+        if let Some((stream, peer)) = self.held.take() {
+            self.open(stream, peer);
+        }
+    }
+
+    /// Serves an accepted connection. Closes it at once if its address is at its limit of busy connections.
     fn open(&self, stream: TcpStream, peer: SocketAddr) {
         let snapshot = self.serving.state.snapshot();
         let (_, per_address) = self.limits;
@@ -239,7 +248,8 @@ impl Acceptor {
     }
 
     /// Accepts the remaining backlog, whose clients may have sent a request already, then closes the listener.
-    fn drain_backlog(&self, listener: TcpListener) {
+    fn drain_backlog(&mut self, listener: TcpListener) {
+        self.open_held();
         if let Ok(listener) = listener.into_std() {
             // The listener does not block: an error means that the backlog is empty.
             while let Ok((stream, peer)) = listener.accept() {

@@ -24,7 +24,7 @@ struct StartQueue {
 }
 
 impl Turns {
-    /// Starts the task that gives turns. It ends when nobody can ask any more.
+    /// Starts the task that gives turns. It ends with the last clone.
     pub(super) fn start() -> Self {
         let (waiting, asked) = mpsc::unbounded_channel();
         tokio::spawn(give_turns(asked));

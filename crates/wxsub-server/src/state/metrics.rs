@@ -6,7 +6,7 @@ mod apps;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
@@ -28,6 +28,7 @@ use super::audit::ApiSurface;
 use super::denial::Denial;
 use super::hourly::HourlyCounts;
 use super::limit::{Limit, LimitUse};
+use super::locked;
 
 /// The names and values of labels.
 type Labels<const N: usize> = [(&'static str, String); N];
@@ -94,11 +95,6 @@ pub(crate) struct FailingInbox {
 
 fn seconds(at: UnixMillis) -> i64 {
     i64::try_from(at.get() / 1000).unwrap_or(i64::MAX)
-}
-
-fn locked<T>(known: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Each change is complete before it could panic.
-    known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn histogram() -> Histogram {
