@@ -242,8 +242,9 @@ impl Outbox {
     /// Records a message. When this returns, it is not lost any more, and ends in exactly one final state.
     ///
     /// # Errors
-    /// [`OutboxError::NotRecorded`] if its grant or its key does not allow it. After [`LedgerError::Unknown`] it may have been
-    /// recorded: enqueue it again with the same idempotency key.
+    /// [`OutboxError::NotRecorded`] if its grant or its key does not allow it. After
+    /// [`LedgerError::Unknown`](crate::ledger::LedgerError::Unknown) it may have been recorded: enqueue it again with the same
+    /// idempotency key.
     ///
     /// # Cancel safety
     /// The message may or may not have been recorded: enqueue it again with the same idempotency key.

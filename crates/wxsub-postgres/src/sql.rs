@@ -154,7 +154,7 @@ statements! {
 
     APPS = ["SELECT ", pauses!(), ", appid FROM wxsub_app WHERE appid = ANY ($1) ORDER BY appid"];
     /// Reads the whole table, for a person.
-    ALL_APPS = ["SELECT appid FROM wxsub_app ORDER BY appid"];
+    ALL_APPS = ["SELECT appid FROM wxsub_app UNION SELECT appid FROM wxsub_count ORDER BY appid"];
     INSERT_APPS = ["INSERT INTO wxsub_app (appid) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"];
     LOCK_APPS = ["SELECT ", pauses!(), ", appid FROM wxsub_app WHERE appid = ANY ($1) ORDER BY appid FOR UPDATE"];
     PUT_PAUSES = ["UPDATE wxsub_app SET (", pauses!(), ") = ROW ($1, $2, $3, $4, $5, $6, $7, $8, $9) WHERE appid = $10"];

@@ -41,7 +41,7 @@ impl StoredWorker {
 
 /// The rows of a ledger within one transaction: what [`apply`](super::apply) reads and writes. It sees its own writes.
 ///
-/// Every method fails with [`LedgerError::Unavailable`] if the database does; the caller then undoes the change.
+/// Every method fails with [`LedgerError::Unavailable`](super::LedgerError::Unavailable) if the database does; the caller then undoes the change.
 #[expect(clippy::missing_errors_doc, reason = "said once, for all of them")]
 pub trait Tables {
     /// A worker.
@@ -83,7 +83,7 @@ pub trait Tables {
 
     /// A message.
     fn message(&mut self, id: MessageId) -> LedgerResult<Option<StoredMessage>>;
-    /// Writes a message. [`LedgerError::Inconsistent`] if another one [holds](StoredMessage::holds_grant) its grant.
+    /// Writes a message. [`LedgerError::Inconsistent`](super::LedgerError::Inconsistent) if another one [holds](StoredMessage::holds_grant) its grant.
     fn put_message(&mut self, message: StoredMessage) -> LedgerResult<()>;
     /// The message that [holds](StoredMessage::holds_grant) a grant.
     fn holder(&mut self, grant: GrantId) -> LedgerResult<Option<MessageId>>;
