@@ -370,3 +370,30 @@ fn token(frame: &Frame<'_>, app: &AppOverview) -> Markup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wxsub_proto::Language;
+
+    use super::*;
+
+    #[test]
+    fn card_of_a_problem_says_its_effect_and_then_what_to_do() {
+        let now = UnixMillis::default();
+        let frame = Frame { language: Language::English, base: "", now, visitor: None };
+        for (card, effect, remedy) in [
+            (
+                ledger_problem(&frame, Some(&LedgerState::Unavailable)),
+                "Messages are not accepted.",
+                "look at",
+            ),
+            (ledger_problem(&frame, Some(&LedgerState::Silent)), "Its messages,", "load the page"),
+            (worker_problem(&frame), "Queued messages wait.", "look at"),
+            (inbox_problem(&frame, 3), "They stay in their table", "list them"),
+        ] {
+            let card = card.into_string();
+            let [effect, remedy] = [format!("</h2><p>{effect}"), format!("Do: {remedy}")];
+            assert!(card.contains(&effect) && card.contains(&remedy), "{card}");
+        }
+    }
+}
