@@ -1,6 +1,7 @@
 //! `wxsub send`, one message.
 
 use serde_json::json;
+use wxsub_proto::ErrCode;
 use wxsub_sandbox::{AppSettings, Fault};
 
 use super::weixin::{APPID, CLASSIC_TOKEN, SEND, STABLE_TOKEN, TEMPLATE, UNUSED_BASE, Weixin};
@@ -103,6 +104,16 @@ fn message_that_was_not_sent_has_cause_and_remedy() {
     settings.allowed_ips = Some(vec!["192.0.2.7".parse().unwrap()]);
     weixin.sandbox.configure(&APPID.parse().unwrap(), settings).unwrap();
     weixin.send("oUser", "7").run().said(4, "the address is 127.0.0.1");
+}
+
+#[test]
+fn stale_token_is_replaced() {
+    let weixin = Weixin::start();
+    weixin.allow("oUser", 7).fault(SEND, Fault::ErrCode(ErrCode::ACCESS_TOKEN_EXPIRED));
+    // The same token comes again, so a forced refresh follows.
+    let ended = weixin.send("oUser", "7").run();
+    assert_eq!((ended.code, ended.out.as_str()), (0, "sent\n"), "{ended:?}");
+    assert_eq!((weixin.seen(SEND), weixin.received("oUser").len()), (2, 1));
 }
 
 #[test]
@@ -214,4 +225,29 @@ fn unwritable_result_is_no_success() {
     let ended =
         weixin.fault(SEND, Fault::ResetAfterApply).send("oUser", "8").args(&["--json"]).run_into(full());
     assert_eq!(ended.code, 5);
+}
+
+#[test]
+fn lost_response_is_maybe_sent_and_posted_once() {
+    let faults = [
+        (Fault::ResetAfterApply, 1),
+        (Fault::ResetBeforeApply, 0),
+        (Fault::Truncate, 1),
+        (Fault::Html, 0),
+        (Fault::Status(502), 0),
+        (Fault::Status(307), 0),
+    ];
+    for (fault, received) in faults {
+        let weixin = Weixin::start();
+        let ended = weixin.allow("oUser", 7).fault(SEND, fault).send("oUser", "7").args(&["--json"]).run();
+        ended.said(5, "may have been sent, do not blindly repeat it");
+        assert_eq!(
+            result(&ended),
+            json!({
+                "outcome": "maybe_sent", "touser": "oUser", "template_id": TEMPLATE, "scene": "7",
+                "remedy": "investigate", "stage": "send",
+            })
+        );
+        assert_eq!((weixin.seen(SEND), weixin.received("oUser").len()), (1, received));
+    }
 }

@@ -7,12 +7,41 @@ use std::process::{Child, Command};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::interrupt::signal;
 use super::served::{ALL, Served, app, ask, client, config, head, read_during, token_path, wait_for};
 use super::weixin::{APPID, CLASSIC_TOKEN, Gate, SECRET, UNUSED_BASE, Weixin, allow, line, read_message};
 use super::wxsub::{append, file, folder, replace, wxsub};
+
+/// The same request from 300 threads at once.
+fn all_at_once(server: &Served, method: &str, path: &str, key: &str, body: &str) -> Vec<(u16, Value)> {
+    thread::scope(|scope| {
+        let ask = || ask(server.address(), method, path, key, body.as_bytes()).unwrap();
+        let threads: Vec<_> = (0..300).map(|_| scope.spawn(ask)).collect();
+        let responses = threads.into_iter().map(|one| one.join().unwrap());
+        responses.map(|(status, body)| (status, serde_json::from_str(&body).unwrap())).collect()
+    })
+}
+
+#[test]
+fn concurrent_reads_cost_one_fetch_and_reports_one_more() {
+    let (weixin, server, key) = Served::before_sandbox("many", "");
+    let reads = all_at_once(&server, "GET", &token_path(), &key, "");
+    assert!(reads.iter().all(|(status, _)| *status == 200));
+    assert_eq!(weixin.seen(CLASSIC_TOKEN), 1);
+    let token = server.token(&key)["access_token"].clone();
+    weixin.sandbox.invalidate_tokens(&APPID.parse().unwrap()).unwrap();
+    let (report, body) = (token_path() + "/report", json!({"access_token": token}).to_string());
+    let reported = all_at_once(&server, "POST", &report, &key, &body);
+    let new = &reported[0].1["access_token"];
+    assert!(new.is_string() && *new != token, "{reported:?}");
+    assert!(reported.iter().all(|(_, body)| body["access_token"] == *new), "{reported:?}");
+    assert_eq!(weixin.seen(CLASSIC_TOKEN), 2);
+    assert_eq!(server.post(&report, &key, body.as_bytes()).0, 200);
+    assert_eq!(weixin.seen(CLASSIC_TOKEN), 2);
+    assert_eq!(server.stop("TERM"), Some(0));
+}
 
 #[test]
 fn restart_costs_no_fetch_and_second_server_is_rejected() {
