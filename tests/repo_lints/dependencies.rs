@@ -42,7 +42,7 @@ const PROGRAMS: [&str; 3] = ["wxsub-benches", "wxsub-examples", "wxsub-tests"];
 /// Which libraries each of our crates may use.
 const LIBRARIES: &[(&str, &str)] = &[
     ("wxsub-proto", "derive_more percent-encoding serde serde_json strsim subtle thiserror zeroize"),
-    ("wxsub-api", "serde serde_json utoipa zeroize"),
+    ("wxsub-api", "serde serde_json serde_with utoipa zeroize"),
     ("wxsub-client", "async-trait bytes futures-util http serde serde_json thiserror"),
     (
         "wxsub-core",
@@ -79,9 +79,9 @@ const LIBRARIES: &[(&str, &str)] = &[
     ),
     (
         "wxsub-cli",
-        "clap clap_complete clap_mangen futures-util getrandom http-body-util httpdate hyper hyper-util \
-         indicatif percent-encoding rlimit rpassword sd-notify serde serde_json tempfile thiserror tokio \
-         tracing-subscriber zeroize",
+        "clap clap_complete clap_mangen derive_more futures-util getrandom http-body-util httpdate hyper \
+         hyper-util indicatif percent-encoding rlimit rpassword sd-notify serde serde_json serde_with tempfile \
+         thiserror tokio tracing-subscriber zeroize",
     ),
 ];
 

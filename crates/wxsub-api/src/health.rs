@@ -20,6 +20,7 @@ pub enum AppHealth {
 }
 
 /// Whether the server can serve tokens: the response of [`READYZ`](crate::path::READYZ).
+#[serde_with::skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Readiness {
     /// The status of the whole server.
@@ -27,7 +28,6 @@ pub struct Readiness {
     /// The apps that are not healthy.
     pub apps: Vec<UnhealthyApp>,
     /// Whether messages can be recorded. Absent without a ledger.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ledger: Option<LedgerHealth>,
     /// The endpoints that get no webhooks because they responded with 410. They do not change the status.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -69,6 +69,7 @@ impl ReadinessStatus {
 }
 
 /// An app that is not healthy.
+#[serde_with::skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnhealthyApp {
     /// The app.
@@ -76,6 +77,5 @@ pub struct UnhealthyApp {
     /// Its health.
     pub state: AppHealth,
     /// What to do, if fetching fails.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<Remedy>,
 }

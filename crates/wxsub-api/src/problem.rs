@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use wxsub_proto::{ErrCode, LocalizedText, Message, Remedy, TraceId, named_enum};
 
 use crate::send_result::{SendResult, SendStatus, read_trace_id};
@@ -121,68 +121,38 @@ pub struct Problem {
 }
 
 /// Further members of the problem details.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+// A response is read as the first variant whose members it has.
+#[serde_with::skip_serializing_none]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
 #[non_exhaustive]
 pub enum ProblemExtensions {
-    /// None.
-    Empty {},
     /// The result of a message.
     Result(SendResult),
-    /// It is unknown whether the request was recorded. The same request again, with the same idempotency key, tells.
-    Unrecorded {
-        /// `unknown`.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
-        recorded: Cow<'static, str>,
-    },
     /// Why there is no token.
     Refusal {
         /// Weixin's error code, if Weixin refused the token call.
-        #[serde(skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>))]
         errcode: Option<ErrCode>,
         /// Weixin's error text.
-        #[serde(skip_serializing_if = "Option::is_none")]
         errmsg: Option<String>,
         /// Weixin's id of the refused call.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "read_trace_id")]
         #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
         rid: Option<TraceId>,
         /// What to do.
         #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::RemedyName))]
         remedy: Remedy,
     },
-}
-
-impl<'de> Deserialize<'de> for ProblemExtensions {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// The variants in the order in which they are tried: the one with the most members first.
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Members {
-            Result(SendResult),
-            Refusal {
-                errcode: Option<ErrCode>,
-                errmsg: Option<String>,
-                #[serde(default, deserialize_with = "read_trace_id")]
-                rid: Option<TraceId>,
-                remedy: Remedy,
-            },
-            Unrecorded {
-                recorded: Cow<'static, str>,
-            },
-            Other {},
-        }
-        Ok(match Members::deserialize(deserializer)? {
-            Members::Result(result) => Self::Result(result),
-            Members::Refusal { errcode, errmsg, rid, remedy } => {
-                Self::Refusal { errcode, errmsg, rid, remedy }
-            }
-            Members::Unrecorded { recorded } => Self::Unrecorded { recorded },
-            Members::Other {} => Self::Empty {},
-        })
-    }
+    /// It is unknown whether the request was recorded. The same request again, with the same idempotency key, tells.
+    Unrecorded {
+        /// `unknown`.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        recorded: Cow<'static, str>,
+    },
+    /// None.
+    Empty {},
 }
 
 impl ProblemKind {

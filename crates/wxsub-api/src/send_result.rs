@@ -10,58 +10,50 @@ use wxsub_proto::{
 };
 
 /// The result of sending one message. Members without a value are absent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde_with::skip_serializing_none]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct SendResult {
     /// The outcome.
     pub outcome: SendStatus,
     /// The user of the message.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub touser: Option<OpenId>,
     /// The template of the message.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub template_id: Option<TemplateId>,
     /// The scene of the message.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub scene: Option<Scene>,
     /// Weixin's error code, if Weixin refused a call.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>))]
     pub errcode: Option<ErrCode>,
     /// Weixin's error text.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub errmsg: Option<String>,
     /// Weixin's id of the refused call.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "read_trace_id")]
+    #[serde(default, deserialize_with = "read_trace_id")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub rid: Option<TraceId>,
     /// What to do.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::schema::RemedyName>))]
     pub remedy: Option<Remedy>,
     /// The call that failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub stage: Option<SendStage>,
     /// The message in the ledger of the server, if it has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// The decision about a message that may have been sent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Cow<'static, str>>,
     /// The invalid fields of the message.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<FieldError>,
     /// The line of the message in a file.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
 }
 
 named_enum! {
     /// The outcome of a message. Every reader must decide all five.
+    #[derive(Default)]
     #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
     pub enum SendStatus {
         /// Weixin accepted the message.
@@ -73,6 +65,7 @@ named_enum! {
         /// The message did not reach Weixin. With stage `token` and an error code, Weixin refused the token call before it.
         NotSent = "not_sent",
         /// The message may have been sent: the response was lost.
+        #[default]
         MaybeSent = "maybe_sent",
     }
 }
@@ -155,23 +148,7 @@ impl SendResult {
     /// Creates a result without a message.
     #[must_use]
     pub fn new(outcome: SendStatus) -> Self {
-        let (touser, template_id, scene, errcode, errmsg, rid, remedy) = Default::default();
-        let (stage, id, decision, problems, line) = Default::default();
-        Self {
-            outcome,
-            touser,
-            template_id,
-            scene,
-            errcode,
-            errmsg,
-            rid,
-            remedy,
-            stage,
-            id,
-            decision,
-            problems,
-            line,
-        }
+        Self { outcome, ..Self::default() }
     }
 
     /// Creates the result of a message: its outcome, and the members that identify the message.
@@ -323,9 +300,13 @@ mod tests {
 
     #[test]
     fn problem_before_the_send_means_not_sent() {
-        for (status, kind) in
-            [(401, "unauthorized"), (403, "forbidden"), (404, "not_found"), (503, "overloaded")]
-        {
+        for (status, kind) in [
+            (401, "unauthorized"),
+            (403, "forbidden"),
+            (404, "not_found"),
+            (429, "rate_limited"),
+            (503, "overloaded"),
+        ] {
             let result = read(status, &format!(r#"{{"kind":"{kind}","detail":"x"}}"#)).unwrap();
             assert_eq!(result.outcome, SendStatus::NotSent, "{kind}");
         }

@@ -11,13 +11,13 @@ pub struct WebhookList {
 }
 
 /// An endpoint. It contains no secret and no URL.
+#[serde_with::skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WebhookEndpoint {
     /// Its name.
     pub name: String,
     /// When it responded with 410, in RFC 3339. It gets no webhooks since then. Absent otherwise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled_at: Option<String>,
     /// Webhooks that are to be delivered; 1000 stands for more.
     pub pending: u64,
@@ -25,13 +25,13 @@ pub struct WebhookEndpoint {
     pub dead: u64,
     /// How long a webhook has been due that no server has attempted to deliver, in seconds. Absent if there is none, and for a
     /// disabled endpoint.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_due_s: Option<u64>,
     /// The oldest webhooks whose last attempt failed.
     pub failed: Vec<FailedWebhook>,
 }
 
 /// A webhook whose last attempt failed.
+#[serde_with::skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FailedWebhook {
@@ -46,7 +46,6 @@ pub struct FailedWebhook {
     /// When it happened, in RFC 3339.
     pub created_at: String,
     /// When it is tried again, in RFC 3339. Absent if it is not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<String>,
 }
 

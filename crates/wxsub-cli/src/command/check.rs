@@ -32,10 +32,10 @@ pub(crate) struct Check {
 }
 
 /// The problems of one message.
+#[serde_with::skip_serializing_none]
 #[derive(Serialize)]
 struct MessageProblems {
     line: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<Value>,
     problems: Vec<FieldError>,
 }

@@ -161,12 +161,12 @@ pub(crate) struct Verify {
 const MAX_CALLBACK_BYTES: u64 = 64 * 1024;
 
 /// The output.
+#[serde_with::skip_serializing_none]
 #[derive(Serialize)]
 struct VerifyOutput<'a> {
     #[serde(flatten)]
     callback: &'a ConsentCallback,
     /// `false` without `--expect-reserved`, else absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
     verified: Option<bool>,
 }
 

@@ -51,20 +51,17 @@ impl Explain {
 }
 
 /// The known facts about an errcode, and about the call that returned it. JSON omits fields without a value.
+#[serde_with::skip_serializing_none]
 #[derive(Serialize)]
 struct Explanation<'a> {
     errcode: ErrCode,
     /// Whether it is an errcode of Weixin's table or of the control server.
     known: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'static str>,
     token_call: CallAdvice,
     send: CallAdvice,
-    #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     ip: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     rid: Option<&'a TraceId>,
 }
 

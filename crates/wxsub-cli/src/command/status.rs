@@ -50,12 +50,12 @@ struct WebhookLine<'a> {
     webhook: &'a WebhookEndpoint,
 }
 
+#[serde_with::skip_serializing_none]
 #[derive(Serialize)]
 struct Problem<'a> {
     cause: &'a str,
     remedy: Remedy,
     advice: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     errcode: Option<ErrCode>,
 }
 

@@ -42,6 +42,7 @@ struct ShowOptions {
 }
 
 /// The output.
+#[serde_with::skip_serializing_none]
 #[derive(Serialize)]
 struct TokenOutput<'a> {
     appid: &'a AppId,
@@ -49,7 +50,6 @@ struct TokenOutput<'a> {
     fingerprint: String,
     expires_in: u64,
     generation: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     access_token: Option<&'a str>,
 }
 

@@ -26,11 +26,11 @@ pub(super) struct ResultWriter<W> {
 }
 
 /// A result with the caller's id.
+#[serde_with::skip_serializing_none]
 #[derive(Serialize)]
 pub(super) struct Record<'a> {
     #[serde(flatten)]
     result: SendResult,
-    #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a Value>,
 }
 
@@ -70,15 +70,14 @@ impl<W: Write> ResultWriter<W> {
 }
 
 /// A message that would be sent.
+#[serde_with::skip_serializing_none]
 #[derive(Serialize)]
 pub(super) struct WouldSend<'a> {
     would_send: bool,
     touser: &'a OpenId,
     template_id: &'a TemplateId,
     scene: Scene,
-    #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a Value>,
 }
 
