@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use wxsub_proto::{AppId, ErrCode, Remedy, TraceId};
 
 use crate::AppHealth;
@@ -37,6 +37,7 @@ pub struct ServerProblem {
 }
 
 /// The status of one app. It contains no secret.
+#[serde_with::skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = App))]
 pub struct AppStatus {
@@ -49,31 +50,26 @@ pub struct AppStatus {
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub token_endpoint: Cow<'static, str>,
     /// The generation of the current token.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
     /// Seconds for which a client may cache the current token, as in [`TokenResponse`](crate::TokenResponse).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<u64>,
     /// Whether the current token may have been invalidated, because the response to a fetch was lost.
     pub in_doubt: bool,
     /// From when on the current token is in doubt, as in RFC 3339. It is there as soon as the response is lost.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_doubt_from: Option<String>,
     /// The state file could not be read when the server started, and was renamed to `*.broken`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub state_file_broken: bool,
     /// What is wrong with the token store. Absent if it worked when it was last needed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<StoreProblem>,
     /// Why fetching fails.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<AppError>,
     /// Whether its queued messages go on. Absent without a ledger, and if the ledger does not respond.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outbox: Option<AppOutbox>,
 }
 
 /// What an operator needs to know of the messages of an app.
+#[serde_with::skip_serializing_none]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AppOutbox {
@@ -82,26 +78,19 @@ pub struct AppOutbox {
     /// Messages that may have been sent and wait for a decision.
     pub undecided: u64,
     /// What its due messages wait for: `paused` by an operator, `rate`, `quota` or `token`. Absent if they go on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub waiting_for: Option<Cow<'static, str>>,
     /// When the wait ends by itself, as in RFC 3339. Absent if only an operator ends it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_until: Option<String>,
     /// For `quota`: when the next message tries whether Weixin takes messages again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_probe_at: Option<String>,
     /// For `paused`: the operator.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_by: Option<String>,
     /// For `paused`: since when.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_at: Option<String>,
     /// For `paused`: the note of the operator.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     /// How long the oldest due message has waited, in seconds. Absent if none is due.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_due_s: Option<u64>,
 }
 
@@ -124,33 +113,62 @@ pub struct StoreProblem {
 }
 
 /// Why fetching fails.
+#[serde_with::skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(remote = "Self")]
 pub struct AppError {
     /// The cause, for people.
     pub text: String,
-    /// The same in Chinese.
+    /// The same in Chinese. An older server gives no such member; then it is read as the English text.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub text_zh: String,
     /// Weixin's error code, if Weixin refused the call.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>))]
     pub errcode: Option<ErrCode>,
     /// Weixin's id of the refused call.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "crate::send_result::read_trace_id"
-    )]
+    #[serde(default, deserialize_with = "crate::send_result::read_trace_id")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub rid: Option<TraceId>,
     /// The address to put on the app's IP allow-list, if Weixin refused the call because of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub ip: Option<IpAddr>,
     /// What to do.
     #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::RemedyName))]
     pub remedy: Remedy,
     /// Time of the first failure, as in RFC 3339.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
+}
+
+// The derived functions of `AppError` have the names of those of the traits, and come first.
+impl<'de> Deserialize<'de> for AppError {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut error = Self::deserialize(deserializer)?;
+        if error.text_zh.is_empty() {
+            error.text_zh.clone_from(&error.text);
+        }
+        Ok(error)
+    }
+}
+
+impl Serialize for AppError {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server that gave its texts in English only.
+    #[test]
+    fn error_of_an_older_server_is_read() {
+        let text = r#"{"text":"no response","remedy":"retry_later"}"#;
+        let error: AppError = serde_json::from_str(text).unwrap();
+        assert_eq!((error.text.as_str(), error.text_zh.as_str()), ("no response", "no response"));
+        let written = serde_json::to_string(&error).unwrap();
+        assert_eq!(serde_json::from_str::<AppError>(&written).unwrap(), error);
+    }
 }
