@@ -65,13 +65,12 @@ impl Doctor {
         report.optional(Check::Clock, checks::compare_clocks(&response));
         let token = match checks::fetch_token(&context).await {
             Ok(token) => token,
-            Err((check, failure)) => return report.require(check, Finding::Failed(failure)),
+            Err((check, failure)) => return report.require(check, Err(failure.into())),
         };
         let detail = localized!("Weixin accepts calls from this address", "微信接受来自本机 IP 的请求");
-        report.optional(Check::Address, Finding::Ok((), detail));
+        report.optional(Check::Address, Ok(((), detail)));
         let appid = &context.app.appid;
-        report
-            .optional(Check::Secret, Finding::Ok((), localized!("it belongs to {appid}", "与 {appid} 匹配")));
+        report.optional(Check::Secret, Ok(((), localized!("it belongs to {appid}", "与 {appid} 匹配"))));
         report.require(Check::Token, checks::check_token(&context, &token).await)?;
         report.optional(Check::Quota, checks::check_quota(&context, &token).await);
         Ok(())
@@ -98,10 +97,8 @@ impl Doctor {
 
     /// Reads the settings for Weixin.
     fn context(&self) -> Finding<DoctorContext> {
-        let app = match UsageErrors::check(|usage| DirectConfig::read(self.appid.as_deref(), usage)) {
-            Ok(app) => app,
-            Err(error) => return misconfigured(&error),
-        };
+        let app = UsageErrors::check(|usage| DirectConfig::read(self.appid.as_deref(), usage));
+        let app = app.map_err(|error| misconfigured(&error))?;
         let is_classic = app.endpoint == TokenEndpoint::Token;
         if is_classic && self.fetch {
             app.warn_before_fetch();
@@ -119,7 +116,7 @@ impl Doctor {
             "app {appid}, secret from {secret_in}, Weixin at {bases}{proxy}",
             "应用 {appid}，AppSecret 来自 {secret_in}，微信接口地址 {bases}{proxy}"
         );
-        Finding::Ok(context, detail)
+        Ok((context, detail))
     }
 
     /// Reads the settings for a control server.
@@ -133,10 +130,8 @@ impl Doctor {
             false => Some(None),
         };
         let access = ServerAccess::read(&mut usage);
-        let (appid, access) = match usage.finish(appid.zip(access)) {
-            Ok(read) => read,
-            Err(error) => return misconfigured(&error),
-        };
+        let read = usage.finish(appid.zip(access));
+        let (appid, access) = read.map_err(|error| misconfigured(&error))?;
         let ServerAccess { base, transport, server } = access;
         let network = Network::new(base.into(), transport, SERVER);
         let (base, proxy) = (network.base(), network.proxy());
@@ -146,14 +141,14 @@ impl Doctor {
         };
         let detail =
             localized!("{app}, control server at {base}{proxy}", "{app}，中控服务器地址 {base}{proxy}");
-        Finding::Ok(ServerContext { network, appid, server }, detail)
+        Ok((ServerContext { network, appid, server }, detail))
     }
 }
 
-fn misconfigured<T>(error: &CliError) -> Finding<T> {
+fn misconfigured(error: &CliError) -> Diagnosis {
     let to_do = localized!(
         "correct it; `wxsub --help` lists the variables",
         "请修改；`wxsub --help` 列出所有环境变量"
     );
-    Finding::Failed(Diagnosis::new(ExitStatus::Usage, Remedy::FixConfig, error, to_do))
+    Diagnosis::new(ExitStatus::Usage, Remedy::FixConfig, error, to_do)
 }

@@ -12,7 +12,7 @@ use wxsub_proto::endpoint::{domain_ip, subscribe};
 use wxsub_proto::{ApiError, ErrCode, Operation, Remedy};
 
 use super::network::Network;
-use super::report::{Check, Finding};
+use super::report::{Check, Finding, Unsuccessful};
 use crate::backend::DirectConfig;
 use crate::diagnosis::{Diagnosis, SecretPlace};
 use crate::environment::API_BASE;
@@ -42,16 +42,12 @@ pub(super) struct TimedResponse<B> {
 pub(super) async fn connect(context: &DoctorContext) -> Finding<TimedResponse<impl AsRef<[u8]> + use<>>> {
     let (clock, network) = (SystemClock::new(), &context.network);
     let requested_at = clock.now();
-    let response = match network.request(domain_ip::request_unauthenticated()).await {
-        Ok(raw) => TimedResponse { raw, requested_at, received_at: clock.now() },
-        Err(error) => return Finding::Failed(network.no_response(network.base(), &error)),
-    };
+    let raw = network.request(domain_ip::request_unauthenticated()).await?;
+    let response = TimedResponse { raw, requested_at, received_at: clock.now() };
     for base in network.bases.iter().skip(1) {
-        if let Err(error) = network.request_from(base, domain_ip::request_unauthenticated()).await {
-            return Finding::Failed(network.no_response(base, &error));
-        }
+        network.request_from(base, domain_ip::request_unauthenticated()).await?;
     }
-    Finding::Ok(response, network.connection())
+    Ok((response, network.connection()))
 }
 
 /// Checks that the response is from Weixin: only Weixin refuses a call without a token with an errcode.
@@ -59,9 +55,9 @@ pub(super) fn check_weixin<B: AsRef<[u8]>>(
     context: &DoctorContext,
     response: &RawResponse<B>,
 ) -> Finding<()> {
-    match domain_ip::parse_response(response.status, response.body.as_ref()) {
-        Ok(Ok(()) | Err(_)) => Finding::Ok((), localized!("the response is from Weixin", "响应来自微信")),
-        Err(error) => Finding::Failed(not_weixin(context, &error)),
+    let parsed = domain_ip::parse_response(response.status, response.body.as_ref());
+    match parsed.map_err(|error| not_weixin(context, &error))? {
+        Ok(()) | Err(_) => Ok(((), localized!("the response is from Weixin", "响应来自微信"))),
     }
 }
 
@@ -72,14 +68,14 @@ const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
 pub(super) fn compare_clocks<B>(response: &TimedResponse<B>) -> Finding<()> {
     let date = response.raw.date.as_deref().and_then(|date| httpdate::parse_http_date(date).ok());
     let Some(remote) = date.and_then(|date| date.duration_since(SystemTime::UNIX_EPOCH).ok()) else {
-        return Finding::Skipped(localized!("the response has no date", "响应没有日期"));
+        return Err(Unsuccessful::Skipped(localized!("the response has no date", "响应没有日期")));
     };
     let remote = UnixMillis::default() + remote;
     // Weixin wrote the date between the request and the response.
     let ahead = response.requested_at.wall.since(remote);
     let behind = remote.since(response.received_at.wall);
     if ahead.max(behind) <= MAX_CLOCK_SKEW {
-        return Finding::Ok((), localized!("it agrees with Weixin's clock", "与微信的时间一致"));
+        return Ok(((), localized!("it agrees with Weixin's clock", "与微信的时间一致")));
     }
     let skew = format_duration(ahead.max(behind));
     let cause = match ahead > behind {
@@ -90,7 +86,7 @@ pub(super) fn compare_clocks<B>(response: &TimedResponse<B>) -> Finding<()> {
         "set the clock, preferably with NTP; until then checks of certificates, expiry times and consents may be wrong",
         "请校准时间，最好使用 NTP；在此之前，证书、有效期和授权的检查都可能出错"
     );
-    Finding::Failed(Diagnosis::new(ExitStatus::Usage, Remedy::FixConfig, cause, to_do))
+    Err(Diagnosis::new(ExitStatus::Usage, Remedy::FixConfig, cause, to_do).into())
 }
 
 /// Formats a duration in its two largest units.
@@ -112,8 +108,7 @@ pub(super) async fn fetch_token(context: &DoctorContext) -> Result<TokenResponse
             context.network.request(StableTokenRequest::new(appid, secret).encode()).await
         }
     };
-    let raw = result
-        .map_err(|error| (Check::Token, context.network.no_response(context.network.base(), &error)))?;
+    let raw = result.map_err(|failure| (Check::Token, failure))?;
     match TokenResponse::parse(raw.status, raw.body.as_ref()) {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(refusal)) => {
@@ -144,70 +139,59 @@ fn check_for(code: ErrCode) -> Check {
 
 /// Checks that Weixin accepts the token.
 pub(super) async fn check_token(context: &DoctorContext, token: &TokenResponse) -> Finding<()> {
-    let raw = match context.network.request(domain_ip::request(&token.access_token)).await {
-        Ok(raw) => raw,
-        Err(error) => return Finding::Failed(context.network.no_response(context.network.base(), &error)),
+    let raw = context.network.request(domain_ip::request(&token.access_token)).await?;
+    let parsed = domain_ip::parse_response(raw.status, raw.body.as_ref());
+    parsed.map_err(|error| not_weixin(context, &error))?.map_err(|refusal| {
+        let refusal = refusal.redact(token.access_token.expose_secret());
+        refused(context, &refusal, Operation::Send)
+    })?;
+    let (endpoint, left) = (context.endpoint.as_str(), token.expires_in.as_secs());
+    let skipped = match context.skipped_classic_endpoint {
+        true => localized!(
+            "; /cgi-bin/token was not called, because it invalidates the token that other processes use; --fetch calls it",
+            "；没有调用 /cgi-bin/token，因为它会使其他进程的 access_token 失效；加 --fetch 才会调用"
+        ),
+        false => String::new(),
     };
-    match domain_ip::parse_response(raw.status, raw.body.as_ref()) {
-        Ok(Ok(())) => {
-            let (endpoint, left) = (context.endpoint.as_str(), token.expires_in.as_secs());
-            let skipped = match context.skipped_classic_endpoint {
-                true => localized!(
-                    "; /cgi-bin/token was not called, because it invalidates the token that other processes use; --fetch calls it",
-                    "；没有调用 /cgi-bin/token，因为它会使其他进程的 access_token 失效；加 --fetch 才会调用"
-                ),
-                false => String::new(),
-            };
-            Finding::Ok(
-                (),
-                localized!(
-                    "a token from {endpoint} works and expires in {left} s{skipped}",
-                    "从 {endpoint} 获取的 access_token 有效，剩余 {left} 秒{skipped}"
-                ),
-            )
-        }
-        Ok(Err(refusal)) => {
-            let refusal = refusal.redact(token.access_token.expose_secret());
-            Finding::Failed(refused(context, &refusal, Operation::Send))
-        }
-        Err(error) => Finding::Failed(not_weixin(context, &error)),
-    }
+    let detail = localized!(
+        "a token from {endpoint} works and expires in {left} s{skipped}",
+        "从 {endpoint} 获取的 access_token 有效，剩余 {left} 秒{skipped}"
+    );
+    Ok(((), detail))
 }
 
 /// Checks that the daily quota of sends is not used up.
 pub(super) async fn check_quota(context: &DoctorContext, token: &TokenResponse) -> Finding<()> {
-    let raw = match context.network.request(quota::request(&token.access_token, subscribe::PATH)).await {
-        Ok(raw) => raw,
-        Err(error) => return Finding::Failed(context.network.no_response(context.network.base(), &error)),
-    };
-    match Quota::parse_response(raw.status, raw.body.as_ref()) {
-        Ok(Ok(Quota { daily_limit: 0, .. })) => {
-            Finding::Skipped(localized!("Weixin reports no limit for sends", "微信没有返回发送额度"))
-        }
-        Ok(Ok(Quota { daily_limit, remain: 0, .. })) => {
+    let raw = context.network.request(quota::request(&token.access_token, subscribe::PATH)).await?;
+    let parsed = Quota::parse_response(raw.status, raw.body.as_ref());
+    match parsed.map_err(|error| not_weixin(context, &error))? {
+        Ok(Quota { daily_limit: 0, .. }) => Err(Unsuccessful::Skipped(localized!(
+            "Weixin reports no limit for sends",
+            "微信没有返回发送额度"
+        ))),
+        Ok(Quota { daily_limit, remain: 0, .. }) => {
             let cause = localized!(
                 "today's {daily_limit} sends are used up",
                 "今天的 {daily_limit} 次发送额度已用完"
             );
             let to_do = shown(&ErrCode::DAILY_QUOTA.advice(Operation::Send));
-            Finding::Failed(Diagnosis::new(ExitStatus::Refused, Remedy::SlowDown, cause, to_do))
+            Err(Diagnosis::new(ExitStatus::Refused, Remedy::SlowDown, cause, to_do).into())
         }
-        Ok(Ok(Quota { daily_limit, remain, .. })) => {
+        Ok(Quota { daily_limit, remain, .. }) => {
             let left = localized!(
                 "{remain} of {daily_limit} sends are left today",
                 "今天的发送额度剩余 {remain} 次，共 {daily_limit} 次"
             );
-            Finding::Ok((), left)
+            Ok(((), left))
         }
         // An app without permission for this call can still send.
-        Ok(Err(refusal)) => {
+        Err(refusal) => {
             let refusal = refusal.redact(token.access_token.expose_secret());
-            Finding::Skipped(localized!(
+            Err(Unsuccessful::Skipped(localized!(
                 "Weixin does not report the quota: {refusal}",
                 "微信没有返回额度：{refusal}"
-            ))
+            )))
         }
-        Err(error) => Finding::Failed(not_weixin(context, &error)),
     }
 }
 
@@ -248,8 +232,8 @@ mod tests {
         };
         let raw = RawResponse::new(200, ()).with_date(date.map(str::to_owned));
         match compare_clocks(&TimedResponse { raw, requested_at: at(0), received_at: at(2) }) {
-            Finding::Ok((), detail) | Finding::Skipped(detail) => Ok(detail),
-            Finding::Failed(failure) => Err(failure.cause),
+            Ok(((), detail)) | Err(Unsuccessful::Skipped(detail)) => Ok(detail),
+            Err(Unsuccessful::Failed(failure)) => Err(failure.cause),
         }
     }
 

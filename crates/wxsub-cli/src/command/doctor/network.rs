@@ -12,7 +12,7 @@ use wxsub_proto::codec::{RawResponse, Request};
 use wxsub_proto::{BaseUrl, BaseUrls, Remedy};
 use wxsub_server::ignored_proxy;
 
-use super::report::Finding;
+use super::report::{Finding, Unsuccessful};
 use crate::diagnosis::Diagnosis;
 use crate::environment::{self, CA_FILE, PROXY};
 use crate::error::ExitStatus;
@@ -61,7 +61,7 @@ impl Network {
     pub(super) async fn request(
         &self,
         request: Request<'_>,
-    ) -> Result<RawResponse<impl AsRef<[u8]> + use<>>, TransportError> {
+    ) -> Result<RawResponse<impl AsRef<[u8]> + use<>>, Diagnosis> {
         self.request_from(self.base(), request).await
     }
 
@@ -70,8 +70,12 @@ impl Network {
         &self,
         base: &BaseUrl,
         request: Request<'_>,
-    ) -> Result<RawResponse<impl AsRef<[u8]> + use<>>, TransportError> {
-        self.transport.execute(HttpRequest::new(base, request)?).await
+    ) -> Result<RawResponse<impl AsRef<[u8]> + use<>>, Diagnosis> {
+        let response = match HttpRequest::new(base, request) {
+            Ok(request) => self.transport.execute(request).await,
+            Err(error) => Err(error),
+        };
+        response.map_err(|error| self.no_response(base, &error))
     }
 
     /// What a working connection to the first host proves.
@@ -85,16 +89,14 @@ impl Network {
     /// Resolves the names of all hosts.
     pub(super) async fn resolve_hosts(&self) -> Finding<()> {
         if self.uses_proxy {
-            return Finding::Skipped(localized!("the proxy resolves names", "由代理解析域名"));
+            let reason = localized!("the proxy resolves names", "由代理解析域名");
+            return Err(Unsuccessful::Skipped(reason));
         }
         let mut found = Vec::new();
         for base in self.bases.iter() {
-            match self.resolve(base).await {
-                Ok(addresses) => found.push(addresses),
-                Err(failure) => return Finding::Failed(failure),
-            }
+            found.push(self.resolve(base).await?);
         }
-        Finding::Ok((), found.join("; "))
+        Ok(((), found.join("; ")))
     }
 
     async fn resolve(&self, base: &BaseUrl) -> Result<String, Diagnosis> {

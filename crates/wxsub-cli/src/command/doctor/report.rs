@@ -77,14 +77,21 @@ impl Check {
 /// The remaining checks cannot run. The failed check is already reported.
 pub(super) struct Aborted;
 
-/// Result of a check.
-pub(super) enum Finding<T> {
-    /// Success, with a value for later checks and a description.
-    Ok(T, String),
+/// Result of a check: a value for later checks and a description, or why there is none.
+pub(super) type Finding<T> = Result<(T, String), Unsuccessful>;
+
+/// Why a check was not successful.
+pub(super) enum Unsuccessful {
     /// Failure.
-    Failed(Diagnosis),
+    Failed(Box<Diagnosis>),
     /// The check did not run, for this reason.
     Skipped(String),
+}
+
+impl From<Diagnosis> for Unsuccessful {
+    fn from(failure: Diagnosis) -> Self {
+        Self::Failed(Box::new(failure))
+    }
 }
 
 /// Prints one line per check and keeps the first failure.
@@ -99,20 +106,16 @@ pub(super) struct Report {
     stopped_at: Option<Check>,
 }
 
+#[serde_with::skip_serializing_none]
 #[derive(Serialize)]
 struct Line<'a> {
     check: Check,
     outcome: &'static str,
     detail: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<Remedy>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     advice: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     errcode: Option<ErrCode>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     rid: Option<&'a TraceId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     ip: Option<IpAddr>,
 }
 
@@ -133,15 +136,15 @@ impl Report {
             &localized!("Weixin reported another problem first", "微信先返回了其他问题"),
         );
         match finding {
-            Finding::Ok(value, detail) => {
+            Ok((value, detail)) => {
                 self.line(check, "ok", &detail, None);
                 Ok(value)
             }
-            Finding::Skipped(reason) => {
+            Err(Unsuccessful::Skipped(reason)) => {
                 self.line(check, "skipped", &reason, None);
                 Err(Aborted)
             }
-            Finding::Failed(failure) => {
+            Err(Unsuccessful::Failed(failure)) => {
                 let subject =
                     failure.subject.as_ref().map(|name| format!(" {}", sanitize_line(name.chars())));
                 self.failed.get_or_insert((check, subject.unwrap_or_default(), failure.exit));
@@ -162,7 +165,7 @@ impl Report {
         check: Check,
         finding: Finding<()>,
     ) -> Result<(), Aborted> {
-        let skipped = matches!(finding, Finding::Skipped(_));
+        let skipped = matches!(finding, Err(Unsuccessful::Skipped(_)));
         self.require(check, finding).or_else(|aborted| if skipped { Ok(()) } else { Err(aborted) })
     }
 

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use wxsub_api::{AppStatus, LedgerHealth, ProblemKind, Readiness, path};
-use wxsub_client::{ControlServer, ControlServerError};
+use wxsub_client::ControlServer;
 use wxsub_core::clock::{Clock, SystemClock, timeout_at};
 use wxsub_core::transport::{TransportError, TransportErrorKind};
 use wxsub_proto::codec::{RawResponse, Request};
 use wxsub_proto::{AppId, Operation, Remedy};
 
 use super::network::Network;
-use super::report::Finding;
+use super::report::{Finding, Unsuccessful};
 use crate::diagnosis::{Diagnosis, SecretPlace};
 use crate::environment::SERVER;
 use crate::error::ExitStatus;
@@ -46,44 +46,37 @@ pub(super) async fn connect(context: &ServerContext) -> Finding<RawResponse<impl
     let response = timeout_at(&clock, clock.now().mono + TIMEOUT, request).await.unwrap_or_else(|| {
         let seconds = TIMEOUT.as_secs();
         let detail = localized!("no response within {seconds} s", "{seconds} 秒内没有响应");
-        Err(TransportError::maybe_sent(TransportErrorKind::Timeout, detail))
+        let error = TransportError::maybe_sent(TransportErrorKind::Timeout, detail);
+        Err(network.no_response(network.base(), &error))
     });
-    match response {
-        Ok(response) => Finding::Ok(response, network.connection()),
-        Err(error) => Finding::Failed(network.no_response(network.base(), &error)),
-    }
+    Ok((response?, network.connection()))
 }
 
 /// Checks that the response is from a control server.
 pub(super) fn check_server<B: AsRef<[u8]>>(response: &RawResponse<B>) -> Finding<Readiness> {
-    match serde_json::from_slice::<Readiness>(response.body.as_ref()) {
-        Ok(readiness) => {
-            let detail = localized!("the response is from a control server", "响应来自中控服务器");
-            Finding::Ok(readiness, detail)
-        }
-        Err(_) => {
-            let status = response.status;
-            Finding::Failed(Diagnosis::new(
-                ExitStatus::NotSent,
-                Remedy::Investigate,
-                localized!(
-                    "the response is not from a control server: HTTP status {status}",
-                    "响应不是来自中控服务器：HTTP 状态码 {status}"
-                ),
-                localized!(
-                    "check {SERVER}; a proxy in front of the server must forward /readyz and /v1/",
-                    "请检查 {SERVER}；中控服务器前面的代理必须转发 /readyz 和 /v1/"
-                ),
-            ))
-        }
-    }
+    let status = response.status;
+    let readiness = serde_json::from_slice(response.body.as_ref()).map_err(|_| {
+        Diagnosis::new(
+            ExitStatus::NotSent,
+            Remedy::Investigate,
+            localized!(
+                "the response is not from a control server: HTTP status {status}",
+                "响应不是来自中控服务器：HTTP 状态码 {status}"
+            ),
+            localized!(
+                "check {SERVER}; a proxy in front of the server must forward /readyz and /v1/",
+                "请检查 {SERVER}；中控服务器前面的代理必须转发 /readyz 和 /v1/"
+            ),
+        )
+    })?;
+    Ok((readiness, localized!("the response is from a control server", "响应来自中控服务器")))
 }
 
 /// Checks that messages can be recorded.
 pub(super) fn check_ledger(readiness: &Readiness) -> Finding<()> {
     match readiness.ledger {
-        None => Finding::Skipped(no_ledger()),
-        Some(LedgerHealth::Down) => Finding::Failed(Diagnosis::new(
+        None => Err(no_ledger()),
+        Some(LedgerHealth::Down) => Err(Diagnosis::new(
             ExitStatus::NotSent,
             Remedy::Investigate,
             localized!(
@@ -94,13 +87,14 @@ pub(super) fn check_ledger(readiness: &Readiness) -> Finding<()> {
                 "look for the cause in the log of the server: a full disk, a lost connection or a wrong password",
                 "请在服务器日志中查看原因：磁盘已满、连接断开或密码错误"
             ),
-        )),
-        Some(_) => Finding::Ok((), localized!("the ledger takes messages", "消息库可以写入")),
+        )
+        .into()),
+        Some(_) => Ok(((), localized!("the ledger takes messages", "消息库可以写入"))),
     }
 }
 
-fn no_ledger() -> String {
-    localized!("the server has no ledger", "中控服务器没有消息库")
+fn no_ledger() -> Unsuccessful {
+    Unsuccessful::Skipped(localized!("the server has no ledger", "中控服务器没有消息库"))
 }
 
 /// Checks that the endpoints get their webhooks.
@@ -108,29 +102,27 @@ pub(super) async fn check_webhooks(context: &ServerContext, readiness: &Readines
     let endpoints = match context.server.webhooks().await {
         Ok(list) => list.endpoints,
         Err(error) => {
-            return vec![match problem_kind(&error) {
-                Some(ProblemKind::NoLedger) => Finding::Skipped(no_ledger()),
-                Some(ProblemKind::Forbidden) => Finding::Skipped(needs_admin(&readiness.disabled_webhooks)),
-                _ => Finding::Failed(Diagnosis::of_server_error(&error, ExitStatus::NotSent)),
-            }];
+            return vec![Err(match error.kind() {
+                Some(ProblemKind::NoLedger) => no_ledger(),
+                Some(ProblemKind::Forbidden) => {
+                    Unsuccessful::Skipped(needs_admin(&readiness.disabled_webhooks))
+                }
+                _ => Diagnosis::of_server_error(&error, ExitStatus::NotSent).into(),
+            })];
         }
     };
     let problems =
         endpoints.iter().filter_map(|endpoint| Some(Diagnosis::of_endpoint(endpoint)?.about(&endpoint.name)));
-    let failed: Vec<_> = problems.map(Finding::Failed).collect();
+    let failed: Vec<_> = problems.map(|problem| Err(problem.into())).collect();
     match (failed.is_empty(), endpoints.len()) {
         (false, _) => failed,
-        (true, 0) => {
-            vec![Finding::Skipped(localized!(
-                "the server has no endpoint",
-                "中控服务器没有配置 webhook endpoint"
-            ))]
-        }
+        (true, 0) => vec![Err(Unsuccessful::Skipped(localized!(
+            "the server has no endpoint",
+            "中控服务器没有配置 webhook endpoint"
+        )))],
         (true, count) => {
-            vec![Finding::Ok(
-                (),
-                localized!("endpoints that get them: {count}", "正常的 endpoint：{count} 个"),
-            )]
+            let detail = localized!("endpoints that get them: {count}", "正常的 endpoint：{count} 个");
+            vec![Ok(((), detail))]
         }
     }
 }
@@ -152,52 +144,50 @@ pub(super) async fn check_key(context: &ServerContext) -> Finding<AppAccess> {
     match context.server.apps().await {
         Ok(list) => {
             let detail = localized!("the server knows the key", "中控服务器接受该密钥");
-            Finding::Ok(AppAccess::Status(list.apps), detail)
+            Ok((AppAccess::Status(list.apps), detail))
         }
-        Err(error) => match problem_kind(&error) {
-            Some(ProblemKind::Forbidden) => Finding::Ok(
-                AppAccess::Token,
-                localized!(
-                    "the server knows the key, which lacks the scope admin",
-                    "中控服务器接受该密钥；它没有 admin 这个 scope"
-                ),
-            ),
-            _ => Finding::Failed(Diagnosis::of_server_error(&error, ExitStatus::NotSent)),
-        },
+        Err(error) if error.kind() == Some(ProblemKind::Forbidden) => {
+            let detail = localized!(
+                "the server knows the key, which lacks the scope admin",
+                "中控服务器接受该密钥；它没有 admin 这个 scope"
+            );
+            Ok((AppAccess::Token, detail))
+        }
+        Err(error) => Err(Diagnosis::of_server_error(&error, ExitStatus::NotSent).into()),
     }
 }
 
 /// Checks that the server can serve the app, or each app of the key if none is named.
 pub(super) async fn check_apps(context: &ServerContext, access: AppAccess) -> Vec<Finding<()>> {
     match (access, &context.appid) {
-        (AppAccess::Status(apps), None) if apps.is_empty() => vec![Finding::Failed(Diagnosis::new(
+        (AppAccess::Status(apps), None) if apps.is_empty() => vec![Err(Diagnosis::new(
             ExitStatus::NotSent,
             Remedy::FixConfig,
             localized!("the key may use no app of the server", "该密钥不能使用中控服务器的任何应用"),
             add_app(),
-        ))],
+        )
+        .into())],
         (AppAccess::Status(apps), None) => apps.iter().map(check_status).collect(),
         (AppAccess::Status(apps), Some(appid)) => {
             let app = apps.iter().find(|app| app.appid == *appid);
             vec![app.map_or_else(|| unknown_app(appid, &apps), check_status)]
         }
         (AppAccess::Token, Some(appid)) => vec![check_token(context, appid).await],
-        (AppAccess::Token, None) => vec![Finding::Skipped(localized!(
+        (AppAccess::Token, None) => vec![Err(Unsuccessful::Skipped(localized!(
             "without the scope admin, the key cannot list the apps; name one with --appid",
             "该密钥没有 admin 这个 scope，无法列出应用；请用 --appid 指定一个"
-        ))],
+        )))],
     }
 }
 
 fn check_status(app: &AppStatus) -> Finding<()> {
     let appid = &app.appid;
-    match Diagnosis::of_app(app).into_iter().next() {
-        Some(problem) => Finding::Failed(problem.about(appid.as_str())),
-        None => match app.expires_in {
-            Some(seconds) => Finding::Ok((), has_token(appid, seconds)),
-            None => Finding::Ok((), localized!("{appid} has just started", "{appid} 刚刚启动")),
-        },
-    }
+    let detail = match (Diagnosis::of_app(app).into_iter().next(), app.expires_in) {
+        (Some(problem), _) => return Err(problem.about(appid.as_str()).into()),
+        (None, Some(seconds)) => has_token(appid, seconds),
+        (None, None) => localized!("{appid} has just started", "{appid} 刚刚启动"),
+    };
+    Ok(((), detail))
 }
 
 /// The app is not among those of the key.
@@ -213,7 +203,7 @@ fn unknown_app(appid: &AppId, apps: &[AppStatus]) -> Finding<()> {
         "the server does not have {appid}, or the key may not use it; the key may use: {known}",
         "中控服务器没有 {appid}，或该密钥无权使用它；该密钥可以使用：{known}"
     );
-    Finding::Failed(Diagnosis::new(ExitStatus::NotSent, Remedy::FixConfig, cause, add_app()))
+    Err(Diagnosis::new(ExitStatus::NotSent, Remedy::FixConfig, cause, add_app()).into())
 }
 
 fn add_app() -> String {
@@ -226,17 +216,18 @@ fn add_app() -> String {
 /// Checks that the token of the app can be read.
 async fn check_token(context: &ServerContext, appid: &AppId) -> Finding<()> {
     match context.server.token(appid).await {
-        Ok(token) => Finding::Ok((), has_token(appid, token.lifetime().as_secs())),
-        Err(error) if problem_kind(&error) == Some(ProblemKind::Forbidden) => Finding::Skipped(localized!(
+        Ok(token) => Ok(((), has_token(appid, token.lifetime().as_secs()))),
+        Err(error) if error.kind() == Some(ProblemKind::Forbidden) => Err(Unsuccessful::Skipped(localized!(
             "{error}; the scope admin or token:read shows the state of an app",
             "{error}；有 admin 或 token:read 这个 scope 才能查看应用状态"
-        )),
-        Err(error) => Finding::Failed(match error.api_error() {
+        ))),
+        Err(error) => Err(match error.api_error() {
             Some(refusal) => {
                 Diagnosis::of_refusal(appid, &refusal, Operation::FetchToken, SecretPlace::Server)
             }
             None => Diagnosis::of_server_error(&error, ExitStatus::NotSent),
-        }),
+        }
+        .into()),
     }
 }
 
@@ -245,11 +236,4 @@ fn has_token(appid: &AppId, seconds: u64) -> String {
         "{appid} has an access_token, which may be cached for {seconds} s",
         "{appid} 有 access_token，可缓存 {seconds} 秒"
     )
-}
-
-fn problem_kind(error: &ControlServerError) -> Option<ProblemKind> {
-    match error {
-        ControlServerError::Problem { problem: Some(problem), .. } => Some(problem.kind),
-        _ => None,
-    }
 }
