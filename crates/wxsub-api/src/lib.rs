@@ -35,7 +35,9 @@ mod webhooks;
 pub use api_key::ApiKey;
 pub use apps::{AppError, AppList, AppOutbox, AppStatus, ServerProblem, StoreProblem};
 pub use health::{AppHealth, LedgerHealth, Readiness, ReadinessStatus, UnhealthyApp};
-pub use outbox::{DecisionRequest, IssuedConsent, LineResult, NewConsent, NewGrant, PauseRequest};
+pub use outbox::{
+    DecisionRequest, IssuedConsent, LineResult, NewConsent, NewGrant, OutboxApps, PauseRequest,
+};
 pub use problem::{PROBLEM_JSON, Problem, ProblemExtensions, ProblemKind};
 pub use send_result::{FieldError, SendResult, SendStage, SendStatus};
 pub use token::{ReportRequest, TokenResponse};

@@ -7,6 +7,7 @@ use wxsub_proto::{HttpUrl, OpenId, Reserved, Scene, TemplateId};
 use crate::Problem;
 
 /// A consent to ask a user for.
+#[serde_with::skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -21,12 +22,12 @@ pub struct NewConsent {
     /// What identifies the user's browser or login. The callback is accepted only with the same one.
     pub session: String,
     /// Where Weixin sends the user back to. Without it, the response has no `url`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub redirect_url: Option<HttpUrl>,
 }
 
 /// A request for consent that the server has signed.
+#[serde_with::skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IssuedConsent {
@@ -34,7 +35,6 @@ pub struct IssuedConsent {
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub reserved: Reserved,
     /// The page that asks the user, for a browser in Weixin.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// The values for the mobile SDK.
     pub mobile: Value,
@@ -94,6 +94,7 @@ pub struct PauseRequest<'a> {
 }
 
 /// The result of one line of a batch. `M` is the view of a message.
+#[serde_with::skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "all of it is shown")]
 pub struct LineResult<M> {
@@ -105,9 +106,15 @@ pub struct LineResult<M> {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replayed: bool,
     /// The recorded message.
-    #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
     pub message: Option<M>,
     /// Why it was not recorded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
+}
+
+/// The apps of the key that have or had messages, or are paused. `A` is the view of an app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "all of it is shown")]
+pub struct OutboxApps<A> {
+    /// The apps, sorted by AppID.
+    pub apps: Vec<A>,
 }

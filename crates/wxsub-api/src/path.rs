@@ -24,6 +24,9 @@ pub const GRANTS: &str = "/v1/apps/{appid}/grants";
 /// `DELETE`: voids an open grant.
 pub const GRANT: &str = "/v1/apps/{appid}/grants/{id}";
 
+/// `GET`: the apps that have messages. The response is an [`OutboxApps`](crate::OutboxApps).
+pub const OUTBOX_APPS: &str = "/v1/outbox";
+
 /// `POST`: records messages in the queue; `GET`: lists messages.
 pub const OUTBOX: &str = "/v1/apps/{appid}/outbox";
 

@@ -138,6 +138,14 @@ struct GrantView {
     consented_at: String,
 }
 
+/// The apps of the outbox, for the OpenAPI document.
+#[derive(Debug, ToSchema)]
+#[schema(as = OutboxApps)]
+#[expect(dead_code, reason = "a description only")]
+pub struct OutboxAppsView {
+    apps: Vec<OutboxAppView>,
+}
+
 /// An app of the outbox, for the OpenAPI document.
 #[derive(Debug, ToSchema)]
 #[schema(as = OutboxApp)]

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use wxsub_api::{Problem, ProblemKind};
-use wxsub_client::{ControlServerError, MessageFilter};
+use wxsub_client::{ControlServer, ControlServerError, MessageFilter};
 use wxsub_outbox::id::MessageId;
 use wxsub_outbox::ledger::MessageQuery;
 use wxsub_outbox::state::MessageState;
 use wxsub_outbox::view::{GrantView, MessageList, MessageView};
 use wxsub_proto::{AppId, OpenId};
 
-use crate::backend::ServerConfig;
+use crate::backend::ServerAccess;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::{localized, shown};
 use crate::ledger_file::{OpenLedger, ledger_place, now, open_existing, open_to_read};
@@ -47,7 +47,7 @@ pub(crate) enum OutboxPlace<'a> {
     /// In this ledger.
     Ledger(&'a Path),
     /// In the ledger of a control server.
-    Server(ServerConfig),
+    Server(ControlServer),
 }
 
 /// An open ledger, or a control server.
@@ -55,7 +55,7 @@ pub(crate) enum OutboxAccess {
     /// This process has opened the ledger.
     Ledger(OpenLedger),
     /// A control server has opened the ledger.
-    Server(ServerConfig),
+    Server(ControlServer),
 }
 
 impl OutboxFlags {
@@ -75,8 +75,7 @@ impl OutboxFlags {
                 "--outbox：未填写；请指定消息库，或设置 WXSUB_SERVER 和 WXSUB_KEY 以使用中控服务器的消息库"
             )));
         }
-        let server = UsageErrors::check(|usage| ServerConfig::read(self.appid.as_deref(), usage));
-        server.map(OutboxPlace::Server)
+        UsageErrors::check(ServerAccess::read).map(|access| OutboxPlace::Server(access.server))
     }
 
     /// Opens the ledger to read, also while another process writes.
@@ -97,12 +96,10 @@ impl OutboxFlags {
 }
 
 impl OutboxAccess {
-    /// One message with its history.
-    pub(crate) async fn message(&self, id: MessageId) -> Result<MessageView, CliError> {
+    /// One message with its history. A control server finds it by its id and the app of the flags.
+    pub(crate) async fn message(&self, id: MessageId, flags: &OutboxFlags) -> Result<MessageView, CliError> {
         let ledger = match self {
-            Self::Server(ServerConfig { appid, server }) => {
-                return server.message(appid, id).await.map_err(|error| outbox_server_error(&error));
-            }
+            Self::Server(server) => return Ok(server.message(&flags.appid()?, id).await?),
             Self::Ledger(ledger) => ledger,
         };
         let Some(message) = ledger.message(id).await? else {
@@ -129,13 +126,12 @@ impl OutboxAccess {
                 let page = MessageList::new(&page, &app, query.limit, now());
                 Ok((page.messages, page.next))
             }
-            Self::Server(ServerConfig { server, .. }) => {
+            Self::Server(server) => {
                 let MessageQuery { appid, state, openid, undecided, after, limit, .. } = query;
                 let state = if *undecided { state.or(Some(MessageState::MaybeSent)) } else { *state };
                 let limit = u32::try_from(*limit).ok();
                 let filter = MessageFilter { state, openid: openid.clone(), after: *after, limit };
-                let page = server.messages(appid, &filter).await;
-                let mut page = page.map_err(|error| outbox_server_error(&error))?;
+                let mut page = server.messages(appid, &filter).await?;
                 page.messages.retain(|message| !undecided || message.is_undecided());
                 Ok((page.messages, page.next))
             }
@@ -149,29 +145,28 @@ impl OutboxAccess {
                 let grants = ledger.grants(appid, openid).await?;
                 Ok(grants.iter().map(GrantView::from).collect())
             }
-            Self::Server(ServerConfig { server, .. }) => {
-                let list = server.grants(appid, openid).await;
-                list.map(|list| list.grants).map_err(|error| outbox_server_error(&error))
-            }
+            Self::Server(server) => Ok(server.grants(appid, openid).await?.grants),
         }
     }
 }
 
 /// The error of a call about messages and grants. Its exit status is that of the same command on a ledger.
-pub(crate) fn outbox_server_error(error: &ControlServerError) -> CliError {
-    let text = shown(&error.localized());
-    if error.may_have_taken_effect() {
-        let text = localized!(
-            "{text}; it may have taken effect: look at the list before you repeat the command, or repeat it with the same --key",
-            "{text}；操作可能已生效：请先查看列表再重复命令，或用同一个 --key 重复"
-        );
-        return CliError::new(ExitStatus::NotSent, text);
+impl From<ControlServerError> for CliError {
+    fn from(error: ControlServerError) -> Self {
+        let text = shown(&error.localized());
+        if error.may_have_taken_effect() {
+            let text = localized!(
+                "{text}; it may have taken effect: look at the list before you repeat the command, or repeat it with the same --key",
+                "{text}；操作可能已生效：请先查看列表再重复命令，或用同一个 --key 重复"
+            );
+            return Self::new(ExitStatus::NotSent, text);
+        }
+        let exit = match error {
+            ControlServerError::Problem { problem: Some(problem), .. } => exit_of(&problem),
+            _ => ExitStatus::NotSent,
+        };
+        Self::new(exit, text)
     }
-    let exit = match error {
-        ControlServerError::Problem { problem: Some(problem), .. } => exit_of(problem),
-        _ => ExitStatus::NotSent,
-    };
-    CliError::new(exit, text)
 }
 
 /// The exit status for a problem of the server.

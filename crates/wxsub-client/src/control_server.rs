@@ -166,7 +166,7 @@ impl ControlServer {
     /// # Cancel safety
     /// Cancel safe: a read changes nothing.
     pub async fn apps(&self) -> Result<AppList, ControlServerError> {
-        parse(&self.exchange(path::APPS, None).await?)
+        self.get(path::APPS).await
     }
 
     /// Lists the endpoints of webhooks, and what was not delivered. The key needs the scope `admin`, the server a ledger.
@@ -177,7 +177,7 @@ impl ControlServer {
     /// # Cancel safety
     /// Cancel safe: a read changes nothing.
     pub async fn webhooks(&self) -> Result<WebhookList, ControlServerError> {
-        parse(&self.exchange(path::WEBHOOKS, None).await?)
+        self.get(path::WEBHOOKS).await
     }
 
     /// Enables an endpoint, and makes its failed webhooks due now. The key needs the scope `admin`. Returns how many are due.
@@ -188,8 +188,7 @@ impl ControlServer {
     /// # Cancel safety
     /// The webhooks may be due. A second call is harmless.
     pub async fn redeliver_webhooks(&self, endpoint: &str) -> Result<usize, ControlServerError> {
-        let path = path::redeliver(endpoint);
-        let redelivery: Redelivery = parse(&self.exchange(&path, Some(Vec::new())).await?)?;
+        let redelivery: Redelivery = self.post(&path::redeliver(endpoint), Vec::new(), &[]).await?;
         Ok(redelivery.due)
     }
 
@@ -225,26 +224,30 @@ impl ControlServer {
         appid: &AppId,
         rejected: Option<&AccessToken>,
     ) -> Result<FetchedToken, ControlServerError> {
-        let response = match rejected {
-            None => self.exchange(&path::access_token(appid), None).await?,
+        let TokenResponse { access_token, expires_in, generation } = match rejected {
+            None => self.get(&path::access_token(appid)).await?,
             Some(token) => {
                 let report = json(&ReportRequest { access_token: Cow::Borrowed(token) })?;
-                self.exchange(&path::report(appid), Some(report)).await?
+                self.post(&path::report(appid), report, &[]).await?
             }
         };
-        let TokenResponse { access_token, expires_in, generation } = parse(&response)?;
         let fetched = FetchedToken::new(access_token.into_owned(), Duration::from_secs(expires_in));
         Ok(fetched.with_generation(Generation::new(generation)))
     }
 
-    /// Makes one request: a `POST` of this JSON, or a `GET` without it.
-    async fn exchange(
+    /// Reads the JSON at this path.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ControlServerError> {
+        parse(&self.call(http::Method::GET, path, Vec::new(), &[]).await?)
+    }
+
+    /// Posts this JSON, and reads that of the response.
+    pub(crate) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
-        json: Option<Vec<u8>>,
-    ) -> Result<RawResponse<Bytes>, ControlServerError> {
-        let method = if json.is_some() { http::Method::POST } else { http::Method::GET };
-        self.call(method, path, json.unwrap_or_default(), &[]).await
+        json: Vec<u8>,
+        headers: &[(HeaderName, HeaderValue)],
+    ) -> Result<T, ControlServerError> {
+        parse(&self.call(http::Method::POST, path, json, headers).await?)
     }
 
     /// Makes one request with these headers.
@@ -304,7 +307,7 @@ fn invalid_request(detail: &str) -> TransportError {
     TransportError::before_sending(TransportErrorKind::Other, detail)
 }
 
-pub(crate) fn parse<T: DeserializeOwned>(response: &RawResponse<Bytes>) -> Result<T, ControlServerError> {
+fn parse<T: DeserializeOwned>(response: &RawResponse<Bytes>) -> Result<T, ControlServerError> {
     if !(200..300).contains(&response.status) {
         return Err(ControlServerError::problem(response));
     }

@@ -2,7 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wxsub_api::{Problem, ProblemExtensions, SendResult, SendStatus};
+use wxsub_api::{Problem, ProblemExtensions, ProblemKind, SendResult, SendStatus};
 use wxsub_core::error::Delivery;
 use wxsub_core::token::TokenErrorKind;
 use wxsub_core::transport::{RequestState, TransportError};
@@ -92,6 +92,14 @@ impl ControlServerError {
         match self {
             Self::NotReached(_) | Self::Problem { .. } => false,
             Self::ResponseLost(_) | Self::Timeout | Self::InvalidResponse { .. } => true,
+        }
+    }
+
+    /// Returns the kind of the problem, if the server responded with one.
+    pub fn kind(&self) -> Option<ProblemKind> {
+        match self {
+            Self::Problem { problem, .. } => problem.as_ref().map(|problem| problem.kind),
+            _ => None,
         }
     }
 

@@ -4,7 +4,9 @@ use bytes::Bytes;
 use futures_util::stream::{self, Stream, TryStreamExt};
 use http::header::{CONTENT_TYPE, HeaderValue, IF_MATCH};
 use serde_json::{Map, Value};
-use wxsub_api::{DecisionRequest, IssuedConsent, LineResult, NewConsent, NewGrant, PauseRequest, path};
+use wxsub_api::{
+    DecisionRequest, IssuedConsent, LineResult, NewConsent, NewGrant, OutboxApps, PauseRequest, path,
+};
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::rfc3339;
 use wxsub_outbox::id::{GrantId, MessageId};
@@ -14,7 +16,7 @@ use wxsub_outbox::view::{AppView, ConsentView, DecidedView, GrantList, MessageLi
 use wxsub_proto::codec::RawResponse;
 use wxsub_proto::{AppId, Message, OpenId};
 
-use crate::control_server::{json, key_header, parse};
+use crate::control_server::{json, key_header};
 use crate::{ControlServer, ControlServerError};
 
 /// The media type of many messages, one a line.
@@ -71,8 +73,7 @@ impl ControlServer {
         appid: &AppId,
         consent: &NewConsent,
     ) -> Result<IssuedConsent, ControlServerError> {
-        let path = fill(path::CONSENTS, appid, None);
-        parse(&self.call(http::Method::POST, &path, json(consent)?, &[]).await?)
+        self.post(&fill(path::CONSENTS, appid, None), json(consent)?, &[]).await
     }
 
     /// Has the server verify and record a callback, or record a consent that was verified elsewhere, which needs a key.
@@ -88,8 +89,7 @@ impl ControlServer {
         grant: &NewGrant,
         key: Option<&IdempotencyKey>,
     ) -> Result<ConsentView, ControlServerError> {
-        let path = fill(path::GRANTS, appid, None);
-        parse(&self.call(http::Method::POST, &path, json(grant)?, &key_header(key)).await?)
+        self.post(&fill(path::GRANTS, appid, None), json(grant)?, &key_header(key)).await
     }
 
     /// Lists the grants of one user, oldest first.
@@ -101,7 +101,7 @@ impl ControlServer {
     /// Cancel safe: a read changes nothing.
     pub async fn grants(&self, appid: &AppId, openid: &OpenId) -> Result<GrantList, ControlServerError> {
         let path = format!("{}?openid={openid}", fill(path::GRANTS, appid, None));
-        parse(&self.call(http::Method::GET, &path, Vec::new(), &[]).await?)
+        self.get(&path).await
     }
 
     /// Voids an open grant.
@@ -133,9 +133,8 @@ impl ControlServer {
         schedule: Schedule,
         key: Option<&IdempotencyKey>,
     ) -> Result<MessageView, ControlServerError> {
-        let path = fill(path::OUTBOX, appid, None);
         let body = json(&members(message, schedule))?;
-        parse(&self.call(http::Method::POST, &path, body, &key_header(key)).await?)
+        self.post(&fill(path::OUTBOX, appid, None), body, &key_header(key)).await
     }
 
     /// Queues up to 1000 messages, at most 1 MiB of them. Returns the result of each line, in their order. A line that is not
@@ -171,6 +170,19 @@ impl ControlServer {
         results.ok_or(ControlServerError::InvalidResponse { status: response.status })
     }
 
+    /// Lists the apps of the key that have or had messages, or are paused: how many messages each has in each state, and what
+    /// they wait for. The key needs the scope `outbox:read`.
+    ///
+    /// # Errors
+    /// [`ControlServerError`] if the server did not return them.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a read changes nothing.
+    pub async fn outbox_apps(&self) -> Result<Vec<AppView>, ControlServerError> {
+        let OutboxApps { apps } = self.get(path::OUTBOX_APPS).await?;
+        Ok(apps)
+    }
+
     /// Lists a page of messages, oldest first. The key needs the scope `outbox:read`.
     ///
     /// # Errors
@@ -194,7 +206,7 @@ impl ControlServer {
         let pairs = pairs.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?)));
         let query = pairs.collect::<Vec<_>>().join("&");
         let path = format!("{}?{query}", fill(path::OUTBOX, appid, None));
-        parse(&self.call(http::Method::GET, &path, Vec::new(), &[]).await?)
+        self.get(&path).await
     }
 
     /// Lists all messages, oldest first, page by page. `limit` of the filter is the size of a page. The key needs the scope
@@ -221,8 +233,7 @@ impl ControlServer {
     /// # Cancel safety
     /// Cancel safe: a read changes nothing.
     pub async fn message(&self, appid: &AppId, id: MessageId) -> Result<MessageView, ControlServerError> {
-        let path = fill(path::OUTBOX_MESSAGE, appid, Some(&id.to_string()));
-        parse(&self.call(http::Method::GET, &path, Vec::new(), &[]).await?)
+        self.get(&fill(path::OUTBOX_MESSAGE, appid, Some(&id.to_string()))).await
     }
 
     /// Withdraws a queued message. The key needs the scope `outbox:write`.
@@ -257,7 +268,7 @@ impl ControlServer {
         let body = json(&DecisionRequest { decision: decision.as_str(), note })?;
         let version = HeaderValue::try_from(format!("\"{seen}\"")).ok().map(|version| (IF_MATCH, version));
         let headers: Vec<_> = version.into_iter().collect();
-        parse(&self.call(http::Method::POST, &path, body, &headers).await?)
+        self.post(&path, body, &headers).await
     }
 
     /// Pauses the app: its messages wait. The key needs the scope `outbox:decide`.
@@ -268,8 +279,7 @@ impl ControlServer {
     /// # Cancel safety
     /// The app may or may not have been paused.
     pub async fn pause(&self, appid: &AppId, note: &str) -> Result<AppView, ControlServerError> {
-        let body = json(&PauseRequest { note })?;
-        parse(&self.call(http::Method::POST, &fill(path::PAUSE, appid, None), body, &[]).await?)
+        self.post(&fill(path::PAUSE, appid, None), json(&PauseRequest { note })?, &[]).await
     }
 
     /// Lifts every pause of the app. The key needs the scope `outbox:decide`.
@@ -280,7 +290,7 @@ impl ControlServer {
     /// # Cancel safety
     /// The app may or may not have been resumed.
     pub async fn resume(&self, appid: &AppId) -> Result<AppView, ControlServerError> {
-        parse(&self.call(http::Method::POST, &fill(path::RESUME, appid, None), Vec::new(), &[]).await?)
+        self.post(&fill(path::RESUME, appid, None), Vec::new(), &[]).await
     }
 }
 

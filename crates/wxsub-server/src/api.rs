@@ -60,6 +60,11 @@ fn v1_routes(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
         ),
         (path::GRANT, "DELETE", delete(v1::grants::void.layer(audited(path::GRANT, Action::VoidGrant)))),
         (
+            path::OUTBOX_APPS,
+            "GET",
+            get(v1::outbox::apps.layer(audited(path::OUTBOX_APPS, Action::ReadOutbox))),
+        ),
+        (
             path::OUTBOX,
             "GET, POST",
             get(v1::outbox::list.layer(audited(path::OUTBOX, Action::ReadOutbox)))

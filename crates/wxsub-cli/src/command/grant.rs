@@ -6,7 +6,6 @@ mod record;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use wxsub_api::ProblemKind;
-use wxsub_client::ControlServerError;
 use wxsub_core::rfc3339;
 use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::GrantId;
@@ -14,12 +13,11 @@ use wxsub_outbox::ledger::Change;
 use wxsub_outbox::state::GrantState;
 use wxsub_outbox::view::GrantView;
 
-use crate::backend::ServerConfig;
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::localized;
 use crate::ledger_file::commit;
-use crate::outbox_access::{OutboxAccess, OutboxFlags, needs_ledger, outbox_server_error, parse_name};
+use crate::outbox_access::{OutboxAccess, OutboxFlags, needs_ledger, parse_name};
 use crate::output::print;
 
 /// Record, list and void the consents of a ledger, or of the control server of WXSUB_SERVER and WXSUB_KEY.
@@ -118,17 +116,11 @@ impl Void {
                 let change = Change::VoidGrant { grant: self.id, appid: None };
                 commit::<Option<StoredGrant>>(&*ledger, change).await?.is_some()
             }
-            OutboxAccess::Server(ServerConfig { appid, server }) => {
-                match server.void_grant(&appid, self.id).await {
-                    Ok(()) => true,
-                    Err(ControlServerError::Problem { problem: Some(problem), .. })
-                        if problem.kind == ProblemKind::NotFound =>
-                    {
-                        false
-                    }
-                    Err(error) => return Err(outbox_server_error(&error)),
-                }
-            }
+            OutboxAccess::Server(server) => match server.void_grant(&self.outbox.appid()?, self.id).await {
+                Ok(()) => true,
+                Err(error) if error.kind() == Some(ProblemKind::NotFound) => false,
+                Err(error) => return Err(error.into()),
+            },
         };
         if is_void {
             console::note("void");

@@ -12,12 +12,11 @@ use wxsub_outbox::id::MessageId;
 use wxsub_outbox::ledger::{Change, NotCancelled};
 use wxsub_outbox::message::StoredMessage;
 
-use crate::backend::ServerConfig;
 use crate::console;
 use crate::error::{CliError, ExitStatus};
 use crate::language::shown;
 use crate::ledger_file::{commit, operator};
-use crate::outbox_access::{OutboxAccess, OutboxFlags, outbox_server_error};
+use crate::outbox_access::{OutboxAccess, OutboxFlags};
 
 /// Record, show, decide and send the messages of a ledger, or of a control server.
 ///
@@ -75,9 +74,7 @@ impl Cancel {
                     CliError::new(exit, shown(&OutboxError::NotCancelled(why).localized()))
                 })?;
             }
-            OutboxAccess::Server(ServerConfig { appid, server }) => {
-                server.cancel(&appid, self.id).await.map_err(|error| outbox_server_error(&error))?;
-            }
+            OutboxAccess::Server(server) => server.cancel(&self.outbox.appid()?, self.id).await?,
         }
         console::note("cancelled");
         Ok(ExitStatus::Success)
@@ -101,10 +98,7 @@ impl Pause {
             OutboxAccess::Ledger(ledger) => {
                 commit::<()>(&*ledger, Change::Pause { appid, by: operator(), note: self.note }).await?;
             }
-            OutboxAccess::Server(ServerConfig { server, .. }) => {
-                let paused = server.pause(&appid, &self.note).await;
-                paused.map_err(|error| outbox_server_error(&error))?;
-            }
+            OutboxAccess::Server(server) => drop(server.pause(&appid, &self.note).await?),
         }
         console::note("paused");
         Ok(ExitStatus::Success)
@@ -125,9 +119,7 @@ impl Resume {
             OutboxAccess::Ledger(ledger) => {
                 commit::<()>(&*ledger, Change::Resume(appid)).await?;
             }
-            OutboxAccess::Server(ServerConfig { server, .. }) => {
-                server.resume(&appid).await.map_err(|error| outbox_server_error(&error))?;
-            }
+            OutboxAccess::Server(server) => drop(server.resume(&appid).await?),
         }
         console::note("resumed");
         Ok(ExitStatus::Success)

@@ -122,6 +122,23 @@ fn commands_say_the_same_about_a_file_and_a_server() {
 }
 
 #[test]
+fn list_without_an_appid_has_the_apps_of_the_server() {
+    let server = Server::start();
+    let list = || server.command(&["outbox", "list"]).without("WXSUB_APPID");
+    assert_eq!((list().run().code, list().run().out.as_str()), (0, ""));
+    assert_eq!(server.command(&["outbox", "pause"]).run().code, 0);
+    let id = server.command(&["outbox", "add"]).message("oUser", "c").run().out;
+    let listed = list().run();
+    listed.said(0, &format!("app {APPID}: 1 queued, 0 undecided")).printed(0, id.trim());
+    assert_eq!(list().args(&["--json"]).run().json()[0]["messages"][0]["appid"], APPID);
+    server
+        .command(&["outbox", "show", id.trim()])
+        .without("WXSUB_APPID")
+        .run()
+        .said(2, "--appid: is missing");
+}
+
+#[test]
 fn a_callback_is_verified_by_the_server() {
     let server = Server::start();
     let request = ["--mobile", "--template", TEMPLATE, "--scene", "7", "--session", "s-1"];

@@ -48,6 +48,7 @@ pub(super) async fn openapi() -> Response {
         grants::list,
         grants::void,
         outbox::enqueue,
+        outbox::apps,
         outbox::list,
         outbox::show,
         outbox::cancel,

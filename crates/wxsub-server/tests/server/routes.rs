@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use wxsub_api::{AppList, IssuedConsent, Problem, Redelivery, SendResult, TokenResponse, WebhookList};
+use wxsub_api::{
+    AppList, IssuedConsent, OutboxApps, Problem, Redelivery, SendResult, TokenResponse, WebhookList,
+};
 use wxsub_hyper::client::view::{AppView, ConsentView, DecidedView, GrantList, MessageList, MessageView};
 
 use super::outbox::{OUTBOX_SCOPES, consent_key};
@@ -116,13 +118,14 @@ fn at_sandbox(value: &Value) -> String {
 }
 
 /// The operations, in an order in which each succeeds.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 18] = [
     "issue_consent",
     "record_grant",
     "list_grants",
     "void_grant",
     "pause_app",
     "enqueue",
+    "list_outbox_apps",
     "list_messages",
     "show_message",
     "cancel_message",
@@ -193,8 +196,8 @@ async fn each_route_has_its_audit_line() {
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(lines.iter().all(|line| line["outcome"] != "denied" && line["client"] == "a"), "{text}");
     let actions: BTreeSet<_> = lines.iter().map(|line| line["action"].as_str().unwrap()).collect();
-    // Listing and showing messages are one action.
-    assert_eq!(actions.len(), requests - 1, "{actions:?}");
+    // Listing apps, listing messages and showing one are one action.
+    assert_eq!(actions.len(), requests - 2, "{actions:?}");
 }
 
 /// The example is what this type reads and writes.
@@ -215,6 +218,7 @@ fn check_example(schema: &str, example: &Value, place: &str) {
         "OutboxMessage" => check_type::<MessageView>(example, place),
         "OutboxPage" => check_type::<MessageList>(example, place),
         "OutboxApp" => check_type::<AppView>(example, place),
+        "OutboxApps" => check_type::<OutboxApps<AppView>>(example, place),
         "Webhooks" => check_type::<WebhookList>(example, place),
         "Redelivery" => check_type::<Redelivery>(example, place),
         "Problem" => check_type::<Problem>(example, place),

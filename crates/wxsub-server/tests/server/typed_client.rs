@@ -34,8 +34,7 @@ fn message(openid: &str) -> Message {
 }
 
 fn kind(error: &ControlServerError) -> ProblemKind {
-    let ControlServerError::Problem { problem: Some(problem), .. } = error else { panic!("{error:?}") };
-    problem.kind
+    error.kind().unwrap_or_else(|| panic!("{error:?}"))
 }
 
 #[tokio::test]
@@ -69,6 +68,9 @@ async fn every_request_of_the_ledger_has_a_typed_call() {
     let filter = MessageFilter { state: Some(MessageState::Queued), limit: Some(5), ..Default::default() };
     let page = server.messages(&app, &filter).await.unwrap();
     assert_eq!((page.messages.len(), page.next), (1, None));
+    let apps = server.outbox_apps().await.unwrap();
+    assert_eq!(apps.iter().map(|app| (&app.appid, app.undecided)).collect::<Vec<_>>(), [(&app, 0)]);
+    assert_eq!(apps[0].counts, [(MessageState::Queued, 1)].into());
     server.cancel(&app, queued.id).await.unwrap();
     let shown = server.message(&app, queued.id).await.unwrap();
     assert_eq!((shown.state, shown.events.unwrap().len()), (MessageState::Cancelled, 2));
@@ -147,6 +149,7 @@ async fn requests_of_all_calls() -> BTreeSet<Route> {
     drop(server.grants(&app, &"o".parse().unwrap()).await);
     drop(server.void_grant(&app, ID.parse().unwrap()).await);
     drop(server.enqueue(&app, &message, Schedule::default(), None).await);
+    drop(server.outbox_apps().await);
     drop(server.messages(&app, &MessageFilter::default()).await);
     drop(server.message(&app, id).await);
     drop(server.cancel(&app, id).await);

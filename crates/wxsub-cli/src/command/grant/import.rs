@@ -7,6 +7,7 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
 use wxsub_api::NewGrant;
+use wxsub_client::ControlServer;
 use wxsub_outbox::grant::{Consent, Subject, nonce_of_name};
 use wxsub_outbox::id::IdGenerator;
 use wxsub_outbox::idempotency::{Fingerprint, IdempotencyKey};
@@ -14,13 +15,12 @@ use wxsub_outbox::ledger::{Change, FromApplied, NewConsent};
 use wxsub_outbox::view::ConsentOutcome;
 use wxsub_proto::{AppId, OpenId, Scene, TemplateId};
 
-use crate::backend::ServerConfig;
 use crate::console;
 use crate::error::{CliError, ExitStatus};
 use crate::input::{Input, Line, LineReader, unreadable};
 use crate::language::{localized, shown};
 use crate::ledger_file::{now, open_or_create};
-use crate::outbox_access::{OutboxFlags, OutboxPlace, outbox_server_error};
+use crate::outbox_access::{OutboxFlags, OutboxPlace};
 
 /// How many consents one transaction records.
 const CHUNK: usize = 500;
@@ -84,7 +84,7 @@ impl Import {
         let (appid, consents) = (self.outbox.appid()?, self.consents()?);
         let counts = match self.outbox.place()? {
             OutboxPlace::Ledger(path) => record_in_ledger(path, &appid, consents).await?,
-            OutboxPlace::Server(access) => record_on_server(&access, consents).await?,
+            OutboxPlace::Server(server) => record_on_server(&server, &appid, consents).await?,
         };
         let Counts { recorded, known, absorbed } = counts;
         console::note(format_args!(
@@ -149,15 +149,18 @@ async fn record_in_ledger(
 }
 
 /// Records each consent with one request. Its idempotency key is the fingerprint of the consent's name.
-async fn record_on_server(access: &ServerConfig, consents: Vec<ImportedConsent>) -> Result<Counts, CliError> {
-    let (ServerConfig { appid, server }, mut counts) = (access, Counts::default());
+async fn record_on_server(
+    server: &ControlServer,
+    appid: &AppId,
+    consents: Vec<ImportedConsent>,
+) -> Result<Counts, CliError> {
+    let mut counts = Counts::default();
     for consent in consents {
         let key = Fingerprint::of_bytes(consent.name().as_bytes()).to_string();
         let key = IdempotencyKey::new(key).map_err(CliError::unexpected)?;
         let ImportedConsent { openid, template_id, scene, .. } = consent;
         let grant = NewGrant::Verified { openid, template_id, scene };
-        let recorded = server.record_grant(appid, &grant, Some(&key)).await;
-        match recorded.map_err(|error| outbox_server_error(&error))?.outcome {
+        match server.record_grant(appid, &grant, Some(&key)).await?.outcome {
             ConsentOutcome::Recorded => counts.recorded += 1,
             ConsentOutcome::AlreadyRecorded => counts.known += 1,
             ConsentOutcome::Absorbed | ConsentOutcome::Declined => counts.absorbed += 1,

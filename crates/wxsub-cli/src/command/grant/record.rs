@@ -6,6 +6,7 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use serde_json::Value;
 use wxsub_api::NewGrant;
+use wxsub_client::ControlServer;
 use wxsub_core::ConsentVerifier;
 use wxsub_core::consent::{Nonce, RejectReason, VerifiedConsent};
 use wxsub_outbox::grant::{Subject, nonce_of_name};
@@ -16,12 +17,11 @@ use wxsub_outbox::view::{ConsentOutcome, ConsentView};
 use wxsub_proto::{AppId, Grant, LocalizedText, OpenId, Scene, TemplateId};
 
 use super::super::consent::{parse_callback, read_signing_key, rejected};
-use crate::backend::ServerConfig;
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::localized;
 use crate::ledger_file::{commit, now, open_or_create};
-use crate::outbox_access::{OutboxFlags, OutboxPlace, needs_ledger, outbox_server_error};
+use crate::outbox_access::{OutboxFlags, OutboxPlace, needs_ledger};
 use crate::output::print;
 
 /// Record a consent, and print the id of its grant.
@@ -70,7 +70,7 @@ impl Record {
         let appid = self.outbox.appid()?;
         let view = match self.outbox.place()? {
             OutboxPlace::Ledger(path) => self.record_in_ledger(path, appid).await?,
-            OutboxPlace::Server(access) => self.record_on_server(&access).await?,
+            OutboxPlace::Server(server) => self.record_on_server(&server, &appid).await?,
         };
         let text = match view.outcome {
             ConsentOutcome::Recorded => "recorded",
@@ -98,8 +98,7 @@ impl Record {
     }
 
     /// Records the consent at a control server, which verifies the callback if there is one.
-    async fn record_on_server(&self, access: &ServerConfig) -> Result<ConsentView, CliError> {
-        let ServerConfig { appid, server } = access;
+    async fn record_on_server(&self, server: &ControlServer, appid: &AppId) -> Result<ConsentView, CliError> {
         if self.signing_key_file.is_some() || self.previous_key_file.is_some() {
             return Err(needs_ledger("--signing-key-file, --previous-key-file"));
         }
@@ -113,8 +112,7 @@ impl Record {
                 (NewGrant::Verified { openid, template_id, scene }, Some(self.request_key()?))
             }
         };
-        let recorded = server.record_grant(appid, &grant, key.as_ref()).await;
-        recorded.map_err(|error| outbox_server_error(&error))
+        Ok(server.record_grant(appid, &grant, key.as_ref()).await?)
     }
 
     /// The idempotency key of the request. Without --key, each command records a consent of its own.

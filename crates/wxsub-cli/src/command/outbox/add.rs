@@ -14,14 +14,12 @@ use wxsub_proto::redact::sanitize_line;
 use wxsub_proto::{AppId, Message};
 
 use super::super::send::MessageFlags;
-use crate::backend::{self, ServerConfig};
+use crate::backend;
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::localized;
 use crate::ledger_file::{OpenLedger, commit, now, open_or_create};
-use crate::outbox_access::{
-    OutboxFlags, OutboxPlace, exit_of, needs_ledger, outbox_server_error, parse_name,
-};
+use crate::outbox_access::{OutboxFlags, OutboxPlace, exit_of, needs_ledger, parse_name};
 use crate::output::print;
 
 /// Record a message in the queue, and print its id. `outbox run` or the control server sends it.
@@ -68,9 +66,7 @@ impl Add {
         let (appid, body) = usage.finish(appid.zip(message))?;
         let (message, is_replayed) = match self.outbox.place()? {
             OutboxPlace::Ledger(path) => self.record(&open_or_create(path).await?, appid, body).await?,
-            OutboxPlace::Server(ServerConfig { appid, server }) => {
-                self.enqueue(&server, &appid, &body).await?
-            }
+            OutboxPlace::Server(server) => self.enqueue(&server, &appid, &body).await?,
         };
         if is_replayed {
             console::note("recorded before under this key; nothing new was recorded");
@@ -115,13 +111,12 @@ impl Add {
         }
         let schedule =
             Schedule { send_at: self.send_at, expires_at: self.expires_at, priority: Some(self.priority) };
-        let failed = |error| outbox_server_error(&error);
         let Some(key) = &self.key else {
-            return Ok((server.enqueue(appid, message, schedule, None).await.map_err(failed)?, false));
+            return Ok((server.enqueue(appid, message, schedule, None).await?, false));
         };
         // The result of a line says whether it was recorded before.
         let line = OutboxLine { message, schedule, key };
-        let results = server.enqueue_lines(appid, &[line]).await.map_err(failed)?;
+        let results = server.enqueue_lines(appid, &[line]).await?;
         match results.into_iter().next() {
             Some(LineResult { message: Some(message), replayed, .. }) => Ok((message, replayed)),
             Some(LineResult { problem: Some(problem), .. }) => {

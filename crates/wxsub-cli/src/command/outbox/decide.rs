@@ -10,12 +10,11 @@ use wxsub_outbox::message::{NotDecidable, StoredMessage};
 use wxsub_outbox::state::{Decision, EventKind, GrantState, Reason};
 use wxsub_outbox::view::{GrantView, MessageView};
 
-use crate::backend::ServerConfig;
 use crate::console;
 use crate::error::{CliError, ExitStatus};
 use crate::language::{localized, shown};
 use crate::ledger_file::{commit, now, operator};
-use crate::outbox_access::{OutboxAccess, OutboxFlags, PAGE_SIZE, outbox_server_error, parse_name};
+use crate::outbox_access::{OutboxAccess, OutboxFlags, PAGE_SIZE, parse_name};
 
 /// Decide a message that may have been sent.
 ///
@@ -45,7 +44,7 @@ impl Decide {
     pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
         let access = self.outbox.write().await?;
         let messages = match self.id {
-            Some(id) => vec![access.message(id).await?],
+            Some(id) => vec![access.message(id, &self.outbox).await?],
             None => self.restored(&access).await?,
         };
         match messages.as_slice() {
@@ -149,10 +148,9 @@ impl Decide {
     ) -> Result<Option<MessageId>, CliError> {
         let ledger = match access {
             OutboxAccess::Ledger(ledger) => ledger,
-            OutboxAccess::Server(ServerConfig { server, .. }) => {
+            OutboxAccess::Server(server) => {
                 let MessageView { appid, id, version, .. } = message;
-                let decided = server.decide(appid, *id, decision, &self.note, *version).await;
-                let decided = decided.map_err(|error| outbox_server_error(&error))?;
+                let decided = server.decide(appid, *id, decision, &self.note, *version).await?;
                 return Ok(decided.child.map(|child| child.id));
             }
         };

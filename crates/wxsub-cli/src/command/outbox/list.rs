@@ -1,12 +1,14 @@
 //! `wxsub outbox list` and `show`.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use wxsub_core::rfc3339;
-use wxsub_outbox::app::StoredApp;
+use wxsub_outbox::app::Pauses;
 use wxsub_outbox::id::MessageId;
 use wxsub_outbox::ledger::MessageQuery;
 use wxsub_outbox::state::MessageState;
-use wxsub_outbox::view::{EventView, MessageList, MessageView};
+use wxsub_outbox::view::{AppView, EventView, MessageList, MessageView};
 use wxsub_proto::{AppId, OpenId};
 
 use crate::backend::has_appid;
@@ -17,7 +19,7 @@ use crate::ledger_file::now;
 use crate::outbox_access::{OutboxAccess, OutboxFlags, PAGE_SIZE, parse_name};
 use crate::output::{self, Output};
 
-/// List the messages of an app, oldest first; of all apps of a ledger if none is named.
+/// List the messages of an app, oldest first; of all apps of the ledger if none is named.
 #[derive(Debug, Args)]
 pub(crate) struct List {
     #[command(flatten)]
@@ -54,7 +56,9 @@ impl List {
             if !self.json
                 && let OutboxAccess::Ledger(ledger) = &access
             {
-                note_app(&appid, &ledger.app(&appid).await?);
+                let app = ledger.app(&appid).await?;
+                note_counts(&appid, &app.counts, app.undecided);
+                note_pauses(&app.pauses);
             }
             let mut query = MessageQuery {
                 state: self.state,
@@ -87,11 +91,19 @@ impl List {
 
     /// The app that is named, or all apps of the ledger. A page is of one app.
     async fn apps(&self, access: &OutboxAccess) -> Result<Vec<AppId>, CliError> {
-        let OutboxAccess::Ledger(ledger) = access else { return Ok(vec![self.outbox.appid()?]) };
         if has_appid(self.outbox.appid.as_deref()) {
             return Ok(vec![self.outbox.appid()?]);
         }
-        let apps = ledger.apps().await?;
+        let apps = match access {
+            OutboxAccess::Ledger(ledger) => ledger.apps().await?,
+            OutboxAccess::Server(server) => {
+                let apps = server.outbox_apps().await?;
+                for AppView { appid, counts, undecided, .. } in apps.iter().filter(|_| !self.json) {
+                    note_counts(appid, counts, *undecided);
+                }
+                apps.into_iter().map(|app| app.appid).collect()
+            }
+        };
         if apps.len() > 1 && (self.limit.is_some() || self.after.is_some()) {
             let known = apps.iter().map(AppId::as_str).collect::<Vec<_>>().join(", ");
             let text = localized!(
@@ -104,13 +116,16 @@ impl List {
     }
 }
 
-/// Says how many messages the app has, and why it waits.
-fn note_app(appid: &AppId, app: &StoredApp) {
-    let counts: Vec<_> = app.counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
+/// Says how many messages the app has.
+fn note_counts(appid: &AppId, counts: &BTreeMap<MessageState, u64>, undecided: u64) {
+    let counts: Vec<_> = counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
     let counts = if counts.is_empty() { "no messages".to_owned() } else { counts.join(", ") };
-    console::note(format_args!("app {appid}: {counts}, {} undecided", app.undecided));
+    console::note(format_args!("app {appid}: {counts}, {undecided} undecided"));
+}
+
+/// Says why the app waits.
+fn note_pauses(pauses: &Pauses) {
     let now = now();
-    let pauses = &app.pauses;
     if let Some(pause) = &pauses.operator {
         let since = rfc3339::format(pause.since);
         console::note(format_args!("paused by {} since {since}: {}", pause.by, pause.note));
@@ -173,7 +188,7 @@ pub(crate) struct Show {
 
 impl Show {
     pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
-        let view = self.outbox.read().await?.message(self.id).await?;
+        let view = self.outbox.read().await?.message(self.id, &self.outbox).await?;
         Ok(output::print(self.json, &view, |output| print(&view, output)))
     }
 }

@@ -20,19 +20,18 @@ use crate::api::policy::authorize;
 use crate::api::request::{Json, RequestContext};
 use crate::apps::ServerState;
 use crate::config::ApiClient;
-use crate::state::audit::Action;
 use crate::state::metrics::OutboxStatus;
 
 /// How long the list waits for the ledger. What it does not tell by then is left out.
 const LEDGER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A client with the scope `admin`. An axum extractor.
-pub(in crate::api) struct Operator {
+/// The client of the request's key, which has the scopes of the request. An axum extractor.
+pub(in crate::api) struct ScopedClient {
     pub(super) context: RequestContext,
     pub(super) client: Arc<ApiClient>,
 }
 
-impl FromRequestParts<Arc<ServerState>> for Operator {
+impl FromRequestParts<Arc<ServerState>> for ScopedClient {
     type Rejection = ProblemResponse;
 
     async fn from_request_parts(
@@ -40,8 +39,9 @@ impl FromRequestParts<Arc<ServerState>> for Operator {
         state: &Arc<ServerState>,
     ) -> Result<Self, ProblemResponse> {
         let Ok(context) = RequestContext::from_request_parts(parts, state).await;
-        let client = authorize(&context, bearer(&parts.headers), Action::List)
-            .map_err(|denial| ProblemResponse::denied(denial, Action::List))?;
+        let action = context.action();
+        let client = authorize(&context, bearer(&parts.headers), action)
+            .map_err(|denial| ProblemResponse::denied(denial, action))?;
         context.admit().await?;
         Members::of_query(parts).finish(Some(()))?;
         Ok(Self { context, client })
@@ -58,7 +58,7 @@ impl FromRequestParts<Arc<ServerState>> for Operator {
         (status = 403, body = Problem, description = "The key lacks the scope")
     )
 )]
-pub(in crate::api) async fn list(Operator { context, client }: Operator) -> Json<AppList> {
+pub(in crate::api) async fn list(ScopedClient { context, client }: ScopedClient) -> Json<AppList> {
     context.audit(|entry| entry.outcome = "ok");
     let state = context.state();
     let mut outboxes = outboxes(state).await;

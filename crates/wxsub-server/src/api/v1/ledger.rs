@@ -12,6 +12,7 @@ use wxsub_outbox::idempotency::IdempotencyKey;
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::{LedgerError, Outbox, OutboxError};
 
+use super::apps::ScopedClient;
 use super::members::{Members, invalid_field};
 use super::{AuthorizedClient, ProblemResponse, path_param};
 use crate::api::request::RequestContext;
@@ -29,6 +30,13 @@ pub(in crate::api) struct OutboxClient {
     pub(super) context: RequestContext,
     pub(super) client: Arc<ApiClient>,
     pub(super) app: Arc<ManagedApp>,
+    pub(super) outbox: Outbox,
+}
+
+/// A client of a server with a ledger, for a request about no app in particular. An axum extractor.
+pub(in crate::api) struct LedgerClient {
+    pub(super) context: RequestContext,
+    pub(super) client: Arc<ApiClient>,
     pub(super) outbox: Outbox,
 }
 
@@ -58,6 +66,34 @@ impl FromRequestParts<Arc<ServerState>> for OutboxClient {
     }
 }
 
+impl FromRequestParts<Arc<ServerState>> for LedgerClient {
+    type Rejection = ProblemResponse;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &Arc<ServerState>,
+    ) -> Result<Self, ProblemResponse> {
+        let ScopedClient { context, client } = ScopedClient::from_request_parts(parts, state).await?;
+        match context.snapshot().outbox.as_ref().map(|outbox| outbox.outbox().clone()) {
+            Some(outbox) => Ok(Self { context, client, outbox }),
+            None => {
+                context.audit(|entry| entry.outcome = "no_ledger");
+                Err(no_ledger())
+            }
+        }
+    }
+}
+
+impl LedgerClient {
+    /// Does this work on the ledger, until the deadline of the request.
+    pub(super) async fn work<T>(
+        &self,
+        work: impl Future<Output = Result<T, OutboxError>>,
+    ) -> Result<T, ProblemResponse> {
+        work_on_ledger(&self.context, work).await
+    }
+}
+
 impl FromRequestParts<Arc<ServerState>> for ListClient {
     type Rejection = ProblemResponse;
 
@@ -81,7 +117,7 @@ pub(super) fn no_ledger() -> ProblemResponse {
 }
 
 /// Takes a place in flight and does this work on the ledger, until the deadline of the request. Audits its outcome.
-pub(super) async fn work_on_ledger<T>(
+async fn work_on_ledger<T>(
     context: &RequestContext,
     work: impl Future<Output = Result<T, OutboxError>>,
 ) -> Result<T, ProblemResponse> {

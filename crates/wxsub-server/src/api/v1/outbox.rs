@@ -7,17 +7,17 @@ use axum::http::header::{CONTENT_TYPE, ETAG};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
-use wxsub_api::Problem;
-use wxsub_api::schema::{OutboxMessageView, OutboxPageView, SendMessageRequest};
+use wxsub_api::schema::{OutboxAppsView, OutboxMessageView, OutboxPageView, SendMessageRequest};
+use wxsub_api::{OutboxApps, Problem};
 use wxsub_outbox::id::MessageId;
 use wxsub_outbox::ledger::MessageQuery;
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::state::MessageState;
-use wxsub_outbox::view::{MessageList, MessageView};
+use wxsub_outbox::view::{AppView, MessageList, MessageView};
 use wxsub_proto::OpenId;
 
 use super::ProblemResponse;
-use super::ledger::{ListClient, MessagePath, OutboxClient, RequestKey};
+use super::ledger::{LedgerClient, ListClient, MessagePath, OutboxClient, RequestKey};
 use super::lines::{self, MAX_LINES_BYTES};
 use super::members::{RawBody, one_of, text};
 use super::queue::{parse_message, record, view, with_key};
@@ -84,6 +84,29 @@ pub(in crate::api) async fn enqueue(
         super::messages::mark_replayed(&mut response);
     }
     Ok(response)
+}
+
+#[utoipa::path(
+    get,
+    path = "/v1/outbox",
+    operation_id = "list_outbox_apps",
+    summary = "The apps of the key that have messages, and how many; needs outbox:read",
+    responses(
+        (status = 200, body = OutboxAppsView, description = "The apps, sorted by AppID"),
+        (status = 404, body = Problem, description = "No ledger")
+    )
+)]
+pub(in crate::api) async fn apps(client: LedgerClient) -> Result<Json<OutboxApps<AppView>>, ProblemResponse> {
+    let read = client.work(async {
+        let (ledger, now) = (client.outbox.ledger(), client.context.state().clock().now().wall);
+        let mut apps = Vec::new();
+        for appid in ledger.apps().await?.into_iter().filter(|appid| client.client.can_access(appid)) {
+            let app = ledger.app(&appid).await?;
+            apps.push(AppView::new(appid, &app, now));
+        }
+        Ok(OutboxApps { apps })
+    });
+    read.await.map(Json)
 }
 
 #[utoipa::path(

@@ -7,45 +7,17 @@ use axum::http::request::Parts;
 use wxsub_api::{FailedWebhook, Problem, ProblemKind, Redelivery, WebhookEndpoint, WebhookList};
 use wxsub_core::rfc3339;
 use wxsub_outbox::webhook::{EndpointStatus, StoredDelivery, StoredEndpoint};
-use wxsub_outbox::{Outbox, OutboxError};
 
-use super::apps::Operator;
-use super::ledger::{no_ledger, work_on_ledger};
+use super::ledger::LedgerClient;
 use super::{ProblemResponse, path_param};
-use crate::api::request::{Json, RequestContext};
+use crate::api::request::Json;
 use crate::apps::ServerState;
-use crate::config::ApiClient;
 
 /// How many failed webhooks of an endpoint are listed.
 const MAX_LISTED: usize = 100;
 
-/// An operator of a server with a ledger. An axum extractor.
-pub(in crate::api) struct WebhookOperator {
-    context: RequestContext,
-    client: Arc<ApiClient>,
-    outbox: Outbox,
-}
-
 /// The name of an endpoint in the path. An axum extractor.
 pub(in crate::api) struct EndpointPath(String);
-
-impl FromRequestParts<Arc<ServerState>> for WebhookOperator {
-    type Rejection = ProblemResponse;
-
-    async fn from_request_parts(
-        parts: &mut Parts,
-        state: &Arc<ServerState>,
-    ) -> Result<Self, ProblemResponse> {
-        let Operator { context, client } = Operator::from_request_parts(parts, state).await?;
-        match context.snapshot().outbox.as_ref().map(|outbox| outbox.outbox().clone()) {
-            Some(outbox) => Ok(Self { context, client, outbox }),
-            None => {
-                context.audit(|entry| entry.outcome = "no_ledger");
-                Err(no_ledger())
-            }
-        }
-    }
-}
 
 impl FromRequestParts<Arc<ServerState>> for EndpointPath {
     type Rejection = ProblemResponse;
@@ -58,19 +30,9 @@ impl FromRequestParts<Arc<ServerState>> for EndpointPath {
     }
 }
 
-impl WebhookOperator {
-    /// Whether the key may use all apps of the endpoint. To other keys it does not exist.
-    fn can_access(&self, endpoint: &StoredEndpoint) -> bool {
-        self.client.apps.includes_all(endpoint.apps.as_ref())
-    }
-
-    /// Does this work on the ledger, until the deadline of the request.
-    async fn work<T>(
-        &self,
-        work: impl Future<Output = Result<T, OutboxError>>,
-    ) -> Result<T, ProblemResponse> {
-        work_on_ledger(&self.context, work).await
-    }
+/// Whether the key may use all apps of the endpoint. To other keys it does not exist.
+fn can_access(client: &LedgerClient, endpoint: &StoredEndpoint) -> bool {
+    client.client.apps.includes_all(endpoint.apps.as_ref())
 }
 
 fn failed(delivery: StoredDelivery) -> FailedWebhook {
@@ -95,13 +57,13 @@ fn failed(delivery: StoredDelivery) -> FailedWebhook {
         (status = 404, body = Problem, description = "No ledger")
     )
 )]
-pub(in crate::api) async fn list(operator: WebhookOperator) -> Result<Json<WebhookList>, ProblemResponse> {
+pub(in crate::api) async fn list(client: LedgerClient) -> Result<Json<WebhookList>, ProblemResponse> {
     let listed = async {
-        let ledger = operator.outbox.ledger();
+        let ledger = client.outbox.ledger();
         let mut endpoints = Vec::new();
         let mut known = ledger.webhook_endpoints().await?;
-        known.retain(|status| operator.can_access(&status.endpoint));
-        let now = operator.context.state().clock().now().wall;
+        known.retain(|status| can_access(&client, &status.endpoint));
+        let now = client.context.state().clock().now().wall;
         for EndpointStatus { endpoint, due_since, pending, dead } in known {
             let deliveries = ledger.failed_deliveries(&endpoint.name, MAX_LISTED).await?;
             let failed = deliveries.into_iter().map(failed).collect();
@@ -119,7 +81,7 @@ pub(in crate::api) async fn list(operator: WebhookOperator) -> Result<Json<Webho
         }
         Ok(WebhookList { endpoints })
     };
-    operator.work(listed).await.map(Json)
+    client.work(listed).await.map(Json)
 }
 
 #[utoipa::path(
@@ -135,17 +97,17 @@ pub(in crate::api) async fn list(operator: WebhookOperator) -> Result<Json<Webho
     )
 )]
 pub(in crate::api) async fn redeliver(
-    operator: WebhookOperator,
+    client: LedgerClient,
     EndpointPath(name): EndpointPath,
 ) -> Result<Json<Redelivery>, ProblemResponse> {
-    let snapshot = operator.context.snapshot();
+    let snapshot = client.context.snapshot();
     let endpoints = snapshot.webhooks.iter().map(|webhook| &webhook.endpoint);
     let names: Vec<_> = endpoints
-        .filter(|endpoint| operator.can_access(endpoint))
+        .filter(|endpoint| can_access(&client, endpoint))
         .map(|endpoint| endpoint.name.as_str())
         .collect();
     if !names.contains(&name.as_str()) {
-        operator.context.audit(|entry| entry.outcome = "not_found");
+        client.context.audit(|entry| entry.outcome = "not_found");
         let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         let detail = format!(
             "there is no endpoint with this name; use one of the [[webhooks]] of the server: {names}"
@@ -153,8 +115,8 @@ pub(in crate::api) async fn redeliver(
         return Err(ProblemResponse::new(ProblemKind::NotFound, detail));
     }
     // No user of the console has a name with a colon.
-    let actor = format!("client:{}", operator.client.name);
-    let address = operator.context.address().map(|address| address.to_string()).unwrap_or_default();
-    let outbox = operator.outbox.for_operator(&actor, &address);
-    operator.work(outbox.redeliver(&name)).await.map(|due| Json(Redelivery { due }))
+    let actor = format!("client:{}", client.client.name);
+    let address = client.context.address().map(|address| address.to_string()).unwrap_or_default();
+    let outbox = client.outbox.for_operator(&actor, &address);
+    client.work(outbox.redeliver(&name)).await.map(|due| Json(Redelivery { due }))
 }
