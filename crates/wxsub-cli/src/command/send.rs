@@ -9,7 +9,6 @@ mod flow;
 mod line_set;
 mod report;
 
-use std::fmt;
 use std::io::stdout;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -18,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, value_parser};
+use derive_more::Display;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use wxsub_api::{SendResult, SendStatus};
@@ -434,38 +434,29 @@ fn flag_name(field: &'static str) -> &'static str {
 }
 
 /// Maximum number of attempts per unit of time, evenly spaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Display)]
+#[display("{attempts}/{unit}")]
 pub(super) struct Rate {
-    attempts: u32,
-    unit: Unit,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Unit {
-    Second,
-    Minute,
-}
-
-impl Unit {
-    fn length(self) -> Duration {
-        match self {
-            Self::Second => Duration::from_secs(1),
-            Self::Minute => Duration::from_secs(60),
-        }
-    }
+    attempts: NonZeroU32,
+    /// `s` or `m`.
+    unit: char,
 }
 
 impl Rate {
     const MAX: u32 = 1000;
 
+    fn unit_length(self) -> Duration {
+        Duration::from_secs(if self.unit == 's' { 1 } else { 60 })
+    }
+
     /// The app with this limit.
     pub(super) fn limit(self, app: App) -> App {
-        app.rate(NonZeroU32::new(self.attempts).unwrap_or(NonZeroU32::MIN), self.unit.length())
+        app.rate(self.attempts, self.unit_length())
     }
 
     /// Minimum time between two attempts.
     fn interval(self) -> Duration {
-        self.unit.length().checked_div(self.attempts).unwrap_or_default()
+        self.unit_length() / self.attempts.get()
     }
 }
 
@@ -473,26 +464,17 @@ impl FromStr for Rate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let expected =
-            || format!("must be a number from 1 to {} and a unit, such as 10/s or 90/m", Self::MAX);
-        let (number, unit) = text.split_once('/').ok_or_else(expected)?;
-        let unit = match unit {
-            "s" => Unit::Second,
-            "m" => Unit::Minute,
-            _ => return Err(expected()),
+        let parsed = match text.split_once('/') {
+            Some((number, "s")) => Some((number, 's')),
+            Some((number, "m")) => Some((number, 'm')),
+            _ => None,
         };
-        let attempts = number.parse().ok().filter(|attempts| (1..=Self::MAX).contains(attempts));
-        Ok(Self { attempts: attempts.ok_or_else(expected)?, unit })
-    }
-}
-
-impl fmt::Display for Rate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = match self.unit {
-            Unit::Second => "s",
-            Unit::Minute => "m",
-        };
-        write!(f, "{}/{unit}", self.attempts)
+        parsed
+            .and_then(|(number, unit)| Some(Self { attempts: number.parse().ok()?, unit }))
+            .filter(|rate| rate.attempts.get() <= Self::MAX)
+            .ok_or_else(|| {
+                format!("must be a number from 1 to {} and a unit, such as 10/s or 90/m", Self::MAX)
+            })
     }
 }
 

@@ -216,39 +216,42 @@ mod tests {
         SendReport { retry_after, ..SendReport::new(result, None) }
     }
 
-    /// The signal, and whether a later command sends the line.
+    /// The exit status, the signal, and whether a later command sends the line.
     #[test]
-    fn each_response_has_its_signal() {
+    fn each_response_has_its_exit_status_and_signal() {
+        use ExitStatus::{MaybeSent, NotSent, Refused, Success, Usage};
         use Signal::{Blocked, NoResponse, NotReached, RateLimited, Responded};
         let (none, five, zero) = (None, Some(Duration::from_secs(5)), Duration::ZERO);
         let after = Duration::from_secs(5);
-        for (response, retry_after, signal, continues) in [
-            ("200 sent - - -", none, Responded, false),
-            ("422 refused 43101 stop send", none, Responded, false),
-            ("422 refused -1 retry_later send", none, Responded, false),
-            ("422 refused 40001 refresh_token send", none, Responded, false),
-            ("422 refused 48001 fix_config send", none, Blocked(Block::Configuration), false),
-            ("422 refused 40164 allow_ip send", none, Blocked(Block::Configuration), false),
-            ("422 refused 45009 slow_down send", none, Blocked(Block::DailyQuota), true),
-            ("503 not_sent 45009 slow_down token", five, Blocked(Block::DailyQuota), true),
-            ("422 refused 45011 slow_down send", none, RateLimited(MINUTE_QUOTA_DELAY), true),
-            ("503 not_sent 45011 slow_down token", five, RateLimited(after), true),
-            ("503 not_sent 40125 fix_config token", five, Blocked(Block::TokenRefused), true),
-            ("503 not_sent 40164 allow_ip token", five, Blocked(Block::TokenRefused), true),
-            ("503 not_sent -1 retry_later token", five, NotReached(after), true),
-            ("503 not_sent - retry_later token", none, NotReached(zero), true),
-            ("503 not_sent - retry_later -", five, NotReached(after), true),
-            ("503 not_sent - investigate token", none, NotReached(zero), true),
-            ("503 not_sent - fix_config send", none, Blocked(Block::Configuration), true),
-            ("503 not_sent - slow_down -", five, RateLimited(after), true),
-            ("429 not_sent - slow_down -", five, RateLimited(after), true),
-            ("401 not_sent - fix_config -", none, Blocked(Block::Configuration), true),
-            ("413 not_sent - fix_request -", none, Responded, true),
-            ("504 maybe_sent - investigate -", none, NoResponse, false),
-            ("422 invalid - - -", none, Responded, false),
+        for (response, retry_after, exit, signal, continues) in [
+            ("200 sent - - -", none, Success, Responded, false),
+            ("422 refused 43101 stop send", none, Refused, Responded, false),
+            ("422 refused -1 retry_later send", none, Refused, Responded, false),
+            ("422 refused 40001 refresh_token send", none, Refused, Responded, false),
+            ("422 refused 48001 fix_config send", none, Refused, Blocked(Block::Configuration), false),
+            ("422 refused 40164 allow_ip send", none, Refused, Blocked(Block::Configuration), false),
+            ("422 refused 45009 slow_down send", none, Refused, Blocked(Block::DailyQuota), true),
+            ("503 not_sent 45009 slow_down token", five, NotSent, Blocked(Block::DailyQuota), true),
+            ("422 refused 45011 slow_down send", none, Refused, RateLimited(MINUTE_QUOTA_DELAY), true),
+            ("503 not_sent 45011 slow_down token", five, NotSent, RateLimited(after), true),
+            ("503 not_sent 40125 fix_config token", five, NotSent, Blocked(Block::TokenRefused), true),
+            ("503 not_sent 40164 allow_ip token", five, NotSent, Blocked(Block::TokenRefused), true),
+            ("503 not_sent -1 retry_later token", five, NotSent, NotReached(after), true),
+            ("503 not_sent - retry_later token", none, NotSent, NotReached(zero), true),
+            ("503 not_sent - retry_later -", five, NotSent, NotReached(after), true),
+            ("503 not_sent - investigate token", none, NotSent, NotReached(zero), true),
+            ("503 not_sent - fix_config send", none, NotSent, Blocked(Block::Configuration), true),
+            ("503 not_sent - slow_down -", five, NotSent, RateLimited(after), true),
+            ("429 not_sent - slow_down -", five, NotSent, RateLimited(after), true),
+            ("401 not_sent - fix_config -", none, NotSent, Blocked(Block::Configuration), true),
+            ("409 not_sent - stop grant", none, Refused, Responded, false),
+            ("413 not_sent - fix_request -", none, NotSent, Responded, true),
+            ("504 maybe_sent - investigate -", none, MaybeSent, NoResponse, false),
+            ("422 invalid - - -", none, Usage, Responded, false),
         ] {
             let report = report(response, retry_after);
-            assert_eq!((report.signal(), report.can_be_continued()), (signal, continues), "{response}");
+            let found = (ExitStatus::from(&report.result), report.signal(), report.can_be_continued());
+            assert_eq!(found, (exit, signal, continues), "{response}");
         }
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! The state machine does no I/O. Callers pass in signals and the time, and carry out the decisions.
 
-use std::fmt;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use derive_more::Display;
 use wxsub_core::clock::MonotonicInstant;
 
 /// Pauses after 1, 2 and 3 failures in a row without a response. One more failure stops the batch.
@@ -52,38 +52,54 @@ pub(super) enum Signal {
 }
 
 /// A cause that prevents all sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Display)]
 pub(super) enum Block {
     /// 45009: the daily quota is used up.
+    #[display("errcode 45009, the daily quota is used up; continue after midnight, Beijing time")]
     DailyQuota,
     /// Weixin refused to issue an access token.
+    #[display("Weixin refused the access token")]
     TokenRefused,
     /// The configuration is wrong, here or in Weixin's console.
+    #[display("the configuration must be corrected first")]
     Configuration,
 }
 
 /// Why a batch stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Display)]
 pub(super) enum StopReason {
     /// A block, found by this line.
+    #[display("{}{_0}", at(*_1))]
     Blocked(Block, u64),
     /// Several attempts in a row without a response, the last one for this line.
+    #[display("{}no response to {} attempts in a row", at(*_0), NETWORK_PAUSES.len() + 1)]
     NoResponse(u64),
     /// A rate limit that remained after several waits, found by this line.
+    #[display("{}still too many calls after {MAX_RATE_LIMIT_WAITS} waits", at(*_0))]
     RateLimited(u64),
     /// The limit of posted lines is reached.
+    #[display("{_0} lines posted, the limit of --limit")]
     Limit(u64),
     /// An earlier run of a durable batch has found the daily quota used up.
+    #[display(
+        "errcode 45009 in an earlier run, the daily quota is used up; continue after midnight, Beijing time, \
+         or run `wxsub outbox resume` to try at once"
+    )]
     DailyQuotaBefore,
     /// An operator has paused the app.
+    #[display("an operator has paused the app; run `wxsub outbox resume` to continue")]
     Paused,
     /// So many commits to the ledger of a durable batch failed in a row.
+    #[display("{_0} commits to the ledger failed in a row; remove the cause first")]
     LedgerFailed(u32),
     /// A stop signal.
+    #[display("stop signal received")]
     Interrupted,
     /// A result could not be written.
+    #[display("a result could not be written")]
     ResultsLost,
     /// The input could not be read to its end.
+    #[display("the file could not be read to its end")]
     Unreadable,
 }
 
@@ -108,16 +124,19 @@ pub(super) struct Decision {
 }
 
 /// A time without new attempts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Display)]
+#[display("{cause}; next attempt in {} s", length.as_millis().div_ceil(1000))]
 pub(super) struct Pause {
     pub(super) cause: Cause,
     pub(super) length: Duration,
 }
 
 /// Cause of a pause.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Display)]
 pub(super) enum Cause {
+    #[display("too many calls")]
     RateLimit,
+    #[display("no response")]
     Network,
 }
 
@@ -287,52 +306,6 @@ const FINAL: Decision = Decision { retry: false, pause: None };
 /// The line that found a reason to stop. 0 is a message of the outbox that is no line of the file.
 fn at(line: u64) -> String {
     if line == 0 { String::new() } else { format!("line {line}: ") }
-}
-
-impl fmt::Display for StopReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Blocked(Block::DailyQuota, line) => write!(
-                f,
-                "{}errcode 45009, the daily quota is used up; continue after midnight, Beijing time",
-                at(*line)
-            ),
-            Self::Blocked(Block::TokenRefused, line) => {
-                write!(f, "{}Weixin refused the access token", at(*line))
-            }
-            Self::Blocked(Block::Configuration, line) => {
-                write!(f, "{}the configuration must be corrected first", at(*line))
-            }
-            Self::NoResponse(line) => {
-                write!(f, "{}no response to {} attempts in a row", at(*line), NETWORK_PAUSES.len() + 1)
-            }
-            Self::RateLimited(line) => {
-                write!(f, "{}still too many calls after {MAX_RATE_LIMIT_WAITS} waits", at(*line))
-            }
-            Self::Limit(lines) => write!(f, "{lines} lines posted, the limit of --limit"),
-            Self::DailyQuotaBefore => f.write_str(
-                "errcode 45009 in an earlier run, the daily quota is used up; continue after midnight, Beijing time, \
-                 or run `wxsub outbox resume` to try at once",
-            ),
-            Self::Paused => f.write_str("an operator has paused the app; run `wxsub outbox resume` to continue"),
-            Self::LedgerFailed(commits) => {
-                write!(f, "{commits} commits to the ledger failed in a row; remove the cause first")
-            }
-            Self::Interrupted => f.write_str("stop signal received"),
-            Self::ResultsLost => f.write_str("a result could not be written"),
-            Self::Unreadable => f.write_str("the file could not be read to its end"),
-        }
-    }
-}
-
-impl fmt::Display for Pause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cause = match self.cause {
-            Cause::RateLimit => "too many calls",
-            Cause::Network => "no response",
-        };
-        write!(f, "{cause}; next attempt in {} s", self.length.as_millis().div_ceil(1000))
-    }
 }
 
 #[cfg(test)]
