@@ -48,16 +48,14 @@ fn on_a_full_disk(name: &str, lines: &str) -> (Weixin, Served, String) {
     (weixin, Served::start_as(wxsub(&["serve", "--config", &config]).under_shell(script)), key)
 }
 
-fn failures(server: &Served) -> usize {
-    let metrics = server.get("/metrics", "").1;
-    let line = metrics.lines().find_map(|line| line.strip_prefix("wxsub_audit_failures_total ")).unwrap();
-    line.parse().unwrap()
+fn failures(server: &Served) -> u64 {
+    server.metric("wxsub_audit_failures_total")
 }
 
 #[test]
 fn full_disk_is_counted_and_logged_and_the_next_file_is_complete() {
     let (_folder, audit, config) = audit();
-    let (_weixin, mut server, key) = on_a_full_disk("audit_full", &config);
+    let (_weixin, server, key) = on_a_full_disk("audit_full", &config);
     for _ in 0..100 {
         server.token(&key);
     }
@@ -65,7 +63,7 @@ fn full_disk_is_counted_and_logged_and_the_next_file_is_complete() {
     // The last line is incomplete, and all others are whole.
     let text = fs::read_to_string(&audit).unwrap();
     let whole = text.lines().filter(|line| serde_json::from_str::<Value>(line).is_ok()).count();
-    assert!(lost > 50 && whole + lost == 100 && text.lines().count() <= whole + 1, "{lost} {text}");
+    assert!(lost > 50 && whole as u64 + lost == 100 && text.lines().count() <= whole + 1, "{lost} {text}");
     server.wait_until_it_says("writing the audit failed");
     fs::rename(&audit, format!("{audit}.1")).unwrap();
     server.reload();
@@ -77,7 +75,7 @@ fn full_disk_is_counted_and_logged_and_the_next_file_is_complete() {
 #[test]
 fn required_audit_refuses_what_it_cannot_record() {
     let (_folder, audit, config) = audit();
-    let (weixin, mut server, key) = on_a_full_disk("audit_required", &(config + "audit_required = true\n"));
+    let (weixin, server, key) = on_a_full_disk("audit_required", &(config + "audit_required = true\n"));
     let served = (0..100).take_while(|_| server.get(&token_path(), &key).0 == 200).count();
     assert!(served > 3 && served < 100, "{served}");
     let kind = |(status, body): (u16, String)| {

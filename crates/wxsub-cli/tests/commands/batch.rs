@@ -1,14 +1,13 @@
 //! What stops `wxsub send --file`, and the command that goes on. The sandbox's mailboxes are the judge.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 
 use serde_json::{Value, json};
 use wxsub_proto::ErrCode;
-use wxsub_sandbox::{AppSettings, Fault, Sandbox};
+use wxsub_sandbox::{Fault, Sandbox};
 
 use super::served::Served;
-use super::weixin::{APPID, SEND, STABLE_TOKEN, Weixin, allow, line, pointed_at};
+use super::weixin::{SEND, STABLE_TOKEN, Weixin, allow, line, pointed_at};
 use super::wxsub::{Ended, Wxsub, file, shell, wxsub};
 
 /// A file with a message to each of so many users, who have all consented.
@@ -29,26 +28,10 @@ fn received(sandbox: &Sandbox, users: usize) -> Vec<u64> {
     (1..=users).filter(|user| count(user) == 1).map(|user| user as u64).collect()
 }
 
-/// The lines of each outcome.
-fn lines(ended: &Ended) -> BTreeMap<String, Vec<u64>> {
-    let mut all = BTreeMap::<_, Vec<_>>::new();
-    for output in ended.json() {
-        let outcome = output["outcome"].as_str().unwrap().to_owned();
-        all.entry(outcome).or_default().push(output["line"].as_u64().unwrap());
-    }
-    all
-}
-
 /// The command that goes on, as a shell runs it.
 fn go_on(ended: &Ended) -> Wxsub {
     let command = ended.err.lines().find_map(|line| line.strip_prefix("go on with: "));
     shell(command.unwrap_or_else(|| panic!("no command goes on: {}", ended.err)))
-}
-
-pub(crate) fn quota(weixin: &Weixin, sends: u64) {
-    let mut settings = AppSettings::default();
-    settings.send_quota = sends;
-    weixin.sandbox.configure(&APPID.parse().unwrap(), settings).unwrap();
 }
 
 #[test]
@@ -56,12 +39,11 @@ fn quota_used_up_at_line_120_of_5000() {
     let weixin = Weixin::start();
     // The command that goes on survives the shell.
     let path = messages(&weixin.sandbox, "it's $HOME `x` \"y\".jsonl", 5000, "Hello");
-    quota(&weixin, 119);
+    weixin.set(|app| app.send_quota = 119);
     let stopped = weixin.call(&["send", "--file", &path]).run();
     assert_eq!(stopped.code, 4, "{}", stopped.err);
-    let results = lines(&stopped);
-    let refused = results["refused"].len();
-    assert_eq!((results["sent"].len(), results.len()), (119, 2));
+    let refused = stopped.lines("refused").len();
+    assert_eq!((stopped.lines("sent").len(), stopped.outcomes().len()), (119, 119 + refused));
     assert!((1..=16).contains(&refused), "{refused} were posted into the quota");
     assert_eq!(weixin.seen(SEND), 119 + refused as u64);
     let untried = 5000 - 119 - refused;
@@ -72,10 +54,10 @@ fn quota_used_up_at_line_120_of_5000() {
 
     // On the same day the command stops again, and nothing is lost.
     let again = pointed_at(&weixin.base, go_on(&stopped)).run();
-    assert_eq!((again.code, lines(&again).len()), (4, 1), "{}", again.err);
+    assert_eq!((again.code, again.outcomes().len()), (4, again.lines("refused").len()), "{}", again.err);
 
     weixin.sandbox.advance(std::time::Duration::from_secs(24 * 3600));
-    quota(&weixin, 100_000);
+    weixin.set(|app| app.send_quota = 100_000);
     let finished = pointed_at(&weixin.base, go_on(&again)).run();
     assert_eq!(finished.code, 0, "{}", finished.err);
     assert_eq!(finished.err, "4881 sent, 0 refused, 0 invalid, 0 not sent, 0 maybe sent\n");
@@ -185,7 +167,7 @@ fn a_configuration_error_stops_and_continue_goes_on() {
     stopped.says("--lines 2-");
     weixin.fault(SEND, unauthorized);
     let ended = weixin.call(&["send", "--file", &path, "--concurrency", "1", "--on-error", "continue"]).run();
-    assert_eq!((ended.code, lines(&ended)["sent"].len()), (3, 8), "{}", ended.err);
+    assert_eq!((ended.code, ended.lines("sent").len()), (3, 8), "{}", ended.err);
 }
 
 /// The same rules through a control server, which names Weixin's errcode and says when to come back.
@@ -194,12 +176,12 @@ fn a_control_server_obeys_the_same_rules() {
     let (weixin, server, key) = Served::before_sandbox("batch_server", "");
     let through = |call: Wxsub| call.through(&server.base, &key);
     let path = messages(&weixin.sandbox, "through_server.jsonl", 200, "Hello");
-    quota(&weixin, 20);
+    weixin.set(|app| app.send_quota = 20);
     let stopped = through(wxsub(&["send", "--file", &path])).run();
-    assert_eq!((stopped.code, lines(&stopped)["sent"].len()), (4, 20), "{}", stopped.err);
+    assert_eq!((stopped.code, stopped.lines("sent").len()), (4, 20), "{}", stopped.err);
     assert!(stopped.json().len() <= 36);
     stopped.says("errcode 45009, the daily quota is used up");
-    quota(&weixin, 100_000);
+    weixin.set(|app| app.send_quota = 100_000);
     let finished = through(go_on(&stopped)).run();
     assert_eq!(finished.code, 0, "{}", finished.err);
     assert_eq!(received(&weixin.sandbox, 200), (1..=200).collect::<Vec<_>>());

@@ -19,7 +19,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wxsub_sandbox::Fault;
 
-use self::node::{Node, wait_for};
+use self::node::wait_for;
 use self::scenario::{EVENTS, FetchCounts, PREFIX, Scenario, ScenarioResult, fetch_every_minute};
 use self::server::Redis;
 use self::traffic::{Call, messages, pause, read, seconds};
@@ -102,10 +102,9 @@ fn cold_reads_of_three_servers_cost_one_fetch() {
     let cluster = Cluster::start("cold", "");
     thread::scope(|scope| {
         for number in 0..90 {
-            let server = &cluster.servers[number % 3];
-            let key = &cluster.key;
+            let (address, key) = (cluster.servers[number % 3].address(), &cluster.key);
             scope.spawn(move || {
-                let (status, body) = ask(server.address(), "GET", &read(""), key, b"").unwrap();
+                let (status, body) = ask(address, "GET", &read(""), key, b"").unwrap();
                 assert_eq!(status, 200, "{body}");
             });
         }
@@ -231,16 +230,16 @@ fn server_without_redis_and_files_waits_before_it_fetches() {
     redis.kill();
     let (key, lines) = client("orders", ALL);
     let store = format!("{lines}[store]\nredis = \"{}\"\n", redis.address());
-    let node = Node::start(&config("nothing.toml", &weixin.base, &store));
+    let node = Served::start(&config("nothing.toml", &weixin.base, &store));
     let metric = |name: &str, more: &str| node.metric(&format!("{name}{{appid=\"{APPID}\"{more}}}"));
     let call = Call { method: "GET", path: &read(""), key: &key, body: "" };
-    assert_eq!(call.at(&node.address, || false).unwrap().0, 503);
+    assert_eq!(call.at(node.address(), || false).unwrap().0, 503);
     assert_eq!((metric("wxsub_token_store_up", ""), metric("wxsub_token_expires_in_seconds", "")), (0, 0));
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 0);
     wait_for("a fetch without lease", || {
         metric("wxsub_token_fetches_total", ",result=\"without_lease\"") == 1
     });
-    assert_eq!(call.at(&node.address, || false).unwrap().0, 200);
+    assert_eq!(call.at(node.address(), || false).unwrap().0, 200);
     assert!(metric("wxsub_token_expires_in_seconds", "") > 0);
 }
 

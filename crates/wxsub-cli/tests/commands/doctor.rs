@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wxsub_proto::ErrCode;
-use wxsub_sandbox::{AppSettings, Fault};
+use wxsub_sandbox::Fault;
 
-use super::weixin::{APPID, CLASSIC_TOKEN, STABLE_TOKEN, UNUSED_BASE, Weixin};
+use super::weixin::{CLASSIC_TOKEN, STABLE_TOKEN, UNUSED_BASE, Weixin};
 use super::wxsub::{Ended, Wxsub, wxsub};
 
 const PROBE: &str = "/cgi-bin/get_api_domain_ip";
@@ -58,15 +58,6 @@ impl Weixin {
         Found::of(|| self.call(&["doctor"]))
     }
 
-    /// Changes the settings of the app in the sandbox.
-    fn treat(&self, change: impl FnOnce(&mut AppSettings)) -> &Self {
-        let appid = APPID.parse().unwrap();
-        let mut settings = self.sandbox.settings(&appid).unwrap();
-        change(&mut settings);
-        self.sandbox.configure(&appid, settings).unwrap();
-        self
-    }
-
     /// Adds a fault twice, because each case runs as text and as JSON.
     fn fault_twice(&self, path: &str, fault: Fault) -> &Self {
         self.sandbox.add_fault(path, 2, fault);
@@ -107,8 +98,7 @@ fn wrong_secret_is_found() {
 #[test]
 fn address_not_allowed_is_found() {
     let weixin = Weixin::start();
-    weixin.treat(|app| app.allowed_ips = Some(vec!["192.0.2.7".parse().unwrap()]));
-    let found = weixin.examined();
+    let found = weixin.block_address().examined();
     let failed = found.assert_failed(
         3,
         "address",
@@ -123,7 +113,7 @@ fn address_not_allowed_is_found() {
 #[test]
 fn frozen_secret_is_found() {
     let weixin = Weixin::start();
-    let found = weixin.treat(|app| app.frozen = true).examined();
+    let found = weixin.set(|app| app.frozen = true).examined();
     let failed = found.assert_failed(
         3,
         "secret",
@@ -138,7 +128,7 @@ fn frozen_secret_is_found() {
 fn used_up_quota_is_found() {
     let weixin = Weixin::start();
     // Refused because of the grant, but counted in the quota.
-    weixin.treat(|app| app.send_quota = 1).send("oUser", "7").run();
+    weixin.set(|app| app.send_quota = 1).send("oUser", "7").run();
     let found = weixin.examined();
     let failed =
         found.assert_failed(3, "quota", "today's 1 sends are used up", "wait until midnight in Beijing");

@@ -6,11 +6,9 @@ use std::path::Path;
 use std::process::Child;
 
 use rusqlite::Connection;
-use serde_json::Value;
 use tempfile::TempDir;
 use wxsub_sandbox::{Fault, Journal, JournalRecord, Sandbox};
 
-use super::batch::quota;
 use super::disk::read_until;
 use super::weixin::{Breakable, Gate, SEND, STABLE_TOKEN, UNUSED_BASE, Weixin, allow, line, pointed_at};
 use super::wxsub::{Ended, Wxsub, ended, folder, wxsub};
@@ -73,8 +71,7 @@ pub(super) fn lines(sandbox: &Sandbox, users: usize, content: &str) -> Vec<Strin
 }
 
 pub(super) fn outcomes(ended: &Ended) -> BTreeMap<u64, String> {
-    let outcome = |output: &Value| output["outcome"].as_str().unwrap().to_owned();
-    ended.json().iter().map(|output| (output["line"].as_u64().unwrap(), outcome(output))).collect()
+    ended.outcomes().into_iter().collect()
 }
 
 /// Ends the process as a power cut would, when so many posts have reached Weixin.
@@ -193,7 +190,7 @@ fn corrected_file_sends_only_what_was_not_sent() {
 fn quota_stops_and_the_rest_stays_queued() {
     let (setup, weixin) = (Setup::new(), Weixin::start());
     setup.write(&lines(&weixin.sandbox, 100, "Hello"));
-    quota(&weixin, 20);
+    weixin.set(|app| app.send_quota = 20);
     let stopped = setup.send_to(&weixin);
     stopped.said(4, "errcode 45009, the daily quota is used up; continue after midnight, Beijing time");
     stopped.says("20 sent, 0 refused, 0 invalid, 0 not sent, 0 maybe sent, 80 queued");
@@ -204,7 +201,7 @@ fn quota_stops_and_the_rest_stays_queued() {
     let listed = setup.command(&["outbox", "list", "--state", "queued"]).run();
     listed.says("45009: the daily quota is used up; waits until ");
     assert_eq!(listed.out.lines().filter(|line| line.contains("waits: quota")).count(), 80);
-    quota(&weixin, 100_000);
+    weixin.set(|app| app.send_quota = 100_000);
     assert_eq!(setup.command(&["outbox", "resume"]).run().code, 0);
     let finished = setup.send_to(&weixin);
     assert_eq!((finished.code, outcomes(&finished).len()), (0, 100), "{}", finished.err);

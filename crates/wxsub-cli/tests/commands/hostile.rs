@@ -9,8 +9,8 @@ use wxsub_proto::ErrCode;
 use wxsub_sandbox::Fault;
 
 use super::interrupt::signal;
-use super::served::{ALL, Served, ask, client, config, head};
-use super::weixin::{APPID, CLASSIC_TOKEN, SEND, STABLE_TOKEN, Weixin, line};
+use super::served::{ALL, Served, ask, client, config, first_line, head};
+use super::weixin::{APPID, CLASSIC_TOKEN, SECRET, SEND, STABLE_TOKEN, Weixin, line};
 use super::wxsub::{assert_has, folder, wxsub};
 use crate::free_port::free_port;
 
@@ -112,19 +112,13 @@ fn used_up_open_files_stop_only_new_connections() {
         format!("metrics_listen = \"{free}\"\nstate_dir = \"{}\"\n{lines}{limits}", state.path().display());
     let config = config("files.toml", &weixin.base, &top);
     let call = wxsub(&["serve", "--config", &config]).under_shell("ulimit -n 160 && exec \"$0\" \"$@\"");
-    let mut server = Served::start_as(call);
+    let server = Served::start_as(call);
     let warning = server.wait_until_it_says("the limit of open files is too low");
     assert!(warning.contains("accepted_connections=40") && warning.contains("open_files=160"), "{warning}");
     let token = server.token(&key)["access_token"].as_str().unwrap().to_owned();
     let state_file = state.path().join(format!("{APPID}.json"));
     let before = std::fs::read(&state_file).unwrap();
-    let metrics = || {
-        let head = format!("GET /metrics HTTP/1.1\r\nHost: {free}\r\nConnection: close\r\n\r\n");
-        let mut stream = TcpStream::connect(free).unwrap();
-        stream.set_read_timeout(Some(LONG)).unwrap();
-        stream.write_all(head.as_bytes()).unwrap();
-        until_closed(stream)
-    };
+    let metrics = || ask(&free.to_string(), "GET", "/metrics", "", b"").unwrap();
     let request = |method: &str, path: &str, body: &str| {
         format!(
             "{method} {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\n\r\n{body}",
@@ -135,12 +129,12 @@ fn used_up_open_files_stop_only_new_connections() {
         request("POST", &route("access_token/report"), &json!({ "access_token": token }).to_string());
     let (begun, rest) = report.split_at(report.len() - 5);
     let mut reporting = connect(&server, begun.as_bytes());
-    while !metrics().contains("wxsub_limit_used{limit=\"bodies_per_key\"} 1") {}
+    while !metrics().1.contains("wxsub_limit_used{limit=\"bodies_per_key\"} 1") {}
     weixin.sandbox.add_fault(SEND, 999, Fault::Hang);
     let message = request("POST", &route("messages"), &line("oUser", 1, "Hi"));
     // Fewer than the backlog of the listener holds, so that none is tried again.
     let crowd: Vec<_> = (0..120).map(|_| connect(&server, message.as_bytes())).collect();
-    while !metrics().contains("wxsub_limit_used{limit=\"in_flight\"} 39") {}
+    while !metrics().1.contains("wxsub_limit_used{limit=\"in_flight\"} 39") {}
     reporting.write_all(rest.as_bytes()).unwrap();
     let mut piece = [0; 4096];
     let length = reporting.read(&mut piece).unwrap();
@@ -148,7 +142,7 @@ fn used_up_open_files_stop_only_new_connections() {
     assert!(response.starts_with("HTTP/1.1 200") && !response.contains(&token), "{response}");
     while std::fs::read(&state_file).unwrap() == before {}
     server.reload();
-    assert!(metrics().starts_with("HTTP/1.1 200"));
+    assert_eq!(metrics().0, 200);
     assert_eq!(crowd.len(), 120);
 }
 
@@ -170,7 +164,7 @@ fn soft_limit_of_open_files_is_raised_to_the_hard_one() {
 #[test]
 fn reached_limit_is_logged_with_its_caller() {
     let limits = "[limits]\nconnections_per_address = 1\nheader_timeout_s = 600\n";
-    let (_weixin, mut server, _key) = Served::before_sandbox("reached", limits);
+    let (_weixin, server, _key) = Served::before_sandbox("reached", limits);
     let crowd: Vec<_> = (0..3).map(|_| connect(&server, b"")).collect();
     let said = server.wait_until_it_says("a limit was reached");
     assert_has(&said, &["limit=\"connections_per_address\"", "count=1", "caller=127.0.0.1"]);
@@ -185,7 +179,7 @@ fn reload_raises_the_connection_limit() {
     let limits = |connections: usize| {
         format!("{lines}[limits]\nconnections = {connections}\nheader_timeout_s = 600\n")
     };
-    let mut server = Served::start(&config("room.toml", &weixin.base, &limits(1)));
+    let server = Served::start(&config("room.toml", &weixin.base, &limits(1)));
     let crowd = connect(&server, b"GET / HTTP/1.1\r\nX: ");
     config("room.toml", &weixin.base, &limits(2));
     server.reload();
@@ -199,9 +193,11 @@ fn blocked_stderr_delays_no_request() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
     let path = config("asleep.toml", &weixin.base, &format!("audit = \"stderr\"\n{lines}"));
-    let mut server = Served::start(&path);
+    let mut server = wxsub(&["serve", "--config", &path]).env("APP_SECRET", SECRET).start();
+    let base = first_line(&mut server);
     let quick = |method: &str, path: &str, body: &str| {
-        let (status, body) = ask(server.address(), method, path, &key, body.as_bytes()).unwrap();
+        let address = base.strip_prefix("http://").unwrap();
+        let (status, body) = ask(address, method, path, &key, body.as_bytes()).unwrap();
         assert_eq!(status, 200, "{body}");
         serde_json::from_str::<Value>(&body).unwrap_or_default()
     };
@@ -218,13 +214,13 @@ fn blocked_stderr_delays_no_request() {
         token = other;
     }
     std::fs::write(&path, "listen = 1").unwrap();
-    signal(&server.child, "HUP");
+    signal(&server, "HUP");
     for _ in 0..20 {
         quick("GET", &route("access_token"), "");
     }
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 4);
-    signal(&server.child, "TERM");
-    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+    signal(&server, "TERM");
+    assert_eq!(server.wait().unwrap().code(), Some(0));
 }
 
 /// Labels come from the configuration, so requests add none.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use wxsub_hyper::{HyperTransport, Roots};
 use wxsub_proto::Operation;
 use wxsub_proto::message::MessageDraft;
 
-use super::served::{ALL, Served, client, config, head};
+use super::served::{self, ALL, Served, client, config, exchange};
 use super::weixin::{APPID, SECRET, SEND, TEMPLATE, UNUSED_BASE, header, pointed_at, read_message};
 use super::wxsub::wxsub;
 
@@ -328,16 +328,14 @@ impl Server {
         Self { served: Served::start_as(call), key }
     }
 
-    /// Head and body of an response.
-    fn ask(&self, method: &str, path: &str, body: &Value) -> (String, String) {
-        let (mut stream, body) = (TcpStream::connect(self.served.address()).unwrap(), body.to_string());
-        stream.write_all((head(method, path, &self.key, body.len()) + &body).as_bytes()).unwrap();
-        let (head, body) = read_message(&mut BufReader::new(stream)).unwrap();
-        (head, String::from_utf8(body).unwrap())
+    fn ask(&self, method: &str, path: &str, body: &Value) -> served::Response {
+        let headers = format!("Host: localhost\r\nAuthorization: Bearer {}\r\n", self.key);
+        let (request, body) = (format!("{method} {path}"), body.to_string());
+        exchange(self.served.address(), &request, &headers, body.as_bytes()).unwrap()
     }
 
     fn observed(self, response: String, client: Option<&str>) -> Observed {
-        let text = self.ask("GET", "/metrics", &Value::Null).1;
+        let text = self.ask("GET", "/metrics", &Value::Null).body;
         let counted = text.lines().filter_map(|line| {
             let counts = line.strip_prefix("wxsub_sends_total{")?.strip_suffix("} 1")?;
             counts.split_once("outcome=\"")?.1.strip_suffix('"')
@@ -378,8 +376,8 @@ fn log_line(line: &Value, client: Option<&str>) -> String {
 impl Observed {
     fn by_v1(row: &Row) -> Self {
         let server = Server::start(row, &row.weixin());
-        let (head, body) = server.ask("POST", &format!("/v1/apps/{APPID}/messages"), &row.message());
-        let status = head.split(' ').nth(1).unwrap();
+        let served::Response { status, head, body } =
+            server.ask("POST", &format!("/v1/apps/{APPID}/messages"), &row.message());
         let after = if header(&head, "retry-after").is_some() { ", Retry-After" } else { "" };
         let response = format!("{status} {}{after}", summary(&serde_json::from_str(&body).unwrap()));
         server.observed(response, Some("orders"))
@@ -389,10 +387,10 @@ impl Observed {
         let server = Server::start(row, &row.weixin_with_token());
         let key = &server.key;
         let path = format!("/cgi-bin/token?grant_type=client_credential&appid={APPID}&secret={key}");
-        let token: Value = serde_json::from_str(&server.ask("GET", &path, &Value::Null).1).unwrap();
+        let token: Value = serde_json::from_str(&server.ask("GET", &path, &Value::Null).body).unwrap();
         let path = format!("{SEND}?access_token={}", token["access_token"].as_str().unwrap());
-        let (head, body) = server.ask("POST", &path, &row.message());
-        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        let served::Response { status, head, body } = server.ask("POST", &path, &row.message());
+        assert_eq!(status, 200, "{head}");
         let response: Value = serde_json::from_str(&body).unwrap();
         let errmsg = response["errmsg"].as_str().unwrap();
         let word_after = |text| errmsg.split_once(text).and_then(|(_, rest)| rest.split(':').next());

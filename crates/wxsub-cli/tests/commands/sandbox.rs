@@ -1,11 +1,8 @@
 //! `wxsub sandbox` and `wxsub demo`.
 
-use std::io::Write;
-use std::net::TcpStream;
-
 use wxsub_sandbox::JournalRecord;
 
-use super::served::Served;
+use super::served::{Served, exchange};
 use super::weixin::TEMPLATE;
 use super::wxsub::wxsub;
 
@@ -85,18 +82,16 @@ fn journal_survives_kill_of_sandbox() {
 }
 
 /// The status of the home page for a browser that reached `base` by this name.
-pub(crate) fn status_by_name(base: &str, name: &str) -> String {
-    let mut stream = TcpStream::connect(base.strip_prefix("http://").unwrap()).unwrap();
-    let request = format!("GET / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    std::io::read_to_string(stream).unwrap()["HTTP/1.1 ".len()..][..3].to_owned()
+pub(crate) fn status_by_name(base: &str, name: &str) -> u16 {
+    let address = base.strip_prefix("http://").unwrap();
+    exchange(address, "GET /", &format!("Host: {name}\r\n"), b"").unwrap().status
 }
 
 #[test]
 fn only_allowed_host_names_are_served() {
     let sandbox = start(&["--allow-host", "one.example", "--allow-host", "two.example"]);
     for (name, status) in
-        [("localhost", "200"), ("one.example:80", "200"), ("two.example", "200"), ("evil.example", "403")]
+        [("localhost", 200), ("one.example:80", 200), ("two.example", 200), ("evil.example", 403)]
     {
         assert_eq!(status_by_name(&sandbox.base, name), status, "{name}");
     }

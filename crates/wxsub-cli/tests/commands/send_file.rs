@@ -5,13 +5,7 @@ use std::io::{Read, Write};
 use serde_json::{Value, json};
 
 use super::weixin::{Gate, SEND, TEMPLATE, Weixin, allow, line, pointed_at};
-use super::wxsub::{Ended, ended, file, wxsub};
-
-fn outcomes(ended: &Ended) -> Vec<(u64, String)> {
-    let line =
-        |record: &Value| (record["line"].as_u64().unwrap(), record["outcome"].as_str().unwrap().to_owned());
-    ended.json().iter().map(line).collect()
-}
+use super::wxsub::{ended, file, wxsub};
 
 fn all_sent(lines: impl Iterator<Item = u64>) -> Vec<(u64, String)> {
     lines.map(|number| (number, "sent".to_owned())).collect()
@@ -28,7 +22,7 @@ fn slow_response_keeps_its_place() {
     // The fourth waits for the first, although the second and third are done.
     gate.wait_for(3);
     gate.open();
-    assert_eq!(outcomes(&ended(child)), all_sent(1..=4));
+    assert_eq!(ended(child).outcomes(), all_sent(1..=4));
     gate.wait_for(1);
 }
 
@@ -48,7 +42,7 @@ fn each_line_has_its_outcome_and_the_largest_exit_code_wins() {
     let ended = weixin.call(&["send", "--file", "-", "--concurrency", "1"]).input(text.join("\n")).run();
     assert_eq!(ended.code, 3, "{}", ended.err);
     let expected = [(1, "sent"), (3, "invalid"), (4, "invalid"), (5, "invalid"), (6, "refused"), (7, "sent")];
-    assert_eq!(outcomes(&ended), expected.map(|(line, outcome)| (line, outcome.to_owned())));
+    assert_eq!(ended.outcomes(), expected.map(|(line, outcome)| (line, outcome.to_owned())));
     let record = ended.json();
     let fields: Vec<_> =
         record[1]["problems"].as_array().unwrap().iter().map(|problem| &problem["field"]).collect();
@@ -77,10 +71,10 @@ fn it_sends_the_selected_lines() {
         weixin.allow("oA", scene);
     }
     let ended = weixin.call(&["send", "--file", "-", "--from-line", "14"]).input(text.clone()).run();
-    assert_eq!((ended.code, outcomes(&ended)), (0, all_sent([15, 17].into_iter())));
+    assert_eq!((ended.code, ended.outcomes()), (0, all_sent([15, 17].into_iter())));
     let path = file("selected.jsonl", &text);
     let ended = weixin.call(&["send", "--file", &path, "--lines", "13,1-2,5-9"]).run();
-    assert_eq!((ended.code, outcomes(&ended)), (0, all_sent([1, 5, 7, 9, 13].into_iter())));
+    assert_eq!((ended.code, ended.outcomes()), (0, all_sent([1, 5, 7, 9, 13].into_iter())));
     assert_eq!(weixin.seen(SEND), 7);
 }
 
@@ -100,7 +94,7 @@ fn a_selection_past_the_end_is_wrong_usage() {
     assert_eq!(weixin.seen_any(), 0);
     // Standard input is read once only, so what it lacks is known at its end.
     let ended = weixin.call(&["send", "--file", "-", "--lines", "1,4"]).input(text).run();
-    assert_eq!((ended.code, outcomes(&ended)), (2, all_sent(1..=1)));
+    assert_eq!((ended.code, ended.outcomes()), (2, all_sent(1..=1)));
     ended.says("error: line 4 is selected, but the input has 2");
 }
 
@@ -141,7 +135,7 @@ fn a_duplicate_is_invalid_and_not_posted() {
     let ended = weixin.call(&["send", "--file", "-"]).input(text.clone()).run();
     let expected =
         [(1, "sent"), (2, "sent"), (3, "invalid")].map(|(line, outcome)| (line, outcome.to_owned()));
-    assert_eq!((ended.code, outcomes(&ended)), (2, expected.to_vec()));
+    assert_eq!((ended.code, ended.outcomes()), (2, expected.to_vec()));
     ended.says("first invalid: line 3: message: duplicate of line 1;");
     // Line 1 is not selected, and line 3 is its duplicate all the same.
     weixin.allow("oA", 1);

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 use wxsub_proto::ErrCode;
-use wxsub_sandbox::{AppSettings, Fault};
+use wxsub_sandbox::Fault;
 
-use super::weixin::{APPID, CLASSIC_TOKEN, SEND, STABLE_TOKEN, TEMPLATE, UNUSED_BASE, Weixin};
+use super::weixin::{CLASSIC_TOKEN, SEND, STABLE_TOKEN, TEMPLATE, UNUSED_BASE, Weixin};
 use super::wxsub::{Ended, file};
 
 /// The only result that was printed.
@@ -100,10 +100,7 @@ fn message_that_was_not_sent_has_cause_and_remedy() {
     assert_eq!((weixin.seen(STABLE_TOKEN), weixin.seen(SEND)), (1, 0));
     let unreached = weixin.send("oUser", "7").env("WXSUB_API_BASE", UNUSED_BASE).run();
     unreached.said(4, "the message was not sent; it is safe to try again");
-    let mut settings = AppSettings::default();
-    settings.allowed_ips = Some(vec!["192.0.2.7".parse().unwrap()]);
-    weixin.sandbox.configure(&APPID.parse().unwrap(), settings).unwrap();
-    weixin.send("oUser", "7").run().said(4, "the address is 127.0.0.1");
+    weixin.block_address().send("oUser", "7").run().said(4, "the address is 127.0.0.1");
 }
 
 #[test]

@@ -7,41 +7,12 @@ use std::process::{Child, Command};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::interrupt::signal;
 use super::served::{ALL, Served, app, ask, client, config, head, read_during, token_path, wait_for};
 use super::weixin::{APPID, CLASSIC_TOKEN, Gate, SECRET, UNUSED_BASE, Weixin, allow, line, read_message};
 use super::wxsub::{append, file, folder, replace, wxsub};
-
-/// The same request from 300 threads at once.
-fn all_at_once(server: &Served, method: &str, path: &str, key: &str, body: &str) -> Vec<(u16, Value)> {
-    thread::scope(|scope| {
-        let ask = || ask(server.address(), method, path, key, body.as_bytes()).unwrap();
-        let threads: Vec<_> = (0..300).map(|_| scope.spawn(ask)).collect();
-        let responses = threads.into_iter().map(|one| one.join().unwrap());
-        responses.map(|(status, body)| (status, serde_json::from_str(&body).unwrap())).collect()
-    })
-}
-
-#[test]
-fn concurrent_reads_cost_one_fetch_and_reports_one_more() {
-    let (weixin, server, key) = Served::before_sandbox("many", "");
-    let reads = all_at_once(&server, "GET", &token_path(), &key, "");
-    assert!(reads.iter().all(|(status, _)| *status == 200));
-    assert_eq!(weixin.seen(CLASSIC_TOKEN), 1);
-    let token = server.token(&key)["access_token"].clone();
-    weixin.sandbox.invalidate_tokens(&APPID.parse().unwrap()).unwrap();
-    let (report, body) = (token_path() + "/report", json!({"access_token": token}).to_string());
-    let reported = all_at_once(&server, "POST", &report, &key, &body);
-    let new = &reported[0].1["access_token"];
-    assert!(new.is_string() && *new != token, "{reported:?}");
-    assert!(reported.iter().all(|(_, body)| body["access_token"] == *new), "{reported:?}");
-    assert_eq!(weixin.seen(CLASSIC_TOKEN), 2);
-    assert_eq!(server.post(&report, &key, body.as_bytes()).0, 200);
-    assert_eq!(weixin.seen(CLASSIC_TOKEN), 2);
-    assert_eq!(server.stop("TERM"), Some(0));
-}
 
 #[test]
 fn restart_costs_no_fetch_and_second_server_is_rejected() {
@@ -87,7 +58,7 @@ fn included_files_apply_at_the_next_reload() {
         config("included.toml", &weixin.base, &format!("include = \"apps.d/*.toml\"\n{main_lines}"));
     let path = folder.path().join("wxsub.toml").to_str().unwrap().to_owned();
     fs::rename(main_file, &path).unwrap();
-    let mut server = Served::start(&path);
+    let server = Served::start(&path);
     let token = server.token(&main);
     let app = |appid| app(appid, &weixin.base);
     weixin.sandbox.add_app("wx2".parse().unwrap(), SECRET.parse().unwrap(), []);
@@ -138,7 +109,7 @@ fn signal_finishes_requests_and_second_signal_ends_them() {
 
     let gate = Gate::start();
     let path = config("drain_twice.toml", &gate.base, &lines);
-    let mut server = Served::start(&path);
+    let server = Served::start(&path);
     let sending = held(&server, &key, 1);
     gate.wait_for(1);
     signal(&server.child, "TERM");
@@ -179,7 +150,7 @@ fn reload_under_load_fails_no_request() {
     let path = config("load.toml", &weixin.base, &format!("{good_lines}{revoked_lines}"));
     let secret_file = format!("secret_file = {secret:?}");
     replace(&path, "secret_env = \"APP_SECRET\"", &secret_file);
-    let mut server = Served::start(&path);
+    let server = Served::start(&path);
     let before = server.token(&good);
     let address = server.address().to_owned();
     read_during(&address, &good, |count| {
@@ -421,7 +392,7 @@ fn fifo_in_the_configuration_fails_the_reload_only() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
     let path = config("fifo.toml", &weixin.base, &lines);
-    let mut server = Served::start(&path);
+    let server = Served::start(&path);
     let folder = folder();
     let fifo = folder.path().join("fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
@@ -445,7 +416,7 @@ fn hundred_reloads_under_load_fail_no_read() {
     let weixin = Weixin::start();
     let (key, lines) = client("orders", ALL);
     let path = config("hundred.toml", &weixin.base, &lines);
-    let mut server = Served::start(&path);
+    let server = Served::start(&path);
     let good = fs::read_to_string(&path).unwrap();
     let broken = [
         "listen = 1".to_owned(),

@@ -2,8 +2,10 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, ChildStderr};
+use std::process::Child;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use serde_json::Value;
@@ -16,8 +18,9 @@ use super::wxsub::{Wxsub, file, wxsub};
 pub(crate) struct Served {
     pub(crate) child: Child,
     pub(crate) base: String,
-    /// Its log, unless a thread reads that.
-    pub(crate) said: Option<BufReader<ChildStderr>>,
+    /// The lines of its log that [`wait_until_it_says`](Self::wait_until_it_says) has not read. They end when it closes its log.
+    lines: Receiver<String>,
+    log: Arc<Mutex<String>>,
 }
 
 /// A key, and the lines of its configuration.
@@ -67,38 +70,49 @@ impl Served {
     /// Starts it by this call, and waits until it listens.
     pub(crate) fn start_as(call: Wxsub) -> Self {
         let mut child = call.env("APP_SECRET", SECRET).start();
-        let mut first = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut first).unwrap();
-        let mut said = BufReader::new(child.stderr.take().unwrap());
-        if first.is_empty() {
-            let mut why = String::new();
-            said.read_to_string(&mut why).unwrap();
-            panic!("it did not start: {why}");
-        }
-        Self { child, base: first.trim_end().to_owned(), said: Some(said) }
+        let said = BufReader::new(child.stderr.take().unwrap());
+        let ((sender, lines), log) = (channel(), Arc::<Mutex<String>>::default());
+        let kept = Arc::clone(&log);
+        // Read continuously, because a full pipe blocks the server.
+        thread::spawn(move || {
+            for line in said.lines().map_while(Result::ok) {
+                *kept.lock().unwrap() += &format!("{line}\n");
+                let _ = sender.send(line);
+            }
+        });
+        let base = first_line(&mut child);
+        let server = Self { child, base, lines, log };
+        assert!(!server.base.is_empty(), "it did not start: {}", server.stop_and_read("KILL").1);
+        server
     }
 
     pub(crate) fn address(&self) -> &str {
         self.base.strip_prefix("http://").unwrap()
     }
 
+    /// The next line of its log.
+    pub(crate) fn next_line(&self) -> Option<String> {
+        self.lines.recv().ok()
+    }
+
     /// Waits until it prints a line that contains this. Returns the line.
-    pub(crate) fn wait_until_it_says(&mut self, text: &str) -> String {
-        let mut line = String::new();
-        while !line.contains(text) {
-            line.clear();
-            assert_ne!(self.said.as_mut().unwrap().read_line(&mut line).unwrap(), 0, "it never said {text}");
-        }
-        line
+    pub(crate) fn wait_until_it_says(&self, text: &str) -> String {
+        let line = self.lines.iter().find(|line| line.contains(text));
+        line.unwrap_or_else(|| panic!("it never said {text}"))
+    }
+
+    /// Its log so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 
     /// Reloads the configuration.
-    pub(crate) fn reload(&mut self) {
+    pub(crate) fn reload(&self) {
         self.hang_up("the configuration was reloaded");
     }
 
     /// Sends SIGHUP, and waits until it prints a line that contains this.
-    pub(crate) fn hang_up(&mut self, text: &str) {
+    pub(crate) fn hang_up(&self, text: &str) {
         signal(&self.child, "HUP");
         self.wait_until_it_says(text);
     }
@@ -110,6 +124,14 @@ impl Served {
 
     pub(crate) fn get(&self, path: &str, key: &str) -> (u16, String) {
         ask(self.address(), "GET", path, key, b"").unwrap()
+    }
+
+    /// The value of this metric, or 0 if it does not exist yet.
+    pub(crate) fn metric(&self, name_and_labels: &str) -> u64 {
+        let (status, text) = self.get("/metrics", "");
+        assert_eq!(status, 200);
+        let found = text.lines().find_map(|line| line.strip_prefix(name_and_labels)?.strip_prefix(' '));
+        found.map_or(0, |value| value.parse().unwrap())
     }
 
     pub(crate) fn post(&self, path: &str, key: &str, body: &[u8]) -> (u16, String) {
@@ -130,11 +152,17 @@ impl Served {
 
     /// Sends the signal. Returns the exit code, and what it has printed since the start.
     pub(crate) fn stop_and_read(mut self, how: &str) -> (Option<i32>, String) {
-        let (mut said, mut printed) = (self.said.take().unwrap(), String::new());
         signal(&self.child, how);
-        said.read_to_string(&mut printed).unwrap();
-        (self.child.wait().unwrap().code(), printed)
+        self.lines.iter().for_each(drop);
+        (self.child.wait().unwrap().code(), self.log())
     }
+}
+
+/// The first line that a process prints, which is empty if it has ended.
+pub(crate) fn first_line(child: &mut Child) -> String {
+    let mut first = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut first).unwrap();
+    first.trim_end().to_owned()
 }
 
 impl Drop for Served {
@@ -190,12 +218,29 @@ pub(crate) fn head(method: &str, path: &str, key: &str, length: usize) -> String
 
 /// One request on a new connection. Nothing if the connection broke.
 pub(crate) fn ask(address: &str, method: &str, path: &str, key: &str, body: &[u8]) -> Option<(u16, String)> {
+    let headers = format!("Host: localhost\r\nAuthorization: Bearer {key}\r\n");
+    let response = exchange(address, &format!("{method} {path}"), &headers, body)?;
+    Some((response.status, response.body))
+}
+
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+/// The same with these headers, `Host` among them.
+pub(crate) fn exchange(address: &str, request: &str, headers: &str, body: &[u8]) -> Option<Response> {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.write_all(head(method, path, key, body.len()).as_bytes()).ok()?;
+    let length = body.len();
+    let head =
+        format!("{request} HTTP/1.1\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n");
+    stream.write_all(head.as_bytes()).ok()?;
     // A server that rejects a body does not have to read all of it.
     let _ = stream.write_all(body);
     let mut response = String::new();
     let _ = stream.read_to_string(&mut response);
     let (head, body) = response.split_once("\r\n\r\n")?;
-    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some(Response { status, head: head.to_owned(), body: body.to_owned() })
 }

@@ -1,19 +1,16 @@
 //! `wxsub serve --sandbox`: what it prints, and the commands of the documents that try it.
 
-use std::io::{BufRead, BufReader, Lines};
-use std::process::{Child, ChildStderr, Command};
+use std::process::Command;
 
 use serde_json::Value;
 
-use super::interrupt::signal;
 use super::sandbox::status_by_name;
-use super::served::ask;
+use super::served::{Served, ask};
 use super::wxsub::wxsub;
 
 /// A running `wxsub serve --sandbox` on a free port.
 pub(crate) struct ServedSandbox {
-    child: Child,
-    lines: Lines<BufReader<ChildStderr>>,
+    served: Served,
     /// The line to paste.
     exports: String,
     /// The commands to try.
@@ -25,13 +22,10 @@ pub(crate) struct ServedSandbox {
 impl ServedSandbox {
     /// Starts it, and reads what it prints.
     pub(crate) fn start(options: &[&str]) -> Self {
-        let mut child = wxsub(&["serve", "--sandbox", "--listen", "127.0.0.1:0"]).args(options).start();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut next = || lines.next().expect("it ended").unwrap();
-        let mut exports = next();
-        while !exports.starts_with("export ") {
-            exports = next();
-        }
+        let call = wxsub(&["serve", "--sandbox", "--listen", "127.0.0.1:0"]).args(options);
+        let served = Served::start_as(call);
+        let next = || served.next_line().expect("it ended");
+        let exports = served.wait_until_it_says("export ");
         let mut commands = Vec::new();
         let console = loop {
             let line = next();
@@ -41,7 +35,8 @@ impl ServedSandbox {
             }
         };
         let (address, password) = console.split_once(" with the name ops and the password ").unwrap();
-        Self { child, lines, exports, commands, console: (address.to_owned(), password.to_owned()) }
+        let console = (address.to_owned(), password.to_owned());
+        Self { served, exports, commands, console }
     }
 
     /// The value of an exported variable.
@@ -56,8 +51,8 @@ impl ServedSandbox {
     }
 
     /// Waits for the next webhook that it prints.
-    pub(crate) fn webhook(&mut self) -> String {
-        self.lines.find_map(|line| Some(line.unwrap()).filter(|line| line.starts_with("webhook: "))).unwrap()
+    pub(crate) fn webhook(&self) -> String {
+        self.served.wait_until_it_says("webhook: ")
     }
 
     /// What a shell with its variables prints.
@@ -70,13 +65,6 @@ impl ServedSandbox {
     }
 }
 
-impl Drop for ServedSandbox {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// The README's commands for a running server.
 fn readme() -> Vec<&'static str> {
     let text = include_str!("../../../../README.md");
@@ -86,15 +74,14 @@ fn readme() -> Vec<&'static str> {
 
 #[test]
 fn printed_lines_match_the_readme() {
-    let mut server = ServedSandbox::start(&["--allow-host", "sandbox.example"]);
+    let server = ServedSandbox::start(&["--allow-host", "sandbox.example"]);
     assert_eq!(server.commands, readme());
     let console = server.console.0.strip_suffix('/').unwrap();
-    assert_eq!(status_by_name(console, "localhost"), "303");
+    assert_eq!(status_by_name(console, "localhost"), 303);
     let sandbox = server.value("WXSUB_MP_BASE");
-    assert_eq!(status_by_name(sandbox, "sandbox.example"), "200");
-    assert_eq!(status_by_name(sandbox, "evil.example"), "403");
-    signal(&server.child, "INT");
-    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+    assert_eq!(status_by_name(sandbox, "sandbox.example"), 200);
+    assert_eq!(status_by_name(sandbox, "evil.example"), 403);
+    assert_eq!(server.served.stop("INT"), Some(0));
 }
 
 #[test]
@@ -110,7 +97,7 @@ fn wrong_url_of_a_webhook_is_named() {
 
 #[test]
 fn a_sent_message_has_a_webhook() {
-    let mut server = ServedSandbox::start(&[]);
+    let server = ServedSandbox::start(&[]);
     let post = |base: &str, path: &str, body: String| {
         let address = server.value(base).strip_prefix("http://").unwrap();
         ask(address, "POST", path, server.value("WXSUB_KEY"), body.as_bytes()).unwrap()
@@ -132,7 +119,7 @@ fn a_sent_message_has_a_webhook() {
 #[test]
 #[ignore = "needs curl: scripts/test runs it"]
 fn commands_of_the_readme_work() {
-    let mut server = ServedSandbox::start(&[]);
+    let server = ServedSandbox::start(&[]);
     let out = server.shell(&readme().join("\necho\n"));
     let (responses, metrics) = out.trim_start().split_once("# HELP").unwrap();
     let responses: Vec<_> = responses.lines().filter(|line| !line.is_empty()).collect();
@@ -189,7 +176,7 @@ fn dots_stand_for_anything() {
 #[test]
 #[ignore = "needs curl: scripts/test runs it"]
 fn commands_of_the_page_print_what_it_shows() {
-    let mut server = ServedSandbox::start(&[]);
+    let server = ServedSandbox::start(&[]);
     let blocks = blocks(include_str!("../../../../docs/curl.md"));
     let scripts = blocks.iter().filter(|(language, _)| *language == "sh").map(|(_, script)| *script);
     let out = server.shell(&scripts.collect::<Vec<_>>().join("\n"));

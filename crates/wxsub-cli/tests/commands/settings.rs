@@ -1,10 +1,7 @@
 //! Environment variables.
 
-use std::io::Read;
-
 use serde_json::Value;
 
-use super::interrupt::signal;
 use super::served::{ALL, Served, client, config};
 use super::weixin::{APPID, SECRET, STABLE_TOKEN, Weixin};
 use super::wxsub::{file, wxsub};
@@ -189,13 +186,11 @@ fn every_line_is_json_in_the_json_format() {
     let (_, lines) = client("orders", ALL);
     let path = config("log_json.toml", &weixin.base, &lines);
     let call = wxsub(&["serve", "--config", &path]).env("WXSUB_LOG_FORMAT", "json");
-    let mut server = Served::start_as(call);
-    let mut said = server.wait_until_it_says("access token refreshed");
+    let server = Served::start_as(call);
+    server.wait_until_it_says("access token refreshed");
     std::fs::write(&path, "listen = 1").unwrap();
-    signal(&server.child, "HUP");
-    said += &server.wait_until_it_says("the configuration was not reloaded");
-    signal(&server.child, "TERM");
-    server.said.take().unwrap().read_to_string(&mut said).unwrap();
+    server.hang_up("the configuration was not reloaded");
+    let (_, said) = server.stop_and_read("TERM");
     assert!(levels(&said).contains(&"ERROR".to_owned()), "{said}");
 }
 

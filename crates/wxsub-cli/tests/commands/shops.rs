@@ -1,7 +1,6 @@
 //! The web shops in five languages, in `examples/`: each from the consent to the outcome, and against forged webhooks.
 
-use std::io::{BufRead, BufReader, Lines, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -10,7 +9,7 @@ use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::webhook::WebhookSecret;
 
 use super::free_port::free_port;
-use super::served::ask;
+use super::served::{self, Response, ask};
 use super::served_sandbox::ServedSandbox;
 use super::weixin::header;
 use super::wxsub::folder;
@@ -67,12 +66,6 @@ impl Drop for Shop {
     }
 }
 
-struct Response {
-    status: u16,
-    head: String,
-    body: String,
-}
-
 impl Response {
     fn header(&self, name: &str) -> &str {
         header(&self.head, name).unwrap_or_else(|| panic!("{}", self.head))
@@ -81,17 +74,8 @@ impl Response {
 
 /// One request on a connection of its own.
 fn exchange(address: &str, request: &str, headers: &str, body: &str) -> Response {
-    let mut stream = TcpStream::connect(address).unwrap();
-    let length = body.len();
-    let head = format!(
-        "{request} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
-    );
-    stream.write_all((head + body).as_bytes()).unwrap();
-    let mut response = String::new();
-    stream.read_to_string(&mut response).unwrap();
-    let (head, body) = response.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{request}: {response}"));
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Response { status, head: head.to_owned(), body: body.to_owned() }
+    let headers = format!("Host: {address}\r\n{headers}");
+    served::exchange(address, request, &headers, body.as_bytes()).unwrap_or_else(|| panic!("{request}"))
 }
 
 /// The part of a URL that a request has.

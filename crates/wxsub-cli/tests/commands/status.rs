@@ -32,14 +32,6 @@ fn with_ledger(name: &str) -> (Weixin, Setup, Served, String) {
     (weixin, setup, server, key)
 }
 
-/// Weixin accepts calls from another address only.
-fn block_address(weixin: &Weixin) {
-    let appid = APPID.parse().unwrap();
-    let mut settings = weixin.sandbox.settings(&appid).unwrap();
-    settings.allowed_ips = Some(vec!["192.0.2.7".parse().unwrap()]);
-    weixin.sandbox.configure(&appid, settings).unwrap();
-}
-
 #[test]
 fn healthy_app_needs_no_action() {
     let weixin = Weixin::start();
@@ -56,7 +48,7 @@ fn healthy_app_needs_no_action() {
 #[test]
 fn refused_app_has_cause_address_and_remedy_in_both_languages() {
     let weixin = Weixin::start();
-    block_address(&weixin);
+    weixin.block_address();
     let (server, key) = served("status_ip.toml", &weixin, "\"admin\"");
     let ended = server.call(&key, &["status"]).run();
     assert_eq!((ended.code, ended.err.as_str()), (3, "apps that need action: 1 of 1\n"), "{ended:?}");
@@ -84,7 +76,7 @@ fn refused_app_has_cause_address_and_remedy_in_both_languages() {
 #[test]
 fn problems_of_the_server_come_first_in_both_languages() {
     let weixin = Weixin::start();
-    let (mut server, key) = served("status_server.toml", &weixin, "\"admin\"");
+    let (server, key) = served("status_server.toml", &weixin, "\"admin\"");
     let path = config("status_server.toml", &weixin.base, "broken = 1\n");
     signal(&server.child, "HUP");
     server.wait_until_it_says("the configuration was not reloaded");
@@ -300,7 +292,7 @@ fn doctor_without_an_appid_checks_all_apps_of_the_key() {
 fn doctor_says_what_weixin_refused_the_server() {
     for scopes in ["\"admin\"", "\"token:read\""] {
         let weixin = Weixin::start();
-        block_address(&weixin);
+        weixin.block_address();
         let (server, key) = served("doctor_refused.toml", &weixin, scopes);
         let (found, ended) = doctor(|| server.call(&key, &["doctor"]));
         assert_eq!((found.as_str(), ended.code), ("oooosofs", 3), "{ended:?}");

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 
 use tokio::runtime::Runtime;
 use wxsub_proto::{ConsentAction, ConsentRequest, OpenId};
-use wxsub_sandbox::{Fault, Response, Sandbox, http};
+use wxsub_sandbox::{AppSettings, Fault, Response, Sandbox, http};
 
 use super::wxsub::{Wxsub, wxsub};
 
@@ -88,6 +88,20 @@ impl Weixin {
     pub(crate) fn allow(&self, openid: &str, scene: u16) -> &Self {
         allow(&self.sandbox, openid, scene);
         self
+    }
+
+    /// Changes the settings of the app.
+    pub(crate) fn set(&self, change: impl FnOnce(&mut AppSettings)) -> &Self {
+        let appid = APPID.parse().unwrap();
+        let mut settings = self.sandbox.settings(&appid).unwrap();
+        change(&mut settings);
+        self.sandbox.configure(&appid, settings).unwrap();
+        self
+    }
+
+    /// It accepts calls from another address only.
+    pub(crate) fn block_address(&self) -> &Self {
+        self.set(|app| app.allowed_ips = Some(vec!["192.0.2.7".parse().unwrap()]))
     }
 
     pub(crate) fn fault(&self, path: &str, fault: Fault) -> &Self {

@@ -112,6 +112,18 @@ impl Ended {
         self.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// The number and the outcome of each line of a batch, in the order of the output.
+    pub(crate) fn outcomes(&self) -> Vec<(u64, String)> {
+        let text = |outcome: &Value| outcome.as_str().unwrap().to_owned();
+        let outputs = self.json();
+        outputs.iter().map(|output| (output["line"].as_u64().unwrap(), text(&output["outcome"]))).collect()
+    }
+
+    /// The lines with this outcome.
+    pub(crate) fn lines(&self, outcome: &str) -> Vec<u64> {
+        self.outcomes().into_iter().filter(|(_, found)| found == outcome).map(|(line, _)| line).collect()
+    }
+
     /// Asserts a usage error with these texts, and no output.
     pub(crate) fn assert_wrong(&self, texts: &[&str]) {
         assert_eq!((self.code, self.out.as_str()), (2, ""), "{self:?}");

@@ -1,6 +1,6 @@
 //! Three `wxsub serve` processes, each with its own proxy to one Redis. All of them can be killed, suspended and cut off.
 
-use std::io::{BufRead, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::spawn;
@@ -18,68 +18,9 @@ use super::traffic::{Call, NoResponse, Traffic, pause, read};
 /// The binary that these tests are for.
 pub(super) const THIS_VERSION: &str = env!("CARGO_BIN_EXE_wxsub");
 
-pub(super) struct Node {
-    served: Served,
-    pub(super) address: String,
-    log: Arc<Mutex<String>>,
-}
-
-impl Node {
-    /// Starts it, and waits until it listens.
-    pub(super) fn start(config: &str) -> Self {
-        Self::start_version(THIS_VERSION, config)
-    }
-
-    /// The same with the binary of this version.
-    fn start_version(binary: &str, config: &str) -> Self {
-        let call = program(binary, &["serve", "--config", config]);
-        let (mut served, log) = (Served::start_as(call), Arc::default());
-        let (said, kept) = (served.said.take().unwrap(), Arc::clone(&log));
-        // Read continuously, because a full pipe blocks the server.
-        spawn(move || said.lines().map_while(Result::ok).for_each(|line| keep(&kept, &line)));
-        Self { address: served.address().to_owned(), served, log }
-    }
-
-    /// Stops it, and waits until it has ended.
-    fn end(&mut self) {
-        self.signal("TERM");
-        assert!(self.served.child.wait().unwrap().success());
-    }
-
-    /// As `kill -9`.
-    pub(super) fn kill(&mut self) {
-        self.served.child.kill().unwrap();
-        self.served.child.wait().unwrap();
-    }
-
-    pub(super) fn signal(&self, name: &str) {
-        signal(&self.served.child, name);
-    }
-
-    /// Its log so far.
-    pub(super) fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
-    }
-
-    fn metrics(&self) -> String {
-        let call = Call { method: "GET", path: "/metrics", key: "", body: "" };
-        let (status, text) = call.at(&self.address, || false).unwrap();
-        assert_eq!(status, 200);
-        text
-    }
-
-    /// The value of this metric, or 0 if it does not exist yet.
-    pub(super) fn metric(&self, name_and_labels: &str) -> u64 {
-        let text = self.metrics();
-        let found = text.lines().find_map(|line| line.strip_prefix(name_and_labels)?.strip_prefix(' '));
-        found.map_or(0, |value| value.parse().unwrap())
-    }
-}
-
-fn keep(log: &Mutex<String>, line: &str) {
-    let mut log = log.lock().unwrap();
-    log.push_str(line);
-    log.push('\n');
+/// Starts a server with the binary of this version, and waits until it listens.
+fn start_version(binary: &str, config: &str) -> Served {
+    Served::start_as(program(binary, &["serve", "--config", config]))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -171,7 +112,7 @@ pub(super) struct Setup {
     pub(super) redis: Redis,
     pub(super) weixin: Weixin,
     pub(super) wires: Vec<Proxy>,
-    pub(super) nodes: Vec<Node>,
+    pub(super) nodes: Vec<Served>,
     pub(super) traffic: Traffic,
     pub(super) key: String,
     configs: Vec<String>,
@@ -199,15 +140,16 @@ impl Setup {
             config(&format!("{name}-{number}.toml"), &weixin.base, &more)
         };
         let configs: Vec<_> = wires.iter().enumerate().map(configured).collect();
-        let nodes: Vec<_> = configs.iter().map(|config| Node::start_version(binary, config)).collect();
-        let addresses: Vec<_> = nodes.iter().map(|node| node.address.as_str()).collect();
+        let nodes: Vec<_> = configs.iter().map(|config| start_version(binary, config)).collect();
+        let addresses: Vec<_> = nodes.iter().map(Served::address).collect();
         let traffic = Traffic::start(&addresses, &key, &weixin.sandbox);
         Self { redis, weixin, wires, nodes, traffic, key, configs, out: None }
     }
 
     pub(super) fn kill(&mut self, server: usize) {
         self.go_out(server);
-        self.nodes[server].kill();
+        self.nodes[server].child.kill().unwrap();
+        self.nodes[server].child.wait().unwrap();
     }
 
     pub(super) fn start_again(&mut self, server: usize) {
@@ -215,14 +157,15 @@ impl Setup {
     }
 
     fn start_again_as(&mut self, server: usize, binary: &str) {
-        self.nodes[server] = Node::start_version(binary, &self.configs[server]);
+        self.nodes[server] = start_version(binary, &self.configs[server]);
         self.come_back(server);
     }
 
     /// Stops a server, and starts it with the binary of this version.
     pub(super) fn change_version(&mut self, server: usize, binary: &str) {
         self.go_out(server);
-        self.nodes[server].end();
+        signal(&self.nodes[server].child, "TERM");
+        assert!(self.nodes[server].child.wait().unwrap().success());
         self.start_again_as(server, binary);
     }
 
@@ -235,12 +178,12 @@ impl Setup {
     /// As `kill -STOP`.
     pub(super) fn stop(&mut self, server: usize) {
         self.go_out(server);
-        self.nodes[server].signal("STOP");
+        signal(&self.nodes[server].child, "STOP");
     }
 
     /// As `kill -CONT`.
     pub(super) fn go_on(&mut self, server: usize) {
-        self.nodes[server].signal("CONT");
+        signal(&self.nodes[server].child, "CONT");
         self.come_back(server);
     }
 
@@ -251,7 +194,7 @@ impl Setup {
 
     fn come_back(&mut self, server: usize) {
         assert_eq!(self.out.take(), Some(server));
-        self.traffic.put_back(server, &self.nodes[server].address);
+        self.traffic.put_back(server, self.nodes[server].address());
     }
 
     /// The number of token requests.
@@ -266,12 +209,12 @@ impl Setup {
 
     /// The generation that this server serves.
     pub(super) fn generation(&self, server: usize) -> u64 {
-        token(&self.nodes[server].address, &self.key)["generation"].as_u64().unwrap()
+        token(self.nodes[server].address(), &self.key)["generation"].as_u64().unwrap()
     }
 
     fn tokens(&self) -> Vec<Value> {
         let live = self.nodes.iter().enumerate().filter(|(server, _)| self.out != Some(*server));
-        live.map(|(_, node)| token(&node.address, &self.key)).collect()
+        live.map(|(_, node)| token(node.address(), &self.key)).collect()
     }
 
     /// Waits for a condition, unless the traffic fails before.

@@ -14,7 +14,7 @@ fn wrong_password_is_shown_until_its_file_is_corrected() {
     let password = file("refused_password", "SWORDFISH");
     let (key, lines) = client("orders", ALL);
     let store = format!("[store]\nredis = \"{}\"\nredis_password_file = \"{password}\"\n", redis.address());
-    let mut server = Served::start(&config("refused-shown.toml", &weixin.base, &(lines + &store)));
+    let server = Served::start(&config("refused-shown.toml", &weixin.base, &(lines + &store)));
     let logged = server.wait_until_it_says("token store failed");
     assert!(logged.contains("wrong_credentials") && logged.contains("fix_config"), "{logged}");
     let apps: Value = serde_json::from_str(&server.get("/v1/apps", &key).1).unwrap();

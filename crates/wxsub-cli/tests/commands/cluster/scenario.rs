@@ -7,8 +7,9 @@ use std::time::Duration;
 use wxsub_core::clock::{Clock, MonotonicInstant, SystemClock};
 use wxsub_sandbox::Fault;
 
+use super::super::served::Served;
 use super::super::weixin::{APPID, CLASSIC_TOKEN, SECRET};
-use super::node::{Node, Setup, Wire, report};
+use super::node::{Setup, Wire, report};
 use super::server::Redis;
 use super::traffic::{Call, NoResponse, Seen, pause, seconds};
 
@@ -104,13 +105,13 @@ impl Scenario {
         let Self { mut setup, log_capture, .. } = self;
         let seen = setup.traffic.end();
         seen.check(&setup.weixin.sandbox);
-        let logged = setup.nodes.iter().map(Node::log).collect();
+        let logged = setup.nodes.iter().map(Served::log).collect();
         setup.redis.kill();
         ScenarioResult { seen, logged, commands: log_capture.commands() }
     }
 
     fn address(&self, server: usize) -> &str {
-        &self.setup.nodes[server].address
+        self.setup.nodes[server].address()
     }
 
     fn report(&self, server: usize) -> u16 {
@@ -291,16 +292,13 @@ fn fetch(setup: &Setup) {
 /// five tokens may become invalid at once.
 pub(super) fn fetch_every_minute(minutes: u64, overlap: Duration) -> FetchCounts {
     let setup = Setup::start("external-fetcher", Redis::start(), "");
-    let (sandbox, appid) = (&setup.weixin.sandbox, APPID.parse().unwrap());
-    let mut settings = sandbox.settings(&appid).unwrap();
-    settings.overlap = overlap;
-    sandbox.configure(&appid, settings).unwrap();
+    setup.weixin.set(|app| app.overlap = overlap);
     setup.agree();
     for _ in 0..minutes {
         fetch(&setup);
         setup.wait_for_messages(3);
         setup.agree();
-        sandbox.advance(Duration::from_secs(60));
+        setup.weixin.sandbox.advance(Duration::from_secs(60));
     }
     let counted = setup.metric(&format!("wxsub_token_external_invalidations_total{{appid=\"{APPID}\"}}"));
     let says = |log: String| log.matches("access token invalidated externally").count();
