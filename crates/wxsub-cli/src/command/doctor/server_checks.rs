@@ -43,12 +43,12 @@ pub(super) async fn connect(context: &ServerContext) -> Finding<RawResponse<impl
     let network = &context.network;
     let clock = SystemClock::new();
     let request = network.request(Request::get(path::READYZ, Vec::new()));
-    let response = timeout_at(&clock, clock.now().mono + TIMEOUT, request).await.unwrap_or_else(|| {
+    let Some(response) = timeout_at(&clock, clock.now().mono + TIMEOUT, request).await else {
         let seconds = TIMEOUT.as_secs();
         let detail = localized!("no response within {seconds} s", "{seconds} 秒内没有响应");
         let error = TransportError::maybe_sent(TransportErrorKind::Timeout, detail);
-        Err(network.no_response(network.base(), &error))
-    });
+        return Err(network.no_response(network.base(), &error).into());
+    };
     Ok((response?, network.connection()))
 }
 
