@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use wxsub_outbox::ledger::{Applied, Change, KeyKind, Results};
-use wxsub_outbox::testing::CommitLayer;
+use wxsub_outbox::ledger::{Applied, Change, KeyKind, LedgerLayer, Results};
 use wxsub_outbox::{Ledger, LedgerResult};
 
 use super::plan::{Fault, Point, Trap};
@@ -32,10 +30,9 @@ fn points(change: &Change) -> Option<(Point, Point)> {
     }
 }
 
-#[async_trait]
-impl CommitLayer for CrashLedger {
-    async fn ledger(&self) -> &dyn Ledger {
-        &*self.ledger
+impl LedgerLayer for CrashLedger {
+    async fn ledger(&self) -> LedgerResult<&dyn Ledger> {
+        Ok(&*self.ledger)
     }
 
     async fn commit_through(&self, mut changes: Vec<Change>) -> LedgerResult<Results> {

@@ -4,12 +4,10 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use fastrand::Rng;
 use futures_util::FutureExt;
-use wxsub_outbox::ledger::{Change, Results};
+use wxsub_outbox::ledger::{Change, LedgerLayer, Results};
 use wxsub_outbox::message::Settlement;
-use wxsub_outbox::testing::CommitLayer;
 use wxsub_outbox::{Ledger, LedgerError, LedgerResult};
 
 use super::plan::{CommitFault, Defect, meets};
@@ -96,10 +94,9 @@ fn without_unknown(change: Change) -> Change {
 
 type Committed = LedgerResult<Results>;
 
-#[async_trait]
-impl CommitLayer for LedgerLink {
-    async fn ledger(&self) -> &dyn Ledger {
-        &self.machine.world.ledger
+impl LedgerLayer for LedgerLink {
+    async fn ledger(&self) -> LedgerResult<&dyn Ledger> {
+        Ok(&self.machine.world.ledger)
     }
 
     async fn commit_through(&self, changes: Vec<Change>) -> Committed {

@@ -17,6 +17,7 @@ mod apply;
 mod change;
 mod columns;
 mod error;
+mod layer;
 mod memory;
 mod rows;
 mod tables;
@@ -29,6 +30,7 @@ pub use change::{
 };
 pub use columns::{Columns, FromColumns};
 pub use error::{LedgerError, LedgerResult};
+pub use layer::LedgerLayer;
 pub use memory::MemoryLedger;
 pub use rows::{Rows, Write, Written, WrittenApp};
 pub use tables::{LEASE, StoredWorker, Tables};

@@ -5,17 +5,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::task::JoinHandle;
 use wxsub_core::Client;
 use wxsub_core::clock::Clock;
 use wxsub_core::proto::{Grant, Message};
 use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
 use wxsub_outbox::id::MessageId;
-use wxsub_outbox::ledger::{Change, Results};
+use wxsub_outbox::ledger::{Change, LedgerLayer, Results};
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::state::EventKind;
-use wxsub_outbox::testing::CommitLayer;
 use wxsub_outbox::{
     App, Ledger, LedgerError, LedgerResult, MemoryLedger, Outbox, OutboxError, OutboxMessage,
 };
@@ -48,13 +46,12 @@ impl std::fmt::Debug for FaultyLedger {
     }
 }
 
-#[async_trait]
-impl CommitLayer for FaultyLedger {
-    async fn ledger(&self) -> &dyn Ledger {
+impl LedgerLayer for FaultyLedger {
+    async fn ledger(&self) -> LedgerResult<&dyn Ledger> {
         if self.reads_hang.load(Ordering::Relaxed) {
             pending::<()>().await;
         }
-        &self.ledger
+        Ok(&self.ledger)
     }
 
     async fn commit_through(&self, changes: Vec<Change>) -> LedgerResult<Results> {

@@ -5,14 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::task::JoinHandle;
 use wxsub_core::Client;
 use wxsub_core::clock::Clock;
 use wxsub_core::testing::{ManualClock, MockTransport};
-use wxsub_outbox::ledger::{Change, Results};
+use wxsub_outbox::ledger::{Change, LedgerLayer, Results};
 use wxsub_outbox::state::MessageState;
-use wxsub_outbox::testing::CommitLayer;
 use wxsub_outbox::{App, Ledger, LedgerResult, MaybeSentPolicy, MemoryLedger, Outbox, OutboxMessage};
 
 use super::harness::{MINUTE, SECOND, SEND, message, weixin};
@@ -36,12 +34,11 @@ struct Counts {
     changes: usize,
 }
 
-#[async_trait]
-impl CommitLayer for CountingLedger {
+impl LedgerLayer for CountingLedger {
     /// Every read comes through here.
-    async fn ledger(&self) -> &dyn Ledger {
+    async fn ledger(&self) -> LedgerResult<&dyn Ledger> {
         self.reads.fetch_add(1, Ordering::Relaxed);
-        &self.ledger
+        Ok(&self.ledger)
     }
 
     async fn commit_through(&self, changes: Vec<Change>) -> LedgerResult<Results> {
