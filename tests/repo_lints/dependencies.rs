@@ -73,9 +73,10 @@ const LIBRARIES: &[(&str, &str)] = &[
     ("wxsub-sandbox-transport", "async-trait bytes derive_more tokio"),
     (
         "wxsub-server",
-        "arc-swap argon2 async-trait axum base16ct cookie futures-util getrandom hmac http-body-util \
-         hyper hyper-util prometheus-client rustix rustls serde serde_json sha2 strsim subtle thiserror tokio \
-         tokio-io-timeout tokio-rustls toml tower-layer tower-service tracing utoipa x509-parser zeroize",
+        "arc-swap argon2 async-trait axum base16ct cookie derive_more derive_setters futures-util getrandom hmac \
+         http-body-util hyper hyper-util prometheus-client rustix rustls serde serde_json serde_with sha2 strsim \
+         subtle thiserror tokio tokio-io-timeout tokio-rustls tokio-util toml tower-layer tower-service tracing \
+         utoipa x509-parser zeroize",
     ),
     (
         "wxsub-cli",

@@ -109,7 +109,7 @@ fn plot(frame: &Frame<'_>, id: &str, title: &str, hours: &[HourView], series: &[
 fn bars(hour: &HourView, x: u64, highest: u64, series: &[Series]) -> Markup {
     let mut top = BASE_LINE;
     let bars = series.iter().filter_map(|(_, class, count)| {
-        // What happened at all is seen.
+        // A count above 0 has a bar.
         let height = (count(hour) * BAR_HEIGHT).checked_div(highest)?.max(count(hour).min(1));
         top = top.saturating_sub(height);
         (height > 0).then_some((class, top, height))

@@ -21,11 +21,11 @@ use wxsub_proto::endpoint::{stable_token, subscribe, token};
 
 use self::observer::RouteObserver;
 pub(crate) use self::request::LateResponse;
-use crate::apps::ServerState;
+use crate::apps::SharedState;
 use crate::state::audit::{Action, ApiSurface};
 
 /// All routes. `/metrics` is left out if it has a listener of its own.
-pub(crate) fn router(state: &Arc<ServerState>, with_metrics: bool) -> Router {
+pub(crate) fn router(state: &SharedState, with_metrics: bool) -> Router {
     let routes = v1_routes(state)
         .merge(weixin_routes(state))
         .fallback(unknown.layer(RouteObserver::new(state, "other")))
@@ -35,12 +35,12 @@ pub(crate) fn router(state: &Arc<ServerState>, with_metrics: bool) -> Router {
 }
 
 /// The `/metrics` route alone, for a listener of its own.
-pub(crate) fn metrics_router(state: &Arc<ServerState>) -> Router {
+pub(crate) fn metrics_router(state: &SharedState) -> Router {
     metrics_route(state).with_state(Arc::clone(state))
 }
 
 /// The v1 API. Without a ledger, the routes of consents, grants, the outbox and webhooks answer 404.
-fn v1_routes(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
+fn v1_routes(state: &SharedState) -> Router<SharedState> {
     let audited = |path, action| RouteObserver::new(state, path).audited(ApiSurface::V1, action);
     let routes = [
         (path::APPS, "GET", get(v1::apps::list.layer(audited(path::APPS, Action::List)))),
@@ -93,7 +93,7 @@ fn v1_routes(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
 }
 
 /// The Weixin-compatible API.
-fn weixin_routes(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
+fn weixin_routes(state: &SharedState) -> Router<SharedState> {
     let observed = |path| RouteObserver::new(state, path);
     let audited = |path, action| observed(path).audited(ApiSurface::Weixin, action);
     Router::new()
@@ -104,7 +104,7 @@ fn weixin_routes(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
         )
         .route(
             stable_token::PATH,
-            post(weixin_compat::token::read_stable.layer(audited(stable_token::PATH, Action::Read)))
+            post(weixin_compat::token::read.layer(audited(stable_token::PATH, Action::Read)))
                 .fallback(weixin_compat::only_post.layer(observed(stable_token::PATH))),
         )
         .route(
@@ -115,14 +115,14 @@ fn weixin_routes(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
 }
 
 /// The routes of operators. They need no key.
-fn public_routes(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
+fn public_routes(state: &SharedState) -> Router<SharedState> {
     Router::new()
         .route(path::LIVEZ, get(public::liveness.layer(RouteObserver::new(state, path::LIVEZ))))
         .route(path::READYZ, get(public::readiness.layer(RouteObserver::new(state, path::READYZ))))
         .route(path::OPENAPI, get(openapi::openapi.layer(RouteObserver::new(state, path::OPENAPI))))
 }
 
-fn metrics_route(state: &Arc<ServerState>) -> Router<Arc<ServerState>> {
+fn metrics_route(state: &SharedState) -> Router<SharedState> {
     Router::new().route(path::METRICS, get(public::metrics.layer(RouteObserver::new(state, path::METRICS))))
 }
 

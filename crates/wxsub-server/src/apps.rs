@@ -1,8 +1,7 @@
 //! One app: its token cache, its client, and the tokens that were served.
 
-mod certificate;
+mod expiry;
 mod history;
-mod key_expiry;
 mod load;
 mod open_files;
 mod outbox;
@@ -31,7 +30,7 @@ use wxsub_core::transport::Transport;
 use wxsub_outbox::Ledger;
 use wxsub_proto::{ApiError, AppId, Language, LocalizedText, localized_text};
 
-pub(crate) use self::certificate::certificate_warning;
+pub(crate) use self::expiry::certificate_warning;
 use self::history::TokenHistory;
 pub(crate) use self::history::{ServedToken, TokenDigest};
 pub(crate) use self::load::{Load, RequestPermit};
@@ -40,7 +39,9 @@ use self::probe::Probe;
 use self::report_limiter::Admission;
 pub(crate) use self::send::{OutboxFailure, SendJob, SendOutcome, current};
 pub use self::send::{failed_send, stored_send};
-pub(crate) use self::server_state::{ConfigSnapshot, MAX_KEYLESS_BODIES, MAX_KEYLESS_REQUESTS, ServerState};
+pub(crate) use self::server_state::{
+    ConfigSnapshot, MAX_KEYLESS_BODIES, MAX_KEYLESS_REQUESTS, ServerState, SharedState,
+};
 use self::token_service::TokenService;
 use crate::config::{AppConfig, TokenOrigin};
 use crate::state::metrics::{Metrics, TokenGauges};

@@ -31,13 +31,13 @@ use wxsub_proto::{AppId, LocalizedText, localized_text};
 use self::app::NO_APPID;
 pub(crate) use self::app::{AppConfig, OutboxSettings, TokenOrigin};
 pub use self::client::is_client_name;
-pub(crate) use self::client::{ApiClient, AppAccess, ClientKey, Scope, find_by_key};
+pub(crate) use self::client::{ApiClient, AppAccess, Scope, find_by_key};
 pub(crate) use self::consent::ConsentConfig;
 use self::console::Listening;
-pub(crate) use self::console::{ConsoleAddress, ConsoleConfig, ConsoleUser, Role};
+pub(crate) use self::console::{ConsoleAddress, ConsoleUser, Role};
 pub use self::document::{ConfigError, Diagnostic};
 use self::document::{Document, Place, TableReader, without_places};
-pub(crate) use self::file::{Links, open_regular, owner_only, without_blocking};
+pub(crate) use self::file::{Links, open_regular, owner_only, with_tried_path, without_blocking};
 use self::file::{MAX_CONFIG_BYTES, read_text};
 pub(crate) use self::inbox::{InboxConfig, InboxDatabase};
 pub use self::key::{ApiKeyDigest, generate_api_key};
@@ -45,7 +45,6 @@ pub(crate) use self::ledger::LedgerConfig;
 pub(crate) use self::network::Network;
 pub use self::password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, hash_password};
 pub(crate) use self::password::{PasswordHash, PasswordMemory};
-use self::secret::READABLE_BY_OTHERS;
 pub use self::secret::SecretFile;
 
 pub(crate) use self::store::SharedStore;
@@ -61,36 +60,32 @@ const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net
 /// A validated configuration of the server.
 #[derive(Debug, Clone)]
 pub struct Config {
-    pub(crate) listen: SocketAddr,
+    pub(crate) start: StartSettings,
     pub(crate) tls: Option<Tls>,
-    pub(crate) metrics_listen: Option<SocketAddr>,
-    pub(crate) state_dir: Option<PathBuf>,
-    pub(crate) audit: AuditConfig,
     pub(crate) apps: Vec<AppConfig>,
     pub(crate) clients: Vec<ApiClient>,
     /// The proxies whose `X-Forwarded-For` counts.
     pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) limits: Limits,
-    pub(crate) store: Option<SharedStore>,
-    pub(crate) ledger: Option<LedgerConfig>,
     pub(crate) inboxes: Vec<InboxConfig>,
     pub(crate) consent: Option<ConsentConfig>,
-    pub(crate) console: Option<ConsoleConfig>,
+    /// Who may log in to the console.
+    pub(crate) console_users: Vec<ConsoleUser>,
     pub(crate) webhooks: Vec<Arc<WebhookConfig>>,
 }
 
 /// The settings that only a restart changes: sockets, files, the store and the ledger are open.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct StartSettings {
-    listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// A socket must not go from TLS to clear text while it is open.
     has_tls: bool,
-    metrics_listen: Option<SocketAddr>,
-    state_dir: Option<PathBuf>,
-    audit: AuditConfig,
-    store: Option<SharedStore>,
-    ledger: Option<LedgerConfig>,
-    console: Option<ConsoleAddress>,
+    pub(crate) metrics_listen: Option<SocketAddr>,
+    pub(crate) state_dir: Option<PathBuf>,
+    pub(crate) audit: AuditConfig,
+    pub(crate) store: Option<SharedStore>,
+    pub(crate) ledger: Option<LedgerConfig>,
+    pub(crate) console: Option<ConsoleAddress>,
 }
 
 impl StartSettings {
@@ -196,39 +191,25 @@ impl Config {
     /// The address to listen on.
     #[must_use]
     pub fn listen(&self) -> SocketAddr {
-        self.listen
+        self.start.listen
     }
 
     /// The address of a listener for `/metrics` alone, if it is configured.
     #[must_use]
     pub fn metrics_listen(&self) -> Option<SocketAddr> {
-        self.metrics_listen
+        self.start.metrics_listen
     }
 
     /// The address of the console's listener, if it is configured.
     #[must_use]
     pub fn console_listen(&self) -> Option<SocketAddr> {
-        self.console.as_ref().map(|console| console.address.listen)
+        self.start.console.as_ref().map(|console| console.listen)
     }
 
     /// Whether the server terminates TLS.
     #[must_use]
     pub fn has_tls(&self) -> bool {
         self.tls.is_some()
-    }
-
-    /// The settings that only a restart changes.
-    pub(crate) fn start_settings(&self) -> StartSettings {
-        StartSettings {
-            listen: self.listen,
-            has_tls: self.has_tls(),
-            metrics_listen: self.metrics_listen,
-            state_dir: self.state_dir.clone(),
-            audit: self.audit.clone(),
-            store: self.store.clone(),
-            ledger: self.ledger.clone(),
-            console: self.console.as_ref().map(|console| console.address.clone()),
-        }
     }
 
     fn parse(mut top: TableReader<'_>, environment: &dyn Fn(&str) -> Option<String>) -> Self {
@@ -241,7 +222,7 @@ impl Config {
         let inboxes = inbox::read_all(&mut top, has_ledger);
         let consent = consent::read(&mut top);
         let listening = Listening { has_tls: tls.is_some(), is_plaintext_allowed };
-        let console = console::read(&mut top, &listening);
+        let (console, console_users) = console::read(&mut top, &listening).unzip();
         let mut transports = TransportCache::default();
         let has_apps = top.has("apps") || top.has("include");
         let (mut apps, mut clients) = (Vec::new(), Vec::new());
@@ -265,21 +246,26 @@ impl Config {
             top.problem("apps", NO_APPS);
         }
         top.finish();
+        let has_tls = tls.is_some();
         Self {
-            listen,
+            start: StartSettings {
+                listen,
+                has_tls,
+                metrics_listen,
+                state_dir,
+                audit,
+                store,
+                ledger,
+                console,
+            },
             tls,
-            metrics_listen,
-            state_dir,
-            audit,
             apps,
             clients: without_places(clients),
             trusted_proxies,
             limits,
-            store,
-            ledger,
             inboxes,
             consent,
-            console,
+            console_users: console_users.unwrap_or_default(),
             webhooks: without_places(webhooks).into_iter().map(Arc::new).collect(),
         }
     }
@@ -295,9 +281,7 @@ fn listen(top: &mut TableReader<'_>) -> (SocketAddr, Option<Tls>, bool) {
     let plaintext = top.flag("plaintext");
     let wants = ["tls_cert_file", "tls_key_file"].map(|key| top.has(key));
     let tls = match (path(top, "tls_cert_file"), path(top, "tls_key_file")) {
-        (Some(certificate), Some(key)) => {
-            Tls::read(&certificate, &key).map_err(|error| top.problem(error.key, error.text)).ok()
-        }
+        (Some(certificate), Some(key)) => Tls::read(top, &certificate, &key),
         _ => None,
     };
     match wants {
@@ -320,18 +304,12 @@ fn listen(top: &mut TableReader<'_>) -> (SocketAddr, Option<Tls>, bool) {
         ),
         _ => {}
     }
-    if tls.as_ref().is_some_and(|tls| tls.is_key_readable_by_others) {
-        top.warning("tls_key_file", READABLE_BY_OTHERS);
-    }
     (listen, tls, plaintext)
 }
 
 fn path(top: &mut TableReader<'_>, key: &str) -> Option<PathBuf> {
-    let text = top.text(key)?;
-    if text.is_empty() {
-        top.refuse(key, "is empty; give it a path or remove it", "为空；请填写路径，或删除这一项");
-    }
-    Some(text).filter(|text| !text.is_empty()).map(PathBuf::from)
+    let path = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
+    top.text_as(key, path, "is empty; give it a path or remove it", "为空；请填写路径，或删除这一项")
 }
 
 fn audit(top: &mut TableReader<'_>) -> AuditConfig {

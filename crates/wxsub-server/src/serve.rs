@@ -7,7 +7,6 @@ mod listener;
 mod start_queue;
 
 use std::collections::HashSet;
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -31,12 +30,12 @@ use crate::state::metrics::Metrics;
 use crate::state::store::{FallbackStore, FileStore, StateError};
 
 /// The control server. Clones are cheap and share all state.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("Server({} apps)", state.snapshot().apps.len())]
 pub struct Server {
     state: Arc<ServerState>,
     /// `None` if it is not configured.
     console: Option<Arc<Console>>,
-    has_metrics_listener: bool,
     started_with: Arc<StartSettings>,
 }
 
@@ -58,12 +57,23 @@ impl NeedsRestart {
 }
 
 /// Builds a [`Server`].
+#[derive(derive_more::Debug, derive_setters::Setters)]
+#[debug("ServerBuilder({config:?})")]
+#[setters(strip_option)]
 pub struct ServerBuilder {
+    #[setters(skip)]
     config: Config,
+    /// Sets the clock. The default is the system clock.
     clock: Arc<dyn Clock>,
+    /// Sets the token store. It replaces the store of the configuration.
     store: Option<Arc<dyn TokenStore>>,
+    /// Sets the transport for calls to Weixin. It replaces the configured proxies and certificate authorities.
     transport: Option<Arc<dyn Transport>>,
+    /// Sets the ledger of the outbox. It replaces the ledger of the configuration.
     ledger: Option<Arc<dyn Ledger>>,
+    /// Sets how many files and sockets the process may have open, if that is known. The server accepts only as many connections
+    /// as leave files for everything else.
+    #[setters(strip_option = false)]
     open_files: Option<usize>,
 }
 
@@ -87,7 +97,7 @@ impl Server {
     /// addresses of clients. Without them, keys with `allowed_networks` are rejected. The limit of connections does not
     /// apply here.
     pub fn router(&self) -> Router {
-        api::router(&self.state, !self.has_metrics_listener)
+        api::router(&self.state, self.started_with.metrics_listen.is_none())
     }
 
     /// The pages of the console, for your own listener; `None` without `[console]`. Serve them like [`router`](Self::router).
@@ -102,15 +112,14 @@ impl Server {
     /// # Errors
     /// [`NeedsRestart`] names the settings that only a restart changes. Then the current configuration stays in use.
     pub fn reload(&self, config: &Config) -> Result<(), NeedsRestart> {
-        let changed = config.start_settings().changed_keys(&self.started_with);
+        let changed = config.start.changed_keys(&self.started_with);
         if !changed.is_empty() {
             self.record_failed_reload();
             return Err(NeedsRestart(changed));
         }
         self.state.apply_config(config);
         self.state.record_reload(true);
-        self.state.warn_of_certificate();
-        self.state.warn_of_expiring_keys();
+        self.state.warn_of_expiry();
         self.state.warn_of_few_files();
         self.state.prefetch_tokens();
         Ok(())
@@ -138,67 +147,25 @@ impl Server {
     }
 }
 
-impl fmt::Debug for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("apps", &self.state.snapshot().apps.len()).finish_non_exhaustive()
-    }
-}
-
 impl ServerBuilder {
-    /// Sets the clock. The default is the system clock.
-    #[must_use]
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
-        self
-    }
-
-    /// Sets the token store. It replaces the store of the configuration.
-    #[must_use]
-    pub fn store(mut self, store: Arc<dyn TokenStore>) -> Self {
-        self.store = Some(store);
-        self
-    }
-
-    /// Sets the transport for calls to Weixin. It replaces the configured proxies and certificate authorities.
-    #[must_use]
-    pub fn transport(mut self, transport: Arc<dyn Transport>) -> Self {
-        self.transport = Some(transport);
-        self
-    }
-
-    /// Sets the ledger of the outbox. It replaces the ledger of the configuration.
-    #[must_use]
-    pub fn ledger(mut self, ledger: Arc<dyn Ledger>) -> Self {
-        self.ledger = Some(ledger);
-        self
-    }
-
-    /// Sets how many files and sockets the process may have open, if that is known. The server accepts only as many connections
-    /// as leave files for everything else.
-    #[must_use]
-    pub fn open_files(mut self, limit: Option<usize>) -> Self {
-        self.open_files = limit;
-        self
-    }
-
     /// Builds the server. It fetches no token yet.
     ///
     /// # Errors
     /// [`BuildError`] names the setting that cannot be used.
     ///
     /// # Cancel safety
-    /// Dropping the future has no lasting effect. Build again.
+    /// What was created or migrated stays. Build again.
     pub async fn build(self) -> Result<Server, BuildError> {
         let Self { config, clock, store, transport, ledger, open_files } = self;
         let mut corrupt_apps = HashSet::new();
-        let files = match (&store, &config.state_dir) {
+        let files = match (&store, &config.start.state_dir) {
             (None, Some(folder)) => Some(FileStore::open(folder, Arc::clone(&clock)).await?),
             _ => None,
         };
         if let Some(files) = &files {
             corrupt_apps.clone_from(files.corrupt_apps());
         }
-        let store: Arc<dyn TokenStore> = match (store, &config.store, files) {
+        let store: Arc<dyn TokenStore> = match (store, &config.start.store, files) {
             (Some(store), ..) => store,
             (None, None, None) => Arc::new(MemoryStore::private(Arc::clone(&clock))),
             (None, None, Some(files)) => Arc::new(files),
@@ -213,19 +180,19 @@ impl ServerBuilder {
             }
         };
         let (metrics, attempt_limit) = (Arc::new(Metrics::new(&clock)), AttemptLimit::new(MAX_ATTEMPTS));
-        let ledger: Option<Arc<dyn Ledger>> = match (ledger, &config.ledger) {
+        let ledger: Option<Arc<dyn Ledger>> = match (ledger, &config.start.ledger) {
             (Some(ledger), _) => Some(ledger),
             (None, Some(settings)) => Some(ledger::open(settings, &clock).await?),
             (None, None) => None,
         };
         let services = Services { clock, store, metrics, transport, attempt_limit, ledger };
         let (clock, failures) = (Arc::clone(&services.clock), services.metrics.audit_failures());
-        let audit = Audit::start(&config.audit, clock, failures).map_err(BuildError::Audit)?;
+        let audit = Audit::start(&config.start.audit, clock, failures).map_err(BuildError::Audit)?;
         services.metrics.record_reload(Some(services.clock.now().wall));
         let state = Arc::new(ServerState::new(&config, services, audit, corrupt_apps, open_files));
-        let started_with = Arc::new(config.start_settings());
-        let console = config.console.map(|console| Arc::new(Console::new(&state, console.address)));
-        Ok(Server { state, console, started_with, has_metrics_listener: config.metrics_listen.is_some() })
+        let started_with = Arc::new(config.start);
+        let console = started_with.console.clone().map(|address| Arc::new(Console::new(&state, address)));
+        Ok(Server { state, console, started_with })
     }
 }
 
@@ -274,10 +241,4 @@ fn audit_error(error: &io::Error) -> LocalizedText<String> {
         "cannot write the file: {error}; name another file, or \"off\"",
         "无法写入该文件：{error}；请换一个文件，或设为 \"off\""
     )
-}
-
-impl fmt::Debug for ServerBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerBuilder").field("config", &self.config).finish_non_exhaustive()
-    }
 }

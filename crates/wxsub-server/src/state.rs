@@ -1,4 +1,4 @@
-//! What outlives a configuration and knows no app: the metrics, the audit log and the token stores.
+//! What outlives a configuration: the metrics, the audit log, the token stores, and the load of the server.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,7 +1,7 @@
 /// Which certificate authorities to trust.
 ///
 /// `Debug` shows the choice and never the bytes of a PEM text.
-#[derive(Clone, PartialEq, Eq, Default, derive_more::Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Default, derive_more::Debug)]
 #[non_exhaustive]
 pub enum Roots {
     /// The authorities of this machine, including those that its administrator added.

@@ -60,7 +60,7 @@ pub(super) fn authorize_for_app(
     appid: Option<&AppId>,
 ) -> Result<(Arc<ApiClient>, Arc<ManagedApp>), Denial> {
     let client = authorize(context, key, action)?;
-    let may_access = client.apps == AppAccess::All || appid.is_some_and(|appid| client.can_access(appid));
+    let may_access = client.apps == AppAccess(None) || appid.is_some_and(|appid| client.can_access(appid));
     if !may_access {
         return Err(context.denied(Denial::AppNotAllowed));
     }

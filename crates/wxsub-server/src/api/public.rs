@@ -12,7 +12,7 @@ use wxsub_api::{AppHealth, LedgerHealth, Readiness, ReadinessStatus, UnhealthyAp
 use wxsub_proto::AppId;
 
 use super::request::response;
-use crate::apps::ServerState;
+use crate::apps::{ServerState, SharedState};
 
 /// How long `/metrics` waits for the ledger.
 const LEDGER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -23,7 +23,7 @@ pub(super) async fn liveness() -> &'static str {
 }
 
 /// `GET /readyz`.
-pub(super) async fn readiness(State(state): State<Arc<ServerState>>) -> Response {
+pub(super) async fn readiness(State(state): State<SharedState>) -> Response {
     let computing = Arc::clone(&state);
     let (is_ready, text) = state.readiness.get(state.clock(), move || current_readiness(&computing)).await;
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -54,7 +54,7 @@ fn current_readiness(state: &ServerState) -> (bool, Bytes) {
 }
 
 /// `GET /metrics`.
-pub(super) async fn metrics(State(state): State<Arc<ServerState>>) -> Response {
+pub(super) async fn metrics(State(state): State<SharedState>) -> Response {
     let encoding = Arc::clone(&state);
     match state.metrics_text.get(state.clock(), move || encode_metrics(&encoding)).await {
         Some(text) => {

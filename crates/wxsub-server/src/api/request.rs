@@ -19,7 +19,7 @@ use wxsub_core::clock::MonotonicInstant;
 use super::client_address::client_address;
 use crate::apps::{
     ConfigSnapshot, Load, MAX_KEYLESS_BODIES, ManagedApp, ReportError, RequestPermit, ServedToken,
-    ServerState,
+    SharedState,
 };
 use crate::config::ApiClient;
 use crate::state::audit::{Action, ApiSurface, Entry};
@@ -34,7 +34,7 @@ use crate::state::pace::TooMany;
 pub(super) struct RequestContext(Arc<Inner>);
 
 struct Inner {
-    state: Arc<ServerState>,
+    state: SharedState,
     snapshot: Arc<ConfigSnapshot>,
     api: ApiSurface,
     action: Action,
@@ -80,7 +80,7 @@ pub(super) struct Json<T>(pub(super) T);
 
 impl Inner {
     /// Without an audit line.
-    fn new(state: &Arc<ServerState>, snapshot: Arc<ConfigSnapshot>, action: Action) -> Self {
+    fn new(state: &SharedState, snapshot: Arc<ConfigSnapshot>, action: Action) -> Self {
         let (caller, deadline, audit, must_pause) = Default::default();
         let (state, api, address) = (Arc::clone(state), ApiSurface::V1, None);
         Self { state, snapshot, api, action, address, caller, deadline, audit, must_pause }
@@ -89,12 +89,7 @@ impl Inner {
 
 impl RequestContext {
     /// Begins the handling of a request, so that its extractors find the context.
-    pub(super) fn begin(
-        state: &Arc<ServerState>,
-        request: &mut Request,
-        api: ApiSurface,
-        action: Action,
-    ) -> Self {
+    pub(super) fn begin(state: &SharedState, request: &mut Request, api: ApiSurface, action: Action) -> Self {
         let snapshot = state.snapshot();
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let trusted_proxies = &snapshot.trusted_proxies;
@@ -110,7 +105,7 @@ impl RequestContext {
         context
     }
 
-    pub(super) fn state(&self) -> &Arc<ServerState> {
+    pub(super) fn state(&self) -> &SharedState {
         &self.0.state
     }
 
@@ -233,17 +228,14 @@ impl RequestContext {
     }
 
     /// The context of a request, and its body within the limits of size and time.
-    pub(super) async fn read_body(
-        request: Request,
-        state: &Arc<ServerState>,
-    ) -> (Self, Result<Bytes, BodyError>) {
+    pub(super) async fn read_body(request: Request, state: &SharedState) -> (Self, Result<Bytes, BodyError>) {
         Self::read_body_up_to(request, state, 0).await
     }
 
     /// Like [`read_body`](Self::read_body). The body of a known caller may have at least this many bytes.
     pub(super) async fn read_body_up_to(
         request: Request,
-        state: &Arc<ServerState>,
+        state: &SharedState,
         allowed_bytes: usize,
     ) -> (Self, Result<Bytes, BodyError>) {
         let (mut parts, body) = request.into_parts();
@@ -322,10 +314,10 @@ impl RequestContext {
     }
 }
 
-impl FromRequestParts<Arc<ServerState>> for RequestContext {
+impl FromRequestParts<SharedState> for RequestContext {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, state: &Arc<ServerState>) -> Result<Self, Infallible> {
+    async fn from_request_parts(parts: &mut Parts, state: &SharedState) -> Result<Self, Infallible> {
         let begun = parts.extensions.get::<Self>().cloned();
         // The middleware has begun every request whose handler takes the context. Any other one would need the scope admin.
         Ok(begun.unwrap_or_else(|| Self(Arc::new(Inner::new(state, state.snapshot(), Action::List)))))

@@ -29,7 +29,7 @@ use self::members::Members;
 pub(super) use self::problem::{ProblemResponse, not_found, unrecorded, wrong_method};
 use super::policy::authorize_for_app;
 use super::request::RequestContext;
-use crate::apps::{ManagedApp, ServerState};
+use crate::apps::{ManagedApp, SharedState};
 use crate::config::ApiClient;
 use crate::state::audit::Action;
 use crate::state::denial::Denial;
@@ -41,13 +41,10 @@ pub(super) struct AuthorizedClient {
     pub(super) app: Arc<ManagedApp>,
 }
 
-impl FromRequestParts<Arc<ServerState>> for AuthorizedClient {
+impl FromRequestParts<SharedState> for AuthorizedClient {
     type Rejection = ProblemResponse;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        state: &Arc<ServerState>,
-    ) -> Result<Self, ProblemResponse> {
+    async fn from_request_parts(parts: &mut Parts, state: &SharedState) -> Result<Self, ProblemResponse> {
         let authorized = Self::authorize(parts, state).await?;
         // A parameter that is ignored would make the caller believe that it works.
         Members::of_query(parts).finish(Some(authorized))
@@ -56,7 +53,7 @@ impl FromRequestParts<Arc<ServerState>> for AuthorizedClient {
 
 impl AuthorizedClient {
     /// The client of a request whose query the handler reads.
-    async fn authorize(parts: &mut Parts, state: &Arc<ServerState>) -> Result<Self, ProblemResponse> {
+    async fn authorize(parts: &mut Parts, state: &SharedState) -> Result<Self, ProblemResponse> {
         let Ok(context) = RequestContext::from_request_parts(parts, state).await;
         let appid: Option<AppId> = path_param(parts, state, "appid").await.and_then(|text| text.parse().ok());
         context.audit(|entry| entry.appid.clone_from(&appid));
@@ -83,7 +80,7 @@ impl AuthorizedClient {
 }
 
 /// The parameter of the path with this name. `None` also if it cannot be decoded.
-async fn path_param(parts: &mut Parts, state: &Arc<ServerState>, name: &str) -> Option<String> {
+async fn path_param(parts: &mut Parts, state: &SharedState, name: &str) -> Option<String> {
     let params = RawPathParams::from_request_parts(parts, state).await.ok()?;
     params.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::error;
 use wxsub_mysql::MysqlInbox;
 use wxsub_outbox::inbox::{InboxCopier, InboxError, InboxStatus};
@@ -45,7 +46,7 @@ pub(crate) fn check_note(note: &str) -> Result<(), LocalizedText<String>> {
 #[derive(Clone)]
 pub(crate) struct ServerOutbox {
     outbox: Outbox,
-    apps: BTreeMap<AppId, OutboxApp>,
+    apps: Arc<BTreeMap<AppId, OutboxApp>>,
     inboxes: Vec<InboxConfig>,
 }
 
@@ -102,7 +103,7 @@ impl ServerOutbox {
             .clock(Arc::clone(&services.clock))
             .on_commit(move |event| metrics.record_commit(event));
         let builder = apps.values().fold(builder, |builder, app| builder.app(app.app.clone()));
-        Self { outbox: builder.build(), apps, inboxes }
+        Self { outbox: builder.build(), apps: Arc::new(apps), inboxes }
     }
 
     pub(crate) fn outbox(&self) -> &Outbox {
@@ -116,10 +117,7 @@ impl ServerOutbox {
 
     /// Whether it is the same one, so that its worker goes on.
     fn is_same(&self, other: &Self) -> bool {
-        let apps =
-            |outbox: &Self| outbox.apps.values().map(|app| Arc::as_ptr(&app.managed)).collect::<Vec<_>>();
-        let settings = |outbox: &Self| outbox.apps.values().map(|app| app.settings).collect::<Vec<_>>();
-        apps(self) == apps(other) && settings(self) == settings(other)
+        Arc::ptr_eq(&self.apps, &other.apps)
     }
 }
 
@@ -127,11 +125,11 @@ impl ServerOutbox {
 #[derive(Default)]
 pub(crate) struct Workers {
     tasks: JoinSet<()>,
-    current: Option<(ServerOutbox, oneshot::Sender<()>)>,
+    current: Option<(ServerOutbox, DropGuard)>,
     /// Of the inboxes of the current outbox.
     copiers: JoinSet<()>,
     /// Stops the sender of webhooks.
-    sender: Option<oneshot::Sender<()>>,
+    sender: Option<DropGuard>,
 }
 
 /// Copies the rows of an inbox for ever. `name` is its place in the configuration.
@@ -145,18 +143,18 @@ async fn copy(outbox: Outbox, name: String, inbox: InboxConfig, services: Servic
         },
     };
     let copier = match inbox.apps {
-        AppAccess::All => copier,
-        AppAccess::Only(apps) => copier.apps(apps),
+        AppAccess(None) => copier,
+        AppAccess(Some(apps)) => copier.apps(apps),
     };
     let status = copier.status();
     tokio::select! {
         () = copier.run(std::future::pending()) => {}
-        () = watch(name, status, services) => {}
+        () = record_inbox_status(name, status, services) => {}
     }
 }
 
 /// Counts the rows that stay in their table, and the attempts that fail. The log has their errors.
-async fn watch(name: String, mut status: watch::Receiver<InboxStatus>, services: Services) {
+async fn record_inbox_status(name: String, mut status: watch::Receiver<InboxStatus>, services: Services) {
     let mut counted = 0;
     while status.changed().await.is_ok() {
         let now = status.borrow_and_update().clone();
@@ -166,7 +164,7 @@ async fn watch(name: String, mut status: watch::Receiver<InboxStatus>, services:
     }
 }
 
-/// Counts for ever. A burst that is missed is not counted.
+/// Counts for ever. Outcomes that it misses, because it is slow, are not counted.
 async fn count_outcomes(mut outcomes: Outcomes, metrics: Arc<Metrics>) {
     loop {
         if let Ok(message) = outcomes.next().await {
@@ -188,14 +186,12 @@ impl Workers {
             return;
         }
         while self.tasks.try_join_next().is_some() {}
-        let (stop, stopped) = oneshot::channel();
-        let working = outbox.outbox.run(async {
-            // The signal is that `stop` is dropped: nothing is sent through it.
-            let _ = stopped.await;
-        });
+        let stop = CancellationToken::new();
+        let working = outbox.outbox.run(stop.clone().cancelled_owned());
         let outcomes = count_outcomes(outbox.outbox.outcomes(), Arc::clone(&services.metrics));
         // The worker moves the rows of the inbox in the ledger's own database.
-        let rejected = watch("wxsub_inbox".to_owned(), outbox.outbox.inbox_status(), services.clone());
+        let rejected =
+            record_inbox_status("wxsub_inbox".to_owned(), outbox.outbox.inbox_status(), services.clone());
         self.tasks.spawn(async {
             let ended = tokio::select! {
                 // What is final before the end is counted.
@@ -207,7 +203,7 @@ impl Workers {
                 error!(%error, "the worker of the outbox ended; restart the server");
             }
         });
-        self.current = Some((outbox.clone(), stop));
+        self.current = Some((outbox.clone(), stop.drop_guard()));
     }
 
     fn copy_inboxes(&mut self, outbox: &ServerOutbox, services: &Services) {
@@ -226,12 +222,10 @@ impl Workers {
         services: &Services,
         webhooks: &[Arc<WebhookConfig>],
     ) {
-        let (stop, stopped) = oneshot::channel();
-        self.sender = Some(stop);
-        self.tasks.spawn(WebhookSender::new(&outbox.outbox, services, webhooks).run(async {
-            // The signal is that `stop` is dropped: nothing is sent through it.
-            let _ = stopped.await;
-        }));
+        let stop = CancellationToken::new();
+        let sender = WebhookSender::new(&outbox.outbox, services, webhooks);
+        self.tasks.spawn(sender.run(stop.clone().cancelled_owned()));
+        self.sender = Some(stop.drop_guard());
     }
 
     /// Whether a worker has been started.

@@ -3,15 +3,12 @@
 use std::borrow::Cow;
 
 use wxsub_api::ServerProblem;
-use wxsub_core::clock::UnixMillis;
 use wxsub_core::rfc3339;
 use wxsub_proto::{Language, LocalizedText, Remedy, localized_text};
 
 use super::ServerState;
-use super::certificate::certificate_warning;
-use super::key_expiry::expiring_keys;
+use super::expiry::{certificate_warning, key_warnings};
 use super::server_state::FewFiles;
-use crate::config::{ApiClient, ClientKey};
 use crate::state::metrics::FailingInbox;
 
 /// How many attempts to take rows of an inbox fail in a row before that is a problem. They take some seconds.
@@ -37,8 +34,7 @@ impl ServerState {
         let inboxes = inboxes.filter(|(_, inbox)| inbox.failures >= MIN_INBOX_FAILURES);
         let inboxes = inboxes.map(|(name, inbox)| problem("inbox", &inbox_warning(&name, inbox)));
         let clients = snapshot.clients.iter().map(|client| &*client.config);
-        let keys = expiring_keys(clients, now);
-        let keys = keys.map(|(client, key, end)| problem("client_key", &key_warning(client, key, end, now)));
+        let keys = key_warnings(clients, now).map(|text| problem("client_key", &text));
         let first = [audit, reload, certificate, open_files, webhooks].into_iter().flatten();
         first.chain(inboxes).chain(keys).collect()
     }
@@ -99,24 +95,4 @@ fn open_files_warning(
         "打开文件数的上限是 {open_files}，因此服务器只接受 {accepted_connections} 个连接，少于 limits.connections；\
          请提高到 {needed}（systemd 的 LimitNOFILE，或 ulimit -n）"
     )
-}
-
-/// What to say of a key that has expired or will soon.
-fn key_warning(
-    client: &ApiClient,
-    key: &ClientKey,
-    expires_at: UnixMillis,
-    now: UnixMillis,
-) -> LocalizedText<String> {
-    let (client, key, end) = (&*client.name, key.digest, rfc3339::format(expires_at));
-    match expires_at <= now {
-        true => localized_text!(
-            "the key {key} of the client {client} expired at {end} and is denied; remove it from keys",
-            "客户端 {client} 的密钥 {key} 已于 {end} 到期，不再可用；请从 keys 中删除"
-        ),
-        false => localized_text!(
-            "the key {key} of the client {client} expires at {end}; add a new one to keys and give it to the client",
-            "客户端 {client} 的密钥 {key} 将于 {end} 到期；请在 keys 中添加新密钥，并交给该客户端"
-        ),
-    }
 }

@@ -70,7 +70,7 @@ impl SendJob {
         let task = {
             let message = Arc::clone(&message);
             async move {
-                let _guard = self.state.begin_send();
+                let _running = self.state.sends.token();
                 let outcome = match &self.outbox {
                     Some(outbox) => self.send_through(outbox, &message).await,
                     None => self.send_directly(&message).await,
@@ -125,7 +125,7 @@ impl SendJob {
             Some(audit) if self.state.audit().is_required() => {
                 let mut started = audit.clone();
                 started.outcome = "started";
-                self.state.audit().clone().record(started).await
+                self.state.audit().record(started).await
             }
             _ => Ok(()),
         }
@@ -162,7 +162,7 @@ impl SendJob {
             audit.rid.clone_from(&result.rid);
             audit.message.clone_from(&result.id);
             // The response tells what happened to the message, also if its line could not be written.
-            let _ = self.state.audit().clone().record(audit).await;
+            let _ = self.state.audit().record(audit).await;
         }
         outcome
     }

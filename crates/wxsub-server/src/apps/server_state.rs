@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use axum::body::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::warn;
 use wxsub_api::AppStatus;
 use wxsub_core::clock::{Clock, MonotonicInstant, UnixMillis, timeout_at};
@@ -30,6 +31,7 @@ use crate::config::{
 use crate::state::audit::Audit;
 use crate::state::connections::Connections;
 use crate::state::limit::{Limit, LimitLog, LimitUse};
+use crate::state::locked;
 use crate::state::metrics::{Metrics, OutboxStatus};
 use crate::state::pace::AddressPaces;
 use crate::state::shared::Shared;
@@ -70,6 +72,9 @@ impl Borrow<ApiClient> for ManagedClient {
     }
 }
 
+/// The state of the server, as all tasks have it.
+pub(crate) type SharedState = Arc<ServerState>;
+
 /// The state of the server: the current configuration, and what survives a reload.
 pub(crate) struct ServerState {
     snapshot: ArcSwap<ConfigSnapshot>,
@@ -86,10 +91,13 @@ pub(crate) struct ServerState {
     limit_log: LimitLog,
     /// The limit of open files, if it is known.
     open_files: Option<usize>,
-    draining: watch::Sender<bool>,
+    draining: CancellationToken,
     /// Whether the time to finish requests is over.
-    cut: watch::Sender<bool>,
-    sends: watch::Sender<Sends>,
+    cut: CancellationToken,
+    /// The running sends. They go on when their client disconnects.
+    pub(crate) sends: TaskTracker,
+    /// How many messages may have been sent, because the server stopped.
+    cut_messages: AtomicUsize,
     workers: Mutex<Workers>,
     /// Apps whose state file could not be read at start.
     corrupt_apps: HashSet<AppId>,
@@ -107,23 +115,6 @@ pub(super) struct FewFiles {
     /// The files that the limits of the configuration need.
     pub(super) needed: usize,
     pub(super) accepted_connections: usize,
-}
-
-/// The sends of this process.
-#[derive(Debug, Clone, Copy, Default)]
-struct Sends {
-    running: usize,
-    /// Messages that may have been sent, because the server stopped.
-    cut: usize,
-}
-
-/// A running send. It goes on when its client disconnects.
-pub(crate) struct SendGuard(Arc<ServerState>);
-
-impl Drop for SendGuard {
-    fn drop(&mut self) {
-        self.0.sends.send_modify(|sends| sends.running -= 1);
-    }
 }
 
 impl ServerState {
@@ -148,9 +139,10 @@ impl ServerState {
             keyless_requests: AddressPaces::default(),
             limit_log: LimitLog::new(),
             open_files,
-            draining: watch::Sender::new(false),
-            cut: watch::Sender::new(false),
-            sends: watch::Sender::default(),
+            draining: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            sends: TaskTracker::new(),
+            cut_messages: AtomicUsize::default(),
             workers: Mutex::default(),
             corrupt_apps,
             failed_reload: Mutex::default(),
@@ -185,7 +177,7 @@ impl ServerState {
                 tokio::spawn(async move { token_cache.close().await });
             }
         }
-        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut workers = locked(&self.workers);
         if let Some(outbox) = after.outbox.as_ref().filter(|_| workers.are_running()) {
             workers.run(outbox, &self.services);
             workers.send_webhooks(outbox, &self.services, &after.webhooks);
@@ -205,7 +197,7 @@ impl ServerState {
     pub(crate) fn run_worker(&self) {
         let snapshot = self.snapshot();
         if let Some(outbox) = &snapshot.outbox {
-            let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut workers = locked(&self.workers);
             workers.send_webhooks(outbox, &self.services, &snapshot.webhooks);
             workers.run(outbox, &self.services);
         }
@@ -213,7 +205,7 @@ impl ServerState {
 
     /// Takes the workers of the outbox, to stop them.
     pub(crate) fn take_workers(&self) -> Workers {
-        std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *locked(&self.workers))
     }
 
     /// Whether commits to the ledger succeed. `None` without a ledger.
@@ -278,55 +270,47 @@ impl ServerState {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        *self.draining.borrow()
+        self.draining.is_cancelled()
     }
 
     pub(crate) fn drain(&self) {
-        self.draining.send_replace(true);
+        self.draining.cancel();
     }
 
     /// Waits until shutdown starts.
     pub(crate) async fn shutdown_started(&self) {
-        // `self` holds the sender, so the wait cannot fail.
-        let _ = self.draining.subscribe().wait_for(|draining| *draining).await;
+        self.draining.cancelled().await;
     }
 
     /// Ends the waits of all requests.
     pub(crate) fn cut(&self) {
-        self.cut.send_replace(true);
+        self.cut.cancel();
     }
 
     /// Completes at this time, or when the requests are cut.
     pub(crate) async fn deadline(&self, at: MonotonicInstant) {
-        let mut cut = self.cut.subscribe();
         tokio::select! {
             () = self.clock().sleep_until(at) => {}
-            _ = cut.wait_for(|cut| *cut) => {}
+            () = self.cut.cancelled() => {}
         }
-    }
-
-    /// Counts a send until the returned guard is dropped.
-    pub(crate) fn begin_send(self: &Arc<Self>) -> SendGuard {
-        self.sends.send_modify(|sends| sends.running += 1);
-        SendGuard(Arc::clone(self))
     }
 
     /// Counts a message that may have been sent, if that is so because it was cut.
     pub(crate) fn record_maybe_sent(&self) {
-        if *self.cut.borrow() {
-            self.sends.send_modify(|sends| sends.cut += 1);
+        if self.cut.is_cancelled() {
+            self.cut_messages.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// How many messages were cut.
     pub(crate) fn cut_messages(&self) -> usize {
-        self.sends.borrow().cut
+        self.cut_messages.load(Ordering::Relaxed)
     }
 
     /// Waits until no send is running.
     pub(crate) async fn sends_ended(&self) {
-        // `self` holds the sender, so the wait cannot fail.
-        let _ = self.sends.subscribe().wait_for(|sends| sends.running == 0).await;
+        self.sends.close();
+        self.sends.wait().await;
     }
 
     /// The status of each app of this snapshot.
@@ -382,14 +366,14 @@ impl ServerState {
 
     /// When a reload failed, if no later one succeeded.
     pub(super) fn failed_reload(&self) -> Option<UnixMillis> {
-        *self.failed_reload.lock().unwrap_or_else(PoisonError::into_inner)
+        *locked(&self.failed_reload)
     }
 
     /// Notes that a configuration was read and applied now, or not.
     pub(crate) fn record_reload(&self, has_succeeded: bool) {
         let now = self.clock().now().wall;
         self.metrics().record_reload(has_succeeded.then_some(now));
-        *self.failed_reload.lock().unwrap_or_else(PoisonError::into_inner) = (!has_succeeded).then_some(now);
+        *locked(&self.failed_reload) = (!has_succeeded).then_some(now);
     }
 
     /// Counts and logs that a caller reached a limit.
@@ -484,7 +468,7 @@ impl ConfigSnapshot {
             limits: config.limits,
             tls: config.tls.clone(),
             consent: config.consent.clone(),
-            console_users: config.console.iter().flat_map(|console| &console.users).map(user).collect(),
+            console_users: config.console_users.iter().map(user).collect(),
             outbox,
             webhooks: config.webhooks.clone(),
         }

@@ -1,7 +1,6 @@
 //! A token service of the company as the upstream of an app: `token_url`.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +30,8 @@ const MIN_SECRET_BYTES: usize = 8;
 const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A token service, which keeps the token of an app for all its clients.
+#[derive(derive_more::Debug)]
+#[debug("TokenService({appid}, {:?})", settings.load().config)]
 pub(super) struct TokenService {
     appid: AppId,
     settings: ArcSwap<Settings>,
@@ -48,13 +49,6 @@ impl Settings {
     fn new(config: &Arc<TokenServiceConfig>, transport: Option<&Arc<dyn Transport>>) -> Self {
         let transport = transport.unwrap_or(&config.transport);
         Self { config: Arc::clone(config), transport: Arc::clone(transport) }
-    }
-}
-
-impl fmt::Debug for TokenService {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let config = &self.settings.load().config;
-        f.debug_struct("TokenService").field("appid", &self.appid).field("config", config).finish()
     }
 }
 

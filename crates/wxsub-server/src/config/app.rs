@@ -1,6 +1,5 @@
 //! One app of the configuration.
 
-use std::fmt;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 
@@ -15,7 +14,8 @@ use super::transport::{TransportCache, TransportSettings};
 use super::{secret, token_service};
 
 /// The settings of an app.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("AppConfig({appid}, {tokens:?}, {bases})")]
 pub(crate) struct AppConfig {
     pub(crate) appid: AppId,
     pub(crate) tokens: TokenOrigin,
@@ -75,17 +75,6 @@ impl AppConfig {
             && self.tokens.is_same(&other.tokens)
             && self.bases == other.bases
             && self.settings == other.settings
-    }
-}
-
-impl fmt::Debug for AppConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { appid, tokens, bases, .. } = self;
-        f.debug_struct("AppConfig")
-            .field("appid", appid)
-            .field("tokens", tokens)
-            .field("bases", bases)
-            .finish()
     }
 }
 
@@ -156,24 +145,24 @@ fn outbox_settings(section: &mut TableReader<'_>, has_ledger: bool) -> OutboxSet
 }
 
 fn maybe_sent(section: &mut TableReader<'_>) -> MaybeSentPolicy {
-    match section.text("maybe_sent").as_deref() {
-        None | Some("hold") => MaybeSentPolicy::Hold,
-        Some("assume_sent") => MaybeSentPolicy::AssumeSent,
-        Some("give_up") => MaybeSentPolicy::GiveUp,
-        Some(_) => {
-            section.refuse(
-                "maybe_sent",
-                "must be \"hold\", \"assume_sent\" or \"give_up\"",
-                "必须是 \"hold\"、\"assume_sent\" 或 \"give_up\"",
-            );
-            MaybeSentPolicy::Hold
-        }
-    }
+    let policy = |text: &str| match text {
+        "hold" => Some(MaybeSentPolicy::Hold),
+        "assume_sent" => Some(MaybeSentPolicy::AssumeSent),
+        "give_up" => Some(MaybeSentPolicy::GiveUp),
+        _ => None,
+    };
+    let policy = section.text_as(
+        "maybe_sent",
+        policy,
+        "must be \"hold\", \"assume_sent\" or \"give_up\"",
+        "必须是 \"hold\"、\"assume_sent\" 或 \"give_up\"",
+    );
+    policy.unwrap_or(MaybeSentPolicy::Hold)
 }
 
 /// Why an id is no AppID.
 pub(super) const NO_APPID: LocalizedText = LocalizedText::new(
-    "cannot be an AppID: it is not wx and 16 hexadecimal digits; copy the AppID from the console",
+    "cannot be an AppID: it is not wx and 16 hexadecimal digits; copy the AppID from Weixin's console",
     "不可能是 AppID：AppID 是 wx 加 16 位十六进制数字；请从微信后台复制",
 );
 

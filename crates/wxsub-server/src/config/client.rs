@@ -43,22 +43,14 @@ pub(crate) struct ClientKey {
     pub(crate) expires_at: Option<UnixMillis>,
 }
 
-/// The apps that a key may use.
+/// The apps that a key may use. They need not be configured. `None` stands for all configured apps.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum AppAccess {
-    /// All configured apps.
-    All,
-    /// These apps. They need not be configured.
-    Only(Vec<AppId>),
-}
+pub(crate) struct AppAccess(pub(crate) Option<Vec<AppId>>);
 
 impl AppAccess {
     /// The apps that are named; none for all.
     pub(super) fn named(&self) -> &[AppId] {
-        match self {
-            Self::All => &[],
-            Self::Only(apps) => apps,
-        }
+        self.0.as_deref().unwrap_or_default()
     }
 
     /// Reads `apps`.
@@ -74,35 +66,24 @@ impl AppAccess {
             }
         });
         let appids: Vec<_> = appids.into_iter().flatten().collect();
-        match all {
-            true if !appids.is_empty() => {
-                section.refuse(
-                    "apps",
-                    "has \"*\" and AppIDs; keep one or the other",
-                    "既有 \"*\" 又有 AppID；请只保留其中一种",
-                );
-                Self::Only(appids)
-            }
-            true => Self::All,
-            false => Self::Only(appids),
+        if all && !appids.is_empty() {
+            section.refuse(
+                "apps",
+                "has \"*\" and AppIDs; keep one or the other",
+                "既有 \"*\" 又有 AppID；请只保留其中一种",
+            );
         }
+        Self((!all).then_some(appids))
     }
 
     /// Whether all of these are among them. `None` stands for all apps.
     pub(crate) fn includes_all<'a>(&self, apps: Option<impl IntoIterator<Item = &'a AppId>>) -> bool {
-        match (self, apps) {
-            (Self::All, _) => true,
-            (Self::Only(_), None) => false,
-            (Self::Only(_), Some(apps)) => apps.into_iter().all(|app| self.includes(app)),
-        }
+        self.0.is_none() || apps.is_some_and(|apps| apps.into_iter().all(|app| self.includes(app)))
     }
 
     /// Whether it is among them.
     pub(crate) fn includes(&self, app: &AppId) -> bool {
-        match self {
-            Self::All => true,
-            Self::Only(apps) => apps.contains(app),
-        }
+        self.0.as_ref().is_none_or(|apps| apps.contains(app))
     }
 }
 
@@ -217,30 +198,22 @@ fn keys(section: &mut TableReader<'_>) -> Vec<ClientKey> {
 }
 
 fn digest(section: &mut TableReader<'_>, key: &str) -> Option<ApiKeyDigest> {
-    let text = section.text(key)?;
-    let digest = ApiKeyDigest::parse(&text);
-    if digest.is_none() {
-        section.refuse(
-            key,
-            "must be 64 lower-case hexadecimal digits, as `wxsub key new` prints them",
-            "必须是 64 位小写十六进制数字，即 `wxsub key new` 输出的值",
-        );
-    }
-    digest
+    section.text_as(
+        key,
+        ApiKeyDigest::parse,
+        "must be 64 lower-case hexadecimal digits, as `wxsub key new` prints them",
+        "必须是 64 位小写十六进制数字，即 `wxsub key new` 输出的值",
+    )
 }
 
 /// Reads the name of a client, an endpoint or a user.
 pub(super) fn name(section: &mut TableReader<'_>) -> Option<String> {
-    let name = section.text("name")?;
-    let is_valid = is_client_name(&name);
-    if !is_valid {
-        section.refuse(
-            "name",
-            "must be 1 to 64 letters, digits, dots, hyphens or underscores",
-            "必须是 1 到 64 个字母、数字、点、连字符或下划线",
-        );
-    }
-    is_valid.then_some(name)
+    section.text_as(
+        "name",
+        |name| is_client_name(name).then(|| name.to_owned()),
+        "must be 1 to 64 letters, digits, dots, hyphens or underscores",
+        "必须是 1 到 64 个字母、数字、点、连字符或下划线",
+    )
 }
 
 /// Whether a client's name is valid: 1 to 64 letters, digits, dots, hyphens or underscores.
@@ -263,7 +236,7 @@ mod tests {
         ApiClient {
             name: letter.to_owned(),
             keys: vec![key(letter)],
-            apps: AppAccess::Only(vec!["wx1".parse().unwrap()]),
+            apps: AppAccess(Some(vec!["wx1".parse().unwrap()])),
             scopes: vec![Scope::TokenRead],
             allowed_networks: Vec::new(),
         }
@@ -281,7 +254,7 @@ mod tests {
                 && !all(&one, Some(std::slice::from_ref(&second)))
                 && !all(&one, None)
         );
-        one.apps = AppAccess::All;
+        one.apps = AppAccess(None);
         assert!(one.can_access(&second) && all(&one, Some(std::slice::from_ref(&second))) && all(&one, None));
     }
 

@@ -21,10 +21,7 @@ pub(crate) struct ConsentConfig {
 
 /// Reads `[consent]`. `None` if it is absent, or has a problem.
 pub(super) fn read(top: &mut TableReader<'_>) -> Option<ConsentConfig> {
-    if !top.has("consent") {
-        return None;
-    }
-    let mut section = top.section("consent");
+    let mut section = top.optional_section("consent")?;
     section.check_present("key_file");
     let current = key(&mut section, "key_file");
     let previous = key(&mut section, "previous_key_file");

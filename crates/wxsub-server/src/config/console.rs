@@ -6,13 +6,6 @@ use super::client;
 use super::document::{TableReader, without_places};
 use super::password::PasswordHash;
 
-/// The console.
-#[derive(Debug, Clone)]
-pub(crate) struct ConsoleConfig {
-    pub(crate) address: ConsoleAddress,
-    pub(crate) users: Vec<ConsoleUser>,
-}
-
 /// Where the console listens, and how browsers reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConsoleAddress {
@@ -58,11 +51,11 @@ pub(super) struct Listening {
 }
 
 /// Reads `[console]`. `None` if it is absent, or has a problem.
-pub(super) fn read(top: &mut TableReader<'_>, listening: &Listening) -> Option<ConsoleConfig> {
-    if !top.has("console") {
-        return None;
-    }
-    let mut section = top.section("console");
+pub(super) fn read(
+    top: &mut TableReader<'_>,
+    listening: &Listening,
+) -> Option<(ConsoleAddress, Vec<ConsoleUser>)> {
+    let mut section = top.optional_section("console")?;
     section.check_present("listen");
     let listen = section.address("listen");
     if listen.is_some_and(|listen| {
@@ -76,7 +69,13 @@ pub(super) fn read(top: &mut TableReader<'_>, listening: &Listening) -> Option<C
                  如果前面的代理负责 TLS，请设置 plaintext = true",
         );
     }
-    let public_url = public_url(&mut section);
+    let public_url = section.text_as(
+        "public_url",
+        parse_public_url,
+        "must be the address that operators open, like https://ops.example/wxsub, without query; http:// only for \
+         this machine",
+        "必须是操作员打开的地址，例如 https://ops.example/wxsub，不带查询参数；只有本机可以用 http://",
+    );
     let is_https = public_url.as_ref().map_or(listening.has_tls, |url| url.is_https);
     if !is_https && listen.is_some_and(|listen| !listen.ip().is_loopback()) && listening.is_plaintext_allowed
     {
@@ -98,21 +97,7 @@ pub(super) fn read(top: &mut TableReader<'_>, listening: &Listening) -> Option<C
     }
     section.finish();
     let PublicUrl { origin, path: base_path, .. } = public_url.unwrap_or_default();
-    Some(ConsoleConfig { address: ConsoleAddress { listen: listen?, is_https, origin, base_path }, users })
-}
-
-fn public_url(section: &mut TableReader<'_>) -> Option<PublicUrl> {
-    let text = section.text("public_url")?;
-    let parsed = parse_public_url(&text);
-    if parsed.is_none() {
-        section.refuse(
-            "public_url",
-            "must be the address that operators open, like https://ops.example/wxsub, without query; http:// only for \
-             this machine",
-            "必须是操作员打开的地址，例如 https://ops.example/wxsub，不带查询参数；只有本机可以用 http://",
-        );
-    }
-    parsed
+    Some((ConsoleAddress { listen: listen?, is_https, origin, base_path }, users))
 }
 
 fn parse_public_url(text: &str) -> Option<PublicUrl> {
@@ -159,14 +144,12 @@ fn user(mut section: TableReader<'_>) -> Option<ConsoleUser> {
             "强度过低，容易被猜出；请用 wxsub console password 重新生成",
         );
     }
-    let role = section.text("role").and_then(|text| match text.as_str() {
+    let role = |text: &str| match text {
         "viewer" => Some(Role::Viewer),
         "operator" => Some(Role::Operator),
-        _ => {
-            section.refuse("role", "must be viewer or operator", "必须是 viewer 或 operator");
-            None
-        }
-    });
+        _ => None,
+    };
+    let role = section.text_as("role", role, "must be viewer or operator", "必须是 viewer 或 operator");
     section.finish();
     Some(ConsoleUser { name: name?, password: password?, role: role? })
 }

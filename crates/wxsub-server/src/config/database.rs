@@ -1,6 +1,5 @@
 //! Databases of the configuration: where they are, and how the server connects to them.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use wxsub_hyper::Roots;
@@ -9,11 +8,12 @@ use wxsub_postgres::{ConnectError, PostgresOptions, ServerProblem};
 use wxsub_proto::{LocalizedText, localized_text};
 
 use super::document::TableReader;
-use super::file::pem;
 use super::secret;
+use super::transport::read_roots;
 
 /// How to connect to a database, and the settings that say so.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("{options:?}")]
 pub(crate) struct DatabaseConfig<O> {
     pub(crate) options: O,
     settings: Settings,
@@ -30,12 +30,6 @@ struct Settings {
 impl<O> PartialEq for DatabaseConfig<O> {
     fn eq(&self, other: &Self) -> bool {
         self.settings == other.settings
-    }
-}
-
-impl<O: fmt::Debug> fmt::Debug for DatabaseConfig<O> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.options.fmt(f)
     }
 }
 
@@ -97,10 +91,6 @@ impl DatabaseConfig<MysqlOptions> {
 impl Settings {
     fn read(section: &mut TableReader<'_>, url: String) -> Option<Self> {
         let password_file = secret::path(section, "password_file");
-        let roots = match section.has("ca_file") {
-            true => Roots::Pem(pem(section, "ca_file")?),
-            false => Roots::System,
-        };
-        Some(Self { url, password_file, roots })
+        Some(Self { url, password_file, roots: read_roots(section, "ca_file", false)? })
     }
 }

@@ -53,7 +53,8 @@ pub(super) fn without_places<T>(tables: Vec<(Place, T)>) -> Vec<T> {
 }
 
 /// A problem or warning about one key of a configuration: what is wrong and what to do. Never contains a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, derive_more::Display)]
+#[display("{}", self.localized())]
 pub struct Diagnostic {
     place: Place,
     text: LocalizedText<String>,
@@ -106,12 +107,6 @@ impl Diagnostic {
         } else {
             localized_text!("{path}: {text}", "{path}：{text}"; text)
         }
-    }
-}
-
-impl fmt::Display for Diagnostic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.localized().fmt(f)
     }
 }
 
@@ -237,6 +232,12 @@ impl<'a> TableReader<'a> {
         self.problem(key, LocalizedText::new(english, chinese));
     }
 
+    /// Like [`refuse`](Self::refuse), in place of a value.
+    pub(super) fn refused<T>(&self, key: &str, english: &'static str, chinese: &'static str) -> Option<T> {
+        self.refuse(key, english, chinese);
+        None
+    }
+
     /// Like [`refuse`](Self::refuse), with a text that is made.
     pub(super) fn problem(&self, key: &str, text: impl Into<LocalizedText<String>>) {
         self.problem_at(self.place_of(key), text);
@@ -284,23 +285,40 @@ impl<'a> TableReader<'a> {
 
     /// Reads a text. `None` if the key is absent; also if it is no text, which is a problem.
     pub(super) fn text(&mut self, key: &str) -> Option<String> {
-        match self.take(key)? {
+        let value = self.take(key)?;
+        self.text_of(key, value)
+    }
+
+    fn text_of(&self, key: &str, value: DeValue<'_>) -> Option<String> {
+        match value {
             DeValue::String(text) => Some(text.into_owned()),
-            _ => {
-                self.refuse(key, "must be text in quotes", "必须是带引号的文本");
-                None
-            }
+            _ => self.refused(key, "must be text in quotes", "必须是带引号的文本"),
         }
+    }
+
+    /// Reads a text and parses it. If that gives nothing, adds a problem with this text in English and Chinese.
+    pub(super) fn text_as<T>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+        english: &'static str,
+        chinese: &'static str,
+    ) -> Option<T> {
+        let value = parse(&self.text(key)?);
+        if value.is_none() {
+            self.refuse(key, english, chinese);
+        }
+        value
     }
 
     /// Reads the address of a listener.
     pub(super) fn address(&mut self, key: &str) -> Option<SocketAddr> {
-        let address = self.text(key)?.parse();
-        let rule = LocalizedText::new(
+        self.text_as(
+            key,
+            |text| text.parse().ok(),
             "must be an address and a port, like 127.0.0.1:8460",
             "必须是地址和端口，例如 127.0.0.1:8460",
-        );
-        address.map_err(|_| self.problem(key, rule)).ok()
+        )
     }
 
     /// Adds a problem for each value that is used twice. Each comes with the place of its table.
@@ -368,10 +386,7 @@ impl<'a> TableReader<'a> {
         match self.take(key) {
             None => false,
             Some(DeValue::Boolean(flag)) => flag,
-            Some(_) => {
-                self.refuse(key, "must be true or false", "必须是 true 或 false");
-                false
-            }
+            Some(_) => self.refused(key, "must be true or false", "必须是 true 或 false").unwrap_or_default(),
         }
     }
 
@@ -417,8 +432,7 @@ impl<'a> TableReader<'a> {
             None => return Vec::new(),
             Some(DeValue::Array(values)) => values,
             Some(_) => {
-                self.refuse(key, "must be a list of texts", "必须是文本列表");
-                return Vec::new();
+                return self.refused(key, "must be a list of texts", "必须是文本列表").unwrap_or_default();
             }
         };
         let texts: Vec<_> = values
@@ -440,14 +454,11 @@ impl<'a> TableReader<'a> {
                 let texts: Vec<_> = items.map(|(index, value)| self.item(key, index, value)).collect();
                 texts.into_iter().collect()
             }
-            _ => {
-                self.refuse(
-                    key,
-                    "must be text in quotes, or a list of such texts",
-                    "必须是带引号的文本，或这种文本的列表",
-                );
-                None
-            }
+            _ => self.refused(
+                key,
+                "must be text in quotes, or a list of such texts",
+                "必须是带引号的文本，或这种文本的列表",
+            ),
         }
     }
 
@@ -455,13 +466,8 @@ impl<'a> TableReader<'a> {
     fn item(&mut self, key: &str, index: usize, value: Spanned<DeValue<'a>>) -> Option<(String, String)> {
         let key = format!("{key}[{index}]");
         self.lines.insert(key.clone(), self.document.line_of(&value.span()));
-        match value.into_inner() {
-            DeValue::String(text) => Some((key, text.into_owned())),
-            _ => {
-                self.refuse(&key, "must be text in quotes", "必须是带引号的文本");
-                None
-            }
-        }
+        let text = self.text_of(&key, value.into_inner())?;
+        Some((key, text))
     }
 
     /// Reads a nested table. The default is an empty one.
@@ -477,6 +483,11 @@ impl<'a> TableReader<'a> {
         TableReader::new(self.document, self.path_of(key), self.lines.get(key).copied(), table)
     }
 
+    /// Reads a nested table, if there is one.
+    pub(super) fn optional_section(&mut self, key: &str) -> Option<TableReader<'a>> {
+        self.has(key).then(|| self.section(key))
+    }
+
     /// Reads a list of nested tables with `read`. Returns each result with the place of its table.
     pub(super) fn placed_sections<T>(
         &mut self,
@@ -489,15 +500,11 @@ impl<'a> TableReader<'a> {
 
     /// Reads a list of nested tables.
     pub(super) fn sections(&mut self, key: &str) -> Vec<TableReader<'a>> {
-        let values: Vec<_> = match self.take_spanned(key) {
-            None => Vec::new(),
-            Some(value) => match value.get_ref() {
-                DeValue::Array(_) => match value.into_inner() {
-                    DeValue::Array(values) => values.into_iter().collect(),
-                    _ => Vec::new(),
-                },
-                _ => vec![value],
-            },
+        let Some(value) = self.take_spanned(key) else { return Vec::new() };
+        let span = value.span();
+        let values: Vec<_> = match value.into_inner() {
+            DeValue::Array(values) => values.into_iter().collect(),
+            single => vec![Spanned::new(span, single)],
         };
         let mut sections = Vec::new();
         for (index, value) in values.into_iter().enumerate() {

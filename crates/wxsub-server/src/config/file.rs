@@ -9,7 +9,7 @@ use wxsub_proto::{LocalizedText, localized_text};
 use super::document::TableReader;
 
 /// Maximum size of a file with certificates or a key, in bytes.
-pub(crate) const MAX_PEM_BYTES: u64 = 1 << 20;
+const MAX_PEM_BYTES: u64 = 1 << 20;
 
 /// Maximum size of the configuration, in bytes, and of the files that it includes together. One with 10 000 apps has 2 MB.
 pub(super) const MAX_CONFIG_BYTES: u64 = 16 << 20;
@@ -55,11 +55,26 @@ pub(super) fn unreadable_file(path: impl AsRef<Path>, error: &io::Error) -> Loca
     }
 }
 
+/// The error of opening this path. One that is relative comes with the path that was tried.
+pub(crate) fn with_tried_path(path: &Path, error: io::Error) -> io::Error {
+    match absolute(path) {
+        Ok(tried) if path.is_relative() => {
+            io::Error::new(error.kind(), format!("{error}: {}", tried.display()))
+        }
+        _ => error,
+    }
+}
+
 /// Reads the file with certificates that this key names. `None` also if there is a problem.
 pub(super) fn pem(section: &mut TableReader<'_>, key: &str) -> Option<Vec<u8>> {
     let path = section.text(key)?;
-    let pem = read_regular_file(Path::new(&path), MAX_PEM_BYTES);
-    pem.map_err(|error| section.problem(key, unreadable_file(&path, &error))).ok()
+    pem_of(section, key, Path::new(&path))
+}
+
+/// As [`pem`], for this path of the key.
+pub(super) fn pem_of(section: &TableReader<'_>, key: &str, path: &Path) -> Option<Vec<u8>> {
+    let pem = read_regular_file(path, MAX_PEM_BYTES);
+    pem.map_err(|error| section.problem(key, unreadable_file(path, &error))).ok()
 }
 
 /// Opens a regular file to read it. A FIFO or a device is refused at once: reading it could block, or never end.

@@ -42,14 +42,11 @@ fn read(mut section: TableReader<'_>) -> Option<InboxConfig> {
         Some(("postgres" | "postgresql", _)) => {
             DatabaseConfig::postgres(&mut section, url).map(InboxDatabase::Postgres)
         }
-        _ => {
-            section.refuse(
-                "url",
-                "must be mysql://USER@HOST:PORT/DATABASE or postgres://USER@HOST/DATABASE",
-                "必须是 mysql://USER@HOST:PORT/DATABASE 或 postgres://USER@HOST/DATABASE",
-            );
-            None
-        }
+        _ => section.refused(
+            "url",
+            "must be mysql://USER@HOST:PORT/DATABASE or postgres://USER@HOST/DATABASE",
+            "必须是 mysql://USER@HOST:PORT/DATABASE 或 postgres://USER@HOST/DATABASE",
+        ),
     });
     let apps = AppAccess::read(&mut section);
     section.finish();

@@ -1,7 +1,5 @@
 //! Client keys: generated here and printed once. The server stores only their digests.
 
-use std::fmt;
-
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use wxsub_api::ApiKey;
@@ -31,7 +29,9 @@ pub fn generate_api_key() -> Result<ApiKey, RngError> {
 }
 
 /// The SHA-256 of a key. It does not reveal the key.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, derive_more::Display, derive_more::Debug)]
+#[display("{:x}", base16ct::HexDisplay(_0))]
+#[debug("ApiKeyDigest({:.8}…)", self.to_string())]
 pub struct ApiKeyDigest([u8; 32]);
 
 impl ApiKeyDigest {
@@ -53,19 +53,6 @@ impl ApiKeyDigest {
     #[must_use]
     pub fn ct_eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
-    }
-}
-
-impl fmt::Display for ApiKeyDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}", base16ct::HexDisplay(&self.0))
-    }
-}
-
-impl fmt::Debug for ApiKeyDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, ..] = self.0;
-        write!(f, "ApiKeyDigest({:x}…)", base16ct::HexDisplay(&[a, b, c, d]))
     }
 }
 

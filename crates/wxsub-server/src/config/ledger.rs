@@ -1,6 +1,6 @@
 //! The `[ledger]` table: the database that holds grants and messages.
 
-use std::path::PathBuf;
+use std::path::{PathBuf, absolute};
 
 use wxsub_postgres::PostgresOptions;
 
@@ -10,7 +10,7 @@ use super::document::TableReader;
 /// The ledger.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum LedgerConfig {
-    /// A SQLite file.
+    /// A SQLite file. Errors name its absolute path.
     File(PathBuf),
     /// A PostgreSQL database.
     Database(DatabaseConfig<PostgresOptions>),
@@ -18,27 +18,21 @@ pub(crate) enum LedgerConfig {
 
 /// Reads `[ledger]`. `None` if it is absent, or has a problem.
 pub(super) fn read(top: &mut TableReader<'_>) -> Option<LedgerConfig> {
-    if !top.has("ledger") {
-        return None;
-    }
-    let mut section = top.section("ledger");
+    let mut section = top.optional_section("ledger")?;
     section.check_present("url");
     let ledger = section.text("url").and_then(|url| match url.split_once(':') {
         Some(("sqlite", path)) if !path.is_empty() && !path.starts_with("//") => {
-            Some(LedgerConfig::File(PathBuf::from(path)))
+            Some(LedgerConfig::File(absolute(path).unwrap_or_else(|_| PathBuf::from(path))))
         }
         Some(("postgres" | "postgresql", _)) => {
             DatabaseConfig::postgres(&mut section, url).map(LedgerConfig::Database)
         }
-        _ => {
-            section.refuse(
+        _ => section.refused(
                 "url",
                 "must be sqlite: and the path of a file, like sqlite:/var/lib/wxsub/ledger.db, or \
                  postgres://USER@HOST/DATABASE",
                 "必须是 sqlite: 加文件路径，例如 sqlite:/var/lib/wxsub/ledger.db，或 postgres://USER@HOST/DATABASE",
-            );
-            None
-        }
+            ),
     });
     section.finish();
     ledger

@@ -1,7 +1,5 @@
 //! Passwords of operators: hashed with argon2id by `wxsub console password`, verified at the login.
 
-use std::fmt;
-
 use argon2::password_hash::PasswordHasher;
 use argon2::password_hash::phc::{Output, PasswordHash as Phc};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
@@ -40,7 +38,8 @@ pub fn hash_password(password: &str) -> Result<String, RngError> {
 pub(crate) struct PasswordMemory(Vec<Block>);
 
 /// The hash of a password.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, derive_more::Debug)]
+#[debug("PasswordHash(…)")]
 pub(crate) struct PasswordHash(String);
 
 impl PasswordHash {
@@ -101,12 +100,6 @@ impl PasswordHash {
         let mac: Hmac<Sha256> =
             Hmac::new_from_slice(self.0.as_bytes()).expect("HMAC takes keys of any length");
         mac.chain_update(text).finalize().into_bytes().into()
-    }
-}
-
-impl fmt::Debug for PasswordHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PasswordHash(…)")
     }
 }
 

@@ -1,6 +1,5 @@
 //! Secrets from files and from the environment.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -24,7 +23,8 @@ pub(super) const READABLE_BY_OTHERS: LocalizedText = LocalizedText::new(
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// A file that holds one secret.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("SecretFile(***)")]
 pub struct SecretFile {
     /// The content without byte order mark and without the newline at the end. Wiped on drop.
     pub text: Zeroizing<String>,
@@ -60,12 +60,6 @@ impl SecretFile {
     }
 }
 
-impl fmt::Debug for SecretFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SecretFile(***)")
-    }
-}
-
 /// Reads the AppSecret of an app from `secret_file` or `secret_env`.
 pub(super) fn read(
     section: &mut TableReader<'_>,
@@ -78,31 +72,22 @@ pub(super) fn read(
         }
         (None, Some(name)) => match environment(&name) {
             Some(text) => validate(section, "secret_env", text),
-            None => {
-                section.refuse(
-                    "secret_env",
-                    "names a variable that is not set or is empty; set it",
-                    "指定的环境变量没有设置或为空；请设置",
-                );
-                None
-            }
-        },
-        (Some(_), Some(_)) => {
-            section.refuse(
+            None => section.refused(
                 "secret_env",
-                "is set together with secret_file; remove one of them",
-                "与 secret_file 同时设置；请删除其中一项",
-            );
-            None
-        }
-        (None, None) => {
-            section.refuse(
-                "secret_file",
-                "is missing; name the file that holds the AppSecret, or use secret_env",
-                "未填写；请填写存放 AppSecret 的文件，或使用 secret_env",
-            );
-            None
-        }
+                "names a variable that is not set or is empty; set it",
+                "指定的环境变量没有设置或为空；请设置",
+            ),
+        },
+        (Some(_), Some(_)) => section.refused(
+            "secret_env",
+            "is set together with secret_file; remove one of them",
+            "与 secret_file 同时设置；请删除其中一项",
+        ),
+        (None, None) => section.refused(
+            "secret_file",
+            "is missing; name the file that holds the AppSecret, or use secret_env",
+            "未填写；请填写存放 AppSecret 的文件，或使用 secret_env",
+        ),
     }
 }
 
@@ -131,29 +116,23 @@ pub(super) fn path(section: &mut TableReader<'_>, key: &str) -> Option<PathBuf> 
 
 fn filled_line(section: &TableReader<'_>, key: &str, path: &str) -> Option<Zeroizing<String>> {
     let line = read_line(section, key, path)?;
-    if line.is_empty() {
-        section.refuse(
+    match line.is_empty() {
+        true => section.refused(
             key,
             "names a file that is empty; write the value to it",
             "指定的文件为空；请写入内容",
-        );
+        ),
+        false => Some(line),
     }
-    Some(line).filter(|line| !line.is_empty())
 }
 
 fn read_line(section: &TableReader<'_>, key: &str, path: &str) -> Option<Zeroizing<String>> {
-    match SecretFile::read_regular(Path::new(path)) {
-        Ok(SecretFile { text, is_readable_by_others }) => {
-            if is_readable_by_others {
-                section.warning(key, READABLE_BY_OTHERS);
-            }
-            Some(text)
-        }
-        Err(error) => {
-            section.problem(key, unreadable_file(path, &error));
-            None
-        }
+    let file = SecretFile::read_regular(Path::new(path));
+    let file = file.map_err(|error| section.problem(key, unreadable_file(path, &error))).ok()?;
+    if file.is_readable_by_others {
+        section.warning(key, READABLE_BY_OTHERS);
     }
+    Some(file.text)
 }
 
 fn validate(section: &TableReader<'_>, key: &str, text: String) -> Option<AppSecret> {

@@ -1,11 +1,10 @@
 //! The `[store]` table: the store in which several servers share tokens.
 
-use std::fmt;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use wxsub_redis::{RedisConfigError, RedisStore};
+use wxsub_redis::{EncryptionKey, RedisConfigError, RedisStore, RedisStoreBuilder};
 use zeroize::Zeroizing;
 
 use super::document::TableReader;
@@ -13,7 +12,8 @@ use super::file::pem;
 use super::secret;
 
 /// The shared store, and a digest of its settings.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("{store:?}")]
 pub(crate) struct SharedStore {
     pub(crate) store: Arc<RedisStore>,
     settings: [u8; 32],
@@ -22,12 +22,6 @@ pub(crate) struct SharedStore {
 impl PartialEq for SharedStore {
     fn eq(&self, other: &Self) -> bool {
         self.settings.ct_eq(&other.settings).into()
-    }
-}
-
-impl fmt::Debug for SharedStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.store.fmt(f)
     }
 }
 
@@ -54,31 +48,19 @@ pub(super) fn read(mut section: TableReader<'_>) -> Option<SharedStore> {
     }
     settings.update(authorities.as_deref().unwrap_or_default());
 
-    let mut builder = RedisStore::builder(address?.as_str());
-    if let Some(prefix) = prefix {
-        builder = builder.prefix(prefix);
-    }
-    if let Some(master) = master {
-        builder = builder.sentinel_master(master);
-    }
-    if let Some(pem) = authorities {
-        builder = builder.certificate_authorities(pem);
-    }
-    if let Some(password) = password {
-        builder = builder.password_from(password);
-    }
-    if let Some(key) = encryption {
-        match key.parse() {
-            Ok(key) => builder = builder.encryption_key(key),
-            Err(error) => section.problem("encryption_key_file", error.localized()),
-        }
-    }
-    if let Some(key) = previous {
-        match key.parse() {
-            Ok(key) => builder = builder.previous_encryption_key(key),
-            Err(error) => section.problem("previous_encryption_key_file", error.localized()),
-        }
-    }
+    let key = |text: Option<Zeroizing<String>>, name: &str| {
+        let key = text?.parse::<EncryptionKey>();
+        key.map_err(|error| section.problem(name, error.localized())).ok()
+    };
+    let builder = RedisStore::builder(address?.as_str());
+    let builder = prefix.into_iter().fold(builder, RedisStoreBuilder::prefix);
+    let builder = master.into_iter().fold(builder, RedisStoreBuilder::sentinel_master);
+    let builder = authorities.into_iter().fold(builder, RedisStoreBuilder::certificate_authorities);
+    let builder = password.into_iter().fold(builder, RedisStoreBuilder::password_from);
+    let encryption = key(encryption, "encryption_key_file");
+    let builder = encryption.into_iter().fold(builder, RedisStoreBuilder::encryption_key);
+    let previous = key(previous, "previous_encryption_key_file");
+    let builder = previous.into_iter().fold(builder, RedisStoreBuilder::previous_encryption_key);
     let built = builder.build().map_err(|error| section.problem(key_of(&error), error.localized()));
     section.finish();
     Some(SharedStore { store: Arc::new(built.ok()?), settings: settings.finalize().into() })

@@ -15,19 +15,18 @@ pub(super) struct Target {
 
 /// Reads the URL of this key: https, or http for a loopback address. `None` if it is absent, or has a problem.
 pub(super) fn read(section: &mut TableReader<'_>, key: &str) -> Option<Target> {
-    let text = section.text(key)?;
-    let parts = |uri: &Uri| Some((uri.scheme_str()?.to_owned(), uri.authority()?.clone()));
-    let Some((url, (scheme, authority))) =
-        text.parse::<Uri>().ok().and_then(|uri| Some((uri.clone(), parts(&uri)?)))
-    else {
-        section.refuse(
-            key,
-            "must be a URL with a host: https://…, or http://… for an address of this machine",
-            "必须是带主机名的 URL：https://…；本机地址可以用 http://…",
-        );
-        return None;
+    let parse = |text: &str| {
+        let url: Uri = text.parse().ok()?;
+        let origin = format!("{}://{}", url.scheme_str()?, url.authority()?);
+        Some((text.to_owned(), url, origin))
     };
-    let origin = BaseUrl::new(&format!("{scheme}://{authority}"));
+    let (text, url, origin) = section.text_as(
+        key,
+        parse,
+        "must be a URL with a host: https://…, or http://… for an address of this machine",
+        "必须是带主机名的 URL：https://…；本机地址可以用 http://…",
+    )?;
+    let origin = BaseUrl::new(&origin);
     let origin = origin.map_err(|invalid| section.problem(key, invalid.rule())).ok()?;
     Some(Target { text, url, origin })
 }

@@ -1,6 +1,6 @@
 use std::fs;
-use std::path::PathBuf;
 
+use tempfile::{NamedTempFile, TempPath};
 use wxsub_proto::Language;
 
 use super::file::read_regular_file;
@@ -39,8 +39,9 @@ fn client(more: &str) -> String {
     )
 }
 
-fn file(name: &str, content: &str) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("wxsub-config-{}-{name}", std::process::id()));
+/// A file with this content, for its owner only.
+fn file(content: &str) -> TempPath {
+    let path = NamedTempFile::new().unwrap().into_temp_path();
     fs::write(&path, content).unwrap();
     path
 }
@@ -56,9 +57,9 @@ fn secret_of(config: &Config) -> &str {
 fn minimal_configuration_gets_the_defaults() {
     let (config, warnings) = read(&with_app("")).unwrap();
     assert_eq!(warnings, [""; 0]);
-    assert_eq!(config.listen.to_string(), "127.0.0.1:8460");
-    assert_eq!((config.state_dir, config.audit.to), (None, AuditTo::Stderr));
-    assert!(!config.audit.is_required);
+    assert_eq!(config.start.listen.to_string(), "127.0.0.1:8460");
+    assert_eq!((config.start.state_dir, config.start.audit.to), (None, AuditTo::Stderr));
+    assert!(!config.start.audit.is_required);
     assert!(config.tls.is_none());
     let limits = config.limits;
     assert_eq!((limits.connections, limits.in_flight, limits.body), (4096, 1024, 65_536));
@@ -70,7 +71,9 @@ fn minimal_configuration_gets_the_defaults() {
 
 #[test]
 fn full_configuration_is_read() {
-    let secret = file("all", "PLANTED-from-file\r\n");
+    let secret = file("PLANTED-from-file\r\n");
+    #[cfg(unix)]
+    fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     let text = format!(
         "listen = \"0.0.0.0:1\"\nplaintext = true\nmetrics_listen = \"127.0.0.1:2\"\nstate_dir = \"/s\"\naudit = \"/a\"\naudit_required = true\n\
          [[apps]]\nappid = \"wx0000000000000002\"\nsecret_file = {secret:?}\ntoken_endpoint = \"stable_token\"\n\
@@ -81,11 +84,10 @@ fn full_configuration_is_read() {
     let (config, warnings) = read(&text).unwrap();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert_eq!(secret_of(&config), "PLANTED-from-file");
-    assert_eq!(config.audit, AuditConfig { to: AuditTo::File("/a".into()), is_required: true });
-    assert_eq!(config.clients[0].apps, AppAccess::All);
+    assert_eq!(config.start.audit, AuditConfig { to: AuditTo::File("/a".into()), is_required: true });
+    assert_eq!(config.clients[0].apps, AppAccess(None));
     assert_eq!((config.limits.connections, config.limits.body), (1, 5000));
     assert!(!format!("{config:?}").contains("PLANTED"));
-    fs::remove_file(secret).unwrap();
 }
 
 #[test]
@@ -120,15 +122,14 @@ fn proxy_of_the_environment_is_a_warning() {
 
 #[test]
 fn byte_order_mark_is_removed_from_a_secret() {
-    let secret = file("marked", "\u{feff}PLANTED-from-file\r\n");
+    let secret = file("\u{feff}PLANTED-from-file\r\n");
     let text = with_app("").replace("secret_env = \"SECRET\"", &format!("secret_file = {secret:?}"));
     assert_eq!(secret_of(&read(&text).unwrap().0), "PLANTED-from-file");
-    fs::remove_file(secret).unwrap();
 }
 
 #[test]
 fn quoted_secret_and_api_base_with_a_path_are_problems() {
-    let quoted = file("quoted", "\"PLANTED\"\n");
+    let quoted = file("\"PLANTED\"\n");
     let text = with_app("")
         .replace("secret_env = \"SECRET\"", &format!("secret_file = {quoted:?}"))
         .replace("127.0.0.1:1", "127.0.0.1:1/cgi-bin");
@@ -140,7 +141,6 @@ fn quoted_secret_and_api_base_with_a_path_are_problems() {
             "apps[0].api_base: must be the part before /cgi-bin, which wxsub adds itself; remove the rest",
         ]
     );
-    fs::remove_file(quoted).unwrap();
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn each_problem_has_its_path() {
 fn each_problem_of_an_app_has_its_path() {
     let in_app = |more: &str| format!("{}{more}", with_app(""));
     let endpoint = |line: &str| with_app("").replace("token_endpoint = \"token\"", line);
-    let empty = file("empty", "\n");
+    let empty = file("\n");
     for (text, problem) in [
         (in_app("tokn = 1"), "apps[0].tokn: is an unknown key; remove it or correct its spelling"),
         (
@@ -226,7 +226,6 @@ fn each_problem_of_an_app_has_its_path() {
     ] {
         assert_problem(&text, problem);
     }
-    fs::remove_file(empty).unwrap();
 }
 
 #[test]
@@ -348,7 +347,7 @@ fn each_problem_has_its_line() {
 
 #[test]
 fn diagnostic_names_file_line_and_key() {
-    let main = file("named.toml", "listen = 1\n");
+    let main = file("listen = 1\n");
     let error = Config::from_file(&main, |_| None).unwrap_err();
     let shown: Vec<_> = error.problems().map(|problem| problem.localized().to_string()).collect();
     assert_eq!(shown[0], format!("{}:1: listen: must be text in quotes", main.display()));
@@ -383,7 +382,7 @@ fn key_expires_at_its_time_or_after_its_last_day() {
 
 #[test]
 fn webhook_of_an_unknown_app_is_a_warning() {
-    let secret = file("webhook", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=");
+    let secret = file("whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=");
     let webhook = format!(
         "[ledger]\nurl = \"sqlite:/unused\"\n[[webhooks]]\nurl = \"https://shop.example/h\"\nsecret_files = [{secret:?}]\n\
          apps = [\"wx0000000000000009\"]\n"
@@ -397,13 +396,12 @@ fn webhook_of_an_unknown_app_is_a_warning() {
 #[test]
 fn secret_readable_by_all_users_is_a_warning() {
     use std::os::unix::fs::PermissionsExt;
-    let secret = file("modes", "s");
+    let secret = file("s");
     let text = with_app("").replace("secret_env = \"SECRET\"", &format!("secret_file = {secret:?}"));
     for (mode, count) in [(0o600, 0), (0o640, 0), (0o644, 1)] {
         fs::set_permissions(&secret, fs::Permissions::from_mode(mode)).unwrap();
         assert_eq!(read(&text).unwrap().1.len(), count, "{mode:o}");
     }
-    fs::remove_file(secret).unwrap();
 }
 
 /// The configuration of the documentation, without the files of other machines.
@@ -411,13 +409,13 @@ fn secret_readable_by_all_users_is_a_warning() {
 fn documented_configuration_is_valid() {
     let document = include_str!("../../../../docs/control-server.md");
     let text = document.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
-    let secret = file("documented", "s");
+    let secret = file("s");
     let text = text.replace("\"/run/secrets/wx.secret\"", &format!("{secret:?}"));
-    let consent_key = file("documented-consent", &"k".repeat(32));
+    let consent_key = file(&"k".repeat(32));
     let text = text.replace("\"/run/secrets/consent.key\"", &format!("{consent_key:?}"));
-    let password = file("documented-password", "p");
+    let password = file("p");
     let text = text.replace("\"/run/secrets/shop\"", &format!("{password:?}"));
-    let hook = file("documented-hook", &format!("whsec_{}", "A".repeat(32)));
+    let hook = file(&format!("whsec_{}", "A".repeat(32)));
     let text = text.replace("\"/run/secrets/hook\"", &format!("{hook:?}"));
     let text: String = text
         .lines()
@@ -433,22 +431,17 @@ fn documented_configuration_is_valid() {
         }
     };
     assert_eq!(limits, read(&with_app("")).unwrap().0.limits);
-    fs::remove_file(secret).unwrap();
-    for file in [consent_key, password, hook] {
-        fs::remove_file(file).unwrap();
-    }
 }
 
 /// The consent page of a sandbox. Only on this machine may it be without TLS.
 #[test]
 fn base_of_the_consent_page_is_checked() {
-    let key = file("consent-page", &"k".repeat(32));
+    let key = file(&"k".repeat(32));
     let config = |base: &str| with_app(&format!("[consent]\nkey_file = {key:?}\nmp_base = \"{base}\""));
     let page = |base: &str| read(&config(base)).unwrap().0.consent.unwrap().page.unwrap();
     assert_eq!(page("http://127.0.0.1:8459").as_str(), "http://127.0.0.1:8459");
     let problems = read(&config("http://10.0.0.1")).unwrap_err();
     assert!(problems[0].starts_with("consent.mp_base: uses http://"), "{problems:?}");
-    fs::remove_file(key).unwrap();
 }
 
 /// One mistake, one error.
@@ -509,8 +502,8 @@ fn client_without_rights_and_odd_ids_are_warnings() {
 #[cfg(unix)]
 #[test]
 fn only_regular_files_are_read() {
-    let fifo = std::env::temp_dir().join(format!("wxsub-config-{}-fifo", std::process::id()));
-    let _ = fs::remove_file(&fifo);
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     for path in [fifo.as_path(), "/dev/zero".as_ref()] {
         let secret = with_app("").replace("secret_env = \"SECRET\"", &format!("secret_file = {path:?}"));
@@ -529,13 +522,11 @@ fn only_regular_files_are_read() {
             assert!(problems.iter().any(expected), "{key}: {problems:?}");
         }
     }
-    fs::remove_file(fifo).unwrap();
 }
 
 #[test]
 fn large_file_is_refused() {
-    let large = file("large", &"x".repeat(65));
+    let large = file(&"x".repeat(65));
     assert!(read_regular_file(&large, 65).is_ok());
     assert!(read_regular_file(&large, 64).unwrap_err().to_string().contains("larger than 64 bytes"));
-    fs::remove_file(large).unwrap();
 }

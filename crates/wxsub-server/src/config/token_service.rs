@@ -1,13 +1,11 @@
 //! The `token_url` of an app: a token service that a company already has.
 
-use std::fmt;
 use std::sync::Arc;
 
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use axum::http::{HeaderName, HeaderValue, Uri};
 use subtle::ConstantTimeEq;
 use wxsub_core::transport::Transport;
-use wxsub_proto::BaseUrls;
 
 use super::document::TableReader;
 use super::transport::{TransportCache, TransportSettings};
@@ -18,7 +16,8 @@ const KEYS: [&str; 5] =
     ["token_url_header_file", "token_pointer", "expires_in_pointer", "report_url", "token_ca_file"];
 
 /// A service that gives the tokens of an app.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("TokenServiceConfig({token_pointer}, {expires_in_pointer})")]
 pub(crate) struct TokenServiceConfig {
     /// It can hold a secret.
     pub(crate) url: Uri,
@@ -53,16 +52,6 @@ impl TokenServiceConfig {
     }
 }
 
-impl fmt::Debug for TokenServiceConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { token_pointer, expires_in_pointer, .. } = self;
-        f.debug_struct("TokenServiceConfig")
-            .field("token_pointer", token_pointer)
-            .field("expires_in_pointer", expires_in_pointer)
-            .finish_non_exhaustive()
-    }
-}
-
 /// Reads `token_url` and its keys. `None` if it is absent, or has a problem.
 pub(super) fn read(
     section: &mut TableReader<'_>,
@@ -91,9 +80,8 @@ pub(super) fn read(
     let expires_in_pointer = pointer(section, "expires_in_pointer", "/expires_in");
     let has_report_url = section.has("report_url");
     let (service, report) = (target::read(section, "token_url"), target::read(section, "report_url"));
-    let origins = service.iter().chain(&report).map(|target| target.origin.clone());
     let are_all_plain =
-        origins.map(BaseUrls::from).all(|origin| origin.first().as_str().starts_with("http://"));
+        service.iter().chain(&report).all(|target| target.origin.as_str().starts_with("http://"));
     let settings = TransportSettings::direct(section, "token_ca_file", are_all_plain)?;
     let transport = transports.get_or_build(&settings, section, "token_ca_file");
     if has_report_url && report.is_none() {
@@ -115,16 +103,12 @@ fn pointer(section: &mut TableReader<'_>, key: &str, default: &str) -> Option<St
     if !section.has(key) {
         return Some(default.to_owned());
     }
-    let text = section.text(key)?;
-    if !text.starts_with('/') {
-        section.refuse(
-            key,
-            "must be a JSON pointer, which begins with a slash, like /data/access_token",
-            "必须是以斜杠开头的 JSON pointer，例如 /data/access_token",
-        );
-        return None;
-    }
-    Some(text)
+    section.text_as(
+        key,
+        |text| text.starts_with('/').then(|| text.to_owned()),
+        "must be a JSON pointer, which begins with a slash, like /data/access_token",
+        "必须是以斜杠开头的 JSON pointer，例如 /data/access_token",
+    )
 }
 
 /// The header of the file, if there is one. The outer `None` stands for a problem.

@@ -14,16 +14,7 @@ use super::file::pem;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct TransportSettings {
     proxy: Option<String>,
-    trust_roots: TrustRoots,
-}
-
-/// The trusted certificate authorities.
-#[derive(Clone, PartialEq, Eq, Hash)]
-enum TrustRoots {
-    System,
-    /// No connection uses TLS, so the system need not have certificate authorities.
-    None,
-    Pem(Vec<u8>),
+    roots: Roots,
 }
 
 /// Transports by their settings. Apps with equal settings share connections.
@@ -55,25 +46,24 @@ impl TransportSettings {
         }
         let is_plain =
             bases.is_some_and(|bases| bases.iter().all(|base| base.as_str().starts_with("http://")));
-        let trust_roots = TrustRoots::read(section, "ca_file", is_plain && proxy.is_none());
+        let roots = read_roots(section, "ca_file", is_plain && proxy.is_none());
         bases?;
-        Some(Self { proxy, trust_roots: trust_roots? })
+        Some(Self { proxy, roots: roots? })
     }
 
     /// Without a proxy.
     pub(super) fn direct(section: &mut TableReader<'_>, ca_file: &str, is_plain: bool) -> Option<Self> {
-        Some(Self { proxy: None, trust_roots: TrustRoots::read(section, ca_file, is_plain)? })
+        Some(Self { proxy: None, roots: read_roots(section, ca_file, is_plain)? })
     }
 }
 
-impl TrustRoots {
-    /// Reads the file of this key. `is_plain`: no connection uses TLS. `None` if there is a problem.
-    fn read(section: &mut TableReader<'_>, key: &str, is_plain: bool) -> Option<Self> {
-        if !section.has(key) {
-            return Some(if is_plain { Self::None } else { Self::System });
-        }
-        pem(section, key).map(Self::Pem)
+/// Reads the file of this key. `is_plain`: no connection uses TLS, so the system need not have certificate authorities.
+/// `None` if there is a problem.
+pub(super) fn read_roots(section: &mut TableReader<'_>, key: &str, is_plain: bool) -> Option<Roots> {
+    if !section.has(key) {
+        return Some(if is_plain { Roots::Bundled } else { Roots::System });
     }
+    pem(section, key).map(Roots::Pem)
 }
 
 impl TransportCache {
@@ -86,12 +76,7 @@ impl TransportCache {
         if let Some(transport) = self.0.get(settings) {
             return Some(Arc::clone(transport));
         }
-        let roots = match &settings.trust_roots {
-            TrustRoots::System => Roots::System,
-            TrustRoots::None => Roots::Bundled,
-            TrustRoots::Pem(pem) => Roots::Pem(pem.clone()),
-        };
-        let mut builder = HyperTransport::builder().roots(roots);
+        let mut builder = HyperTransport::builder().roots(settings.roots.clone());
         if let Some(url) = &settings.proxy {
             builder = builder.proxy(url).map_err(|error| section.problem("proxy", error.localized())).ok()?;
         }

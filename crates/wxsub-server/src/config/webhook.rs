@@ -1,7 +1,6 @@
 //! The `[[webhooks]]`: endpoints that are notified of how messages ended.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,7 +23,8 @@ use super::transport::{TransportCache, TransportSettings};
 const MAX_SECRETS: usize = 2;
 
 /// An endpoint.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("WebhookConfig({endpoint:?})")]
 pub(crate) struct WebhookConfig {
     /// What the ledger knows of it.
     pub(crate) endpoint: StoredEndpoint,
@@ -33,12 +33,6 @@ pub(crate) struct WebhookConfig {
     /// At least one. Each webhook is signed with all of them.
     pub(crate) secrets: Vec<WebhookSecret>,
     pub(crate) transport: Arc<dyn Transport>,
-}
-
-impl fmt::Debug for WebhookConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebhookConfig").field("endpoint", &self.endpoint).finish_non_exhaustive()
-    }
 }
 
 /// Reads one `[[webhooks]]`.
@@ -64,10 +58,8 @@ pub(super) fn read(
         .and_then(|settings| transports.get_or_build(&settings, &section, "ca_file"));
     let name = name(&mut section, target.as_ref().map(|target| &target.origin));
     let secrets = secrets(&mut section);
-    let apps = match AppAccess::read(&mut section) {
-        AppAccess::All => None,
-        AppAccess::Only(appids) => Some(appids.into_iter().collect()),
-    };
+    let AppAccess(apps) = AppAccess::read(&mut section);
+    let apps = apps.map(|appids| appids.into_iter().collect());
     let events = events(&mut section);
     let with_openid = section.flag("include_openid");
     section.finish();
@@ -104,14 +96,11 @@ fn secrets(section: &mut TableReader<'_>) -> Option<Vec<WebhookSecret>> {
     match secrets.len() {
         1..=MAX_SECRETS => Some(secrets),
         0 if !has_secrets => None,
-        _ => {
-            section.refuse(
-                "secret_files",
-                "must be a list of one file, or of two during a rotation",
-                "必须是一个文件的列表；轮换密钥期间可以是两个",
-            );
-            None
-        }
+        _ => section.refused(
+            "secret_files",
+            "must be a list of one file, or of two during a rotation",
+            "必须是一个文件的列表；轮换密钥期间可以是两个",
+        ),
     }
 }
 

@@ -44,13 +44,13 @@ impl Config {
     /// As [`RedisStore::check`]. The other checks leave nothing behind.
     pub async fn check_start(&self, now: UnixMillis) -> StartCheck {
         let mut check = StartCheck::default();
-        check.address("listen", Some(self.listen));
-        check.address("metrics_listen", self.metrics_listen);
+        check.address("listen", Some(self.start.listen));
+        check.address("metrics_listen", self.start.metrics_listen);
         check.address("console.listen", self.console_listen());
-        if let Err(error) = Audit::check(&self.audit) {
+        if let Err(error) = Audit::check(&self.start.audit) {
             check.problems.push(Diagnostic::new("audit", audit_error(&error)));
         }
-        if let Some(folder) = &self.state_dir {
+        if let Some(folder) = &self.start.state_dir {
             match FileStore::check(folder) {
                 Ok(()) => {}
                 Err(StateError::InUse) => check.warnings.push(in_use("state_dir", &folder.display())),
@@ -60,7 +60,7 @@ impl Config {
         if let Some(text) = self.tls.as_ref().and_then(|tls| certificate_warning(tls, now)) {
             check.warnings.push(Diagnostic::new("tls_cert_file", text));
         }
-        match &self.ledger {
+        match &self.start.ledger {
             Some(LedgerConfig::File(path)) => check.ledger_file(path).await,
             Some(LedgerConfig::Database(database)) => check.ledger_database(&database.options).await,
             None => {}
@@ -68,7 +68,7 @@ impl Config {
         for (index, inbox) in self.inboxes.iter().enumerate() {
             check.inbox(index, inbox).await;
         }
-        if let Some(shared) = &self.store {
+        if let Some(shared) = &self.start.store {
             check.store(&shared.store, &self.apps, now).await;
         }
         check

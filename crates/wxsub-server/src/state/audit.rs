@@ -9,9 +9,9 @@ mod writer;
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -22,9 +22,8 @@ use wxsub_core::rfc3339;
 use wxsub_proto::{LocalizedText, localized_text};
 
 pub(crate) use self::entry::{Action, ApiSurface, Entry};
-use self::line_limiter::LineLimiter;
 use self::target::Target;
-use self::writer::{AuditMessage, Failing, QUEUE_CAPACITY, Writer};
+use self::writer::{AuditMessage, AuditState, Failing, QUEUE_CAPACITY, Writer};
 use crate::config::{AuditConfig, AuditTo};
 use crate::state::locked;
 
@@ -41,14 +40,7 @@ pub(crate) struct Audit(Option<Arc<Inner>>);
 
 struct Inner {
     queue: SyncSender<AuditMessage>,
-    is_required: bool,
-    /// Set while the thread has not written a line in time. Requests do not wait meanwhile.
-    is_stalled: Arc<AtomicBool>,
-    line_limiter: Arc<Mutex<LineLimiter>>,
-    clock: Arc<dyn Clock>,
-    /// Lines that were not recorded.
-    failures: Counter,
-    failing: Arc<Mutex<Option<Failing>>>,
+    state: Arc<AuditState>,
 }
 
 impl Audit {
@@ -69,25 +61,10 @@ impl Audit {
         failures: Counter,
     ) -> io::Result<Self> {
         let (queue, messages) = sync_channel(QUEUE_CAPACITY);
-        let inner = Inner {
-            queue,
-            is_required,
-            is_stalled: Arc::default(),
-            line_limiter: Arc::default(),
-            clock,
-            failures,
-            failing: Arc::default(),
-        };
-        let writer = Writer::new(
-            target,
-            Arc::clone(&inner.is_stalled),
-            Arc::clone(&inner.line_limiter),
-            Arc::clone(&inner.clock),
-            inner.failures.clone(),
-            Arc::clone(&inner.failing),
-        );
+        let state = Arc::new(AuditState::new(is_required, clock, failures));
+        let writer = Writer::new(target, Arc::clone(&state));
         thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run(&messages))?;
-        Ok(Self(Some(Arc::new(inner))))
+        Ok(Self(Some(Arc::new(Inner { queue, state }))))
     }
 
     /// Tries what [`start`](Self::start) needs. A file that did not exist is removed again.
@@ -100,7 +77,7 @@ impl Audit {
 
     /// Whether a request that cannot be recorded must be refused.
     pub(crate) fn is_required(&self) -> bool {
-        self.0.as_ref().is_some_and(|inner| inner.is_required)
+        self.0.as_ref().is_some_and(|inner| inner.state.is_required)
     }
 
     /// Begins the line of a request. `None` if the audit is off.
@@ -137,35 +114,32 @@ impl Audit {
     ///
     /// # Cancel safety
     /// A queued line is written even if the future is dropped.
-    pub(crate) async fn record(self, mut entry: Box<Entry>) -> Result<(), Unrecorded> {
-        let Some(inner) = &self.0 else { return Ok(()) };
-        let now = inner.clock.now();
+    pub(crate) async fn record(&self, mut entry: Box<Entry>) -> Result<(), Unrecorded> {
+        let Some(Inner { queue, state }) = self.0.as_deref() else { return Ok(()) };
+        let now = state.clock.now();
         entry.at = now.wall;
-        if entry.is_refused() {
-            let mut line_limiter = locked(&inner.line_limiter);
-            if !line_limiter.admit(&entry, now.mono) {
-                return Ok(());
-            }
+        if entry.is_refused() && !locked(&state.line_limiter).admit(&entry, now.mono) {
+            return Ok(());
         }
-        let unrecorded = if inner.is_required { Err(Unrecorded) } else { Ok(()) };
-        let is_stalled = inner.is_stalled.load(Ordering::Relaxed);
-        if is_stalled && inner.is_required {
-            inner.failures.inc();
+        let unrecorded = if state.is_required { Err(Unrecorded) } else { Ok(()) };
+        let is_stalled = state.is_stalled.load(Ordering::Relaxed);
+        if is_stalled && state.is_required {
+            state.failures.inc();
             return unrecorded;
         }
         let (done, written) = oneshot::channel();
-        if inner.queue.try_send(AuditMessage::Line(entry, done)).is_err() {
-            inner.failures.inc();
+        if queue.try_send(AuditMessage::Line(entry, done)).is_err() {
+            state.failures.inc();
             return unrecorded;
         }
         if is_stalled {
             return Ok(());
         }
-        match timeout_at(&*inner.clock, now.mono + RECORD_TIMEOUT, written).await {
+        match timeout_at(&*state.clock, now.mono + RECORD_TIMEOUT, written).await {
             Some(Ok(true)) => Ok(()),
             Some(_) => unrecorded,
             None => {
-                if !inner.is_stalled.swap(true, Ordering::Relaxed) {
+                if !state.is_stalled.swap(true, Ordering::Relaxed) {
                     tracing::error!(
                         timeout_s = RECORD_TIMEOUT.as_secs(),
                         "writing the audit took too long; check the disk, or the reader of standard error"
@@ -178,8 +152,8 @@ impl Audit {
 
     /// What is wrong, if lines are lost or written too slowly.
     pub(crate) fn problem(&self) -> Option<LocalizedText<String>> {
-        let inner = self.0.as_ref()?;
-        let failing = locked(&inner.failing).clone();
+        let state = &self.0.as_ref()?.state;
+        let failing = locked(&state.failing).clone();
         match failing {
             Some(Failing { since, error, lost }) => {
                 let since = rfc3339::format(since);
@@ -190,7 +164,7 @@ impl Audit {
                      或把 audit 改为其他路径后重启"
                 ))
             }
-            None => inner.is_stalled.load(Ordering::Relaxed).then(|| {
+            None => state.is_stalled.load(Ordering::Relaxed).then(|| {
                 localized_text!(
                     "writing the audit takes too long; check the disk of the audit file, or the reader of standard error",
                     "审计日志写入过慢；请检查审计文件所在磁盘，或标准错误的读取方"

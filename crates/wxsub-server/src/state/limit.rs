@@ -1,13 +1,15 @@
 //! The limits of the load: their names, and what is logged and counted when one is reached.
 
 use std::fmt::Display;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tracing::warn;
 use wxsub_core::clock::MonotonicInstant;
 use wxsub_core::rate_limit::TokenBucket;
 use wxsub_proto::named_enum;
+
+use crate::state::locked;
 
 named_enum! {
     /// A limit of the load.
@@ -77,7 +79,7 @@ impl LimitLog {
 
     /// How often the limit was reached since the last line, if it is time for another one.
     fn count(&self, limit: Limit, now: MonotonicInstant) -> Option<u64> {
-        let mut state = self.0.get(limit as usize)?.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = locked(self.0.get(limit as usize)?);
         state.count += 1;
         state.lines.try_acquire(now).ok().map(|()| std::mem::take(&mut state.count))
     }

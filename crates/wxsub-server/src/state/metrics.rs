@@ -13,7 +13,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_core::token::{TokenErrorKind, TokenEvent, TokenOrigin};
 use wxsub_outbox::CommitEvent;
@@ -103,129 +103,116 @@ fn histogram() -> Histogram {
     ])
 }
 
+/// The metrics that are registered already.
+#[derive(Default)]
+struct NewMetrics(Registry);
+
+impl NewMetrics {
+    fn add<M: Metric + Clone + Default>(&mut self, name: &str, help: &str) -> M {
+        self.add_as(name, help, M::default())
+    }
+
+    fn add_as<M: Metric + Clone>(&mut self, name: &str, help: &str, metric: M) -> M {
+        self.0.register(name, help, metric.clone());
+        metric
+    }
+}
+
 impl Metrics {
+    #[expect(clippy::too_many_lines, reason = "one entry for each metric")]
     pub(crate) fn new(clock: &Arc<dyn Clock>) -> Self {
-        let mut metrics = Self {
-            registry: Registry::default(),
+        let mut new = NewMetrics::default();
+        let reads: Family<Labels<1>, Counter> = new.add("wxsub_token_reads", "Tokens served");
+        let reads = [ApiSurface::V1, ApiSurface::Weixin]
+            .map(|api| reads.get_or_create_owned(&labels([("api", api.as_str())])));
+        let used = "How much of a limit is in use; of a limit for each key or address, the most that one of them uses";
+        let durations = "From the head of a request to the head of its response";
+        let commits = "Duration of a commit to the ledger, which holds the changes of several requests";
+        let lag = Histogram::new([0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0]);
+        let metrics = Self {
             hourly: HourlyCounts::new(clock),
             apps: Arc::default(),
-            reads: Default::default(),
-            denials: Family::default(),
+            reads,
             sends: Arc::default(),
-            refusals: Family::default(),
-            durations: Family::new_with_constructor(histogram),
-            limit_used: Family::default(),
-            limit_max: Family::default(),
-            limit_reached: Family::default(),
-            audit_failures: Counter::default(),
-            reload_succeeded: Gauge::default(),
-            reload_time: Gauge::default(),
-            certificate_end: Family::default(),
-            ledger_up: Family::default(),
-            enqueued: Family::default(),
-            idempotency: Family::default(),
-            settled: Family::default(),
-            reclaimed: Counter::default(),
-            inbox_rejected: Counter::default(),
-            inbox_failures: Counter::default(),
-            late_answers: Counter::default(),
-            commits: Family::new_with_constructor(histogram),
-            lag: Histogram::new([0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0]),
-            webhook_attempts: Family::default(),
-            webhook_pending: Family::default(),
-            webhook_dead: Family::default(),
-            webhook_disabled: Family::default(),
+            limit_used: new.add("wxsub_limit_used", used),
+            limit_max: new.add("wxsub_limit_max", "The limit"),
+            limit_reached: new.add("wxsub_limit_reached", "How often a limit was reached"),
+            denials: new.add("wxsub_denials", "Denied requests by reason"),
+            refusals: new.add(
+                "wxsub_refusals",
+                "Refusals by Weixin: each refused token call, and each refused message",
+            ),
+            durations: new.add_as(
+                "wxsub_http_request_duration_seconds",
+                durations,
+                Family::new_with_constructor(histogram),
+            ),
+            audit_failures: new.add("wxsub_audit_failures", "Audit lines that were not recorded"),
+            reload_succeeded: new.add(
+                "wxsub_config_last_reload_successful",
+                "1 if the configuration in use is the one that was read last",
+            ),
+            reload_time: new.add(
+                "wxsub_config_last_reload_success_timestamp_seconds",
+                "When the configuration in use was read",
+            ),
+            certificate_end: new.add(
+                "wxsub_certificate_expiry_timestamp_seconds",
+                "When the first certificate of tls_cert_file ends",
+            ),
+            ledger_up: new.add(
+                "wxsub_ledger_up",
+                "1 unless the last commit to the ledger failed; absent without a ledger",
+            ),
+            settled: new.add("wxsub_outbox_settled", "Messages that this process found final, by outcome"),
+            reclaimed: new.add(
+                "wxsub_outbox_reclaimed",
+                "Messages that may have been sent because their worker was gone",
+            ),
+            late_answers: new
+                .add("wxsub_outbox_late_answers", "Responses to attempts that had been given up"),
+            commits: new.add_as(
+                "wxsub_ledger_commit_seconds",
+                commits,
+                Family::new_with_constructor(histogram),
+            ),
+            lag: new.add_as(
+                "wxsub_outbox_lag_seconds",
+                "From when a queued message was due to its last attempt",
+                lag,
+            ),
+            enqueued: new.add("wxsub_outbox_enqueued", "Messages that were recorded in the queue"),
+            inbox_rejected: new
+                .add("wxsub_inbox_rejected", "Rows of inboxes that cannot be taken and stay in their table"),
+            inbox_failures: new.add("wxsub_inbox_failures", "Attempts to take rows of inboxes that failed"),
+            idempotency: new.add("wxsub_idempotency", "Requests with an idempotency key by result"),
+            webhook_attempts: new
+                .add("wxsub_webhook_attempts", "Attempts to deliver a webhook, by endpoint and result"),
+            webhook_pending: new
+                .add("wxsub_webhook_pending", "Webhooks that are to be delivered; 1000 stands for more"),
+            webhook_dead: new.add(
+                "wxsub_webhook_dead",
+                "Webhooks that are not tried again until an operator wants it; 1000 stands for more",
+            ),
+            webhook_disabled: new.add(
+                "wxsub_webhook_disabled",
+                "1 while the endpoint gets no webhooks because it responded with 410",
+            ),
             disabled_endpoints: Mutex::default(),
             replaced_endpoints: Mutex::default(),
             failing_inboxes: Mutex::default(),
+            registry: new.0,
         };
-        metrics.register_token_metrics();
-        metrics.register_request_metrics();
-        metrics.register_server_metrics();
-        metrics.register_outbox_metrics();
-        metrics
-    }
-
-    fn register_token_metrics(&mut self) {
-        let reads = Family::<Labels<1>, Counter>::default();
-        let of = |api: ApiSurface| reads.get_or_create_owned(&labels([("api", api.as_str())]));
-        self.reads = [of(ApiSurface::V1), of(ApiSurface::Weixin)];
-        self.registry.register("wxsub_token_reads", "Tokens served", reads);
-    }
-
-    fn register_request_metrics(&mut self) {
-        let registry = &mut self.registry;
-        let used = "How much of a limit is in use; of a limit for each key or address, the most that one of them uses";
-        registry.register("wxsub_limit_used", used, self.limit_used.clone());
-        registry.register("wxsub_limit_max", "The limit", self.limit_max.clone());
         for limit in Limit::ALL {
-            self.limit_reached.get_or_create(&labels([("limit", limit.as_str())])).inc_by(0);
+            metrics.limit_reached.get_or_create(&labels([("limit", limit.as_str())])).inc_by(0);
         }
-        registry.register("wxsub_limit_reached", "How often a limit was reached", self.limit_reached.clone());
         for api in ApiSurface::ALL {
             for denial in Denial::ALL {
                 let labels = labels([("api", api.as_str()), ("reason", denial.as_str())]);
-                self.denials.get_or_create(&labels).inc_by(0);
+                metrics.denials.get_or_create(&labels).inc_by(0);
             }
         }
-        registry.register("wxsub_denials", "Denied requests by reason", self.denials.clone());
-        let refusals = "Refusals by Weixin: each refused token call, and each refused message";
-        registry.register("wxsub_refusals", refusals, self.refusals.clone());
-        let durations = "From the head of a request to the head of its response";
-        registry.register("wxsub_http_request_duration_seconds", durations, self.durations.clone());
-    }
-
-    fn register_server_metrics(&mut self) {
-        let registry = &mut self.registry;
-        let lost = "Audit lines that were not recorded";
-        registry.register("wxsub_audit_failures", lost, self.audit_failures.clone());
-        registry.register(
-            "wxsub_config_last_reload_successful",
-            "1 if the configuration in use is the one that was read last",
-            self.reload_succeeded.clone(),
-        );
-        registry.register(
-            "wxsub_config_last_reload_success_timestamp_seconds",
-            "When the configuration in use was read",
-            self.reload_time.clone(),
-        );
-        registry.register(
-            "wxsub_certificate_expiry_timestamp_seconds",
-            "When the first certificate of tls_cert_file ends",
-            self.certificate_end.clone(),
-        );
-    }
-
-    fn register_outbox_metrics(&mut self) {
-        let registry = &mut self.registry;
-        let up = "1 unless the last commit to the ledger failed; absent without a ledger";
-        registry.register("wxsub_ledger_up", up, self.ledger_up.clone());
-        let settled = "Messages that this process found final, by outcome";
-        registry.register("wxsub_outbox_settled", settled, self.settled.clone());
-        let reclaimed = "Messages that may have been sent because their worker was gone";
-        registry.register("wxsub_outbox_reclaimed", reclaimed, self.reclaimed.clone());
-        let late = "Responses to attempts that had been given up";
-        registry.register("wxsub_outbox_late_answers", late, self.late_answers.clone());
-        let commits = "Duration of a commit to the ledger, which holds the changes of several requests";
-        registry.register("wxsub_ledger_commit_seconds", commits, self.commits.clone());
-        let lag = "From when a queued message was due to its last attempt";
-        registry.register("wxsub_outbox_lag_seconds", lag, self.lag.clone());
-        let enqueued = "Messages that were recorded in the queue";
-        registry.register("wxsub_outbox_enqueued", enqueued, self.enqueued.clone());
-        let rejected = "Rows of inboxes that cannot be taken and stay in their table";
-        registry.register("wxsub_inbox_rejected", rejected, self.inbox_rejected.clone());
-        let failures = "Attempts to take rows of inboxes that failed";
-        registry.register("wxsub_inbox_failures", failures, self.inbox_failures.clone());
-        let keys = "Requests with an idempotency key by result";
-        registry.register("wxsub_idempotency", keys, self.idempotency.clone());
-        let attempts = "Attempts to deliver a webhook, by endpoint and result";
-        registry.register("wxsub_webhook_attempts", attempts, self.webhook_attempts.clone());
-        let pending = "Webhooks that are to be delivered; 1000 stands for more";
-        registry.register("wxsub_webhook_pending", pending, self.webhook_pending.clone());
-        let dead = "Webhooks that are not tried again until an operator wants it; 1000 stands for more";
-        registry.register("wxsub_webhook_dead", dead, self.webhook_dead.clone());
-        let disabled = "1 while the endpoint gets no webhooks because it responded with 410";
-        registry.register("wxsub_webhook_disabled", disabled, self.webhook_disabled.clone());
+        metrics
     }
 
     /// Counts an event of a token cache.
@@ -252,7 +239,7 @@ impl Metrics {
             AppCount::FetchFailed => self.hourly.count(|hour| hour.fetch_failed += 1),
             _ => {}
         }
-        self.apps.increment(appid, count);
+        self.apps.increment(appid.clone(), count as usize);
     }
 
     pub(crate) fn record_read(&self, api: ApiSurface) {
@@ -272,12 +259,12 @@ impl Metrics {
     }
 
     pub(crate) fn record_app_count(&self, appid: &AppId, count: AppCount) {
-        self.apps.increment(appid, count);
+        self.apps.increment(appid.clone(), count as usize);
     }
 
     /// Counts a message. `client` is the client whose key authorized it.
     pub(crate) fn record_send(&self, appid: &AppId, client: Option<&str>, outcome: &'static str) {
-        self.sends.increment(appid, client.unwrap_or_default(), outcome);
+        self.sends.increment((appid.clone(), client.unwrap_or_default().to_owned(), outcome), 0);
     }
 
     /// Counts a message that was recorded in the queue, or was recorded there before.

@@ -35,8 +35,9 @@ const DISK_TIMEOUT: Duration = Duration::from_secs(5);
 /// A token store in a folder: one file per app, written atomically, readable by this user only.
 ///
 /// One server uses the folder at a time. Records are kept in memory too, so reads never wait for the disk.
+#[derive(derive_more::Debug)]
+#[debug("FileStore")]
 pub struct FileStore {
-    folder: Arc<StateFolder>,
     writer: Arc<RecordWriter>,
     memory: MemoryStore,
     clock: Arc<dyn Clock>,
@@ -73,12 +74,8 @@ impl FileStore {
                 }
             }
         }
-        let folder = Arc::new(folder);
-        let writer = {
-            let folder = Arc::clone(&folder);
-            RecordWriter::new(move |new| folder.replace(new))
-        };
-        Ok(Self { folder, writer, memory, clock, write_locks: Mutex::default(), corrupt_apps })
+        let writer = RecordWriter::new(move |new| folder.replace(new));
+        Ok(Self { writer, memory, clock, write_locks: Mutex::default(), corrupt_apps })
     }
 
     /// Tries what [`open`](Self::open) needs: that the folder can be locked and written.
@@ -154,12 +151,6 @@ async fn restore(memory: &MemoryStore, app: &AppId, record: TokenRecord) {
     }
 }
 
-impl fmt::Debug for FileStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FileStore").field("folder", &self.folder).finish_non_exhaustive()
-    }
-}
-
 #[async_trait]
 impl TokenStore for FileStore {
     async fn load(&self, app: &AppId) -> Result<TokenRecord, StoreError> {
@@ -205,13 +196,12 @@ impl TokenStore for FileStore {
 /// The version of the file format. Other versions cannot be read.
 const VERSION: u32 = 1;
 
+#[serde_with::skip_serializing_none]
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StateFile {
     version: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<StateFileToken>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     in_doubt_since_ms: Option<u64>,
     forced_at_ms: Vec<u64>,
 }

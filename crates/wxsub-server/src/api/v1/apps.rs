@@ -18,7 +18,7 @@ use super::members::Members;
 use super::{ProblemResponse, bearer};
 use crate::api::policy::authorize;
 use crate::api::request::{Json, RequestContext};
-use crate::apps::ServerState;
+use crate::apps::{ServerState, SharedState};
 use crate::config::ApiClient;
 use crate::state::metrics::OutboxStatus;
 
@@ -31,13 +31,10 @@ pub(in crate::api) struct ScopedClient {
     pub(super) client: Arc<ApiClient>,
 }
 
-impl FromRequestParts<Arc<ServerState>> for ScopedClient {
+impl FromRequestParts<SharedState> for ScopedClient {
     type Rejection = ProblemResponse;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        state: &Arc<ServerState>,
-    ) -> Result<Self, ProblemResponse> {
+    async fn from_request_parts(parts: &mut Parts, state: &SharedState) -> Result<Self, ProblemResponse> {
         let Ok(context) = RequestContext::from_request_parts(parts, state).await;
         let action = context.action();
         let client = authorize(&context, bearer(&parts.headers), action)

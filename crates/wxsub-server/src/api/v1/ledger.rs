@@ -16,7 +16,7 @@ use super::apps::ScopedClient;
 use super::members::{Members, invalid_field};
 use super::{AuthorizedClient, ProblemResponse, path_param};
 use crate::api::request::RequestContext;
-use crate::apps::{ManagedApp, OutboxFailure, RequestPermit, ServerState};
+use crate::apps::{ManagedApp, OutboxFailure, RequestPermit, SharedState};
 use crate::config::ApiClient;
 
 /// The header of an idempotency key.
@@ -55,24 +55,18 @@ pub(in crate::api) struct GrantPath(pub(super) GrantId);
 /// The idempotency key of a request, if it has one. An axum extractor.
 pub(in crate::api) struct RequestKey(pub(super) Option<IdempotencyKey>);
 
-impl FromRequestParts<Arc<ServerState>> for OutboxClient {
+impl FromRequestParts<SharedState> for OutboxClient {
     type Rejection = ProblemResponse;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        state: &Arc<ServerState>,
-    ) -> Result<Self, ProblemResponse> {
+    async fn from_request_parts(parts: &mut Parts, state: &SharedState) -> Result<Self, ProblemResponse> {
         Self::new(AuthorizedClient::from_request_parts(parts, state).await?)
     }
 }
 
-impl FromRequestParts<Arc<ServerState>> for LedgerClient {
+impl FromRequestParts<SharedState> for LedgerClient {
     type Rejection = ProblemResponse;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        state: &Arc<ServerState>,
-    ) -> Result<Self, ProblemResponse> {
+    async fn from_request_parts(parts: &mut Parts, state: &SharedState) -> Result<Self, ProblemResponse> {
         let ScopedClient { context, client } = ScopedClient::from_request_parts(parts, state).await?;
         match context.snapshot().outbox.as_ref().map(|outbox| outbox.outbox().clone()) {
             Some(outbox) => Ok(Self { context, client, outbox }),
@@ -94,13 +88,10 @@ impl LedgerClient {
     }
 }
 
-impl FromRequestParts<Arc<ServerState>> for ListClient {
+impl FromRequestParts<SharedState> for ListClient {
     type Rejection = ProblemResponse;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        state: &Arc<ServerState>,
-    ) -> Result<Self, ProblemResponse> {
+    async fn from_request_parts(parts: &mut Parts, state: &SharedState) -> Result<Self, ProblemResponse> {
         let client = OutboxClient::new(AuthorizedClient::authorize(parts, state).await?)?;
         Ok(Self { client, query: Members::of_query(parts) })
     }
@@ -181,7 +172,7 @@ pub(super) async fn in_time<T>(
 /// The member `id` of the path.
 async fn path_id<T: std::str::FromStr>(
     parts: &mut Parts,
-    state: &Arc<ServerState>,
+    state: &SharedState,
     what: &str,
 ) -> Result<T, ProblemResponse> {
     let id = path_param(parts, state, "id").await;
@@ -193,13 +184,10 @@ async fn path_id<T: std::str::FromStr>(
     })
 }
 
-impl FromRequestParts<Arc<ServerState>> for MessagePath {
+impl FromRequestParts<SharedState> for MessagePath {
     type Rejection = ProblemResponse;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        state: &Arc<ServerState>,
-    ) -> Result<Self, ProblemResponse> {
+    async fn from_request_parts(parts: &mut Parts, state: &SharedState) -> Result<Self, ProblemResponse> {
         let id = path_id(parts, state, "message").await?;
         let Ok(context) = RequestContext::from_request_parts(parts, state).await;
         context.audit(|entry| entry.message = Some(MessageId::to_string(&id)));
@@ -207,13 +195,10 @@ impl FromRequestParts<Arc<ServerState>> for MessagePath {
     }
 }
 
-impl FromRequestParts<Arc<ServerState>> for GrantPath {
+impl FromRequestParts<SharedState> for GrantPath {
     type Rejection = ProblemResponse;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        state: &Arc<ServerState>,
-    ) -> Result<Self, ProblemResponse> {
+    async fn from_request_parts(parts: &mut Parts, state: &SharedState) -> Result<Self, ProblemResponse> {
         let id = path_id(parts, state, "grant").await?;
         let Ok(context) = RequestContext::from_request_parts(parts, state).await;
         context.audit(|entry| entry.grant = Some(GrantId::to_string(&id)));
@@ -221,10 +206,10 @@ impl FromRequestParts<Arc<ServerState>> for GrantPath {
     }
 }
 
-impl FromRequestParts<Arc<ServerState>> for RequestKey {
+impl FromRequestParts<SharedState> for RequestKey {
     type Rejection = ProblemResponse;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Arc<ServerState>) -> Result<Self, ProblemResponse> {
+    async fn from_request_parts(parts: &mut Parts, _: &SharedState) -> Result<Self, ProblemResponse> {
         parse_key(&parts.headers).map(Self)
     }
 }

@@ -56,14 +56,8 @@ async fn one(client: &OutboxClient, line: u64, text: &[u8]) -> LineResult<Messag
             LineResult { line, status: 202, replayed, message: Some(message), problem: None }
         }
         Err(problem) => {
-            let problem = problem.problem;
-            LineResult {
-                line,
-                status: problem.status,
-                replayed: false,
-                message: None,
-                problem: Some(problem),
-            }
+            let (status, problem) = (problem.problem.status, Some(problem.problem));
+            LineResult { line, status, replayed: false, message: None, problem }
         }
     }
 }

@@ -1,7 +1,6 @@
 //! The members of a JSON body, and the parameters of a query: each handler reads those that it knows. All problems are reported at once.
 
 use std::str::FromStr;
-use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
@@ -13,7 +12,7 @@ use wxsub_proto::{Scene, ValidationError};
 
 use super::problem::ProblemResponse;
 use crate::api::request::RequestContext;
-use crate::apps::ServerState;
+use crate::apps::SharedState;
 
 /// Maximum number of unknown members that are reported, and of the characters that are shown of each.
 const MAX_UNKNOWN: usize = 8;
@@ -32,19 +31,19 @@ pub(in crate::api) struct Members {
     is_query: bool,
 }
 
-impl FromRequest<Arc<ServerState>> for RawBody {
+impl FromRequest<SharedState> for RawBody {
     type Rejection = ProblemResponse;
 
-    async fn from_request(request: Request, state: &Arc<ServerState>) -> Result<Self, ProblemResponse> {
+    async fn from_request(request: Request, state: &SharedState) -> Result<Self, ProblemResponse> {
         let (_, body) = RequestContext::read_body(request, state).await;
         Ok(Self(body?))
     }
 }
 
-impl FromRequest<Arc<ServerState>> for Members {
+impl FromRequest<SharedState> for Members {
     type Rejection = ProblemResponse;
 
-    async fn from_request(request: Request, state: &Arc<ServerState>) -> Result<Self, ProblemResponse> {
+    async fn from_request(request: Request, state: &SharedState) -> Result<Self, ProblemResponse> {
         let RawBody(body) = RawBody::from_request(request, state).await?;
         Self::of_body(&body)
     }

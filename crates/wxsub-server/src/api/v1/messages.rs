@@ -14,25 +14,30 @@ use super::ledger::{RequestKey, no_ledger, outbox_of};
 use super::problem::audit_unavailable;
 use super::{AuthorizedClient, ProblemResponse};
 use crate::api::request::{Json, RequestContext};
-use crate::apps::{SendJob, SendOutcome, ServerState};
+use crate::apps::{SendJob, SendOutcome, SharedState};
 use crate::state::audit::Unrecorded;
 
 pub(super) const INVALID_MESSAGE: &str = "the message is invalid: see problems; correct the fields";
 
+/// The members of a message in a body.
+pub(super) fn read_draft(body: &[u8]) -> Result<MessageDraft<'_>, ProblemResponse> {
+    MessageDraft::from_json(body).map_err(|invalid| {
+        let problems = ValidationErrors::from(invalid);
+        ProblemResponse::new(ProblemKind::NotJson, problems.to_string())
+            .with_result(SendResult::invalid(&MessageDraft::default(), &problems))
+    })
+}
+
 /// The message in the body. An axum extractor.
 pub(in crate::api) struct PostedMessage(Message);
 
-impl FromRequest<Arc<ServerState>> for PostedMessage {
+impl FromRequest<SharedState> for PostedMessage {
     type Rejection = ProblemResponse;
 
-    async fn from_request(request: Request, state: &Arc<ServerState>) -> Result<Self, ProblemResponse> {
+    async fn from_request(request: Request, state: &SharedState) -> Result<Self, ProblemResponse> {
         let (_, body) = RequestContext::read_body(request, state).await;
         let body = body.map_err(|reason| ProblemResponse::from(reason).not_tried())?;
-        let draft = MessageDraft::from_json(&body).map_err(|invalid| {
-            let problems = ValidationErrors::from(invalid);
-            ProblemResponse::new(ProblemKind::NotJson, problems.to_string())
-                .with_result(SendResult::invalid(&MessageDraft::default(), &problems))
-        })?;
+        let draft = read_draft(&body)?;
         draft.validate().map(Self).map_err(|problems| {
             ProblemResponse::new(ProblemKind::Invalid, INVALID_MESSAGE)
                 .with_result(SendResult::invalid(&draft, &problems))

@@ -1,7 +1,5 @@
 //! The messages of the outbox: record, list, show and withdraw them.
 
-use std::sync::Arc;
-
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_TYPE, ETAG};
 use axum::http::{HeaderValue, StatusCode};
@@ -22,7 +20,7 @@ use super::lines::{self, MAX_LINES_BYTES};
 use super::members::{RawBody, one_of, text};
 use super::queue::{parse_message, record, view, with_key};
 use crate::api::request::{Json, RequestContext, json_response};
-use crate::apps::ServerState;
+use crate::apps::SharedState;
 
 /// How many messages a page has, unless the request says otherwise, and at most.
 const DEFAULT_PAGE: usize = 100;
@@ -34,10 +32,10 @@ pub(in crate::api) enum PostedMessages {
     Lines(RawBody),
 }
 
-impl FromRequest<Arc<ServerState>> for PostedMessages {
+impl FromRequest<SharedState> for PostedMessages {
     type Rejection = ProblemResponse;
 
-    async fn from_request(request: Request, state: &Arc<ServerState>) -> Result<Self, ProblemResponse> {
+    async fn from_request(request: Request, state: &SharedState) -> Result<Self, ProblemResponse> {
         let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let media_type = media_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
         if media_type.eq_ignore_ascii_case(lines::MEDIA_TYPE) {

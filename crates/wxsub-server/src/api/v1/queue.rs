@@ -9,13 +9,11 @@ use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::state::Priority;
 use wxsub_outbox::view::MessageView;
 use wxsub_outbox::{OutboxError, OutboxMessage};
-use wxsub_proto::ValidationErrors;
-use wxsub_proto::message::MessageDraft;
 
 use super::ProblemResponse;
 use super::ledger::OutboxClient;
 use super::members::{Members, one_of};
-use super::messages::INVALID_MESSAGE;
+use super::messages::{INVALID_MESSAGE, read_draft};
 use crate::apps::current;
 
 pub(super) fn with_key(message: OutboxMessage, key: Option<IdempotencyKey>) -> OutboxMessage {
@@ -49,11 +47,7 @@ pub(super) fn parse_message(
     body: &[u8],
     is_line: bool,
 ) -> Result<(OutboxMessage, Option<IdempotencyKey>), ProblemResponse> {
-    let mut draft = MessageDraft::from_json(body).map_err(|invalid| {
-        let problems = ValidationErrors::from(invalid);
-        ProblemResponse::new(ProblemKind::NotJson, problems.to_string())
-            .with_result(SendResult::invalid(&MessageDraft::default(), &problems))
-    })?;
+    let mut draft = read_draft(body)?;
     let names = ["send_at", "expires_at", "priority", "idempotency_key"];
     let names = names.iter().take(if is_line { 4 } else { 3 });
     let mut own: Members = names.filter_map(|name| Some(((*name).to_owned(), draft.remove(name)?))).collect();

@@ -1,49 +1,17 @@
 //! `GET …/access_token`, and `POST …/access_token/report` for a token that Weixin rejects.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{FromRequest, Request};
-use serde::{Serialize, Serializer};
+use axum::response::{IntoResponse, Response};
 use wxsub_api::{Problem, ProblemKind, ReportRequest, TokenResponse};
 use wxsub_proto::{AccessToken, ApiError};
 
 use super::members::{Members, text};
 use super::{AuthorizedClient, ProblemResponse};
 use crate::api::request::{Json, RequestContext};
-use crate::apps::{ManagedApp, ReportError, ServedToken, ServerState, TokenDigest};
+use crate::apps::{ManagedApp, ReportError, ServedToken, TokenDigest};
 use crate::state::audit::Action;
-
-/// A served token in the format of the v1 API. It is serialized without a copy.
-pub(in crate::api) struct TokenBody(ServedToken);
-
-impl Serialize for TokenBody {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let ServedToken { cached, expires_in } = &self.0;
-        TokenResponse {
-            access_token: Cow::Borrowed(cached.token()),
-            expires_in: expires_in.as_secs(),
-            generation: cached.generation().get(),
-        }
-        .serialize(serializer)
-    }
-}
-
-/// The token in the body of a report. An axum extractor.
-pub(in crate::api) struct ReportedToken(AccessToken);
-
-impl FromRequest<Arc<ServerState>> for ReportedToken {
-    type Rejection = ProblemResponse;
-
-    async fn from_request(request: Request, state: &Arc<ServerState>) -> Result<Self, ProblemResponse> {
-        let mut members = Members::from_request(request, state).await?;
-        let token = members.required("access_token", text);
-        // A client may report the response of its read as it is.
-        members.ignore_others();
-        members.finish(token).map(Self)
-    }
-}
 
 #[utoipa::path(
     get,
@@ -60,7 +28,7 @@ impl FromRequest<Arc<ServerState>> for ReportedToken {
 )]
 pub(in crate::api) async fn read(
     AuthorizedClient { context, app, .. }: AuthorizedClient,
-) -> Result<Json<TokenBody>, ProblemResponse> {
+) -> Result<Response, ProblemResponse> {
     let served = match app.current() {
         Some(current) => Ok(current),
         None => {
@@ -91,8 +59,12 @@ pub(in crate::api) async fn read(
 )]
 pub(in crate::api) async fn report(
     AuthorizedClient { context, client, app }: AuthorizedClient,
-    ReportedToken(token): ReportedToken,
-) -> Result<Json<TokenBody>, ProblemResponse> {
+    mut members: Members,
+) -> Result<Response, ProblemResponse> {
+    let token: Option<AccessToken> = members.required("access_token", text);
+    // A client may report the response of its read as it is.
+    members.ignore_others();
+    let token = members.finish(token)?;
     let _permit = context.try_acquire_permit()?;
     let refresh = app.report_invalid(&client.name, app.generation_of(TokenDigest::of(&token)));
     let served = context.with_timeout(refresh).await.unwrap_or(Err(ReportError::TimedOut));
@@ -104,9 +76,9 @@ fn respond(
     app: &ManagedApp,
     action: Action,
     served: Result<ServedToken, ReportError>,
-) -> Result<Json<TokenBody>, ProblemResponse> {
+) -> Result<Response, ProblemResponse> {
     context.record_token(action, app, &served);
-    served.map(|served| Json(TokenBody(served))).map_err(|error| match error {
+    let ServedToken { cached, expires_in } = served.map_err(|error| match error {
         ReportError::RateLimited(wait) => {
             let detail = "too many reports; wait, then report the token again if Weixin still rejects it";
             ProblemResponse::new(ProblemKind::RateLimited, detail).retry_after(wait)
@@ -119,5 +91,8 @@ fn respond(
             context.audit(|entry| entry.errcode = error.api_error().map(ApiError::errcode));
             ProblemResponse::no_token(&error)
         }
-    })
+    })?;
+    let (access_token, generation) = (Cow::Borrowed(cached.token()), cached.generation().get());
+    let token = TokenResponse { access_token, expires_in: expires_in.as_secs(), generation };
+    Ok(Json(token).into_response())
 }

@@ -1,7 +1,5 @@
 //! `/v1/webhooks`: the endpoints of webhooks, and redelivery, for operators.
 
-use std::sync::Arc;
-
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use wxsub_api::{FailedWebhook, Problem, ProblemKind, Redelivery, WebhookEndpoint, WebhookList};
@@ -11,7 +9,7 @@ use wxsub_outbox::webhook::{EndpointStatus, StoredDelivery, StoredEndpoint};
 use super::ledger::LedgerClient;
 use super::{ProblemResponse, path_param};
 use crate::api::request::Json;
-use crate::apps::ServerState;
+use crate::apps::SharedState;
 
 /// How many failed webhooks of an endpoint are listed.
 const MAX_LISTED: usize = 100;
@@ -19,13 +17,10 @@ const MAX_LISTED: usize = 100;
 /// The name of an endpoint in the path. An axum extractor.
 pub(in crate::api) struct EndpointPath(String);
 
-impl FromRequestParts<Arc<ServerState>> for EndpointPath {
+impl FromRequestParts<SharedState> for EndpointPath {
     type Rejection = ProblemResponse;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        state: &Arc<ServerState>,
-    ) -> Result<Self, ProblemResponse> {
+    async fn from_request_parts(parts: &mut Parts, state: &SharedState) -> Result<Self, ProblemResponse> {
         Ok(Self(path_param(parts, state, "name").await.unwrap_or_default()))
     }
 }

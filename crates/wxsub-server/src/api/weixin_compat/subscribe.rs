@@ -11,7 +11,7 @@ use wxsub_proto::{ErrCode, Message, ValidationErrorKind};
 
 use super::WeixinResponse;
 use crate::api::request::RequestContext;
-use crate::apps::{ManagedApp, SendJob, ServerState, TokenDigest};
+use crate::apps::{ManagedApp, SendJob, SharedState, TokenDigest};
 use crate::state::audit::Unrecorded;
 use crate::state::denial::Denial;
 
@@ -25,11 +25,11 @@ pub(in crate::api) struct TokenHolder {
 /// The message in the body. An axum extractor.
 pub(in crate::api) struct PostedMessage(Message);
 
-impl FromRequestParts<Arc<ServerState>> for TokenHolder {
+impl FromRequestParts<SharedState> for TokenHolder {
     type Rejection = WeixinResponse;
 
     /// The current token and the two before it are accepted.
-    async fn from_request_parts(parts: &mut Parts, state: &Arc<ServerState>) -> Result<Self, WeixinResponse> {
+    async fn from_request_parts(parts: &mut Parts, state: &SharedState) -> Result<Self, WeixinResponse> {
         let Ok(context) = RequestContext::from_request_parts(parts, state).await;
         let query = parts.uri.query().unwrap_or_default();
         let token = access_token_from_query(query).map_err(|invalid| {
@@ -61,10 +61,10 @@ fn unknown_token(context: &RequestContext) -> WeixinResponse {
     WeixinResponse::denied(context.denied(Denial::UnknownToken), context.action())
 }
 
-impl FromRequest<Arc<ServerState>> for PostedMessage {
+impl FromRequest<SharedState> for PostedMessage {
     type Rejection = WeixinResponse;
 
-    async fn from_request(request: Request, state: &Arc<ServerState>) -> Result<Self, WeixinResponse> {
+    async fn from_request(request: Request, state: &SharedState) -> Result<Self, WeixinResponse> {
         let (context, body) = RequestContext::read_body(request, state).await;
         let message = body.map_err(WeixinResponse::from).and_then(|body| parse_message(&body));
         message.map(Self).map_err(|response| response.audited(&context))

@@ -13,6 +13,7 @@ use crate::state::denial::Denial;
 /// One audit line. It contains no secret and no openid.
 ///
 /// It begins as a denied request, and is completed while the request is handled.
+#[serde_with::skip_serializing_none]
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Entry {
     /// When the line was queued.
@@ -21,27 +22,19 @@ pub(crate) struct Entry {
     pub(crate) api: ApiSurface,
     pub(crate) action: Action,
     /// The client, by its name. Absent if the key is unknown, or an access token authorized the request.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "client_name")]
+    #[serde(serialize_with = "client_name")]
     pub(crate) client: Option<Arc<ApiClient>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) address: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) appid: Option<AppId>,
     pub(crate) outcome: &'static str,
     /// Why the client was denied.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<Denial>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) generation: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) errcode: Option<ErrCode>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rid: Option<TraceId>,
     /// The id of the message in the ledger.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) message: Option<String>,
     /// The id of the grant in the ledger.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) grant: Option<String>,
 }
 

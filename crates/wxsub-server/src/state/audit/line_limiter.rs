@@ -1,13 +1,14 @@
 //! The rate of audit lines about requests that the server refused.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use wxsub_core::clock::{ClockReading, MonotonicInstant, UnixMillis};
 
 use super::entry::Entry;
+use crate::state::connections::group;
 use crate::state::denial::Denial;
 
 /// How long the lines of a source are counted together.
@@ -20,61 +21,35 @@ const MAX_LINES: u32 = 20;
 const MAX_SOURCES: usize = 1024;
 
 /// The line that stands for refused requests without lines of their own.
+#[serde_with::skip_serializing_none]
 #[derive(Debug, Serialize)]
 pub(super) struct Summary {
     #[serde(serialize_with = "wxsub_core::rfc3339::serialize")]
     at: UnixMillis,
     outcome: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<String>,
-    #[serde(skip_serializing_if = "Address::is_unknown")]
-    address: Address,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "network")]
+    address: Option<IpAddr>,
     reason: Option<Denial>,
     /// How many requests have no line.
     left_out: u64,
 }
 
-/// Who was refused and why: an address, and the client whose key it used. So an address cannot hide the key of a client among
-/// unknown keys.
+/// Who was refused and why: the group of an address, and the client whose key it used. So an address cannot hide the key of a
+/// client among unknown keys. Of sources that are too many, the address is not known.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Source {
-    address: Address,
+    address: Option<IpAddr>,
     client: Option<String>,
     outcome: &'static str,
     reason: Option<Denial>,
 }
 
-/// Where a request came from. The addresses of one IPv6 network of 64 bits are one: they are usually one machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Address {
-    V4(IpAddr),
-    V6Network(Ipv6Addr),
-    /// Without an address, or one too many.
-    Unknown,
-}
-
-impl Address {
-    fn of(address: Option<IpAddr>) -> Self {
-        match address {
-            None => Self::Unknown,
-            Some(IpAddr::V6(address)) => Self::V6Network(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-            Some(address) => Self::V4(address),
-        }
-    }
-
-    fn is_unknown(&self) -> bool {
-        *self == Self::Unknown
-    }
-}
-
-impl Serialize for Address {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::V4(address) => serializer.collect_str(address),
-            Self::V6Network(network) => serializer.collect_str(&format_args!("{network}/64")),
-            Self::Unknown => serializer.serialize_none(),
-        }
+/// The address of a group; for IPv6, with the length of its prefix.
+fn network<S: Serializer>(group: &Option<IpAddr>, serializer: S) -> Result<S::Ok, S::Error> {
+    match group {
+        Some(IpAddr::V6(network)) => serializer.collect_str(&format_args!("{network}/64")),
+        address => address.serialize(serializer),
     }
 }
 
@@ -93,12 +68,12 @@ impl LineLimiter {
     pub(super) fn admit(&mut self, entry: &Entry, now: MonotonicInstant) -> bool {
         let client = entry.client.as_ref().map(|client| client.name.clone());
         let (outcome, reason) = (entry.outcome, entry.reason);
-        self.admit_source(Source { address: Address::of(entry.address), client, outcome, reason }, now)
+        self.admit_source(Source { address: entry.address.map(group), client, outcome, reason }, now)
     }
 
     fn admit_source(&mut self, mut source: Source, now: MonotonicInstant) -> bool {
         if self.0.len() >= MAX_SOURCES && !self.0.contains_key(&source) {
-            source = Source { address: Address::Unknown, client: None, reason: None, ..source };
+            source = Source { address: None, client: None, reason: None, ..source };
         }
         let new = Window { started_at: now, lines: 0, left_out: 0 };
         let window = self.0.entry(source).or_insert(new);
@@ -136,7 +111,7 @@ mod tests {
     }
 
     fn denied(address: IpAddr, client: Option<&str>) -> Source {
-        let (address, client) = (Address::of(Some(address)), client.map(str::to_owned));
+        let (address, client) = (Some(group(address)), client.map(str::to_owned));
         Source { address, client, outcome: "denied", reason: None }
     }
 

@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use crate::config::{Links, owner_only, without_blocking};
+use crate::config::{Links, owner_only, with_tried_path, without_blocking};
 
 /// An open target. It knows whether its last line is complete.
 pub(super) struct Target {
@@ -43,6 +43,10 @@ impl Target {
 
     /// Opens a file, and creates it if it is missing.
     pub(super) fn file(path: &Path, is_durable: bool) -> io::Result<Self> {
+        Self::open(path, is_durable).map_err(|error| with_tried_path(path, error))
+    }
+
+    fn open(path: &Path, is_durable: bool) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         let file =
             without_blocking(owner_only(options.create(true).append(true)), Links::Follow).open(path)?;

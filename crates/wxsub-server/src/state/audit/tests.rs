@@ -1,8 +1,10 @@
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use futures_util::FutureExt;
+use tempfile::{NamedTempFile, TempPath};
 use wxsub_core::clock::SystemClock;
 use wxsub_core::testing::ManualClock;
 
@@ -73,7 +75,7 @@ fn start(out: Box<dyn Output>, is_required: bool, clock: Arc<dyn Clock>) -> (Aud
 
 fn to_file(path: &Path) -> (Audit, Counter) {
     let (config, failures) =
-        (AuditConfig { to: AuditTo::File(path.to_owned()), is_required: false }, Counter::default());
+        (AuditConfig { to: AuditTo::File(path.to_path_buf()), is_required: false }, Counter::default());
     (Audit::start(&config, Arc::new(SystemClock::new()), failures.clone()).unwrap(), failures)
 }
 
@@ -81,20 +83,18 @@ fn to_file(path: &Path) -> (Audit, Counter) {
 async fn record(audit: &Audit, outcome: &'static str) -> Result<(), Unrecorded> {
     let mut entry = audit.begin(ApiSurface::V1, Action::Read, None).unwrap();
     entry.outcome = outcome;
-    audit.clone().record(entry).await
+    audit.record(entry).await
 }
 
-fn temporary(name: &str) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("wxsub-audit-{}-{name}", std::process::id()));
-    let _ = std::fs::remove_file(&path);
-    path
+fn temporary() -> TempPath {
+    NamedTempFile::new().unwrap().into_temp_path()
 }
 
 #[tokio::test]
 async fn line_is_in_the_file_before_the_response() {
-    let path = temporary("order");
+    let path = temporary();
     let clock = Arc::new(ManualClock::new());
-    let config = AuditConfig { to: AuditTo::File(path.to_owned()), is_required: false };
+    let config = AuditConfig { to: AuditTo::File(path.to_path_buf()), is_required: false };
     let audit = Audit::start(&config, clock.clone(), Counter::default()).unwrap();
     for count in 1..=3 {
         record(&audit, "ok").await.unwrap();
@@ -104,7 +104,6 @@ async fn line_is_in_the_file_before_the_response() {
     let at = rfc3339::format(clock.now().wall);
     let expected = format!(r#"{{"at":"{at}","api":"v1","action":"read","outcome":"ok"}}"#);
     assert_eq!(text.lines().next(), Some(expected.as_str()));
-    std::fs::remove_file(path).unwrap();
     Audit(None).flush();
     assert!(Audit(None).begin(ApiSurface::V1, Action::Read, None).is_none());
 }
@@ -157,17 +156,16 @@ async fn required_audit_refuses_what_is_not_on_the_disk() {
 
 #[tokio::test]
 async fn last_line_of_a_killed_server_is_completed() {
-    let path = temporary("torn");
+    let path = temporary();
     std::fs::write(&path, "{\"at\":\"20").unwrap();
     record(&to_file(&path).0, "ok").await.unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.starts_with("{\"at\":\"20\n{\"at\"") && text.lines().count() == 2, "{text}");
-    std::fs::remove_file(path).unwrap();
 }
 
 #[tokio::test]
 async fn reopened_audit_leaves_the_renamed_file() {
-    let (path, renamed) = (temporary("log"), temporary("log.1"));
+    let (path, renamed) = (temporary(), temporary());
     let (audit, failures) = to_file(&path);
     record(&audit, "before").await.unwrap();
     std::fs::rename(&path, &renamed).unwrap();
@@ -176,20 +174,18 @@ async fn reopened_audit_leaves_the_renamed_file() {
     record(&audit, "after").await.unwrap();
     let count = |path: &Path| std::fs::read_to_string(path).unwrap().lines().count();
     assert_eq!((count(&renamed), count(&path), failures.get()), (2, 1, 0));
-    std::fs::remove_file(path).unwrap();
-    std::fs::remove_file(renamed).unwrap();
 }
 
 #[test]
 fn check_removes_the_file_that_it_created() {
-    let path = temporary("check");
-    let config = AuditConfig { to: AuditTo::File(path.to_owned()), is_required: true };
+    let path = temporary();
+    std::fs::remove_file(&path).unwrap();
+    let config = AuditConfig { to: AuditTo::File(path.to_path_buf()), is_required: true };
     Audit::check(&config).unwrap();
     assert!(!path.exists());
     std::fs::write(&path, "kept").unwrap();
     Audit::check(&config).unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "kept");
-    std::fs::remove_file(path).unwrap();
 }
 
 #[tokio::test]

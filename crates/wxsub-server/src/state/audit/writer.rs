@@ -49,14 +49,29 @@ pub(super) struct Failing {
     pub(super) lost: u64,
 }
 
+/// What the thread shares with the requests.
+pub(super) struct AuditState {
+    pub(super) is_required: bool,
+    /// Set while the thread has not written a line in time. Requests do not wait meanwhile.
+    pub(super) is_stalled: AtomicBool,
+    pub(super) line_limiter: Mutex<LineLimiter>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// Lines that were not recorded.
+    pub(super) failures: Counter,
+    pub(super) failing: Mutex<Option<Failing>>,
+}
+
+impl AuditState {
+    pub(super) fn new(is_required: bool, clock: Arc<dyn Clock>, failures: Counter) -> Self {
+        let (is_stalled, line_limiter, failing) = Default::default();
+        Self { is_required, is_stalled, line_limiter, clock, failures, failing }
+    }
+}
+
 pub(super) struct Writer {
     target: Target,
     batch: Batch,
-    is_stalled: Arc<AtomicBool>,
-    line_limiter: Arc<Mutex<LineLimiter>>,
-    clock: Arc<dyn Clock>,
-    failures: Counter,
-    failing: Arc<Mutex<Option<Failing>>>,
+    state: Arc<AuditState>,
     logged_at: Option<MonotonicInstant>,
 }
 
@@ -78,16 +93,8 @@ impl Batch {
 }
 
 impl Writer {
-    pub(super) fn new(
-        target: Target,
-        is_stalled: Arc<AtomicBool>,
-        line_limiter: Arc<Mutex<LineLimiter>>,
-        clock: Arc<dyn Clock>,
-        failures: Counter,
-        failing: Arc<Mutex<Option<Failing>>>,
-    ) -> Self {
-        let (batch, logged_at) = Default::default();
-        Self { target, batch, is_stalled, line_limiter, clock, failures, failing, logged_at }
+    pub(super) fn new(target: Target, state: Arc<AuditState>) -> Self {
+        Self { target, batch: Batch::default(), state, logged_at: None }
     }
 
     /// Runs until all handles are dropped.
@@ -112,7 +119,7 @@ impl Writer {
             }
             self.add_summaries(!flushes.is_empty());
             self.write_batch();
-            self.is_stalled.store(false, Ordering::Relaxed);
+            self.state.is_stalled.store(false, Ordering::Relaxed);
             for done in flushes {
                 let _ = done.send(());
             }
@@ -124,9 +131,8 @@ impl Writer {
 
     /// Adds the lines that stand for refused requests without lines of their own.
     fn add_summaries(&mut self, are_all_due: bool) {
-        let now = self.clock.now();
-        let mut line_limiter = locked(&self.line_limiter);
-        for summary in line_limiter.take_summaries(now, are_all_due) {
+        let now = self.state.clock.now();
+        for summary in locked(&self.state.line_limiter).take_summaries(now, are_all_due) {
             self.batch.add(&summary, None);
         }
     }
@@ -144,7 +150,7 @@ impl Writer {
         }
         let (written, result) = self.target.write_lines(&text);
         let lost = ends.iter().map(|(end, _)| u64::from(*end > written)).sum();
-        self.failures.inc_by(lost);
+        self.state.failures.inc_by(lost);
         self.log_result(lost, result);
         for (end, done) in ends {
             if let Some(done) = done {
@@ -155,8 +161,8 @@ impl Writer {
 
     /// Notes what fails. Logs the first failure, then one a minute, and that lines are written again.
     fn log_result(&mut self, lost: u64, result: io::Result<()>) {
-        let now = self.clock.now();
-        let mut failing = locked(&self.failing);
+        let now = self.state.clock.now();
+        let mut failing = locked(&self.state.failing);
         let Err(error) = result else {
             if let Some(Failing { lost, .. }) = failing.take() {
                 self.logged_at = None;

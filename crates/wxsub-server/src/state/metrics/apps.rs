@@ -4,6 +4,7 @@
 //! memory of an idle server. For the same reason a counter of messages exists from the first message on, and is encoded as 0
 //! before.
 
+use std::array;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,43 +50,35 @@ const FETCHES: [(&str, AppCount); 4] = [
 const REPORTS: [(&str, AppCount); 3] =
     [("ok", ReportAnswered), ("no_token", ReportWithoutToken), ("rate_limited", ReportRateLimited)];
 
-/// The counters of all apps. They begin at 0, so that `increase()` sees the first event.
-#[derive(Debug, Default)]
-pub(super) struct AppCounters(RwLock<BTreeMap<AppId, [AtomicU64; COUNTS]>>);
+/// Counters that exist from the first event of their key on, several for each key.
+#[derive(Debug)]
+pub(super) struct Counters<K, const N: usize>(RwLock<BTreeMap<K, [AtomicU64; N]>>);
 
-impl AppCounters {
-    pub(super) fn increment(&self, appid: &AppId, count: AppCount) {
+/// The counters of each app. They begin at 0, so that `increase()` sees the first event.
+pub(super) type AppCounters = Counters<AppId, COUNTS>;
+
+/// The counters of messages by app, client and outcome.
+pub(super) type SendCounters = Counters<(AppId, String, &'static str), 1>;
+
+impl<K, const N: usize> Default for Counters<K, N> {
+    fn default() -> Self {
+        Self(RwLock::default())
+    }
+}
+
+impl<K: Ord, const N: usize> Counters<K, N> {
+    pub(super) fn increment(&self, key: K, index: usize) {
+        let add =
+            |counters: &[AtomicU64; N]| counters.get(index).map(|one| one.fetch_add(1, Ordering::Relaxed));
         // Each change is complete before it could panic.
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(counters) = known.get(appid) {
-            increment(counters, count);
+        if let Some(counters) = known.get(&key) {
+            add(counters);
             return;
         }
         drop(known);
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        increment(known.entry(appid.clone()).or_default(), count);
-    }
-}
-
-fn increment(counters: &[AtomicU64; COUNTS], count: AppCount) {
-    if let Some(counter) = counters.get(count as usize) {
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// The counters of messages by app, client and outcome.
-#[derive(Debug, Default)]
-pub(super) struct SendCounters(RwLock<BTreeMap<(AppId, String, &'static str), AtomicU64>>);
-
-impl SendCounters {
-    pub(super) fn increment(&self, appid: &AppId, client: &str, outcome: &'static str) {
-        let key = (appid.clone(), client.to_owned(), outcome);
-        // Each change is complete before it could panic.
-        if let Some(counter) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            counter.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        *self.0.write().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().get_mut() += 1;
+        add(known.entry(key).or_insert_with(|| array::from_fn(|_| AtomicU64::default())));
     }
 }
 
@@ -114,18 +107,14 @@ pub(crate) struct TokenGauges {
 }
 
 /// Encodes the metrics of the apps as they are now.
+#[derive(derive_more::Debug)]
+#[debug("AppCollector")]
 pub(super) struct AppCollector {
     pub(super) gauges: Vec<TokenGauges>,
     pub(super) senders: Box<Senders>,
     pub(super) outbox: Option<OutboxStatus>,
     pub(super) counters: Arc<AppCounters>,
     pub(super) sends: Arc<SendCounters>,
-}
-
-impl fmt::Debug for AppCollector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AppCollector")
-    }
 }
 
 impl Collector for AppCollector {
@@ -213,7 +202,7 @@ impl AppCollector {
         // The lock is not held while the clients of each app are looked up.
         let counted: BTreeMap<_, _> = {
             let counters = self.sends.0.read().unwrap_or_else(PoisonError::into_inner);
-            counters.iter().map(|(key, counter)| (key.clone(), counter.load(Ordering::Relaxed))).collect()
+            counters.iter().map(|(key, [counter])| (key.clone(), counter.load(Ordering::Relaxed))).collect()
         };
         for (key, count) in &counted {
             encode(key, *count)?;

@@ -8,7 +8,7 @@ use wxsub_proto::LocalizedText;
 use zeroize::Zeroizing;
 
 use super::record_writer::NewContent;
-use crate::config::{Links, open_regular, owner_only, without_blocking};
+use crate::config::{Links, open_regular, owner_only, with_tried_path, without_blocking};
 
 /// Maximum number of bytes read from a file. Records are shorter.
 const MAX_FILE_BYTES: u64 = 65_536;
@@ -52,6 +52,13 @@ impl StateError {
 impl StateFolder {
     /// Creates the folder if it is missing, locks it, and tries to write to it. An existing folder keeps its mode.
     pub(super) fn open(path: &Path) -> Result<Self, StateError> {
+        Self::lock(path).map_err(|error| match error {
+            StateError::Io(error) => StateError::Io(with_tried_path(path, error)),
+            error => error,
+        })
+    }
+
+    fn lock(path: &Path) -> Result<Self, StateError> {
         // Without a slash at the end, which would follow a link.
         let path: PathBuf = path.components().collect();
         match fs::symlink_metadata(&path) {

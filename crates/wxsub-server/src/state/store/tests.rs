@@ -1,30 +1,23 @@
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 
+use tempfile::TempDir;
 use wxsub_core::clock::SystemClock;
 use wxsub_core::testing::store_conformance;
 use wxsub_proto::AccessToken;
 
 use super::*;
 
-/// A temporary folder, removed on drop.
-struct Folder(PathBuf);
+/// The path of a folder that does not exist yet, in a temporary one.
+struct Folder(PathBuf, #[expect(dead_code, reason = "removed on drop")] TempDir);
 
 impl Folder {
     fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("wxsub-state-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        Self(std::env::temp_dir().join(name))
+        let temporary = TempDir::new().unwrap();
+        Self(temporary.path().join("state"), temporary)
     }
 
     async fn open(&self) -> Result<FileStore, StateError> {
         FileStore::open(&self.0, Arc::new(SystemClock::new())).await
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
