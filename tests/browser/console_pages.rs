@@ -50,6 +50,19 @@ fn check_accessibility(window: &Chromium, page: &str) {
     }
 }
 
+/// On a telephone each field of a filter has a line of its own, is high enough for a finger, and does not make the browser zoom in.
+fn check_filters(window: &Chromium, page: &str) {
+    window.set_size(Size::Phone);
+    let unusable = window.run_script(
+        "const fields = document.querySelectorAll('form.filter :is(input:not([type=hidden]), select, button)');
+         return [...fields].filter(field => {
+             const {width, height} = field.getBoundingClientRect();
+             return width < field.form.clientWidth - 1 || height < 44 || parseFloat(getComputedStyle(field).fontSize) < 16;
+         }).map(field => field.outerHTML);",
+    );
+    assert_eq!(unusable, json!([]), "{page}");
+}
+
 fn switch_language(window: &Window) {
     window.click(&window.find("button[name=language]"));
     window.find("html[lang=zh-CN]");
@@ -82,6 +95,7 @@ fn every_page_fits_every_screen_and_has_no_accessibility_violation_in_both_langu
             }
             window.take_screenshots(&format!("console-{name}-{language}"));
             check_accessibility(&window, name);
+            check_filters(&window, name);
         }
         window.set_size(Size::Phone);
         open(&window, &console, "/");

@@ -3,18 +3,15 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use wxsub_api::ApiKey;
 use wxsub_core::proto::ErrCode;
 use wxsub_core::rfc3339;
 use wxsub_sandbox::Fault;
-use wxsub_server::ApiKeyDigest;
 
-use super::setup::{ALL, SEND, STABLE, Setup, TOKEN, client, config_with_audit, has, key, message};
+use super::setup::{ALL, SEND, STABLE, Setup, TOKEN, client, config_with_audit, digest, has, key, message};
 
 /// A client `name` with the key of this letter. Its line `keys` has `DIGEST` for the digest.
 fn client_with_keys(name: &str, letter: char, keys: &str) -> String {
-    let digest = ApiKeyDigest::of(&ApiKey::new(key(letter)).unwrap());
-    let keys = keys.replace("DIGEST", &format!("sha256 = \"{digest}\""));
+    let keys = keys.replace("DIGEST", &format!("sha256 = \"{}\"", digest(letter)));
     format!("[[clients]]\nname = \"{name}\"\napps = [\"wx1\"]\nscopes = [\"message:send\"]\n{keys}\n")
 }
 

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use serde_json::json;
-use wxsub_api::ApiKey;
-use wxsub_server::ApiKeyDigest;
 
-use super::setup::{SEND, STABLE, Setup, TOKEN, TestResponse, client, config_with_audit, has, key, message};
+use super::setup::{
+    SEND, STABLE, Setup, TOKEN, TestResponse, client, config_with_audit, digest, has, key, message,
+};
 
 /// The routes of both APIs that need a key.
 const ROUTES: [(&str, &str); 6] = [
@@ -218,7 +218,6 @@ async fn address_behind_a_trusted_proxy_counts() {
 #[tokio::test]
 async fn each_key_of_a_client_works_until_it_expires() {
     const DAY: Duration = Duration::from_secs(24 * 3600);
-    let digest = |letter: char| ApiKeyDigest::of(&ApiKey::new(key(letter)).unwrap());
     let keys = format!(
         "[[clients]]\nname = \"a\"\napps = [\"wx1\"]\nscopes = [\"admin\"]\n\
          keys = [{{ sha256 = \"{}\", expires = 2026-05-29 }}, {{ sha256 = \"{}\" }}]\n",

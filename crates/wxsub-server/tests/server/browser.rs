@@ -1,18 +1,15 @@
 //! A browser without scripts, for the console: it keeps cookies and posts forms.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::OnceLock;
 
 use argon2::password_hash::PasswordHasher;
 use argon2::{Algorithm, Argon2, Params, Version};
 use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::extract::ConnectInfo;
+use axum::body::Body;
 use axum::http::Request;
-use tower_service::Service;
 
-use super::setup::{SECRET, Setup, TestResponse};
+use super::setup::{Setup, TestResponse, call};
 
 /// The password of all users.
 pub(crate) const PASSWORD: &str = "correct horse battery";
@@ -89,12 +86,9 @@ impl Browser {
         let request = request.header("Content-Type", "application/x-www-form-urlencoded");
         let request =
             self.headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        let mut request = request.body(body).unwrap();
-        request.extensions_mut().insert(ConnectInfo(SocketAddr::from((self.address, 4))));
-        let (head, body) = self.router.call(request).await.unwrap().into_parts();
-        let text = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().to_vec()).unwrap();
-        assert!(!text.contains(SECRET) && !text.contains(PASSWORD) && !text.contains("argon2"));
-        for line in head.headers.get_all("set-cookie") {
+        let response = call(self.router.clone(), request.body(body).unwrap(), self.address).await;
+        assert!(!response.text.contains(PASSWORD) && !response.text.contains("argon2"));
+        for line in response.headers.get_all("set-cookie") {
             let (cookie, attributes) = line.to_str().unwrap().split_once(';').unwrap();
             let (name, value) = cookie.split_once('=').unwrap();
             match attributes.contains("Max-Age=0") {
@@ -102,8 +96,7 @@ impl Browser {
                 false => self.cookies.insert(name.to_owned(), value.to_owned()),
             };
         }
-        let (request, status) = (format!("{method} {target}"), head.status.as_u16());
-        TestResponse { request, status, headers: head.headers, text }
+        response
     }
 }
 

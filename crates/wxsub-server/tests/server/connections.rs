@@ -4,19 +4,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::http::Request;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tower_service::Service;
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::testing::ManualClock;
 use wxsub_sandbox::{Fault, Sandbox};
 use wxsub_sandbox_transport::SandboxTransport;
 use wxsub_server::{Config, Server};
 
-use super::setup::{ALL, SECRET, SEND, STABLE, TOKEN, client, config, key, message};
+use super::setup::{ALL, SECRET, SEND, STABLE, TOKEN, call, client, config, key, message};
 
 /// A server, and a listener for it.
 async fn start(
@@ -255,7 +254,7 @@ async fn connection_of_another_address_waits_for_no_flood() {
 async fn half_sent_logins_leave_room_for_an_operator() {
     let (config, clock) = (config(&super::browser::console_config("")), Arc::new(ManualClock::new()));
     let (server, listener, address) = start(config, clock.clone(), &Sandbox::new()).await;
-    let mut router = server.router();
+    let router = server.router();
     tokio::spawn(async move { server.serve_console(listener).await });
     let login =
         "POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99\r\nExpect: 100-continue\r\n\r\n";
@@ -269,9 +268,8 @@ async fn half_sent_logins_leave_room_for_an_operator() {
         }
     }
     assert!(half_sent.len() >= 64, "{}", half_sent.len());
-    let metrics = router.call(Request::get("/metrics").body(Body::empty()).unwrap()).await.unwrap();
-    let metrics = to_bytes(metrics.into_body(), usize::MAX).await.unwrap();
-    let metrics = String::from_utf8(metrics.to_vec()).unwrap();
+    let metrics = Request::get("/metrics").body(Body::empty()).unwrap();
+    let metrics = call(router, metrics, [127, 0, 0, 1]).await.text;
     for line in [
         "wxsub_limit_max{limit=\"console_connections_per_address\"} 16",
         "wxsub_limit_reached_total{limit=\"connections_per_address\"} 0",

@@ -1,9 +1,9 @@
 //! The ledger of the server: its configuration, its worker, and what happens while it is away.
 
 use std::fs;
-use std::path::PathBuf;
 
 use serde_json::json;
+use tempfile::tempdir;
 use wxsub_core::clock::Clock;
 use wxsub_outbox::Ledger;
 use wxsub_outbox::ledger::{Change, Gone};
@@ -14,17 +14,10 @@ use super::setup::{
 };
 use super::test_ledger::Fault;
 
-fn folder(name: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("wxsub-server-{}-{name}", std::process::id()));
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir(&folder).unwrap();
-    folder
-}
-
 #[tokio::test]
 async fn queued_message_is_sent_and_survives_a_restart() {
-    let folder = folder("restart");
-    let ledger = format!("[ledger]\nurl = \"sqlite:{}\"\n", folder.join("ledger.db").display());
+    let folder = tempdir().unwrap();
+    let ledger = format!("[ledger]\nurl = \"sqlite:{}\"\n", folder.path().join("ledger.db").display());
     let clients = client('a', "\"wx1\"", &format!("{ALL}, {OUTBOX_SCOPES}"));
     let setup = Setup::with_own_store(config(&format!("{clients}{ledger}"))).await;
     setup.server.run_worker();
@@ -44,7 +37,6 @@ async fn queued_message_is_sent_and_survives_a_restart() {
     let again = enqueue(&setup, &key, message("oUser", 1)).await.has(202, &json!({"id": queued.id()}));
     assert_eq!(again.headers["idempotent-replayed"], "true");
     drop(setup);
-    fs::remove_dir_all(folder).unwrap();
 }
 
 #[tokio::test]
@@ -168,22 +160,21 @@ async fn queue_and_sends_go_on_after_a_reload() {
 
 #[tokio::test]
 async fn check_and_start_name_a_ledger_that_cannot_be_used() {
-    let folder = folder("check");
-    let file = folder.join("ledger.db");
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("ledger.db");
     let config = |path: &std::path::Path| {
         config(&format!("{}[ledger]\nurl = \"sqlite:{}\"\n", usual(), path.display()))
     };
     let now = wxsub_core::clock::SystemClock::new().now().wall;
     assert!(config(&file).check_start(now).await.problems.is_empty());
     assert!(!file.exists(), "a check makes no ledger");
-    let missing = config(&folder.join("none/ledger.db")).check_start(now).await;
+    let missing = config(&folder.path().join("none/ledger.db")).check_start(now).await;
     assert!(missing.problems[0].to_string().contains("its folder cannot be read"), "{:?}", missing.problems);
     fs::write(&file, "not a database, and longer than the header of one".repeat(20)).unwrap();
     let broken = config(&file).check_start(now).await;
     assert!(broken.problems[0].to_string().contains("it is no SQLite file"), "{:?}", broken.problems);
     let error = wxsub_server::Server::builder(config(&file)).build().await.unwrap_err();
     assert!(error.to_string().contains("it is no SQLite file"), "{error}");
-    fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]

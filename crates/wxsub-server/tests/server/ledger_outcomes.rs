@@ -5,7 +5,6 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use wxsub_core::proto::ErrCode;
-use wxsub_proto::{ConsentAction, ConsentRequest};
 use wxsub_sandbox::Fault;
 
 use super::outbox::{later, ledger_config};
@@ -85,11 +84,6 @@ impl App {
         app
     }
 
-    fn allow(&self, openid: &str) {
-        let consent = ConsentAction::Confirm { openid: openid.parse().unwrap() };
-        self.setup.sandbox.consent(ConsentRequest::new("wx2", "T", 1).unwrap(), consent).unwrap();
-    }
-
     /// A message that uses up its place, its permit or its quota.
     async fn before(&self, fault: Option<Fault>) -> TestResponse {
         if let Some(fault) = fault {
@@ -110,7 +104,7 @@ impl App {
             setup.sandbox.add_fault(SEND, 1, fault);
         };
         match event {
-            Event::Sent => self.allow("oUser"),
+            Event::Sent => setup.allow_in("wx2", "oUser", 1),
             Event::Refused => fail_send(Fault::ErrCode(ErrCode::USER_REFUSED)),
             Event::TokenRefused => {
                 setup.sandbox.add_fault(TOKEN, 10_000, Fault::ErrCode(ErrCode::IP_NOT_ALLOWED));
@@ -124,7 +118,7 @@ impl App {
                 used_up.has(422, &json!({"errcode": 45009}));
             }
             Event::TooFast => {
-                self.allow("oBefore");
+                setup.allow_in("wx2", "oBefore", 1);
                 assert_eq!(self.before(None).await.status, 200);
             }
             Event::GrantInUse => {
@@ -134,7 +128,7 @@ impl App {
             }
             Event::LedgerDownBefore => ledger.fail(test_ledger::Fault::Away),
             Event::LedgerDownAfter => {
-                self.allow("oUser");
+                setup.allow_in("wx2", "oUser", 1);
                 ledger.fail(test_ledger::Fault::NoSettle);
             }
             Event::Unknown => fail_send(Fault::ResetAfterApply),
@@ -279,7 +273,6 @@ async fn messages_of_an_app_that_a_reload_removes_wait_until_it_is_back() {
     setup.server.reload(&config(&ledger_config())).unwrap();
     assert_eq!(setup.get(&path, &key('a')).await.json()["waiting_for"], "paused");
     assert_eq!(setup.ask("POST", &format!("{app}/resume"), Some(&key('a')), "").await.status, 200);
-    let consent = ConsentAction::Confirm { openid: "oUser".parse().unwrap() };
-    setup.sandbox.consent(ConsentRequest::new("wx2", "T", 1).unwrap(), consent).unwrap();
+    setup.allow_in("wx2", "oUser", 1);
     setup.meanwhile(setup.until_state(&queued, "sent")).await;
 }

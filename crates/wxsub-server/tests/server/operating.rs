@@ -1,16 +1,23 @@
 //! The alerts and the dashboard of `docs/operating` match the exported metrics.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::absolute;
+use std::time::Duration;
 
 use serde_json::json;
+use tempfile::{NamedTempFile, tempdir};
+use wxsub_core::clock::UnixMillis;
 use wxsub_core::proto::ErrCode;
 use wxsub_core::rfc3339;
 use wxsub_sandbox::Fault;
 
 use super::outbox::{enqueue, later, ledger_config};
-use super::setup::{ALL, SECRET, SEND, Setup, TOKEN, client, config_with_audit, has, key, message, usual};
-use super::test_ledger;
+use super::setup::{
+    ALL, APPS, SECRET, SEND, Setup, TOKEN, client, config_with_audit, has, key, message, read_config, usual,
+};
 use super::webhooks::endpoint;
+use super::{test_ledger, tls};
 
 const ALERTS: &str = include_str!("../../../../docs/operating/alerts.yml");
 const ALERTS_TEST: &str = include_str!("../../../../docs/operating/alerts.test.yml");
@@ -29,8 +36,8 @@ fn millis(time: &serde_json::Value) -> u128 {
 
 /// The exported metrics after all counted events.
 async fn exported() -> String {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let tls = tls_lines("operating", &made.cert.pem(), &made.signing_key);
+    let (certificate, key) = tls::localhost();
+    let tls = tls::lines("operating", &certificate, &key);
     let more = ledger_config() + &endpoint("shop.example", "");
     let (setup, _ledger) = Setup::with_ledger_and(config_with_audit(&format!("\"off\"\n{tls}"), &more)).await;
     let token = setup.token().await.access_token();
@@ -43,18 +50,6 @@ async fn exported() -> String {
     setup.until_state(&queued, "refused").await;
     enqueue(&setup, &keyed, message("oUser", 1)).await;
     setup.metrics().await
-}
-
-/// The lines of the configuration for this certificate.
-fn tls_lines(name: &str, certificate: &str, key: &rcgen::KeyPair) -> String {
-    let file = |name: String, content: &str| {
-        let path = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-        std::fs::write(&path, content).unwrap();
-        path
-    };
-    let (certificate, key) =
-        (file(format!("{name}.pem"), certificate), file(format!("{name}.key"), &key.serialize_pem()));
-    format!("tls_cert_file = {certificate:?}\ntls_key_file = {key:?}\n")
 }
 
 #[tokio::test]
@@ -194,14 +189,12 @@ async fn draining_server_is_not_ready_but_alive() {
 
 #[tokio::test]
 async fn broken_state_file_is_shown() {
-    let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("broken-state");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("wx1.json"), "{").unwrap();
-    let audit = format!("\"off\"\nstate_dir = {folder:?}");
+    let folder = tempdir().unwrap();
+    fs::write(folder.path().join("wx1.json"), "{").unwrap();
+    let audit = format!("\"off\"\nstate_dir = {:?}", folder.path());
     let setup = Setup::with_own_store(config_with_audit(&audit, &client('a', "\"*\"", "\"admin\""))).await;
     let apps = setup.get("/v1/apps", &key('a')).await;
     apps.has(200, &json!({"apps": [{"state_file_broken": true}, {"state_file_broken": null}]}));
-    std::fs::remove_dir_all(folder).unwrap();
 }
 
 /// The token's response, the list of apps and the metric say for how long a client may cache the token.
@@ -259,16 +252,45 @@ async fn lost_response_is_shown_before_the_token_can_become_invalid() {
 /// A full disk, a removed folder or a Redis that is down.
 #[tokio::test]
 async fn unavailable_store_is_shown() {
-    let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("removed-state");
+    let folder = tempdir().unwrap().keep();
     let keys = client('a', "\"wx1\"", &format!("{ALL}, \"admin\""));
     let setup =
         Setup::with_own_store(config_with_audit(&format!("\"off\"\nstate_dir = {folder:?}"), &keys)).await;
-    std::fs::remove_dir_all(&folder).unwrap();
+    fs::remove_dir_all(&folder).unwrap();
     setup.token().await;
     let app = setup.app().await;
     has(&app, &json!({"state": "degraded", "store": {"kind": "failed"}}));
     assert!(app["store"]["since"].as_str().unwrap().ends_with('Z'), "{app}");
     setup.assert_metrics(&["wxsub_token_store_up{appid=\"wx1\"} 0"]).await;
+}
+
+/// The client `orders`, whose key ends a few days after the start of the manual clock.
+fn orders_with_expiring_key() -> String {
+    let digest = "1".repeat(64);
+    format!(
+        "[[clients]]\nname = \"orders\"\napps = [\"wx1\"]\nscopes = [\"token:read\"]\n\
+         keys = [{{ sha256 = \"{digest}\", expires = 2026-06-01 }}]\n"
+    )
+}
+
+/// For operators who read the log of the last day.
+#[tokio::test]
+async fn key_that_ends_soon_is_in_the_log_every_day() {
+    let log = NamedTempFile::new().unwrap();
+    let logger = tracing_subscriber::fmt().with_writer(log.reopen().unwrap()).finish();
+    let _logging = tracing::subscriber::set_default(logger);
+    let setup = Setup::new(&orders_with_expiring_key()).await;
+    let until_the_third_day = async {
+        for day in 1..=3 {
+            setup.clock.advance_and_run(Duration::from_secs(12 * 3600)).await;
+            let logged = fs::read_to_string(log.path()).unwrap();
+            let warnings =
+                logged.lines().filter(|line| line.contains("WARN") && line.contains("client orders"));
+            assert_eq!(warnings.count(), day, "{logged}");
+            setup.clock.advance_and_run(Duration::from_secs(12 * 3600)).await;
+        }
+    };
+    setup.serve_until(until_the_third_day).await;
 }
 
 /// Each has its cause and what to do in both languages, and goes away when an operator has done it.
@@ -278,13 +300,9 @@ async fn problems_of_the_server_are_listed_with_remedies() {
     let mut parameters = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
     parameters.not_after = rcgen::date_time_ymd(2026, 6, 1);
     let private_key = rcgen::KeyPair::generate().unwrap();
-    let tls = tls_lines("problems", &parameters.self_signed(&private_key).unwrap().pem(), &private_key);
-    let digest = "1".repeat(64);
-    let clients = client('a', "\"wx1\"", "\"admin\"")
-        + &format!(
-            "[[clients]]\nname = \"orders\"\napps = [\"wx1\"]\nscopes = [\"token:read\"]\n\
-             keys = [{{ sha256 = \"{digest}\", expires = 2026-06-01 }}]\n"
-        );
+    let certificate = parameters.self_signed(&private_key).unwrap().pem();
+    let tls = tls::lines("problems", &certificate, &private_key.serialize_pem());
+    let clients = client('a', "\"wx1\"", "\"admin\"") + &orders_with_expiring_key();
     let config = config_with_audit(&format!("\"/dev/full\"\n{tls}"), &clients);
     let setup = Setup::with_open_files(config.clone(), 256).await;
     let problems = async || setup.get("/v1/apps", &key('a')).await.json()["problems"].clone();
@@ -310,6 +328,27 @@ async fn problems_of_the_server_are_listed_with_remedies() {
     assert!(problems().await.as_array().unwrap().iter().all(|problem| problem["kind"] != "reload"));
     let healthy = Setup::new(&client('a', "\"wx1\"", "\"admin\"")).await;
     assert!(healthy.get("/v1/apps", &key('a')).await.json().get("problems").is_none());
+}
+
+/// A relative path starts at the working directory, which is seldom the one that an operator thinks of.
+#[tokio::test]
+async fn check_and_start_name_the_absolute_path_that_cannot_be_opened() {
+    // Not a folder.
+    let path = "Cargo.toml/x";
+    let tried = absolute(path).unwrap().display().to_string();
+    for (audit, more) in [
+        (path, String::new()),
+        ("off", format!("state_dir = \"{path}\"\n")),
+        ("off", format!("[ledger]\nurl = \"sqlite:{path}\"\n")),
+    ] {
+        let config = read_config(&format!("audit = \"{audit}\"\n{more}{APPS}")).unwrap();
+        let check = config.check_start(UnixMillis::new(1_780_000_000_000)).await;
+        let [problem] = &check.problems[..] else { panic!("{more}: {:?}", check.problems) };
+        let error = wxsub_server::Server::builder(config).build().await.unwrap_err();
+        for text in [problem.to_string(), error.to_string()] {
+            assert!(text.contains(&tried), "{text}");
+        }
+    }
 }
 
 /// The package installs this file as an example.

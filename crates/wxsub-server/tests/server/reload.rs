@@ -7,7 +7,8 @@ use wxsub_server::Config;
 
 use super::outbox::{enqueue, ledger_config};
 use super::setup::{
-    ALL, APPS, SECRET, Setup, TOKEN, client, config, key, message, read_config, subscribe, usual,
+    ALL, APPS, SECRET, STABLE, Setup, TOKEN, client, config, config_of_apps, key, message, read_config,
+    subscribe, usual,
 };
 
 /// One app with this secret and API, the client `a`, and more.
@@ -44,6 +45,23 @@ async fn changed_app_keeps_its_token_and_its_secret_and_limits_apply_at_once() {
     // The next fetch uses the new secret, which Weixin does not know.
     setup.report(&token).await.is(503, "no_token");
     assert_eq!(setup.send("x".repeat(1025)).await.status, 413);
+}
+
+/// Tokens of both endpoints are valid at the same time.
+#[tokio::test]
+async fn changed_endpoint_keeps_the_token_until_the_next_refresh() {
+    let setup = Setup::new(&usual()).await;
+    setup.server.prefetch_tokens();
+    setup.pass(1).await;
+    let token = setup.token().await.access_token();
+    let stable = APPS.replace("\"token\"", "\"stable_token\"");
+    setup.server.reload(&config_of_apps(&stable, &usual())).unwrap();
+    setup.server.prefetch_tokens();
+    setup.pass(60).await;
+    assert_eq!((setup.token().await.access_token(), setup.seen(STABLE)), (token.clone(), 0));
+    setup.report(&token).await.has(200, &json!({}));
+    let refreshed = setup.token().await.access_token();
+    assert!(refreshed != token && setup.seen(STABLE) == 1, "{refreshed}");
 }
 
 #[tokio::test]

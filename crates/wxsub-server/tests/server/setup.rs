@@ -62,9 +62,14 @@ pub(crate) fn key(letter: char) -> String {
     letter.to_string().repeat(43)
 }
 
+/// The digest of this key.
+pub(crate) fn digest(letter: char) -> ApiKeyDigest {
+    ApiKeyDigest::of(&ApiKey::new(key(letter)).unwrap())
+}
+
 /// A client of this letter and name.
 pub(crate) fn client(letter: char, apps: &str, scopes: &str) -> String {
-    let digest = ApiKeyDigest::of(&ApiKey::new(key(letter)).unwrap());
+    let digest = digest(letter);
     format!(
         "[[clients]]\nname = \"{letter}\"\nkey_sha256 = \"{digest}\"\napps = [{apps}]\nscopes = [{scopes}]\n"
     )
@@ -299,16 +304,7 @@ impl Setup {
     ) -> TestResponse {
         let request = Request::builder().method(method).uri(target);
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
-        let mut request = request.body(body.into()).unwrap();
-        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([10, 1, 2, 3], 4))));
-        let mut router = self.next_router();
-        let task = tokio::spawn(async move { router.call(request).await.unwrap() });
-        let response = task.await.unwrap();
-        let (head, body) = response.into_parts();
-        let text = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().to_vec()).unwrap();
-        assert!(!text.contains(SECRET));
-        let (request, status) = (format!("{method} {target}"), head.status.as_u16());
-        TestResponse { request, status, headers: head.headers, text }
+        call(self.next_router(), request.body(body.into()).unwrap(), [10, 1, 2, 3]).await
     }
 
     /// The typed client `a`, over a call of the routes.
@@ -354,7 +350,11 @@ impl Setup {
     }
 
     pub(crate) fn allow(&self, openid: &str, scene: u16) {
-        let request = ConsentRequest::new("wx1", "T", scene).unwrap();
+        self.allow_in("wx1", openid, scene);
+    }
+
+    pub(crate) fn allow_in(&self, appid: &str, openid: &str, scene: u16) {
+        let request = ConsentRequest::new(appid, "T", scene).unwrap();
         self.sandbox.consent(request, ConsentAction::Confirm { openid: openid.parse().unwrap() }).unwrap();
     }
 
@@ -443,6 +443,17 @@ impl Setup {
             }
         }
     }
+}
+
+/// The response of these routes to a client with this address.
+pub(crate) async fn call(mut router: Router, mut request: Request<Body>, address: [u8; 4]) -> TestResponse {
+    let asked = format!("{} {}", request.method(), request.uri());
+    request.extensions_mut().insert(ConnectInfo(SocketAddr::from((address, 4))));
+    let response = tokio::spawn(async move { router.call(request).await.unwrap() }).await.unwrap();
+    let (head, body) = response.into_parts();
+    let text = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().to_vec()).unwrap();
+    assert!(!text.contains(SECRET));
+    TestResponse { request: asked, status: head.status.as_u16(), headers: head.headers, text }
 }
 
 /// Lets other tasks run, without time passing, until this is so.

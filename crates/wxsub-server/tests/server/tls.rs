@@ -27,7 +27,7 @@ fn file(name: &str, content: &str) -> PathBuf {
 }
 
 /// The lines of the configuration for these files.
-fn lines(name: &str, certificate: &str, key: &str) -> String {
+pub(crate) fn lines(name: &str, certificate: &str, key: &str) -> String {
     let (certificate, key) = (file(&format!("{name}.pem"), certificate), file(&format!("{name}.key"), key));
     format!("tls_cert_file = {certificate:?}\ntls_key_file = {key:?}\n")
 }
@@ -37,7 +37,7 @@ fn read(lines: &str) -> Result<Config, String> {
 }
 
 /// A certificate of `localhost`, and its private key.
-fn localhost() -> (String, String) {
+pub(crate) fn localhost() -> (String, String) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     (made.cert.pem(), made.signing_key.serialize_pem())
 }

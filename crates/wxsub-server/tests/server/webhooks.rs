@@ -1,11 +1,11 @@
 //! Webhooks: what endpoints get, and how the server treats those that fail.
 
-use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_core::webhook::{WebhookHeaders, WebhookSecret};
@@ -22,16 +22,14 @@ use super::webhook_receivers::{Answer, Webhook};
 
 /// The file of a secret. Each number is another one.
 fn secret_file(number: u8) -> PathBuf {
-    let name = format!("wxsub-server-{}-webhook-{number}", std::process::id());
-    let path = std::env::temp_dir().join(name);
-    if !path.exists() {
-        // Another test may write the same at the same time.
-        let temporary = path.with_extension(format!("{:?}", std::thread::current().id()));
-        let mut file = std::fs::File::create(&temporary).unwrap();
-        file.write_all(secret_text(number).as_bytes()).unwrap();
-        std::fs::rename(temporary, &path).unwrap();
-    }
-    path
+    static FILES: LazyLock<[NamedTempFile; 2]> = LazyLock::new(|| {
+        [0, 1].map(|number| {
+            let file = NamedTempFile::new().unwrap();
+            std::fs::write(&file, secret_text(number)).unwrap();
+            file
+        })
+    });
+    FILES[usize::from(number)].path().to_owned()
 }
 
 fn secret_text(number: u8) -> String {
@@ -445,8 +443,8 @@ fn a_wrong_endpoint_is_refused_with_its_line() {
     ] {
         assert!(read(&url(valid)).is_ok(), "{valid}");
     }
-    let empty = secret.with_extension("empty");
-    std::fs::write(&empty, "whsec_short").unwrap();
+    let short = NamedTempFile::new().unwrap();
+    std::fs::write(&short, "whsec_short").unwrap();
     let secrets = |files: &str| {
         format!("[[webhooks]]\nurl = \"https://a.example/x\"\napps = []\nsecret_files = [{files}]\n")
     };
@@ -460,7 +458,7 @@ fn a_wrong_endpoint_is_refused_with_its_line() {
         (url("https://a.example/x") + "events = [\"sent\"]", "must be one of message.sent"),
         (url("https://a.example/x").repeat(2), "name a.example is used twice"),
         (secrets(""), "list of one file"),
-        (secrets(&format!("{empty:?}")), "names a secret that must be whsec_"),
+        (secrets(&format!("{:?}", short.path())), "names a secret that must be whsec_"),
     ] {
         let error = read(&text).unwrap_err();
         assert!(error.contains(expected) && !error.contains("PLANTED"), "{text}: {error}");
