@@ -57,12 +57,17 @@ const LIBRARIES: &[(&str, &str)] = &[
     ),
     ("wxsub-reqwest", "bytes derive_more http hyper reqwest rustls thiserror tokio"),
     ("wxsub-redis", "async-trait base16ct base64 derive_more redis ring thiserror tokio zeroize"),
-    ("wxsub-outbox", "async-trait futures-util getrandom serde serde_json sha2 thiserror tokio tracing uuid"),
-    ("wxsub-sqlite", "async-trait rusqlite sha2 thiserror tokio"),
-    ("wxsub-mysql", "async-trait mysql_async thiserror"),
+    (
+        "wxsub-outbox",
+        "async-trait derive_more derive_setters futures-util getrandom serde serde_json serde_with sha2 \
+         thiserror tokio tracing uuid",
+    ),
+    ("wxsub-sqlite", "async-trait derive_more derive_setters rusqlite sha2 thiserror tokio"),
+    ("wxsub-mysql", "async-trait derive_setters mysql_async thiserror"),
     (
         "wxsub-postgres",
-        "async-trait futures-util sha2 thiserror tokio tokio-postgres tokio-postgres-rustls uuid",
+        "async-trait bytes derive_more derive_setters futures-util sha2 thiserror tokio tokio-postgres \
+         tokio-postgres-rustls uuid",
     ),
     (
         "wxsub-sandbox",

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use derive_setters::Setters;
 use mysql_async::{Opts, OptsBuilder, SslOpts};
 use wxsub_core::proto::LocalizedText;
 use wxsub_outbox::inbox::InboxError;
@@ -44,12 +45,17 @@ impl InvalidUrl {
 }
 
 /// How an inbox is connected to.
-#[derive(Clone)]
+#[derive(Clone, Setters)]
 #[must_use]
 pub struct MysqlOptions {
+    #[setters(skip)]
     opts: Opts,
+    /// Reads the password from this file before each new connection, without the newline at its end.
+    #[setters(into, strip_option)]
     password_file: Option<PathBuf>,
+    /// Trusts these certificate authorities. Default: [`Roots::System`].
     roots: Roots,
+    #[setters(skip)]
     encrypted: bool,
 }
 
@@ -71,18 +77,6 @@ impl MysqlOptions {
         }
         let encrypted = opts.socket().is_none() && !is_loopback(opts.ip_or_hostname());
         Ok(Self { opts, password_file: None, roots: Roots::default(), encrypted })
-    }
-
-    /// Reads the password from this file before each new connection, without the newline at its end.
-    pub fn password_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.password_file = Some(path.into());
-        self
-    }
-
-    /// Trusts these certificate authorities. Default: [`Roots::System`].
-    pub fn roots(mut self, roots: Roots) -> Self {
-        self.roots = roots;
-        self
     }
 
     /// Encrypts the connection also if the server is on this machine, and not on a unix socket: for a tunnel.

@@ -1,9 +1,9 @@
 //! Identifiers: UUIDs of version 7, so that they sort by the time at which they were made.
 
-use std::fmt;
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 
+use derive_more::{Debug, Display};
 use serde::{Deserialize, Serialize};
 use uuid::{Builder, Uuid};
 use wxsub_core::clock::UnixMillis;
@@ -31,7 +31,8 @@ impl NoRandomBytes {
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Display, Serialize, Deserialize)]
+        #[debug("{_0}")]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(Uuid);
 
@@ -46,18 +47,6 @@ macro_rules! id {
             #[must_use]
             pub fn as_bytes(&self) -> &[u8; 16] {
                 self.0.as_bytes()
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(&self.0, f)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(&self.0, f)
             }
         }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use derive_more::{Display, Into};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wxsub_core::clock::UnixMillis;
@@ -13,7 +14,7 @@ use crate::state::Priority;
 
 /// A key that the sender chose: 1 to 255 visible ASCII characters, as in the IETF draft
 /// [Idempotency-Key](https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Display, Into, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct IdempotencyKey(String);
 
@@ -57,18 +58,6 @@ impl TryFrom<String> for IdempotencyKey {
 
     fn try_from(text: String) -> Result<Self, InvalidKey> {
         Self::new(text)
-    }
-}
-
-impl From<IdempotencyKey> for String {
-    fn from(key: IdempotencyKey) -> Self {
-        key.0
-    }
-}
-
-impl fmt::Display for IdempotencyKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

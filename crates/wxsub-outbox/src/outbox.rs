@@ -21,10 +21,10 @@ pub use watch::{MissedOutcomes, Outcomes};
 pub use writer::{CommitEvent, LedgerFailure};
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use derive_setters::Setters;
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::consent::VerifiedConsent;
 use wxsub_proto::{AppId, Message};
@@ -82,7 +82,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// # sender.abort();
 /// # Ok(()) }
 /// ```
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug)]
+#[debug("Outbox {{ ledger: {:?}, apps: {:?} }}", inner.ledger, inner.apps.keys())]
 pub struct Outbox {
     pub(crate) inner: Arc<Inner>,
     /// Of the worker that runs last.
@@ -96,14 +97,29 @@ pub struct Outbox {
 }
 
 /// Puts an [`Outbox`] together.
+#[derive(derive_more::Debug, Setters)]
 #[must_use]
 pub struct OutboxBuilder {
+    #[setters(skip)]
     ledger: Arc<dyn Ledger>,
+    #[debug("{:?}", apps.keys())]
+    #[setters(skip)]
     apps: BTreeMap<AppId, App>,
+    /// On this clock.
+    #[debug(skip)]
     clock: Arc<dyn Clock>,
+    /// Makes ids from this seed, so that a run can be repeated.
+    #[debug(skip)]
+    #[setters(strip_option)]
     id_seed: Option<u64>,
+    /// How often an idle worker looks for messages that another process recorded. 500 ms unless set otherwise.
+    #[debug(skip)]
     poll_interval: Duration,
+    /// How long rows are kept. Each worker deletes a few of the others with every heartbeat.
+    #[debug(skip)]
     retention: Retention,
+    #[debug(skip)]
+    #[setters(skip)]
     on_commit: Arc<dyn Fn(&CommitEvent) + Send + Sync>,
 }
 
@@ -249,9 +265,9 @@ impl Outbox {
     /// # Cancel safety
     /// The message may or may not have been recorded: enqueue it again with the same idempotency key.
     pub async fn enqueue(&self, message: OutboxMessage) -> Result<Receipt, OutboxError> {
-        let OutboxMessage { message, send_at, expires_at, priority, key } = message;
+        let OutboxMessage { message, send_at, expires_at, priority, idempotency_key } = message;
         let new = NewMessage { send_at, expires_at, priority, ..self.new_message(message)? };
-        self.record(Change::Enqueue(Box::new(self.with_key(new, "outbox", key)?))).await
+        self.record(Change::Enqueue(Box::new(self.with_key(new, "outbox", idempotency_key)?))).await
     }
 
     /// A message of the app, to be sent at once.
@@ -422,30 +438,6 @@ impl OutboxBuilder {
         self
     }
 
-    /// On this clock.
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
-        self
-    }
-
-    /// Makes ids from this seed, so that a run can be repeated.
-    pub fn id_seed(mut self, seed: u64) -> Self {
-        self.id_seed = Some(seed);
-        self
-    }
-
-    /// How often an idle worker looks for messages that another process recorded. 500 ms unless set otherwise.
-    pub fn poll_interval(mut self, interval: Duration) -> Self {
-        self.poll_interval = interval;
-        self
-    }
-
-    /// How long rows are kept. Each worker deletes a few of the others with every heartbeat.
-    pub fn retention(mut self, retention: Retention) -> Self {
-        self.retention = retention;
-        self
-    }
-
     /// Calls this after each commit to the ledger. It must not block.
     pub fn on_commit(mut self, observe: impl Fn(&CommitEvent) + Send + Sync + 'static) -> Self {
         self.on_commit = Arc::new(observe);
@@ -469,19 +461,5 @@ impl OutboxBuilder {
             client: String::new(),
             auditor: None,
         }
-    }
-}
-
-impl fmt::Debug for Outbox {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { ledger, apps, .. } = &*self.inner;
-        f.debug_struct("Outbox").field("ledger", ledger).field("apps", &apps.keys()).finish()
-    }
-}
-
-impl fmt::Debug for OutboxBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { ledger, apps, .. } = self;
-        f.debug_struct("OutboxBuilder").field("ledger", ledger).field("apps", &apps.keys()).finish()
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 use wxsub_core::clock::UnixMillis;
 use wxsub_proto::{AppId, ErrCode, OpenId, Remedy, Scene, TemplateId};
 
@@ -16,6 +17,7 @@ use crate::message::{DECISION_DELAY, RESTORED_DECISION_DELAY, StoredEvent, Store
 use crate::state::{Decision, EventKind, GrantState, MessageState, Reason, Stage, WaitingFor};
 
 /// A message, as it is shown. It has no content.
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MessageView {
@@ -26,16 +28,12 @@ pub struct MessageView {
     /// Its state.
     pub state: MessageState,
     /// Why it is `not_sent` or `maybe_sent`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// The user it goes to. This and the next two are absent if the message is invalid and they cannot be read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub touser: Option<OpenId>,
     /// Its template.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template_id: Option<TemplateId>,
     /// Its scene.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scene: Option<Scene>,
     /// How often it was claimed.
     pub attempt: u32,
@@ -53,53 +51,42 @@ pub struct MessageView {
     #[serde(with = "wxsub_core::rfc3339")]
     pub expires_at: UnixMillis,
     /// When it was claimed last.
-    #[serde(default, with = "wxsub_core::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "wxsub_core::rfc3339::option")]
     pub attempted_at: Option<UnixMillis>,
     /// When it became final.
-    #[serde(default, with = "wxsub_core::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "wxsub_core::rfc3339::option")]
     pub settled_at: Option<UnixMillis>,
     /// Weixin's error code.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errcode: Option<ErrCode>,
     /// Weixin's text, or what failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errmsg: Option<String>,
     /// Weixin's id of the request.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rid: Option<String>,
     /// What to do.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remedy: Option<Remedy>,
     /// The step at which its last attempt ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<Stage>,
     /// The key under which it was recorded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<IdempotencyKey>,
     /// The grant that it uses.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantId>,
     /// Its decision.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
     /// Who decided.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided_by: Option<String>,
     /// The message in whose place it is sent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_id: Option<MessageId>,
     /// What it waits for, if it is queued.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<WaitingFor>,
     /// When that wait ends by itself, so that it is tried (again). Absent if only an operator ends it.
-    #[serde(default, with = "wxsub_core::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "wxsub_core::rfc3339::option")]
     pub waits_until: Option<UnixMillis>,
     /// Its history, oldest first, where it was asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<Vec<EventView>>,
 }
 
 /// One line of a message's history, as it is shown.
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EventView {
@@ -111,21 +98,19 @@ pub struct EventView {
     /// The message's attempt at that time.
     pub attempt: u32,
     /// Who did it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
     /// What else is known of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 
 /// A page of messages.
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MessageList {
     /// The messages, oldest first.
     pub messages: Vec<MessageView>,
     /// What the next page begins after; absent on the last page.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<MessageId>,
 }
 
@@ -159,13 +144,13 @@ pub struct GrantList {
 }
 
 /// What became of a consent, as it is shown.
+#[skip_serializing_none]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ConsentView {
     /// What became of it.
     pub outcome: ConsentOutcome,
     /// The grant that it made or belongs to. Absent if the user declined.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantId>,
 }
 
@@ -185,6 +170,7 @@ pub enum ConsentOutcome {
 }
 
 /// A decided message, as it is shown, and the one that is sent in its place.
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DecidedView {
@@ -192,34 +178,31 @@ pub struct DecidedView {
     #[serde(flatten)]
     pub message: MessageView,
     /// The message that is sent in its place.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub child: Option<MessageView>,
 }
 
 /// An app, as it is shown.
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AppView {
     /// Its id.
     pub appid: AppId,
     /// What its due messages wait for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<WaitingFor>,
     /// Who paused it, if an operator did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_by: Option<String>,
     /// Why the operator paused it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     /// Since when the operator pauses it.
-    #[serde(default, with = "wxsub_core::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "wxsub_core::rfc3339::option")]
     pub paused_at: Option<UnixMillis>,
     /// When the wait ends by itself: after errcode 45009 at midnight in Beijing, after 45011 a minute later, without a token with
     /// the next attempt. Absent if only an operator ends it.
-    #[serde(default, with = "wxsub_core::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "wxsub_core::rfc3339::option")]
     pub waits_until: Option<UnixMillis>,
     /// After errcode 45009, when the next message tries whether Weixin takes messages again.
-    #[serde(default, with = "wxsub_core::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "wxsub_core::rfc3339::option")]
     pub next_probe_at: Option<UnixMillis>,
     /// How many messages it has in each state; none in a state that is missing.
     pub counts: BTreeMap<MessageState, u64>,

@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
 use wxsub_core::clock::UnixMillis;
 use wxsub_proto::{AppId, ErrCode, OpenId};
 
@@ -132,6 +133,7 @@ pub struct WebhookPayload {
 }
 
 /// The message that a webhook is about. Members without a value are absent.
+#[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct WebhookData {
@@ -140,27 +142,20 @@ pub struct WebhookData {
     /// The app that sends it.
     pub appid: AppId,
     /// The user it goes to, if the endpoint wants to know.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub openid: Option<OpenId>,
     /// The key under which it was recorded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<IdempotencyKey>,
     /// How it ended.
     pub outcome: MessageState,
     /// Why it is `not_sent` or `maybe_sent`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// Weixin's error code.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errcode: Option<ErrCode>,
     /// Its decision.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
     /// The message that is sent in its place.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub child_id: Option<MessageId>,
     /// The message in whose place it was sent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_id: Option<MessageId>,
     /// How often it was claimed.
     pub attempt: u32,

@@ -1,12 +1,12 @@
 //! Connections: where to, how they are encrypted, and how a session is set up.
 
-use std::fmt;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use derive_setters::Setters;
 use tokio::sync::Notify;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::{AsyncMessage, Config};
@@ -19,13 +19,23 @@ use crate::session::Session;
 use crate::sql;
 
 /// How a ledger is connected to.
-#[derive(Clone)]
+#[derive(Clone, derive_more::Debug, Setters)]
+#[setters(strip_option)]
 #[must_use]
 pub struct PostgresOptions {
+    #[debug(skip)]
+    #[setters(skip)]
     url: String,
+    /// Reads the password from this file before each new connection, without the newline at its end.
+    #[setters(into)]
     password_file: Option<PathBuf>,
+    /// Trusts these certificate authorities. Default: [`Roots::System`].
     roots: Roots,
+    /// Whether the schema is made or brought up to date. Yes, unless set otherwise. That needs the rights of an owner only if
+    /// there is something to do.
     pub(crate) migrate: bool,
+    /// Takes the time from this clock instead of the database's: for tests. All processes on one ledger must have the same time.
+    #[debug(skip)]
     pub(crate) clock: Option<Arc<dyn Clock>>,
 }
 
@@ -34,25 +44,6 @@ impl PostgresOptions {
     /// `%2F` for `/`, is that of a unix socket.
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: url.into(), password_file: None, roots: Roots::default(), migrate: true, clock: None }
-    }
-
-    /// Reads the password from this file before each new connection, without the newline at its end.
-    pub fn password_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.password_file = Some(path.into());
-        self
-    }
-
-    /// Trusts these certificate authorities. Default: [`Roots::System`].
-    pub fn roots(mut self, roots: Roots) -> Self {
-        self.roots = roots;
-        self
-    }
-
-    /// Whether the schema is made or brought up to date. Yes, unless set otherwise. That needs the rights of an owner only if
-    /// there is something to do.
-    pub fn migrate(mut self, migrate: bool) -> Self {
-        self.migrate = migrate;
-        self
     }
 
     /// Checks the URL and the certificate authorities, without a connection.
@@ -67,22 +58,6 @@ impl PostgresOptions {
     #[must_use]
     pub fn has_password(&self) -> bool {
         parse(&self.url).is_ok_and(|config| config.get_password().is_some())
-    }
-
-    /// Takes the time from this clock instead of the database's: for tests. All processes on one ledger must have the same time.
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = Some(clock);
-        self
-    }
-}
-
-impl fmt::Debug for PostgresOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresOptions")
-            .field("password_file", &self.password_file)
-            .field("roots", &self.roots)
-            .field("migrate", &self.migrate)
-            .finish_non_exhaustive()
     }
 }
 

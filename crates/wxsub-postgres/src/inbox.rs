@@ -24,16 +24,12 @@ const CHECKS: [&str; 3] = [
 
 /// The inbox in a table `wxsub_inbox` of an application's PostgreSQL, which
 /// [`POSTGRES_TABLE`](wxsub_outbox::inbox::POSTGRES_TABLE) makes. It has one connection, and makes a new one after a failure.
+#[derive(derive_more::Debug)]
+#[debug("PostgresInbox {{ host: {:?}, .. }}", connector.host)]
 pub struct PostgresInbox {
     connector: Connector,
     /// None while a call uses it: a call that is dropped closes it, and the server rolls back.
     session: Option<Session>,
-}
-
-impl std::fmt::Debug for PostgresInbox {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PostgresInbox").field("host", &self.connector.host).finish_non_exhaustive()
-    }
 }
 
 impl PostgresInbox {

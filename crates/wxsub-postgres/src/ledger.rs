@@ -1,6 +1,5 @@
 //! The ledger in PostgreSQL.
 
-use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -30,6 +29,8 @@ use crate::writer::Writer;
 use crate::{check, schema, sql};
 
 /// The ledger in a PostgreSQL database, for workers on any number of machines. It keeps two connections: one writes, one reads.
+#[derive(derive_more::Debug)]
+#[debug("PostgresLedger({:?})", connector.host)]
 pub struct PostgresLedger {
     connector: Connector,
     writer: Writer,
@@ -134,12 +135,6 @@ impl PostgresLedger {
 /// Nothing was changed by a read.
 fn unreadable(error: tokio_postgres::Error) -> LedgerError {
     Failure::from(error).into_error()
-}
-
-impl fmt::Debug for PostgresLedger {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("PostgresLedger").field(&self.connector.host).finish()
-    }
 }
 
 #[async_trait]

@@ -18,6 +18,8 @@ use crate::columns::Param;
 const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A connection. It is closed when this is dropped.
+#[derive(derive_more::Debug)]
+#[debug("Session {{ .. }}")]
 pub(crate) struct Session {
     client: Client,
     statements: Mutex<HashMap<&'static str, Statement>>,
@@ -146,12 +148,6 @@ impl Session {
             statements.push(self.statement(sql).await?);
         }
         Ok(statements)
-    }
-}
-
-impl std::fmt::Debug for Session {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").finish_non_exhaustive()
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use derive_setters::Setters;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
@@ -14,11 +15,15 @@ use crate::error::{OpenError, OpenErrorKind};
 use crate::schema::{self, Found, VERSION};
 
 /// How a ledger is opened.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Setters)]
 #[must_use]
 pub struct SqliteOptions {
+    /// On this clock: it says when messages are due and leases are over.
     pub(crate) clock: Arc<dyn Clock>,
+    /// Whether the whole file is read when it is opened, so that a damaged one is refused: about a second for each GB.
+    /// Yes, unless set otherwise.
     pub(crate) quick_check: bool,
+    /// How long to wait for another process that has the ledger. It is not waited for, unless set otherwise.
     pub(crate) lock_timeout: Duration,
 }
 
@@ -26,25 +31,6 @@ impl SqliteOptions {
     /// On the real clock, and with a check for damage.
     pub fn new() -> Self {
         Self { clock: Arc::new(SystemClock::new()), quick_check: true, lock_timeout: Duration::ZERO }
-    }
-
-    /// On this clock: it says when messages are due and leases are over.
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
-        self
-    }
-
-    /// Whether the whole file is read when it is opened, so that a damaged one is refused: about a second for each GB.
-    /// Yes, unless set otherwise.
-    pub fn quick_check(mut self, check: bool) -> Self {
-        self.quick_check = check;
-        self
-    }
-
-    /// How long to wait for another process that has the ledger. It is not waited for, unless set otherwise.
-    pub fn lock_timeout(mut self, timeout: Duration) -> Self {
-        self.lock_timeout = timeout;
-        self
     }
 }
 

@@ -1,6 +1,5 @@
 //! The ledger in one SQLite file.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,6 +30,8 @@ use crate::{backup, columns, connection, file_system, sql};
 
 /// The ledger in one SQLite file. When it is dropped, its thread ends after the commit under way and gives the lock back;
 /// the drop waits for that.
+#[derive(derive_more::Debug)]
+#[debug("SqliteLedger({path:?})")]
 pub struct SqliteLedger {
     path: PathBuf,
     readers: Readers,
@@ -242,12 +243,6 @@ async fn on_blocking_thread<T: Send + 'static>(
     let shown = path.clone();
     let done = task::spawn_blocking(move || work(&path)).await;
     done.unwrap_or_else(|error| Err(OpenErrorKind::Database(error.to_string()).at(&shown)))
-}
-
-impl fmt::Debug for SqliteLedger {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("SqliteLedger").field(&self.path).finish()
-    }
 }
 
 #[async_trait]

@@ -21,6 +21,8 @@ const BATCH: u32 = 1_000;
 /// A ledger whose rows are read to be written to another one. It holds the lock of the file.
 ///
 /// Calls block on the disk. In async code, make them with `spawn_blocking`.
+#[derive(derive_more::Debug)]
+#[debug("SqliteMove({path:?})")]
 pub struct SqliteMove {
     file: OpenFile,
     path: PathBuf,
@@ -96,12 +98,6 @@ impl SqliteMove {
     /// [`OpenError`] if the file cannot be written.
     pub fn close(self) -> Result<(), OpenError> {
         self.file.close().map(drop)
-    }
-}
-
-impl std::fmt::Debug for SqliteMove {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("SqliteMove").field(&self.path).finish()
     }
 }
 

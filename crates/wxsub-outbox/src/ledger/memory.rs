@@ -1,7 +1,6 @@
 //! A ledger in memory: the reference for all others. What it holds is lost when the process ends.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,6 +20,8 @@ use crate::state::Priority;
 use crate::webhook::{EndpointStatus, MAX_COUNTED_DELIVERIES, StoredDelivery, StoredEndpoint};
 
 /// A ledger in memory: the reference for all others, for tests and for trials. What it holds is lost with it.
+#[derive(derive_more::Debug)]
+#[debug("MemoryLedger")]
 pub struct MemoryLedger {
     rows: Mutex<Rows>,
     clock: Arc<dyn Clock>,
@@ -58,12 +59,6 @@ impl MemoryLedger {
 impl Default for MemoryLedger {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl fmt::Debug for MemoryLedger {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MemoryLedger")
     }
 }
 

@@ -3,6 +3,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
+use derive_setters::Setters;
 use wxsub_core::Client;
 use wxsub_core::clock::MonotonicInstant;
 use wxsub_proto::AppId;
@@ -15,17 +16,27 @@ use crate::state::Decision;
 const DEFAULT_CONCURRENCY: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
 
 /// An app of an outbox, and what sends its messages.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Setters)]
 #[must_use]
 pub struct App {
+    #[setters(skip)]
     pub(crate) appid: AppId,
+    #[setters(skip)]
     pub(crate) client: Client,
+    /// How many of its messages one worker posts at a time. 8 unless set otherwise.
     pub(crate) concurrency: NonZeroUsize,
+    #[setters(skip)]
     pace: Option<Arc<Pace>>,
+    /// What decides before each attempt of this process whether it may begin. Nothing unless set.
+    #[setters(strip_option)]
     gate: Option<Arc<dyn Gate>>,
+    /// With how many failures a message is `not_sent`. 20 unless set otherwise.
     pub(crate) max_failures: u32,
+    /// What happens to a message whose outcome is unknown. It waits for an operator unless set otherwise.
     pub(crate) maybe_sent: MaybeSentPolicy,
+    /// Whether each message must have a grant.
     pub(crate) require_grant: bool,
+    /// Whether each message must have an idempotency key.
     pub(crate) require_idempotency_key: bool,
 }
 
@@ -83,12 +94,6 @@ impl App {
         }
     }
 
-    /// How many of its messages one worker posts at a time. 8 unless set otherwise.
-    pub fn concurrency(mut self, concurrency: NonZeroUsize) -> Self {
-        self.concurrency = concurrency;
-        self
-    }
-
     /// How many of its messages this process posts in a second, queued and synchronous ones together. No limit unless set.
     pub fn rate_per_s(self, rate: NonZeroU32) -> Self {
         self.rate(rate, Duration::from_secs(1))
@@ -97,12 +102,6 @@ impl App {
     /// How many of its messages this process posts in this time, queued and synchronous ones together. No limit unless set.
     pub fn rate(mut self, rate: NonZeroU32, per: Duration) -> Self {
         self.pace = Some(Arc::new(Pace::new(rate, per)));
-        self
-    }
-
-    /// What decides before each attempt of this process whether it may begin. Nothing unless set.
-    pub fn gate(mut self, gate: Arc<dyn Gate>) -> Self {
-        self.gate = Some(gate);
         self
     }
 
@@ -145,29 +144,5 @@ impl App {
             Some(gate) => gate.next_at().map(|at| paced.map_or(at, |paced| paced.max(at))),
             None => paced,
         }
-    }
-
-    /// With how many failures a message is `not_sent`. 20 unless set otherwise.
-    pub fn max_failures(mut self, max_failures: u32) -> Self {
-        self.max_failures = max_failures;
-        self
-    }
-
-    /// What happens to a message whose outcome is unknown. It waits for an operator unless set otherwise.
-    pub fn maybe_sent(mut self, policy: MaybeSentPolicy) -> Self {
-        self.maybe_sent = policy;
-        self
-    }
-
-    /// Whether each message must have a grant.
-    pub fn require_grant(mut self, require: bool) -> Self {
-        self.require_grant = require;
-        self
-    }
-
-    /// Whether each message must have an idempotency key.
-    pub fn require_idempotency_key(mut self, require: bool) -> Self {
-        self.require_idempotency_key = require;
-        self
     }
 }

@@ -1,3 +1,4 @@
+use derive_setters::Setters;
 use wxsub_core::clock::UnixMillis;
 use wxsub_proto::Message;
 
@@ -8,44 +9,26 @@ use crate::message::StoredMessage;
 use crate::state::Priority;
 
 /// A message to record: what Weixin gets, and when.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Setters)]
+#[setters(strip_option)]
 #[must_use]
 pub struct OutboxMessage {
+    #[setters(skip)]
     pub(crate) message: Message,
+    /// Not before this time.
     pub(crate) send_at: Option<UnixMillis>,
+    /// No attempt begins from this time on. 7 days after `send_at` unless set otherwise.
     pub(crate) expires_at: Option<UnixMillis>,
+    /// Before or after other due messages of the app.
     pub(crate) priority: Priority,
-    pub(crate) key: Option<IdempotencyKey>,
+    /// Recording it again with the same key gives the same message.
+    pub(crate) idempotency_key: Option<IdempotencyKey>,
 }
 
 impl OutboxMessage {
     /// To be sent as soon as possible, and no later than in 7 days.
     pub fn new(message: Message) -> Self {
-        Self { message, send_at: None, expires_at: None, priority: Priority::Normal, key: None }
-    }
-
-    /// Not before this time.
-    pub fn send_at(mut self, at: UnixMillis) -> Self {
-        self.send_at = Some(at);
-        self
-    }
-
-    /// No attempt begins from this time on. 7 days after `send_at` unless set otherwise.
-    pub fn expires_at(mut self, at: UnixMillis) -> Self {
-        self.expires_at = Some(at);
-        self
-    }
-
-    /// Before or after other due messages of the app.
-    pub fn priority(mut self, priority: Priority) -> Self {
-        self.priority = priority;
-        self
-    }
-
-    /// Recording it again with the same key gives the same message.
-    pub fn idempotency_key(mut self, key: IdempotencyKey) -> Self {
-        self.key = Some(key);
-        self
+        Self { message, send_at: None, expires_at: None, priority: Priority::Normal, idempotency_key: None }
     }
 }
 

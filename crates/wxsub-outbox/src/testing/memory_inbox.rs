@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -7,7 +6,8 @@ use async_trait::async_trait;
 use crate::inbox::{Inbox, InboxError, InboxRow, Rejected};
 
 /// An inbox in memory. A clone is another connection to the same table.
-#[derive(Default)]
+#[derive(Default, derive_more::Debug)]
+#[debug("MemoryInbox")]
 pub struct MemoryInbox {
     table: Arc<Mutex<BTreeMap<String, Entry>>>,
     /// The rows that this connection has locked.
@@ -64,12 +64,6 @@ impl MemoryInbox {
 impl Clone for MemoryInbox {
     fn clone(&self) -> Self {
         Self { table: Arc::clone(&self.table), locked: Vec::new() }
-    }
-}
-
-impl fmt::Debug for MemoryInbox {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MemoryInbox")
     }
 }
 

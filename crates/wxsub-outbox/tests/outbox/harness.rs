@@ -33,17 +33,13 @@ pub(super) enum Fault {
 type Plan = Box<dyn FnMut(&Change) -> Option<Fault> + Send>;
 
 /// A ledger in memory whose commits fail, and whose reads hang, on demand.
+#[derive(derive_more::Debug)]
+#[debug("FaultyLedger")]
 pub(super) struct FaultyLedger {
     ledger: MemoryLedger,
     pub(super) reads_hang: AtomicBool,
     clock: Arc<ManualClock>,
     plan: Mutex<Plan>,
-}
-
-impl std::fmt::Debug for FaultyLedger {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("FaultyLedger")
-    }
 }
 
 impl LedgerLayer for FaultyLedger {
