@@ -1,18 +1,13 @@
 //! The ledger of `--outbox`: how it is opened, and what its errors mean for the exit status.
 
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
-use wxsub_outbox::grant::StoredGrant;
-use wxsub_outbox::id::GrantId;
 use wxsub_outbox::ledger::{Change, FromApplied, NotRecorded};
-use wxsub_outbox::state::GrantState;
 use wxsub_outbox::{Ledger, LedgerError, OutboxError};
 use wxsub_postgres::{ConnectError, PostgresLedger, PostgresOptions};
-use wxsub_proto::AppId;
 use wxsub_sqlite::{OpenError, OpenErrorKind, SqliteLedger, SqliteOptions};
 
 use crate::environment::LEDGER_PASSWORD_FILE;
@@ -28,59 +23,6 @@ pub(crate) fn ledger_place() -> impl TypedValueParser<Value = PathBuf> {
             None => place,
         }
     })
-}
-
-/// A ledger of either kind.
-pub(crate) enum OpenLedger {
-    Sqlite(SqliteLedger),
-    Postgres(Box<PostgresLedger>),
-}
-
-impl Deref for OpenLedger {
-    type Target = dyn Ledger;
-
-    fn deref(&self) -> &Self::Target {
-        match self {
-            Self::Sqlite(ledger) => ledger,
-            Self::Postgres(ledger) => &**ledger,
-        }
-    }
-}
-
-impl OpenLedger {
-    /// For an outbox.
-    pub(crate) fn into_shared(self) -> Arc<dyn Ledger> {
-        match self {
-            Self::Sqlite(ledger) => Arc::new(ledger),
-            Self::Postgres(ledger) => Arc::new(*ledger),
-        }
-    }
-
-    /// Grants of an app in one state, oldest first.
-    pub(crate) async fn grants_in_state(
-        &self,
-        appid: &AppId,
-        state: GrantState,
-        after: Option<GrantId>,
-        limit: usize,
-    ) -> Result<Vec<StoredGrant>, LedgerError> {
-        match self {
-            Self::Sqlite(ledger) => ledger.grants_in_state(appid, state, after, limit).await,
-            Self::Postgres(ledger) => ledger.grants_in_state(appid, state, after, limit).await,
-        }
-    }
-
-    /// The clients of the batches of an app that have keys.
-    pub(crate) async fn batch_clients(
-        &self,
-        appid: &AppId,
-        limit: usize,
-    ) -> Result<Vec<String>, LedgerError> {
-        match self {
-            Self::Sqlite(ledger) => ledger.batch_clients(appid, limit).await,
-            Self::Postgres(ledger) => ledger.batch_clients(appid, limit).await,
-        }
-    }
 }
 
 /// The URL, if the ledger is no file.
@@ -106,9 +48,9 @@ pub(crate) fn postgres_options(url: &str) -> Result<PostgresOptions, CliError> {
     })
 }
 
-async fn connect(url: &str, migrate: bool) -> Result<OpenLedger, CliError> {
+async fn connect(url: &str, migrate: bool) -> Result<Arc<dyn Ledger>, CliError> {
     let ledger = PostgresLedger::connect(postgres_options(url)?.migrate(migrate)).await?;
-    Ok(OpenLedger::Postgres(Box::new(ledger)))
+    Ok(Arc::new(ledger))
 }
 
 /// How a command opens a ledger to write.
@@ -117,15 +59,15 @@ pub(crate) fn options() -> Result<SqliteOptions, CliError> {
 }
 
 /// Opens a ledger to read, also while another process writes.
-pub(crate) async fn open_to_read(path: &Path) -> Result<OpenLedger, CliError> {
+pub(crate) async fn open_to_read(path: &Path) -> Result<Arc<dyn Ledger>, CliError> {
     if let Some(url) = postgres_url(path) {
         return connect(url, false).await;
     }
-    Ok(OpenLedger::Sqlite(SqliteLedger::open_read_only(path).await?))
+    Ok(Arc::new(SqliteLedger::open_read_only(path).await?))
 }
 
 /// Opens a ledger to write, and makes it if there is none.
-pub(crate) async fn open_or_create(path: &Path) -> Result<OpenLedger, CliError> {
+pub(crate) async fn open_or_create(path: &Path) -> Result<Arc<dyn Ledger>, CliError> {
     if let Some(url) = postgres_url(path) {
         return connect(url, true).await;
     }
@@ -135,11 +77,11 @@ pub(crate) async fn open_or_create(path: &Path) -> Result<OpenLedger, CliError> 
         let path = path.display();
         console::note(localized!("new ledger: {path}", "新建消息库：{path}"));
     }
-    Ok(OpenLedger::Sqlite(ledger))
+    Ok(Arc::new(ledger))
 }
 
 /// Opens a ledger to write: a file for this process alone.
-pub(crate) async fn open_existing(path: &Path) -> Result<OpenLedger, CliError> {
+pub(crate) async fn open_existing(path: &Path) -> Result<Arc<dyn Ledger>, CliError> {
     if postgres_url(path).is_none() && !path.exists() {
         return Err(OpenErrorKind::Missing.at(path).into());
     }

@@ -1,10 +1,12 @@
 //! Access to messages and grants: in a ledger, or at a control server.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use wxsub_api::{Problem, ProblemKind};
 use wxsub_client::{ControlServer, ControlServerError, MessageFilter};
+use wxsub_outbox::Ledger;
 use wxsub_outbox::id::MessageId;
 use wxsub_outbox::ledger::MessageQuery;
 use wxsub_outbox::state::MessageState;
@@ -14,7 +16,7 @@ use wxsub_proto::{AppId, OpenId};
 use crate::backend::ServerAccess;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::{localized, shown};
-use crate::ledger_file::{OpenLedger, ledger_place, now, open_existing, open_to_read};
+use crate::ledger_file::{ledger_place, now, open_existing, open_to_read};
 use crate::{backend, environment};
 
 /// Parses one of the names of an enum. The help and the error list them.
@@ -53,7 +55,7 @@ pub(crate) enum OutboxPlace<'a> {
 /// An open ledger, or a control server.
 pub(crate) enum OutboxAccess {
     /// This process has opened the ledger.
-    Ledger(OpenLedger),
+    Ledger(Arc<dyn Ledger>),
     /// A control server has opened the ledger.
     Server(ControlServer),
 }

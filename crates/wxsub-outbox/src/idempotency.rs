@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use derive_more::{Display, Into};
-use serde::{Deserialize, Serialize};
+use derive_more::Display;
+use serde_with::{DeserializeFromStr, SerializeDisplay};
 use sha2::{Digest, Sha256};
 use wxsub_core::clock::UnixMillis;
 use wxsub_proto::{AppId, Message};
@@ -14,8 +14,9 @@ use crate::state::Priority;
 
 /// A key that the sender chose: 1 to 255 visible ASCII characters, as in the IETF draft
 /// [Idempotency-Key](https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Display, Into, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Display, SerializeDisplay, DeserializeFromStr,
+)]
 pub struct IdempotencyKey(String);
 
 /// A text that cannot be an [`IdempotencyKey`].
@@ -53,14 +54,6 @@ impl FromStr for IdempotencyKey {
     }
 }
 
-impl TryFrom<String> for IdempotencyKey {
-    type Error = InvalidKey;
-
-    fn try_from(text: String) -> Result<Self, InvalidKey> {
-        Self::new(text)
-    }
-}
-
 /// Within which a key is one: the app and the client that sent it. An embedded outbox has one client, named `""`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(clippy::exhaustive_structs, reason = "a ledger writes and reads every column")]
@@ -76,8 +69,11 @@ pub struct KeyScope {
 /// The client to which the keys of a batch belong. No other client has such a name.
 #[must_use]
 pub fn batch_client(name: &str) -> String {
-    format!("batch:{name}")
+    format!("{BATCH_CLIENT}{name}")
 }
+
+/// How the clients of batches begin.
+pub(crate) const BATCH_CLIENT: &str = "batch:";
 
 /// The client to which the ids of inbox rows belong as keys. No other client has such a name.
 pub const INBOX_CLIENT: &str = "inbox:";

@@ -28,7 +28,7 @@ pub use change::{
     NotCancelled, NotDecided, NotRecorded, PruneReport, Recorded, Rejected, RestoreReport, Results,
     RowOutcomes,
 };
-pub use columns::{Columns, FromColumns};
+pub use columns::{Columns, FromColumns, ToColumns, Value};
 pub use error::{LedgerError, LedgerResult};
 pub use layer::LedgerLayer;
 pub use memory::MemoryLedger;
@@ -45,9 +45,9 @@ use wxsub_proto::{AppId, OpenId};
 use crate::app::StoredApp;
 use crate::audit::StoredAudit;
 use crate::grant::StoredGrant;
-use crate::id::MessageId;
+use crate::id::{GrantId, MessageId};
 use crate::message::{StoredEvent, StoredMessage};
-use crate::state::MessageState;
+use crate::state::{GrantState, MessageState};
 use crate::webhook::{EndpointStatus, StoredDelivery};
 
 /// The database that holds grants and messages.
@@ -83,6 +83,18 @@ pub trait Ledger: Send + Sync + fmt::Debug {
 
     /// The grants of one user of an app, oldest first.
     async fn grants(&self, appid: &AppId, openid: &OpenId) -> LedgerResult<Vec<StoredGrant>>;
+
+    /// Grants of an app in one state, oldest first: after this one, and at most so many.
+    async fn grants_in_state(
+        &self,
+        appid: &AppId,
+        state: GrantState,
+        after: Option<GrantId>,
+        limit: usize,
+    ) -> LedgerResult<Vec<StoredGrant>>;
+
+    /// The clients of the batches of an app that have keys, by their names, at most so many.
+    async fn batch_clients(&self, appid: &AppId, limit: usize) -> LedgerResult<Vec<String>>;
 
     /// Why an app waits, and how many messages it has in each state, in constant time. An app that the ledger does not
     /// know waits for nothing and has none.

@@ -6,7 +6,6 @@ use async_trait::async_trait;
 use tokio::sync::Mutex;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use uuid::Uuid;
 use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_outbox::app::StoredApp;
 use wxsub_outbox::audit::StoredAudit;
@@ -19,7 +18,7 @@ use wxsub_outbox::webhook::{EndpointStatus, MAX_COUNTED_DELIVERIES, StoredDelive
 use wxsub_outbox::{Ledger, LedgerError, LedgerResult};
 use wxsub_proto::{AppId, OpenId};
 
-use crate::columns::{self, AsUuid, millis};
+use crate::columns::{self, millis};
 use crate::connection::{Connector, PostgresOptions};
 use crate::error::{ConnectError, Failure};
 use crate::session::{Pipeline, Session};
@@ -76,39 +75,6 @@ impl PostgresLedger {
         check::problems(&session).await.map_err(|error| ConnectError::database(&connector.host, &error))
     }
 
-    /// Grants of an app in one state, oldest first: after this one, and at most so many.
-    ///
-    /// # Errors
-    /// [`LedgerError`] if the ledger cannot be read now.
-    ///
-    /// # Cancel safety
-    /// Changes nothing.
-    pub async fn grants_in_state(
-        &self,
-        appid: &AppId,
-        state: GrantState,
-        after: Option<GrantId>,
-        limit: usize,
-    ) -> LedgerResult<Vec<StoredGrant>> {
-        let after = after.map(|id| id.uuid());
-        let sql = match state {
-            GrantState::Used | GrantState::Void => sql::SPENT_GRANTS_IN_STATE,
-            _ => sql::GRANTS_IN_STATE,
-        };
-        self.read(sql, &[&appid.as_str(), &state.as_str(), &after, &at_most(limit)], columns::read).await
-    }
-
-    /// The clients of the batches of an app that have keys, at most so many.
-    ///
-    /// # Errors
-    /// [`LedgerError`] if the ledger cannot be read now.
-    ///
-    /// # Cancel safety
-    /// Changes nothing.
-    pub async fn batch_clients(&self, appid: &AppId, limit: usize) -> LedgerResult<Vec<String>> {
-        self.read(sql::BATCHES, &[&appid.as_str(), &at_most(limit)], columns::read).await
-    }
-
     async fn reader(&self) -> LedgerResult<Arc<Session>> {
         let mut reader = self.reader.lock().await;
         match &*reader {
@@ -144,19 +110,19 @@ impl Ledger for PostgresLedger {
     }
 
     async fn message(&self, id: MessageId) -> LedgerResult<Option<StoredMessage>> {
-        let found = self.read(sql::MESSAGE, &[&id.uuid()], columns::read).await?;
+        let found = self.read(sql::MESSAGE, &[&columns::id(&id)], columns::read).await?;
         Ok(found.into_iter().next())
     }
 
     async fn history(&self, id: MessageId) -> LedgerResult<Vec<StoredEvent>> {
-        self.read(sql::HISTORY, &[&id.uuid()], columns::read).await
+        self.read(sql::HISTORY, &[&columns::id(&id)], columns::read).await
     }
 
     async fn messages(&self, query: &MessageQuery) -> LedgerResult<Vec<StoredMessage>> {
         let MessageQuery { appid, state, openid, undecided, newest_first, after, limit } = query;
         let state_name = state.map(MessageState::as_str);
-        let first = if *newest_first { Uuid::max() } else { Uuid::nil() };
-        let after = after.map_or(first, |id| id.uuid());
+        let first = MessageId::from_bytes([if *newest_first { u8::MAX } else { 0 }; 16]);
+        let after = columns::id(after.as_ref().unwrap_or(&first));
         let (appid, limit, user) = (appid.as_str(), at_most(*limit), openid.as_ref().map(OpenId::as_str));
         let mut params: Vec<&(dyn ToSql + Sync)> = vec![&appid, &after, &limit];
         let [oldest, newest] = match (openid, state, undecided) {
@@ -202,16 +168,35 @@ impl Ledger for PostgresLedger {
         self.read(sql::FAILED_DELIVERIES, &[&endpoint, &at_most(limit)], columns::read).await
     }
 
+    async fn grants_in_state(
+        &self,
+        appid: &AppId,
+        state: GrantState,
+        after: Option<GrantId>,
+        limit: usize,
+    ) -> LedgerResult<Vec<StoredGrant>> {
+        let after = after.as_ref().map(columns::id);
+        let sql = match state {
+            GrantState::Used | GrantState::Void => sql::SPENT_GRANTS_IN_STATE,
+            _ => sql::GRANTS_IN_STATE,
+        };
+        self.read(sql, &[&appid.as_str(), &state.as_str(), &after, &at_most(limit)], columns::read).await
+    }
+
+    async fn batch_clients(&self, appid: &AppId, limit: usize) -> LedgerResult<Vec<String>> {
+        self.read(sql::BATCHES, &[&appid.as_str(), &at_most(limit)], columns::read).await
+    }
+
     async fn app(&self, appid: &AppId) -> LedgerResult<StoredApp> {
         let mut pipeline = Pipeline::default();
         let pauses = pipeline.push(sql::APPS, vec![Box::new(vec![appid.as_str()])]);
         let counts = pipeline.push(sql::COUNTS, vec![Box::new(appid.as_str())]);
-        let results = self.reader().await?.run(&pipeline).await.map_err(unreadable)?;
+        let found = self.reader().await?.run(&pipeline).await.map_err(unreadable)?;
         let mut app = StoredApp::default();
-        if let Some(row) = results.get(pauses).and_then(|rows| rows.first()) {
+        if let Some(row) = found.of(Some(pauses)).next() {
             app.pauses = columns::read(row)?;
         }
-        for row in results.get(counts).into_iter().flatten() {
+        for row in found.of(Some(counts)) {
             let (state, messages): (&str, i64) = (row.get(0), row.get(1));
             let messages = u64::try_from(messages).unwrap_or(0);
             match state.parse() {

@@ -165,39 +165,6 @@ impl SqliteLedger {
         on_blocking_thread(path.as_ref().to_owned(), backup::unfinished).await
     }
 
-    /// Grants of an app in one state, oldest first: after this one, and at most so many.
-    ///
-    /// # Errors
-    /// [`LedgerError`] if the ledger cannot be read now.
-    ///
-    /// # Cancel safety
-    /// Changes nothing.
-    pub async fn grants_in_state(
-        &self,
-        appid: &AppId,
-        state: GrantState,
-        after: Option<GrantId>,
-        limit: usize,
-    ) -> LedgerResult<Vec<StoredGrant>> {
-        let after = after.map_or_else(Vec::new, |id| id.as_bytes().to_vec());
-        let (appid, limit) = (appid.as_str().to_owned(), at_most(limit));
-        match state {
-            GrantState::Used => self.readers.all(sql::USED_GRANTS, (appid, after, limit)).await,
-            _ => self.readers.all(sql::GRANTS_IN_STATE, (appid, after, limit, state.as_str())).await,
-        }
-    }
-
-    /// The clients of the batches of an app that have keys, at most so many.
-    ///
-    /// # Errors
-    /// [`LedgerError`] if the ledger cannot be read now.
-    ///
-    /// # Cancel safety
-    /// Changes nothing.
-    pub async fn batch_clients(&self, appid: &AppId, limit: usize) -> LedgerResult<Vec<String>> {
-        self.readers.all(sql::BATCHES, (appid.as_str().to_owned(), at_most(limit))).await
-    }
-
     /// The file, without links.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -272,6 +239,25 @@ impl Ledger for SqliteLedger {
         self.readers.all(sql::GRANTS_OF_USER, of_user).await
     }
 
+    async fn grants_in_state(
+        &self,
+        appid: &AppId,
+        state: GrantState,
+        after: Option<GrantId>,
+        limit: usize,
+    ) -> LedgerResult<Vec<StoredGrant>> {
+        let after = after.map_or_else(Vec::new, |id| id.as_bytes().to_vec());
+        let (appid, limit) = (appid.as_str().to_owned(), at_most(limit));
+        match state {
+            GrantState::Used => self.readers.all(sql::USED_GRANTS, (appid, after, limit)).await,
+            _ => self.readers.all(sql::GRANTS_IN_STATE, (appid, after, limit, state.as_str())).await,
+        }
+    }
+
+    async fn batch_clients(&self, appid: &AppId, limit: usize) -> LedgerResult<Vec<String>> {
+        self.readers.all(sql::BATCHES, (appid.as_str().to_owned(), at_most(limit))).await
+    }
+
     async fn app(&self, appid: &AppId) -> LedgerResult<StoredApp> {
         let appid = appid.clone();
         let stored = self.readers.read(move |connection| read_app(connection, &appid)).await?;
@@ -343,9 +329,8 @@ fn list(connection: &rusqlite::Connection, query: &MessageQuery) -> rusqlite::Re
     let first = if *newest_first { [u8::MAX; 16] } else { [0; 16] };
     let after = after.as_ref().map_or(&first[..], |id| id.as_bytes());
     let (appid, limit) = (appid.as_str(), at_most(*limit));
-    let list = |[oldest, newest]: [&str; 2], values: &[&dyn ToSql]| -> rusqlite::Result<Vec<StoredMessage>> {
-        let mut statement = connection.prepare_cached(if *newest_first { newest } else { oldest })?;
-        statement.query_map(values, columns::read)?.collect()
+    let list = |[oldest, newest]: [&str; 2], values: &[&dyn ToSql]| {
+        columns::all(connection, if *newest_first { newest } else { oldest }, values)
     };
     if let Some(openid) = openid {
         let state = state.map(MessageState::as_str);

@@ -191,7 +191,7 @@ impl Send {
             app = rate.limit(app);
         }
         let opened = open_or_create(ledger).await?;
-        let outbox = Outbox::with_ledger(opened.into_shared()).app(app).build();
+        let outbox = Outbox::with_ledger(opened).app(app).build();
         let batch = DurableBatch { name: &name, appid: &appid, outbox: &outbox, gate: &gate, ledger };
         let end = batch.run(path, input, &interrupt, ResultWriter::new(stdout())).await;
         interrupt.noted().await;

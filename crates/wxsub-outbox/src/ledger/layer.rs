@@ -11,8 +11,9 @@ use super::{Change, InboxBacklog, Ledger, LedgerResult, MessageQuery, Results, S
 use crate::app::StoredApp;
 use crate::audit::StoredAudit;
 use crate::grant::StoredGrant;
-use crate::id::MessageId;
+use crate::id::{GrantId, MessageId};
 use crate::message::{StoredEvent, StoredMessage};
+use crate::state::GrantState;
 use crate::webhook::{EndpointStatus, StoredDelivery};
 
 /// A ledger in front of another one: one that is opened late, or fails on demand. It is a [`Ledger`], whose calls are those of the
@@ -87,6 +88,21 @@ impl<L: LedgerLayer> Ledger for L {
 
     async fn grants(&self, appid: &AppId, openid: &OpenId) -> LedgerResult<Vec<StoredGrant>> {
         self.read_through("grants", |ledger| ledger.grants(appid, openid)).await
+    }
+
+    async fn grants_in_state(
+        &self,
+        appid: &AppId,
+        state: GrantState,
+        after: Option<GrantId>,
+        limit: usize,
+    ) -> LedgerResult<Vec<StoredGrant>> {
+        self.read_through("grants_in_state", |ledger| ledger.grants_in_state(appid, state, after, limit))
+            .await
+    }
+
+    async fn batch_clients(&self, appid: &AppId, limit: usize) -> LedgerResult<Vec<String>> {
+        self.read_through("batch_clients", |ledger| ledger.batch_clients(appid, limit)).await
     }
 
     async fn app(&self, appid: &AppId) -> LedgerResult<StoredApp> {

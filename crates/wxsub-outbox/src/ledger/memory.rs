@@ -14,9 +14,10 @@ use super::{Change, InboxBacklog, Ledger, LedgerResult, MessageQuery, Results, R
 use crate::app::StoredApp;
 use crate::audit::StoredAudit;
 use crate::grant::{StoredGrant, Subject};
-use crate::id::MessageId;
+use crate::id::{GrantId, MessageId};
+use crate::idempotency::BATCH_CLIENT;
 use crate::message::{StoredEvent, StoredMessage};
-use crate::state::Priority;
+use crate::state::{GrantState, Priority};
 use crate::webhook::{EndpointStatus, MAX_COUNTED_DELIVERIES, StoredDelivery, StoredEndpoint};
 
 /// A ledger in memory: the reference for all others, for tests and for trials. What it holds is lost with it.
@@ -96,6 +97,28 @@ impl Ledger for MemoryLedger {
         let mut grants: Vec<_> = ids.filter_map(|id| rows.grants.get(id)).cloned().collect();
         grants.sort_by_key(|grant| grant.consented_at);
         Ok(grants)
+    }
+
+    async fn grants_in_state(
+        &self,
+        appid: &AppId,
+        state: GrantState,
+        after: Option<GrantId>,
+        limit: usize,
+    ) -> LedgerResult<Vec<StoredGrant>> {
+        let rows = self.rows();
+        let behind = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let grants = rows.grants.rows.range(behind).map(|(_, grant)| grant);
+        let wanted = grants.filter(|grant| grant.subject.appid == *appid && grant.state == state);
+        Ok(wanted.take(limit).cloned().collect())
+    }
+
+    async fn batch_clients(&self, appid: &AppId, limit: usize) -> LedgerResult<Vec<String>> {
+        let rows = self.rows();
+        let scopes = rows.keys.rows.keys().filter(|scope| scope.appid == *appid);
+        let clients: BTreeSet<_> = scopes.map(|scope| &scope.client).collect();
+        let of_batches = clients.into_iter().filter(|client| client.starts_with(BATCH_CLIENT));
+        Ok(of_batches.take(limit).cloned().collect())
     }
 
     async fn app(&self, appid: &AppId) -> LedgerResult<StoredApp> {

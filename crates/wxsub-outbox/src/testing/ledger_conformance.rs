@@ -78,6 +78,7 @@ pub async fn run(make: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Ledger>) {
             an_endpoint_that_is_gone_gets_nothing_until_it_is_enabled, a_410_of_the_old_url_does_not_disable_the_new_one,
             deliveries_are_deleted_when_they_are_old;
         together: changes_in_one_commit_are_as_one_after_the_other;
-        reading: counts_equal_a_recount, pages_hold_every_message_once, the_history_has_every_version;
+        reading: counts_equal_a_recount, pages_hold_every_message_once,
+            grants_are_listed_by_app_and_state, the_history_has_every_version;
     }
 }

@@ -15,7 +15,7 @@ use wxsub_outbox::ledger::{Change, LedgerLayer, Results};
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::state::EventKind;
 use wxsub_outbox::{
-    App, Ledger, LedgerError, LedgerResult, MemoryLedger, Outbox, OutboxError, OutboxMessage,
+    App, Ledger, LedgerError, LedgerResult, MemoryLedger, Outbox, OutboxBuilder, OutboxError, OutboxMessage,
 };
 
 pub(super) const TOKEN: &str = "/cgi-bin/token";
@@ -38,12 +38,17 @@ type Plan = Box<dyn FnMut(&Change) -> Option<Fault> + Send>;
 pub(super) struct FaultyLedger {
     ledger: MemoryLedger,
     pub(super) reads_hang: AtomicBool,
+    reads: AtomicUsize,
+    commits: AtomicUsize,
+    changes: AtomicUsize,
     clock: Arc<ManualClock>,
     plan: Mutex<Plan>,
 }
 
 impl LedgerLayer for FaultyLedger {
     async fn ledger(&self) -> LedgerResult<&dyn Ledger> {
+        // Every read comes through here.
+        self.reads.fetch_add(1, Ordering::Relaxed);
         if self.reads_hang.load(Ordering::Relaxed) {
             pending::<()>().await;
         }
@@ -51,6 +56,8 @@ impl LedgerLayer for FaultyLedger {
     }
 
     async fn commit_through(&self, changes: Vec<Change>) -> LedgerResult<Results> {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.changes.fetch_add(changes.len(), Ordering::Relaxed);
         let fault = changes.iter().find_map(|change| (self.plan.lock().unwrap())(change));
         match fault {
             None => self.ledger.commit(changes).await,
@@ -65,6 +72,14 @@ impl LedgerLayer for FaultyLedger {
             }
         }
     }
+}
+
+/// The numbers of calls to a ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Calls {
+    pub(super) reads: usize,
+    pub(super) commits: usize,
+    pub(super) changes: usize,
 }
 
 pub(super) struct Harness {
@@ -91,21 +106,31 @@ impl Harness {
     }
 
     pub(super) fn with_app(app: App, clock: Arc<ManualClock>, weixin: Arc<MockTransport>) -> Self {
-        let memory = MemoryLedger::with_clock(clock.clone());
+        Self::with_apps([app], 5 * SECOND, clock, weixin)
+    }
+
+    pub(super) fn with_apps(
+        apps: impl IntoIterator<Item = App>,
+        poll_interval: Duration,
+        clock: Arc<ManualClock>,
+        weixin: Arc<MockTransport>,
+    ) -> Self {
+        let (reads_hang, reads, commits, changes) = Default::default();
         let plan = Mutex::new(Box::new(|_: &Change| None) as Plan);
-        let ledger = Arc::new(FaultyLedger {
-            ledger: memory,
-            reads_hang: AtomicBool::new(false),
-            clock: Arc::clone(&clock),
-            plan,
-        });
-        let outbox = Outbox::with_ledger(ledger.clone())
-            .app(app)
-            .clock(clock.clone())
-            .id_seed(1)
-            .poll_interval(5 * SECOND)
-            .build();
-        Self { outbox, ledger, clock, weixin }
+        let (ledger, clock_of_ledger) = (MemoryLedger::with_clock(clock.clone()), clock.clone());
+        let ledger =
+            FaultyLedger { ledger, reads_hang, reads, commits, changes, clock: clock_of_ledger, plan };
+        let ledger = Arc::new(ledger);
+        let builder = Outbox::with_ledger(ledger.clone()).clock(clock.clone()).id_seed(1);
+        let builder = apps.into_iter().fold(builder.poll_interval(poll_interval), OutboxBuilder::app);
+        Self { outbox: builder.build(), ledger, clock, weixin }
+    }
+
+    /// The calls to the ledger so far.
+    pub(super) fn calls(&self) -> Calls {
+        let [reads, commits, changes] = [&self.ledger.reads, &self.ledger.commits, &self.ledger.changes]
+            .map(|counter| counter.load(Ordering::Relaxed));
+        Calls { reads, commits, changes }
     }
 
     pub(super) fn run(&self) -> JoinHandle<Result<(), OutboxError>> {

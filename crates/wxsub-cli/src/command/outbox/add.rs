@@ -5,6 +5,7 @@ use wxsub_api::LineResult;
 use wxsub_client::{ControlServer, OutboxLine, Schedule};
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::rfc3339;
+use wxsub_outbox::Ledger;
 use wxsub_outbox::id::IdGenerator;
 use wxsub_outbox::idempotency::{Fingerprint, IdempotencyKey};
 use wxsub_outbox::ledger::{Change, KeyKind, NewKey, NewMessage, NotRecorded, Recorded};
@@ -18,7 +19,7 @@ use crate::backend;
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::localized;
-use crate::ledger_file::{OpenLedger, commit, now, open_or_create};
+use crate::ledger_file::{commit, now, open_or_create};
 use crate::outbox_access::{OutboxFlags, OutboxPlace, exit_of, needs_ledger, parse_name};
 use crate::output::print;
 
@@ -65,7 +66,7 @@ impl Add {
         }
         let (appid, body) = usage.finish(appid.zip(message))?;
         let (message, is_replayed) = match self.outbox.place()? {
-            OutboxPlace::Ledger(path) => self.record(&open_or_create(path).await?, appid, body).await?,
+            OutboxPlace::Ledger(path) => self.record(&*open_or_create(path).await?, appid, body).await?,
             OutboxPlace::Server(server) => self.enqueue(&server, &appid, &body).await?,
         };
         if is_replayed {
@@ -77,7 +78,7 @@ impl Add {
     /// Gives the message, and whether it was recorded before.
     async fn record(
         &self,
-        ledger: &OpenLedger,
+        ledger: &dyn Ledger,
         appid: AppId,
         body: Message,
     ) -> Result<(MessageView, bool), CliError> {
@@ -91,8 +92,7 @@ impl Add {
         let id = IdGenerator::new(None).message(now()).map_err(CliError::unexpected)?;
         let new =
             NewMessage { id, appid: appid.clone(), body, priority, send_at, expires_at, key, require_grant };
-        let recorded: Result<Recorded, NotRecorded> =
-            commit(&**ledger, Change::Enqueue(Box::new(new))).await?;
+        let recorded: Result<Recorded, NotRecorded> = commit(ledger, Change::Enqueue(Box::new(new))).await?;
         let recorded = recorded?;
         let app = ledger.app(&appid).await?;
         let is_replayed = matches!(recorded, Recorded::Replayed(_));

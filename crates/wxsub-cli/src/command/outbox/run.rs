@@ -77,7 +77,7 @@ impl Run {
             Some(_) => open_or_create(&self.outbox).await?,
             None => open_existing(&self.outbox).await?,
         };
-        let outbox = Outbox::with_ledger(ledger.into_shared()).app(app).build();
+        let outbox = Outbox::with_ledger(ledger).app(app).build();
         let mut inbox = match inbox {
             Some(options) => Some(RunningInbox::start(options, &outbox).await?),
             None => None,

@@ -140,6 +140,8 @@ pub(super) async fn keys_of_a_batch_are_kept_until_it_is_deleted(fixture: &Fixtu
     assert_eq!(prune().await, (1, 1), "only the key of the request is over");
     assert_eq!(replayed(fixture.line("sent", "a").await).id, sent.id);
 
+    let clients = fixture.ledger.batch_clients(&fixture.appid, 9).await;
+    assert_eq!(clients, Ok(vec![batch_client("spring")]));
     assert_eq!(fixture.prune_batch().await, (1, 1), "an undecided line keeps its key");
     assert_eq!(replayed(fixture.line("undecided", "b").await).id, undecided.id);
     assert_eq!(prune().await, (1, 0), "the row of the sent line is over");

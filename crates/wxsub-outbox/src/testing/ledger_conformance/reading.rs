@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::fixture::{Fixture, HOUR, not_sent, refused, unknown};
 use crate::ledger::MessageQuery;
 use crate::message::Settlement;
-use crate::state::{Decision, EventKind, MessageState};
+use crate::state::{Decision, EventKind, GrantState, MessageState};
 
 impl Fixture {
     /// One message in each state, and some twice.
@@ -82,6 +82,24 @@ pub(super) async fn pages_hold_every_message_once(fixture: &Fixture) {
     assert!(undecided.len() == 1 && undecided[0].is_undecided());
     let other = some(MessageQuery::new("wx2".parse().unwrap())).await;
     assert!(other.is_empty());
+}
+
+pub(super) async fn grants_are_listed_by_app_and_state(fixture: &Fixture) {
+    fixture.sent("used").await;
+    let mut open = Vec::new();
+    for user in ["a", "b", "c"] {
+        open.push(fixture.consent(user).await.grant());
+    }
+    let list = async |state, after, limit| {
+        let grants = fixture.ledger.grants_in_state(&fixture.appid, state, after, limit).await.unwrap();
+        grants.into_iter().map(|grant| grant.id).collect::<Vec<_>>()
+    };
+    assert_eq!(list(GrantState::Open, None, 9).await, open);
+    assert_eq!(list(GrantState::Open, Some(open[0]), 1).await, open[1..2]);
+    assert_eq!(list(GrantState::Used, None, 9).await.len(), 1);
+    assert_eq!(list(GrantState::Void, None, 9).await, []);
+    let other = "wx2".parse().unwrap();
+    assert_eq!(fixture.ledger.grants_in_state(&other, GrantState::Open, None, 9).await.unwrap(), []);
 }
 
 pub(super) async fn the_history_has_every_version(fixture: &Fixture) {
