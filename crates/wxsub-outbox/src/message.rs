@@ -125,6 +125,38 @@ pub struct StoredEvent {
 }
 
 impl StoredMessage {
+    /// A queued message without content, as of now.
+    pub(crate) fn blank(id: MessageId, appid: AppId, now: UnixMillis) -> Self {
+        Self {
+            id,
+            appid,
+            state: MessageState::Queued,
+            reason: None,
+            mode: Mode::Queued,
+            touser: None,
+            template_id: None,
+            scene: None,
+            body: None,
+            priority: Priority::Normal,
+            attempt: 0,
+            failures: 0,
+            version: 0,
+            created_at: now,
+            send_at: now,
+            due_at: now,
+            expires_at: now + DEFAULT_LIFETIME,
+            attempted_at: None,
+            settled_at: None,
+            worker: None,
+            detail: Detail::default(),
+            idempotency_key: None,
+            grant: None,
+            decision: None,
+            parent_id: None,
+            restored_at: None,
+        }
+    }
+
     /// Whether it is `maybe_sent` without a decision.
     #[must_use]
     pub fn is_undecided(&self) -> bool {

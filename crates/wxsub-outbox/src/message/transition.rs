@@ -134,14 +134,17 @@ impl StoredMessage {
             MessageState::Attempting => {
                 Settled::Ended(Box::new(self.end(settlement, max_failures, now).by(&worker)))
             }
-            MessageState::MaybeSent => self.settle_late(worker, settlement, now),
+            MessageState::MaybeSent if !matches!(settlement, Settlement::Unknown(_)) => {
+                self.settle_late(worker, self.end(settlement, max_failures, now), now)
+            }
             _ => Settled::Unchanged,
         }
     }
 
-    /// The end of a running attempt.
+    /// The end of a running attempt, or a response to one that was given up.
     fn end(&self, settlement: &Settlement, max_failures: u32, now: UnixMillis) -> Transition {
         use GrantEffect::{Doubt, Use};
+        let is_late = self.state == MessageState::MaybeSent;
         let next = |detail: &Detail| Self { detail: detail.clone(), ..self.clone() };
         match (settlement, self.mode) {
             (Settlement::Sent, _) => {
@@ -152,6 +155,12 @@ impl StoredMessage {
                 next(detail).finish(MessageState::MaybeSent, reason, EventKind::MaybeSent, now).effect(Doubt)
             }
             (Settlement::Refused(detail), _) => next(detail).refuse(now),
+            (Settlement::NotSent(detail), _) if is_late => {
+                next(detail).give_back(Reason::Late, EventKind::NotSent, now)
+            }
+            (Settlement::NotAccepted(why, detail), _) if is_late => {
+                next(detail).give_back(Reason::Late, EventKind::NotSent, now).pausing(*why)
+            }
             (Settlement::NotSent(detail), Mode::Queued) => {
                 let mut next = next(detail);
                 next.failures = next.failures.saturating_add(1);
@@ -171,29 +180,13 @@ impl StoredMessage {
     }
 
     /// A response to an attempt that was given up.
-    fn settle_late(&self, worker: WorkerId, settlement: &Settlement, now: UnixMillis) -> Settled {
-        let Some(late) = self.late_answer(settlement, now) else { return Settled::Unchanged };
+    fn settle_late(&self, worker: WorkerId, late: Transition, now: UnixMillis) -> Settled {
         if self.decision.is_some() {
             let recorded = self.clone().event(EventKind::LateAnswer, now).by(&worker);
             let detail = format!("{}, after the decision", late.message.state);
             return Settled::Recorded(Box::new(recorded.note(&detail)));
         }
         Settled::Late(Box::new(late.by(&worker)))
-    }
-
-    fn late_answer(&self, settlement: &Settlement, now: UnixMillis) -> Option<Transition> {
-        let next = |detail: &Detail| Self { detail: detail.clone(), ..self.clone() };
-        Some(match settlement {
-            Settlement::Unknown(_) => return None,
-            Settlement::Sent => next(&Detail::default())
-                .finish(MessageState::Sent, None, EventKind::Sent, now)
-                .effect(GrantEffect::Use),
-            Settlement::Refused(detail) => next(detail).refuse(now),
-            Settlement::NotSent(detail) => next(detail).give_back(Reason::Late, EventKind::NotSent, now),
-            Settlement::NotAccepted(why, detail) => {
-                next(detail).give_back(Reason::Late, EventKind::NotSent, now).pausing(*why)
-            }
-        })
     }
 
     /// Its worker is gone.
@@ -289,27 +282,14 @@ impl StoredMessage {
         let meant = self.expires_at.since(self.send_at);
         let lifetime = if meant.is_zero() { DEFAULT_LIFETIME } else { meant };
         let child = Self {
-            id,
-            state: MessageState::Queued,
-            reason: None,
-            mode: Mode::Queued,
-            attempt: 0,
-            failures: 0,
-            version: 0,
-            created_at: now,
-            send_at: now,
-            due_at: now,
+            touser: self.touser.clone(),
+            template_id: self.template_id.clone(),
+            scene: self.scene,
+            body: self.body.clone(),
+            priority: self.priority,
             expires_at: now + lifetime,
-            attempted_at: None,
-            settled_at: None,
-            worker: None,
-            detail: Detail::default(),
-            idempotency_key: None,
-            grant: None,
-            decision: None,
             parent_id: Some(self.id),
-            restored_at: None,
-            ..self.clone()
+            ..Self::blank(id, self.appid.clone(), now)
         };
         child.event(EventKind::Enqueued, now)
     }

@@ -10,7 +10,7 @@ use crate::id::{GrantId, MessageId, WorkerId};
 use crate::idempotency::{NEVER, StoredKey};
 use crate::message::{DEFAULT_LIFETIME, Detail, GrantEffect, StoredMessage};
 use crate::retention::{DEFAULT_KEY_RETENTION, INBOX_KEY_RETENTION};
-use crate::state::{EventKind, GrantState, MessageState, Mode, Priority, Reason};
+use crate::state::{EventKind, GrantState, MessageState, Mode, Reason};
 
 impl Changing<'_> {
     pub(super) fn record_consent(&mut self, consent: NewConsent) -> LedgerResult<Consent> {
@@ -199,34 +199,8 @@ impl Changing<'_> {
 
     /// A message without content, as of now.
     fn blank(&self, id: MessageId, appid: AppId, key: Option<&NewKey>) -> StoredMessage {
-        StoredMessage {
-            id,
-            appid,
-            state: MessageState::Queued,
-            reason: None,
-            mode: Mode::Queued,
-            touser: None,
-            template_id: None,
-            scene: None,
-            body: None,
-            priority: Priority::Normal,
-            attempt: 0,
-            failures: 0,
-            version: 0,
-            created_at: self.now,
-            send_at: self.now,
-            due_at: self.now,
-            expires_at: self.now + DEFAULT_LIFETIME,
-            attempted_at: None,
-            settled_at: None,
-            worker: None,
-            detail: Detail::default(),
-            idempotency_key: key.map(|key| key.key.clone()),
-            grant: None,
-            decision: None,
-            parent_id: None,
-            restored_at: None,
-        }
+        let idempotency_key = key.map(|key| key.key.clone());
+        StoredMessage { idempotency_key, ..StoredMessage::blank(id, appid, self.now) }
     }
 }
 
