@@ -1,6 +1,6 @@
 //! A connection to the database, with its prepared statements.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,8 +10,9 @@ use tokio::task::AbortHandle;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement};
 use wxsub_core::clock::{Clock, timeout_at};
+use wxsub_outbox::ledger::ToColumns;
 
-use crate::columns::Param;
+use crate::columns::{self, Param};
 
 /// Maximum time for statements that are sent together. The server ends each of them after 30 s, so a longer silence means that
 /// the connection is lost.
@@ -37,6 +38,39 @@ impl<'a> Pipeline<'a> {
     pub(crate) fn push(&mut self, sql: &'static str, params: Vec<Param<'a>>) -> usize {
         self.0.push((sql, params));
         self.0.len() - 1
+    }
+
+    /// Appends a statement for rows, if there are any.
+    pub(crate) fn push_rows<const N: usize, R: ToColumns<N>>(
+        &mut self,
+        sql: &'static str,
+        rows: &'a BTreeSet<R>,
+    ) -> Option<usize> {
+        self.push_if(!rows.is_empty(), sql, || columns::columns(rows))
+    }
+
+    /// Appends a statement if it is needed.
+    pub(crate) fn push_if(
+        &mut self,
+        is_needed: bool,
+        sql: &'static str,
+        params: impl FnOnce() -> Vec<Param<'a>>,
+    ) -> Option<usize> {
+        is_needed.then(|| self.push(sql, params()))
+    }
+}
+
+/// The rows of each statement of a pipeline.
+pub(crate) struct Found(Vec<Vec<Row>>);
+
+impl Found {
+    /// The rows of these statements.
+    pub(crate) fn of(&self, places: impl IntoIterator<Item = usize>) -> impl Iterator<Item = &Row> {
+        places.into_iter().filter_map(|at| self.0.get(at)).flatten()
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Row> {
+        self.0.iter().flatten()
     }
 }
 
@@ -117,14 +151,14 @@ impl Session {
     }
 
     /// Runs statements in one round trip, and gives the rows of each.
-    pub(crate) async fn run(&self, pipeline: &Pipeline<'_>) -> Result<Vec<Vec<Row>>, Error> {
+    pub(crate) async fn run(&self, pipeline: &Pipeline<'_>) -> Result<Found, Error> {
         self.with_timeout(async {
             let statements = self.statements_of(pipeline).await?;
             let running = statements
                 .iter()
                 .zip(&pipeline.0)
                 .map(async |(statement, (_, params))| self.client.query(statement, &as_params(params)).await);
-            try_join_all(running).await
+            try_join_all(running).await.map(Found)
         })
         .await
     }

@@ -74,10 +74,10 @@ macro_rules! due {
 
 /// The newest grant of each subject: its four columns as arrays.
 macro_rules! newest {
-    ($columns:expr, $openid:literal, $appid:literal, $template:literal, $scene:literal) => {
+    ($columns:expr, $appid:literal, $openid:literal, $template:literal, $scene:literal) => {
         concat!(
-            "SELECT ", $columns, " FROM unnest(", $openid, "::text[], ", $appid, "::text[], ", $template, "::text[], ",
-            $scene, "::integer[]) AS s (openid, appid, template_id, scene)
+            "SELECT ", $columns, " FROM unnest(", $appid, "::text[], ", $openid, "::text[], ", $template, "::text[], ",
+            $scene, "::integer[]) AS s (appid, openid, template_id, scene)
              CROSS JOIN LATERAL (SELECT * FROM wxsub_grant AS g
                  WHERE g.openid = s.openid AND g.appid = s.appid AND g.template_id = s.template_id AND g.scene = s.scene
                  ORDER BY g.seq DESC LIMIT 1) AS n"

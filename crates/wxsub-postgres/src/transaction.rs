@@ -7,18 +7,19 @@
 use std::collections::BTreeSet;
 
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_outbox::app::Pauses;
 use wxsub_outbox::grant::StoredGrant;
-use wxsub_outbox::id::MessageId;
+use wxsub_outbox::id::{GrantId, MessageId};
 use wxsub_outbox::idempotency::StoredKey;
-use wxsub_outbox::ledger::{Change, Gone, Results, Rows, StoredWorker};
+use wxsub_outbox::ledger::{Change, FromColumns, Gone, Results, Rows, StoredWorker};
 use wxsub_outbox::message::{DECISION_DELAY, RESTORED_DECISION_DELAY};
 use wxsub_outbox::retention::Retention;
 use wxsub_outbox::state::MessageState;
 use wxsub_outbox::webhook::DELIVERY_RETENTION;
 
-use crate::columns::{self, AsUuid, Param, column, millis};
+use crate::columns::{self, millis};
 use crate::error::Failure;
 use crate::named::{Named, is_sweep};
 use crate::session::{Pipeline, Session};
@@ -48,37 +49,26 @@ impl<'a> Part<'a> {
         named: Named,
         begin: &[&'static str],
     ) -> Result<Self, Failure> {
-        let keys: Vec<_> = named.keys.iter().collect();
-        let messages: Vec<_> = named.messages.iter().collect();
-        let voided: Vec<_> = named.voided.iter().collect();
-        let deliveries: Vec<_> = named.deliveries.iter().collect();
         let mut pipeline = Pipeline::default();
         for statement in begin {
             pipeline.push(statement, Vec::new());
         }
-        let stored_keys = (!keys.is_empty()).then(|| pipeline.push(sql::LOCK_KEYS, columns::scopes(&keys)));
-        let mut stored = Vec::new();
-        if !messages.is_empty() || !keys.is_empty() {
-            let mut params: Vec<Param<'_>> = vec![column(&messages, |id| id.uuid())];
-            params.extend(columns::scopes(&keys));
-            stored.push(pipeline.push(sql::LOCK_MESSAGES, params));
-        }
-        if !voided.is_empty() {
-            stored.push(pipeline.push(sql::LOCK_HOLDERS, vec![column(&voided, |id| id.uuid())]));
-        }
-        let delivered = (!deliveries.is_empty())
-            .then(|| pipeline.push(sql::LOCK_DELIVERIES, columns::delivery_ids(&deliveries)));
+        let keys = pipeline.push_rows(sql::LOCK_KEYS, &named.keys);
+        let messages = pipeline.push_if(
+            !named.messages.is_empty() || !named.keys.is_empty(),
+            sql::LOCK_MESSAGES,
+            || columns::both(&named.messages, &named.keys),
+        );
+        let holders = pipeline.push_rows(sql::LOCK_HOLDERS, &named.voided);
+        let deliveries = pipeline.push_rows(sql::LOCK_DELIVERIES, &named.deliveries);
         // When the rows are locked.
         let time = pipeline.push(sql::NOW_AND_ENDPOINTS, Vec::new());
         let results = session.run(&pipeline).await?;
-        let results = |at: usize| results.get(at).into_iter().flatten();
         let mut rows = Rows::default();
-        let locked_keys = stored_keys.into_iter().flat_map(results).count();
-        for row in stored_keys.into_iter().flat_map(results) {
-            rows.load_key(columns::read(row)?);
-        }
-        load_messages(&mut rows, stored.into_iter().flat_map(results))?;
-        load_deliveries(&mut rows, delivered.into_iter().flat_map(results))?;
+        columns::each(results.of(keys), |key| rows.load_key(key))?;
+        columns::each(results.of(messages.into_iter().chain(holders)), |message| rows.load_message(message))?;
+        columns::each(results.of(deliveries), |delivery| rows.load_delivery(delivery))?;
+        let (locked_keys, results) = (results.of(keys).count(), |at| results.of(Some(at)));
         let endpoints = results(time).filter_map(|row| columns::read_endpoint(row).transpose());
         rows.load_webhook_endpoints(endpoints.collect::<Result<_, _>>()?);
         let database_time = results(time).next().map_or(0, |row| row.get(6));
@@ -123,121 +113,105 @@ impl<'a> Part<'a> {
     /// Locks and loads messages that can be claimed, and loads the running attempts of workers that beat. Says whether there is
     /// something to claim.
     async fn load_due(&mut self) -> Result<bool, Failure> {
-        let beating: Vec<_> = self.named.beating.iter().collect();
+        let (rows, named, now) = (&mut self.rows, &self.named, self.now);
         let mut pipeline = Pipeline::default();
-        for (appid, limit) in &self.named.claims {
-            let (now, limit) = (millis(self.now), at_most(*limit));
+        for (appid, limit) in &named.claims {
+            let (now, limit) = (millis(now), at_most(*limit));
             pipeline.push(sql::DUE, vec![Box::new(appid.as_str()), Box::new(now), Box::new(limit)]);
         }
-        if !beating.is_empty() {
-            pipeline.push(sql::ATTEMPTS_OF, vec![column(&beating, |id| id.uuid())]);
-        }
+        pipeline.push_rows(sql::ATTEMPTS_OF, &named.beating);
         let results = self.session.run(&pipeline).await?;
-        load_messages(&mut self.rows, results.iter().flatten())?;
-        let now = self.now;
-        Ok(!self.named.claims.is_empty() && self.rows.loaded_messages().any(|message| message.is_due(now)))
+        columns::each(results.all(), |message| rows.load_message(message))?;
+        Ok(!named.claims.is_empty() && rows.loaded_messages().any(|message| message.is_due(now)))
     }
 
     /// Locks and loads workers and grants: those that are named, and the newest of each subject. Loads nonces, and the pauses of
     /// apps.
     async fn load_rest(&mut self, lock_workers: bool) -> Result<(), Failure> {
         let (rows, named) = (&mut self.rows, &self.named);
-        let workers: Vec<_> = named.workers.iter().collect();
-        let grants: Vec<_> = named.grants.iter().collect();
-        let subjects: Vec<_> = named.subjects.iter().collect();
-        let nonces: Vec<_> = named.nonces.iter().collect();
-        let keys: Vec<_> = named.keys.iter().collect();
-        let apps: Vec<_> = named.apps.iter().collect();
-        let params = || {
-            let mut params: Vec<Param<'_>> = vec![column(&grants, |id| id.uuid())];
-            params.extend(columns::subjects(&subjects));
-            params
-        };
-        let nonce = |nonce: &&[u8; 16]| uuid::Uuid::from_bytes(**nonce);
+        let needs_grants = !named.grants.is_empty() || !named.subjects.is_empty();
+        let grants = || columns::both(&named.grants, &named.subjects);
+        let lock_or_read = if lock_workers { sql::LOCK_WORKERS } else { sql::WORKERS };
         let mut pipeline = Pipeline::default();
-        let workers = (!workers.is_empty()).then(|| {
-            let statement = if lock_workers { sql::LOCK_WORKERS } else { sql::WORKERS };
-            pipeline.push(statement, vec![column(&workers, |id| id.uuid())])
-        });
-        let stored = (!grants.is_empty() || !subjects.is_empty())
-            .then(|| (pipeline.push(sql::LOCK_GRANTS, params()), pipeline.push(sql::GRANTS, params())));
+        let workers = pipeline.push_rows(lock_or_read, &named.workers);
+        let locked = pipeline.push_if(needs_grants, sql::LOCK_GRANTS, grants);
+        let stored = pipeline.push_if(needs_grants, sql::GRANTS, grants);
         // While this transaction waited for a grant, another one may have recorded the same request.
-        let known_keys = (!named.keys.is_empty() && stored.is_some())
-            .then(|| pipeline.push(sql::KNOWN_KEYS, columns::scopes(&keys)));
-        let used = (!nonces.is_empty()).then(|| pipeline.push(sql::NONCES, vec![column(&nonces, nonce)]));
-        let pauses =
-            (!apps.is_empty()).then(|| pipeline.push(sql::APPS, vec![column(&apps, |appid| appid.as_str())]));
+        let known_keys = pipeline.push_if(!named.keys.is_empty() && needs_grants, sql::KNOWN_KEYS, || {
+            columns::columns(&named.keys)
+        });
+        let nonces = pipeline.push_rows(sql::NONCES, &named.nonces);
+        let pauses = pipeline.push_rows(sql::APPS, &named.apps);
         let results = self.session.run(&pipeline).await?;
-        let results = |at: usize| results.get(at).into_iter().flatten();
-        for row in workers.into_iter().flat_map(results) {
-            rows.load_worker(columns::read(row)?);
+        columns::each(results.of(workers), |worker| rows.load_worker(worker))?;
+        let mut seen = BTreeSet::new();
+        columns::each(results.of(locked), |grant: GrantId| seen.extend([grant]))?;
+        let mut is_locked = true;
+        columns::each(results.of(stored), |grant: StoredGrant| {
+            is_locked &= seen.contains(&grant.id);
+            rows.load_grant(grant);
+        })?;
+        if !is_locked {
+            return Err(Failure::Conflict("a grant was recorded meanwhile".to_owned()));
         }
-        if let Some((locked, stored)) = stored {
-            let locked: BTreeSet<uuid::Uuid> = results(locked).map(|row| row.get(0)).collect();
-            for row in results(stored) {
-                if !locked.contains(&row.get(0)) {
-                    return Err(Failure::Conflict("a grant was recorded meanwhile".to_owned()));
-                }
-                rows.load_grant(columns::read(row)?);
-            }
-        }
-        if known_keys.is_some_and(|known| results(known).count() > self.locked_keys) {
+        if results.of(known_keys).count() > self.locked_keys {
             return Err(Failure::Conflict("a key was recorded meanwhile".to_owned()));
         }
-        for row in used.into_iter().flat_map(results) {
-            let (nonce, grant) = columns::read_nonce(row);
-            rows.load_nonce(nonce, grant);
-        }
-        for appid in &named.apps {
-            rows.load_app(appid.clone(), Pauses::default());
-        }
-        load_pauses(rows, pauses.into_iter().flat_map(results))
+        columns::each(results.of(nonces), |(nonce, grant)| rows.load_nonce(nonce, grant))?;
+        named.apps.iter().for_each(|appid| rows.load_app(appid.clone(), Pauses::default()));
+        columns::each(results.of(pauses), |(pauses, appid)| rows.load_app(appid, pauses))
     }
 
     async fn lock_apps(&mut self) -> Result<(), Failure> {
-        let apps: Vec<_> = self.named.apps.iter().collect();
         let mut pipeline = Pipeline::default();
-        pipeline.push(sql::INSERT_APPS, vec![column(&apps, |appid| appid.as_str())]);
-        pipeline.push(sql::LOCK_APPS, vec![column(&apps, |appid| appid.as_str())]);
+        pipeline.push(sql::INSERT_APPS, columns::columns(&self.named.apps));
+        pipeline.push(sql::LOCK_APPS, columns::columns(&self.named.apps));
         let results = self.session.run(&pipeline).await?;
-        load_pauses(&mut self.rows, results.iter().flatten())
+        columns::each(results.all(), |(pauses, appid)| self.rows.load_app(appid, pauses))
+    }
+
+    /// Loads the rows of a statement.
+    async fn load<T: FromColumns>(
+        &mut self,
+        sql: &'static str,
+        params: &[&(dyn ToSql + Sync)],
+        load: fn(&mut Rows, T),
+    ) -> Result<(), Failure> {
+        let found = self.session.query(sql, params).await?;
+        columns::each(&found, |row| load(&mut self.rows, row))
     }
 
     /// Locks and loads what a sweep finds by the state of rows.
     async fn load_sweep(&mut self, sweep: &Change) -> Result<(), Failure> {
-        let (session, now) = (self.session, self.now);
-        let rows = &mut self.rows;
+        let now = millis(self.now);
         let Some(sweep) = sweep.inner() else { return Ok(()) };
         match sweep {
             Change::MarkGone(gone) => self.choose_live_workers(*gone).await,
             Change::Reclaim(limit) => {
-                let found = session.query(sql::ATTEMPTS_OF_GONE_WORKERS, &[&at_most(*limit)]).await?;
-                load_messages(rows, &found)
+                self.load(sql::ATTEMPTS_OF_GONE_WORKERS, &[&at_most(*limit)], Rows::load_message).await
             }
             Change::Expire(limit) => {
-                load_messages(rows, &session.query(sql::EXPIRED, &[&millis(now), &at_most(*limit)]).await?)
+                self.load(sql::EXPIRED, &[&now, &at_most(*limit)], Rows::load_message).await
             }
             Change::ApplyPolicy(appid, _, limit) => {
-                let (attempted, restored) = (now.before(DECISION_DELAY), now.before(RESTORED_DECISION_DELAY));
-                let (attempted, restored, limit) = (millis(attempted), millis(restored), at_most(*limit));
-                let found =
-                    session.query(sql::DECIDABLE, &[&appid.as_str(), &restored, &attempted, &limit]).await?;
-                load_messages(rows, &found)
+                let attempted = millis(self.now.before(DECISION_DELAY));
+                let restored = millis(self.now.before(RESTORED_DECISION_DELAY));
+                let params: [&(dyn ToSql + Sync); 4] =
+                    [&appid.as_str(), &restored, &attempted, &at_most(*limit)];
+                self.load(sql::DECIDABLE, &params, Rows::load_message).await
             }
             Change::Restore => self.load_unfinished().await,
             Change::Prune(retention, limit) => self.load_ended(retention, *limit).await,
             Change::ClaimDeliveries { endpoint, limit, .. } => {
-                let due =
-                    session.query(sql::DUE_DELIVERIES, &[endpoint, &millis(now), &at_most(*limit)]).await?;
-                load_deliveries(rows, &due)
+                let params: [&(dyn ToSql + Sync); 3] = [endpoint, &now, &at_most(*limit)];
+                self.load(sql::DUE_DELIVERIES, &params, Rows::load_delivery).await
             }
             Change::Redeliver { endpoint, limit } => {
-                let failed =
-                    session.query(sql::LOCK_FAILED_DELIVERIES, &[endpoint, &at_most(*limit)]).await?;
-                load_deliveries(rows, &failed)
+                let params: [&(dyn ToSql + Sync); 2] = [endpoint, &at_most(*limit)];
+                self.load(sql::LOCK_FAILED_DELIVERIES, &params, Rows::load_delivery).await
             }
             Change::PruneBatch { appid, client } => {
-                let keys = session.query(sql::KEYS_OF, &[&appid.as_str(), client]).await?;
+                let keys = self.session.query(sql::KEYS_OF, &[&appid.as_str(), client]).await?;
                 self.load_keys_with_chains(&keys).await.map(drop)
             }
             _ => Ok(()),
@@ -246,94 +220,61 @@ impl<'a> Part<'a> {
 
     /// Names the workers that are marked gone.
     async fn choose_live_workers(&mut self, gone: Gone) -> Result<(), Failure> {
-        for row in self.session.query(sql::LIVE_WORKERS, &[]).await? {
-            let worker: StoredWorker = columns::read(&row)?;
-            let chosen = match gone {
-                Gone::LeaseOver => worker.is_lease_over(self.now),
-                Gone::One(id) => worker.id == id,
-                Gone::All => true,
-            };
-            self.named.workers.extend(chosen.then_some(worker.id));
-        }
-        Ok(())
+        let live = self.session.query(sql::LIVE_WORKERS, &[]).await?;
+        columns::each(&live, |worker: StoredWorker| {
+            self.named.workers.extend(gone.includes(&worker, self.now).then_some(worker.id));
+        })
+    }
+
+    /// Names the grants that a statement finds.
+    async fn choose_grants(
+        &mut self,
+        sql: &'static str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<(), Failure> {
+        let found = self.session.query(sql, params).await?;
+        columns::each(&found, |grant: StoredGrant| self.named.grants.extend([grant.id]))
     }
 
     async fn load_unfinished(&mut self) -> Result<(), Failure> {
         for statement in [sql::QUEUED, sql::ATTEMPTING, sql::UNDECIDED] {
-            load_messages(&mut self.rows, &self.session.query(statement, &[]).await?)?;
+            self.load(statement, &[], Rows::load_message).await?;
         }
         self.choose_live_workers(Gone::All).await?;
-        for row in self.session.query(sql::UNFINISHED_GRANTS, &[]).await? {
-            self.named.grants.insert(columns::read::<StoredGrant>(&row)?.id);
-        }
-        let last = self.session.query(sql::LAST_EVENT, &[]).await?;
-        let last: Option<i64> = last.first().and_then(|row| row.get(0));
-        self.rows.load_last_event_at(last.map(columns::time));
-        Ok(())
+        self.choose_grants(sql::UNFINISHED_GRANTS, &[]).await?;
+        self.load(sql::LAST_EVENT, &[], Rows::load_last_event_at).await
     }
 
     /// What has been kept long enough, and the keys that may stand for it.
     async fn load_ended(&mut self, retention: &Retention, limit: usize) -> Result<(), Failure> {
-        let (session, now) = (self.session, self.now);
-        let most = at_most(limit);
-        let keys = session.query(sql::KEYS_TO_CHECK, &[&millis(now), &most]).await?;
+        let (now, most) = (self.now, at_most(limit));
+        let keys = self.session.query(sql::KEYS_TO_CHECK, &[&millis(now), &most]).await?;
         let keyed = self.load_keys_with_chains(&keys).await?;
-        let ids: Vec<_> = keyed.iter().map(AsUuid::uuid).collect();
+        let ids: Vec<_> = keyed.iter().map(columns::id).collect();
         for state in MessageState::ALL.iter().copied().filter(|state| state.is_final()) {
             let until = millis(now.before(retention.of_state(state)));
-            let ended = match state {
-                MessageState::MaybeSent => session.query(sql::DECIDED, &[&until, &most, &ids]).await?,
-                _ => session.query(sql::SETTLED, &[&state.as_str(), &until, &most, &ids]).await?,
-            };
-            load_messages(&mut self.rows, &ended)?;
+            let params: [&(dyn ToSql + Sync); 4] = [&state.as_str(), &until, &most, &ids];
+            match state {
+                MessageState::MaybeSent => self.load(sql::DECIDED, &params[1..], Rows::load_message).await?,
+                _ => self.load(sql::SETTLED, &params, Rows::load_message).await?,
+            }
         }
         let until = millis(now.before(retention.grant));
-        for row in session.query(sql::SPENT_GRANTS, &[&until, &millis(now), &most]).await? {
-            self.named.grants.insert(columns::read::<StoredGrant>(&row)?.id);
-        }
+        self.choose_grants(sql::SPENT_GRANTS, &[&until, &millis(now), &most]).await?;
         let until = millis(now.before(DELIVERY_RETENTION));
-        let old = session.query(sql::LOCK_OLD_DELIVERIES, &[&until, &most]).await?;
-        load_deliveries(&mut self.rows, &old)?;
-        for row in session.query(sql::GONE_WORKERS, &[&millis(now)]).await? {
-            self.rows.load_worker(columns::read(&row)?);
-        }
-        Ok(())
+        self.load(sql::LOCK_OLD_DELIVERIES, &[&until, &most], Rows::load_delivery).await?;
+        self.load(sql::GONE_WORKERS, &[&millis(now)], Rows::load_worker).await
     }
 
     /// Loads keys with their messages and those sent in their place. Gives the messages of the keys.
     async fn load_keys_with_chains(&mut self, keys: &[Row]) -> Result<Vec<MessageId>, Failure> {
         let mut ids = Vec::with_capacity(keys.len());
-        for row in keys {
-            let key: StoredKey = columns::read(row)?;
+        columns::each(keys, |key: StoredKey| {
             ids.push(key.message);
             self.rows.load_key(key);
-        }
-        load_messages(
-            &mut self.rows,
-            &self.session.query(sql::CHAINS, &[&*column(&ids, |id| id.uuid())]).await?,
-        )?;
+        })?;
+        let chained: Vec<_> = ids.iter().map(columns::id).collect();
+        self.load(sql::CHAINS, &[&chained], Rows::load_message).await?;
         Ok(ids)
     }
-}
-
-fn load_messages<'r>(rows: &mut Rows, found: impl IntoIterator<Item = &'r Row>) -> Result<(), Failure> {
-    for row in found {
-        rows.load_message(columns::read(row)?);
-    }
-    Ok(())
-}
-
-fn load_deliveries<'r>(rows: &mut Rows, found: impl IntoIterator<Item = &'r Row>) -> Result<(), Failure> {
-    for row in found {
-        rows.load_delivery(columns::read(row)?);
-    }
-    Ok(())
-}
-
-fn load_pauses<'r>(rows: &mut Rows, found: impl IntoIterator<Item = &'r Row>) -> Result<(), Failure> {
-    for row in found {
-        let (pauses, appid) = columns::read(row)?;
-        rows.load_app(appid, pauses);
-    }
-    Ok(())
 }

@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wxsub_core::clock::UnixMillis;
 use wxsub_outbox::grant::StoredGrant;
-use wxsub_outbox::id::GrantId;
 use wxsub_outbox::idempotency::StoredKey;
 use wxsub_outbox::ledger::{Write, Written, WrittenApp};
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::webhook::{DeliveryId, StoredDelivery};
 use wxsub_proto::AppId;
 
-use crate::columns::{self, AsUuid, Param, column, millis};
+use crate::columns::{self, Param, column, millis};
 use crate::error::Failure;
 use crate::session::{Pipeline, Session};
 use crate::sql;
@@ -71,7 +70,7 @@ pub(crate) async fn write(
     keys.new.sort_by(|one, next| one.scope.cmp(&next.scope));
     let mut nonces = nonces.clone();
     nonces.sort_unstable();
-    let deleted_keys: Vec<_> = keys.deleted.iter().map(|key| &key.scope).collect();
+    let deleted_keys = keys.deleted.iter().map(|key| &key.scope);
     let put_workers: Vec<_> = workers.iter().filter_map(|write| write.after).collect();
     let gone_workers: Vec<_> =
         workers.iter().filter(|write| write.after.is_none()).filter_map(|write| write.before).collect();
@@ -89,29 +88,32 @@ pub(crate) async fn write(
         }
     };
     push(sql::NOTIFY, vec![column(&due_apps, |appid| *appid), Box::new(now)], due_apps.len().min(1));
-    push(sql::PUT_WORKERS, columns::workers(&put_workers), put_workers.len());
-    push(sql::DELETE_KEYS, columns::scopes(&deleted_keys), deleted_keys.len());
+    push(sql::PUT_WORKERS, columns::columns(&put_workers), put_workers.len());
+    push(sql::DELETE_KEYS, columns::columns(deleted_keys), keys.deleted.len());
     push(
         sql::DELETE_MESSAGES,
-        vec![column(&messages.deleted, |message| message.id.uuid())],
+        columns::columns(messages.deleted.iter().map(|message| &message.id)),
         messages.deleted.len(),
     );
-    push(sql::DELETE_GRANTS, vec![column(&grants.deleted, |grant| grant.id.uuid())], grants.deleted.len());
+    let deleted_grants = grants.deleted.iter().map(|grant| &grant.id);
+    push(sql::DELETE_GRANTS, columns::columns(deleted_grants), grants.deleted.len());
     push(sql::UPDATE_GRANTS, columns::changed_grants(&grants.changed), grants.changed.len());
-    push(sql::INSERT_GRANTS, columns::new_grants(&grants.new), grants.new.len());
-    push(sql::UPDATE_MESSAGES, columns::changed_messages(&messages.changed), messages.changed.len());
-    push(sql::INSERT_MESSAGES, columns::new_messages(&messages.new), messages.new.len());
-    push(sql::INSERT_EVENTS, columns::events(events), events.len());
-    push(sql::INSERT_AUDIT, columns::audit(audit), audit.len());
-    push(sql::UPDATE_KEYS, columns::keys(&keys.changed), keys.changed.len());
-    push(sql::INSERT_KEYS, columns::keys(&keys.new), keys.new.len());
-    push(sql::INSERT_NONCES, used_nonces(&nonces), nonces.len());
+    push(sql::INSERT_GRANTS, columns::columns(grants.new.iter().copied()), grants.new.len());
+    push(sql::UPDATE_MESSAGES, columns::messages(&messages.changed, false), messages.changed.len());
+    push(sql::INSERT_MESSAGES, columns::messages(&messages.new, true), messages.new.len());
+    push(sql::INSERT_EVENTS, columns::columns(events), events.len());
+    push(sql::INSERT_AUDIT, columns::columns(audit), audit.len());
+    push(sql::UPDATE_KEYS, columns::columns(keys.changed.iter().copied()), keys.changed.len());
+    push(sql::INSERT_KEYS, columns::columns(keys.new.iter().copied()), keys.new.len());
+    let used = columns::both(nonces.iter().map(|(nonce, _)| nonce), nonces.iter().map(|(_, grant)| grant));
+    push(sql::INSERT_NONCES, used, nonces.len());
     if let Some(endpoints) = endpoints {
-        push(sql::SET_ENDPOINTS, columns::endpoints(endpoints), 1);
+        push(sql::SET_ENDPOINTS, columns::columns(&**endpoints), 1);
     }
-    push(sql::PUT_DELIVERIES, columns::deliveries(&put_deliveries), put_deliveries.len());
-    push(sql::DELETE_DELIVERIES, columns::delivery_ids(&delivered), delivered.len());
-    push(sql::DELETE_WORKERS, vec![column(&gone_workers, |worker| worker.id.uuid())], gone_workers.len());
+    push(sql::PUT_DELIVERIES, columns::columns(put_deliveries.iter().copied()), put_deliveries.len());
+    push(sql::DELETE_DELIVERIES, columns::columns(delivered.iter().copied()), delivered.len());
+    let gone = gone_workers.iter().map(|worker| &worker.id);
+    push(sql::DELETE_WORKERS, columns::columns(gone), gone_workers.len());
     push(sql::ADD_COUNTS, added_counts(shard, &counts), counts.len());
     for (app, pauses) in apps.iter().filter_map(|app| Some((app, app.pauses.as_ref()?))) {
         push(sql::PUT_PAUSES, columns::pauses(&app.appid, pauses), 1);
@@ -126,13 +128,6 @@ fn deliveries_in_order(writes: &[Write<StoredDelivery>]) -> (Vec<&StoredDelivery
     let mut put: Vec<_> = deliveries.new.into_iter().chain(deliveries.changed).collect();
     put.sort_by(|one, next| one.id.cmp(&next.id));
     (put, deliveries.deleted.into_iter().map(|delivery| &delivery.id).collect())
-}
-
-fn used_nonces(nonces: &[([u8; 16], GrantId)]) -> Vec<Param<'_>> {
-    vec![
-        column(nonces, |(nonce, _)| uuid::Uuid::from_bytes(*nonce)),
-        column(nonces, |(_, grant)| grant.uuid()),
-    ]
 }
 
 fn added_counts<'a>(shard: i16, counts: &'a [(&'a str, &'static str, i64)]) -> Vec<Param<'a>> {

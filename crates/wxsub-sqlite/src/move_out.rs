@@ -6,7 +6,8 @@ use rusqlite::{Connection, params};
 use wxsub_outbox::audit::StoredAudit;
 use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::ledger::{Write, Written, WrittenApp};
-use wxsub_outbox::message::StoredMessage;
+use wxsub_outbox::message::{StoredEvent, StoredMessage};
+use wxsub_outbox::webhook::{StoredDelivery, StoredEndpoint};
 use wxsub_proto::AppId;
 
 use crate::connection::{self, IS_MOVED, SqliteOptions};
@@ -113,73 +114,52 @@ fn grants(connection: &Connection, after: i64) -> Read {
     let mut statement = connection.prepare_cached(sql::MOVE_GRANTS)?;
     let rows = statement
         .query_map(params![after, BATCH], |row| Ok((columns::read::<StoredGrant>(row)?, row.get("seq")?)))?;
-    let mut last = None;
+    let mut next = Next::Messages(Vec::new());
     for row in rows {
         let (grant, seq) = row?;
-        last = Some(seq);
-        let mut nonces = connection.prepare_cached(sql::NONCES_OF)?;
-        for nonce in nonces.query_map([grant.id.as_bytes()], |row| row.get(0))? {
-            written.nonces.push((nonce?, grant.id));
-        }
+        let nonces = columns::all::<[u8; 16]>(connection, sql::NONCES_OF, [grant.id.as_bytes()])?;
+        written.nonces.extend(nonces.into_iter().map(|nonce| (nonce, grant.id)));
         written.grants.push(new(grant));
+        next = Next::Grants(seq);
     }
-    Ok((written, last.map_or(Next::Messages(Vec::new()), Next::Grants)))
+    Ok((written, next))
 }
 
 /// Messages with their history and their keys.
 fn messages(connection: &Connection, after: &[u8]) -> Read {
     let mut written = Written::default();
-    let mut statement = connection.prepare_cached(sql::MOVE_MESSAGES)?;
-    for message in statement.query_map(params![after, BATCH], columns::read::<StoredMessage>)? {
-        let message = message?;
+    let mut next = Next::Deliveries(String::new(), Vec::new(), 0);
+    for message in columns::all::<StoredMessage>(connection, sql::MOVE_MESSAGES, params![after, BATCH])? {
         let id = message.id.as_bytes();
-        let mut history = connection.prepare_cached(sql::HISTORY)?;
-        for event in history.query_map([id], columns::read)? {
-            written.events.push(event?);
-        }
-        let mut keys = connection.prepare_cached(sql::KEYS_OF_MESSAGE)?;
-        for key in keys.query_map([id], columns::read)? {
-            written.keys.push(new(key?));
-        }
+        written.events.extend(columns::all::<StoredEvent>(connection, sql::HISTORY, [id])?);
+        written.keys.extend(columns::all(connection, sql::KEYS_OF_MESSAGE, [id])?.into_iter().map(new));
+        next = Next::Messages(id.to_vec());
         written.messages.push(new(message));
     }
-    let last = written.messages.last().and_then(|write| write.after.as_ref());
-    let first = Next::Deliveries(String::new(), Vec::new(), 0);
-    let next = last.map_or(first, |message| Next::Messages(message.id.as_bytes().to_vec()));
     Ok((written, next))
 }
 
 fn deliveries(connection: &Connection, endpoint: &str, message: &[u8], sequence: u32) -> Read {
-    let mut written = Written::default();
-    let mut statement = connection.prepare_cached(sql::MOVE_DELIVERIES)?;
     let after = params![endpoint, message, sequence, BATCH];
-    for delivery in statement.query_map(after, columns::read)? {
-        written.deliveries.push(new(delivery?));
-    }
-    let last = written.deliveries.last().and_then(|write| write.after.as_ref()).map(|last| &last.id);
-    let next = last.map_or(Next::Audit(0), |id| {
+    let found: Vec<StoredDelivery> = columns::all(connection, sql::MOVE_DELIVERIES, after)?;
+    let next = found.last().map_or(Next::Audit(0), |StoredDelivery { id, .. }| {
         Next::Deliveries(id.endpoint.clone(), id.message.as_bytes().to_vec(), id.sequence)
     });
-    Ok((written, next))
+    Ok((Written { deliveries: found.into_iter().map(new).collect(), ..Written::default() }, next))
 }
 
 fn audit(connection: &Connection, after: u64) -> Read {
-    let mut statement = connection.prepare_cached(sql::MOVE_AUDIT)?;
     let after = params![i64::try_from(after).unwrap_or(i64::MAX), BATCH];
-    let audit: Vec<StoredAudit> = statement.query_map(after, columns::read)?.collect::<Result<_, _>>()?;
+    let audit: Vec<StoredAudit> = columns::all(connection, sql::MOVE_AUDIT, after)?;
     let next = audit.last().map_or(Next::Apps, |line| Next::Audit(line.seq));
     Ok((Written { audit, ..Written::default() }, next))
 }
 
 /// Endpoints; and apps with their pauses, and how many messages each has.
 fn apps(connection: &Connection) -> Read {
-    let endpoints: Result<_, _> = connection.prepare(sql::ENDPOINTS)?.query_map([], columns::read)?.collect();
-    let mut written = Written { endpoints: Some(endpoints?), ..Written::default() };
-    let mut statement = connection.prepare(sql::APPS)?;
-    for appid in statement.query_map([], |row| row.get::<_, String>(0))? {
-        let appid: AppId = appid?.parse().map_err(|error| {
-            rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
-        })?;
+    let endpoints: Vec<StoredEndpoint> = columns::all(connection, sql::ENDPOINTS, [])?;
+    let mut written = Written { endpoints: Some(endpoints.into()), ..Written::default() };
+    for appid in columns::all::<AppId>(connection, sql::APPS, [])? {
         let app = tables::read_app(connection, &appid)?.unwrap_or_default();
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let counts = app.counts.iter().map(|(state, messages)| (*state, number(*messages))).collect();

@@ -47,10 +47,7 @@ impl Readers {
         sql: &'static str,
         params: impl Params + Send + 'static,
     ) -> LedgerResult<Vec<T>> {
-        self.read(move |connection| {
-            connection.prepare_cached(sql)?.query_map(params, columns::read)?.collect()
-        })
-        .await
+        self.read(move |connection| columns::all(connection, sql, params)).await
     }
 
     fn take(&self) -> LedgerResult<Connection> {

@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use rusqlite::{Connection, params, params_from_iter};
+use rusqlite::{Connection, params};
 use wxsub_core::clock::UnixMillis;
 use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::{GrantId, MessageId};
 use wxsub_outbox::idempotency::{KeyScope, StoredKey};
+use wxsub_outbox::ledger::ToColumns;
 use wxsub_outbox::message::{StoredEvent, StoredMessage};
 use wxsub_outbox::state::{GrantState, MessageState, Priority};
 use wxsub_outbox::webhook::StoredEndpoint;
@@ -128,20 +129,13 @@ impl Rows {
             self.events.sort_by_key(|event| (event.message, event.version));
             let mut append = connection.prepare_cached(sql::APPEND_EVENT)?;
             for event in self.events.drain(..) {
-                append.execute(columns::event_values(&event))?;
+                append.execute(columns::params(event.to_columns()))?;
             }
         }
         if !self.keys.is_empty() {
             let mut put = connection.prepare_cached(sql::PUT_KEY)?;
             for key in std::mem::take(&mut self.keys).into_values() {
-                put.execute(params![
-                    key.scope.appid.as_str(),
-                    key.scope.client,
-                    key.scope.key.as_str(),
-                    key.fingerprint.as_bytes(),
-                    key.message.as_bytes(),
-                    millis(key.check_at),
-                ])?;
+                put.execute(columns::params(key.to_columns()))?;
             }
         }
         let (mut messages, mut grants) = (0..MAX_QUEUED, 0..MAX_QUEUED);
@@ -168,12 +162,11 @@ impl Rows {
         let mut delete_body = connection.prepare_cached(sql::DELETE_BODY)?;
         for (id, is_new) in std::mem::take(&mut self.changed_messages) {
             let Some(message) = self.messages.get(&id) else { continue };
-            let values = columns::message_values(message);
+            let values = message.to_columns().into_iter();
             if is_new {
-                let fixed = columns::fixed_values(message);
-                insert.execute(params_from_iter(values.iter().chain(&fixed)))?;
+                insert.execute(columns::params(values.chain(message.fixed_columns())))?;
             } else {
-                update.execute(values)?;
+                update.execute(columns::params(values))?;
             }
             // A body never changes; it only goes.
             match (&message.body, is_new) {

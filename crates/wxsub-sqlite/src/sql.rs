@@ -91,7 +91,7 @@ statements! {
 
     GRANT = ["SELECT ", grant!(), " FROM wxsub_grant WHERE id = ?1"];
     NEWEST_GRANT = ["SELECT ", grant!(), " FROM wxsub_grant
-        WHERE openid = ?1 AND appid = ?2 AND template_id = ?3 AND scene = ?4 ORDER BY seq DESC LIMIT 1"];
+        WHERE openid = ?2 AND appid = ?1 AND template_id = ?3 AND scene = ?4 ORDER BY seq DESC LIMIT 1"];
     GRANTS_OF_USER = ["SELECT ", grant!(), " FROM wxsub_grant WHERE openid = ?1 AND appid = ?2 ORDER BY seq"];
     USED_GRANTS = ["SELECT ", grant!(), " FROM wxsub_grant
         WHERE appid = ?1 AND state = 'used' AND seq > coalesce((SELECT seq FROM wxsub_grant WHERE id = ?2), 0)
@@ -118,7 +118,7 @@ statements! {
     NONCE = ["SELECT grant_id FROM wxsub_nonce WHERE nonce = ?1"];
     PUT_NONCE = ["INSERT INTO wxsub_nonce (nonce, grant_id) VALUES (?1, ?2)"];
 
-    NEWEST_MESSAGE = ["SELECT max(id) FROM wxsub_message"];
+    NEWEST_MESSAGE = ["SELECT id FROM wxsub_message WHERE id > x'' ORDER BY id DESC LIMIT 1"];
     MESSAGE = ["SELECT ", message!(), " FROM wxsub_message WHERE id = ?1"];
     /// The parameters are the id and the columns that change.
     UPDATE_MESSAGE = ["UPDATE wxsub_message SET state = ?2, reason = ?3, attempt = ?4, failures = ?5, version = ?6, due_ms = ?7, \

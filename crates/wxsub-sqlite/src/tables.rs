@@ -6,11 +6,11 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use wxsub_core::clock::UnixMillis;
 use wxsub_outbox::app::StoredApp;
-use wxsub_outbox::audit::AuditEntry;
+use wxsub_outbox::audit::{AuditEntry, StoredAudit};
 use wxsub_outbox::grant::{StoredGrant, Subject};
 use wxsub_outbox::id::{GrantId, MessageId, WorkerId};
 use wxsub_outbox::idempotency::{KeyScope, StoredKey};
-use wxsub_outbox::ledger::{StoredWorker, Tables};
+use wxsub_outbox::ledger::{FromColumns, StoredWorker, Tables, ToColumns};
 use wxsub_outbox::message::{DECISION_DELAY, RESTORED_DECISION_DELAY, StoredEvent, StoredMessage};
 use wxsub_outbox::state::{AuditOutcome, MessageState, Priority};
 use wxsub_outbox::webhook::{DeliveryId, StoredDelivery, StoredEndpoint};
@@ -85,32 +85,23 @@ impl<'a> OpenTables<'a> {
             .map_err(failed)
     }
 
-    fn one<T>(
-        &self,
-        sql: &str,
-        params: impl Params,
-        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> LedgerResult<Option<T>> {
+    fn one<T: FromColumns>(&self, sql: &str, params: impl Params) -> LedgerResult<Option<T>> {
         let statement = self.connection.prepare_cached(sql);
-        statement.and_then(|mut statement| statement.query_row(params, read).optional()).map_err(failed)
+        let one = statement.and_then(|mut statement| statement.query_row(params, columns::read).optional());
+        one.map_err(failed)
     }
 
-    fn all<T>(
-        &self,
-        sql: &str,
-        params: impl Params,
-        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> LedgerResult<Vec<T>> {
-        let statement = self.connection.prepare_cached(sql);
-        statement.and_then(|mut statement| statement.query_map(params, read)?.collect()).map_err(failed)
+    fn all<T: FromColumns>(&self, sql: &str, params: impl Params) -> LedgerResult<Vec<T>> {
+        columns::all(self.connection, sql, params).map_err(failed)
     }
 
     fn newest_message(&mut self) -> LedgerResult<MessageId> {
         if let Some(newest) = self.rows.newest() {
             return Ok(newest);
         }
-        let stored = self.one(sql::NEWEST_MESSAGE, [], |row| row.get::<_, Option<[u8; 16]>>(0))?.flatten();
-        Ok(self.rows.read_newest(MessageId::from_bytes(stored.unwrap_or_default())))
+        let first = MessageId::from_bytes([0; 16]);
+        let stored = self.one(sql::NEWEST_MESSAGE, [])?.unwrap_or(first);
+        Ok(self.rows.read_newest(stored))
     }
 
     fn open_app(&mut self, appid: &AppId) -> LedgerResult<&mut App> {
@@ -154,7 +145,7 @@ impl<'a> OpenTables<'a> {
 
     fn messages(&mut self, sql: &str, params: impl Params) -> LedgerResult<Vec<StoredMessage>> {
         self.write_rows()?;
-        self.all(sql, params, columns::read)
+        self.all(sql, params)
     }
 }
 
@@ -185,12 +176,9 @@ fn write_app(connection: &Connection, appid: &AppId, app: &App) -> rusqlite::Res
     let stored = app.stored.as_ref();
     if stored.is_none_or(|stored| stored.pauses != app.now.pauses || stored.undecided != app.now.undecided) {
         let mut statement = connection.prepare_cached(sql::PUT_APP)?;
-        for (index, value) in columns::pauses_values(&app.now.pauses).into_iter().enumerate() {
-            statement.raw_bind_parameter(index + 1, value)?;
-        }
-        statement.raw_bind_parameter(10, app.now.undecided)?;
-        statement.raw_bind_parameter(11, appid.as_str())?;
-        statement.raw_execute()?;
+        let undecided = i64::try_from(app.now.undecided).unwrap_or(i64::MAX);
+        let values = app.now.pauses.to_columns().into_iter();
+        statement.execute(columns::params(values.chain([undecided.into(), appid.as_str().into()])))?;
     }
     for state in MessageState::ALL {
         let count = |app: &StoredApp| app.counts.get(state).copied();
@@ -213,16 +201,15 @@ fn write_app(connection: &Connection, appid: &AppId, app: &App) -> rusqlite::Res
 
 impl Tables for OpenTables<'_> {
     fn worker(&mut self, id: WorkerId) -> LedgerResult<Option<StoredWorker>> {
-        self.one(sql::WORKER, [id.as_bytes()], columns::read)
+        self.one(sql::WORKER, [id.as_bytes()])
     }
 
     fn put_worker(&mut self, worker: StoredWorker) -> LedgerResult<()> {
-        let values = params![worker.id.as_bytes(), millis(worker.beat_at), worker.gone_at.map(millis)];
-        self.execute(sql::PUT_WORKER, values).map(drop)
+        self.execute(sql::PUT_WORKER, columns::params(worker.to_columns())).map(drop)
     }
 
     fn live_workers(&mut self) -> LedgerResult<Vec<StoredWorker>> {
-        self.all(sql::LIVE_WORKERS, [], columns::read)
+        self.all(sql::LIVE_WORKERS, [])
     }
 
     fn delete_gone_workers(&mut self, until: UnixMillis) -> LedgerResult<usize> {
@@ -241,14 +228,12 @@ impl Tables for OpenTables<'_> {
         if let Some(grant) = self.rows.grant(id) {
             return Ok(Some(grant.clone()));
         }
-        let stored = self.one(sql::GRANT, [id.as_bytes()], columns::read)?;
+        let stored = self.one(sql::GRANT, [id.as_bytes()])?;
         Ok(stored.map(|grant| self.rows.read_grant(grant)))
     }
 
     fn newest_grant(&mut self, subject: &Subject) -> LedgerResult<Option<StoredGrant>> {
-        let Subject { appid, openid, template_id, scene } = subject;
-        let values = params![openid.as_str(), appid.as_str(), template_id.as_str(), scene.get()];
-        let stored = self.one(sql::NEWEST_GRANT, values, columns::read)?;
+        let stored = self.one(sql::NEWEST_GRANT, columns::params(subject.to_columns()))?;
         Ok(stored.map(|grant| self.rows.read_grant(grant)))
     }
 
@@ -263,23 +248,12 @@ impl Tables for OpenTables<'_> {
         if self.execute(sql::UPDATE_GRANT, params![grant.id.as_bytes(), state, expires])? > 0 {
             return Ok(());
         }
-        let Subject { appid, openid, template_id, scene } = &grant.subject;
-        let values = params![
-            grant.id.as_bytes(),
-            appid.as_str(),
-            openid.as_str(),
-            template_id.as_str(),
-            scene.get(),
-            state,
-            millis(grant.consented_at),
-            expires,
-        ];
-        self.execute(sql::INSERT_GRANT, values).map(drop)
+        self.execute(sql::INSERT_GRANT, columns::params(grant.to_columns())).map(drop)
     }
 
     fn unfinished_grants(&mut self) -> LedgerResult<Vec<StoredGrant>> {
         self.write_rows()?;
-        self.all(sql::UNFINISHED_GRANTS, [], columns::read)
+        self.all(sql::UNFINISHED_GRANTS, [])
     }
 
     fn spent_grants(
@@ -290,7 +264,7 @@ impl Tables for OpenTables<'_> {
     ) -> LedgerResult<Vec<GrantId>> {
         self.write_rows()?;
         let values = params![millis(until), millis(now), at_most(limit)];
-        self.all(sql::SPENT_GRANTS, values, |row| row.get(0).map(GrantId::from_bytes))
+        self.all(sql::SPENT_GRANTS, values)
     }
 
     fn delete_grant(&mut self, id: GrantId) -> LedgerResult<()> {
@@ -299,7 +273,7 @@ impl Tables for OpenTables<'_> {
     }
 
     fn nonce(&mut self, nonce: &[u8; 16]) -> LedgerResult<Option<GrantId>> {
-        self.one(sql::NONCE, [nonce], |row| row.get(0).map(GrantId::from_bytes))
+        self.one(sql::NONCE, [nonce])
     }
 
     fn put_nonce(&mut self, nonce: [u8; 16], grant: GrantId) -> LedgerResult<()> {
@@ -314,7 +288,7 @@ impl Tables for OpenTables<'_> {
         if id > self.newest_message()? {
             return Ok(None);
         }
-        self.one(sql::MESSAGE, [id.as_bytes()], columns::read)
+        self.one(sql::MESSAGE, [id.as_bytes()])
     }
 
     /// That another message holds its grant shows when it is written.
@@ -325,7 +299,7 @@ impl Tables for OpenTables<'_> {
 
     fn holder(&mut self, grant: GrantId) -> LedgerResult<Option<MessageId>> {
         self.write_rows()?;
-        self.one(sql::HOLDER, [grant.as_bytes()], |row| row.get(0).map(MessageId::from_bytes))
+        self.one(sql::HOLDER, [grant.as_bytes()])
     }
 
     fn due(&mut self, appid: &AppId, now: UnixMillis, limit: usize) -> LedgerResult<Vec<StoredMessage>> {
@@ -399,25 +373,20 @@ impl Tables for OpenTables<'_> {
     }
 
     fn append_audit(&mut self, entry: AuditEntry, at: UnixMillis, outcome: AuditOutcome) -> LedgerResult<()> {
-        let AuditEntry { actor, address, action, appid, subject, detail } = entry;
-        let appid = appid.as_ref().map(AppId::as_str);
-        let values =
-            params![millis(at), actor, address, action.as_str(), appid, subject, detail, outcome.as_str()];
-        self.execute(sql::APPEND_AUDIT, values).map(drop)
+        let line = StoredAudit { seq: 0, at, entry, outcome };
+        self.execute(sql::APPEND_AUDIT, columns::params(line.to_columns())).map(drop)
     }
 
     fn last_event_at(&mut self) -> LedgerResult<Option<UnixMillis>> {
         self.write_rows()?;
-        let last = self.one(sql::LAST_EVENT, [], |row| row.get::<_, Option<i64>>(0))?.flatten();
-        Ok(last.map(|at| UnixMillis::new(u64::try_from(at).unwrap_or(0))))
+        Ok(self.one(sql::LAST_EVENT, [])?.flatten())
     }
 
     fn key(&mut self, scope: &KeyScope) -> LedgerResult<Option<StoredKey>> {
         if let Some(key) = self.rows.key(scope) {
             return Ok(Some(key.clone()));
         }
-        let values = params![scope.appid.as_str(), scope.client, scope.key.as_str()];
-        self.one(sql::KEY, values, columns::read)
+        self.one(sql::KEY, columns::params(scope.to_columns()))
     }
 
     fn put_key(&mut self, key: StoredKey) -> LedgerResult<()> {
@@ -427,50 +396,46 @@ impl Tables for OpenTables<'_> {
 
     fn keys_to_check(&mut self, now: UnixMillis, limit: usize) -> LedgerResult<Vec<StoredKey>> {
         self.write_rows()?;
-        self.all(sql::KEYS_TO_CHECK, params![millis(now), at_most(limit)], columns::read)
+        self.all(sql::KEYS_TO_CHECK, params![millis(now), at_most(limit)])
     }
 
     fn keys_of(&mut self, appid: &AppId, client: &str) -> LedgerResult<Vec<StoredKey>> {
         self.write_rows()?;
-        self.all(sql::KEYS_OF, params![appid.as_str(), client], columns::read)
+        self.all(sql::KEYS_OF, params![appid.as_str(), client])
     }
 
     fn delete_key(&mut self, scope: &KeyScope) -> LedgerResult<()> {
         self.write_rows()?;
-        let values = params![scope.appid.as_str(), scope.client, scope.key.as_str()];
-        self.execute(sql::DELETE_KEY, values).map(drop)
+        self.execute(sql::DELETE_KEY, columns::params(scope.to_columns())).map(drop)
     }
 
     fn webhook_endpoints(&mut self) -> LedgerResult<Arc<[StoredEndpoint]>> {
         if let Some(endpoints) = &self.rows.endpoints {
             return Ok(Arc::clone(endpoints));
         }
-        let endpoints = self.all(sql::ENDPOINTS, [], columns::read)?;
+        let endpoints = self.all(sql::ENDPOINTS, [])?;
         Ok(Arc::clone(self.rows.endpoints.insert(endpoints.into())))
     }
 
     fn set_webhook_endpoints(&mut self, endpoints: Vec<StoredEndpoint>) -> LedgerResult<()> {
         self.rows.endpoints = None;
         self.execute(sql::DELETE_ENDPOINTS, [])?;
-        for endpoint in &endpoints {
-            let (apps, events) = (endpoint.app_names(), endpoint.event_names());
-            let values = columns::endpoint_values(endpoint, apps.as_deref(), &events);
-            self.execute(sql::INSERT_ENDPOINT, values)?;
-        }
-        Ok(())
+        let insert = |endpoint: &StoredEndpoint| {
+            self.execute(sql::INSERT_ENDPOINT, columns::params(endpoint.to_columns())).map(drop)
+        };
+        endpoints.iter().try_for_each(insert)
     }
 
     fn delivery(&mut self, id: &DeliveryId) -> LedgerResult<Option<StoredDelivery>> {
-        let values = params![id.endpoint, id.message.as_bytes(), id.sequence];
-        self.one(sql::DELIVERY, values, columns::read)
+        self.one(sql::DELIVERY, columns::params(id.to_columns()))
     }
 
     fn put_delivery(&mut self, delivery: StoredDelivery) -> LedgerResult<()> {
-        self.execute(sql::PUT_DELIVERY, columns::delivery_values(&delivery)).map(drop)
+        self.execute(sql::PUT_DELIVERY, columns::params(delivery.to_columns())).map(drop)
     }
 
     fn delete_delivery(&mut self, id: &DeliveryId) -> LedgerResult<()> {
-        self.execute(sql::DELETE_DELIVERY, params![id.endpoint, id.message.as_bytes(), id.sequence]).map(drop)
+        self.execute(sql::DELETE_DELIVERY, columns::params(id.to_columns())).map(drop)
     }
 
     fn due_deliveries(
@@ -480,15 +445,15 @@ impl Tables for OpenTables<'_> {
         limit: usize,
     ) -> LedgerResult<Vec<StoredDelivery>> {
         let values = params![endpoint, millis(now), at_most(limit)];
-        self.all(sql::DUE_DELIVERIES, values, columns::read)
+        self.all(sql::DUE_DELIVERIES, values)
     }
 
     fn failed_deliveries(&mut self, endpoint: &str, limit: usize) -> LedgerResult<Vec<StoredDelivery>> {
-        self.all(sql::FAILED_DELIVERIES, params![endpoint, at_most(limit)], columns::read)
+        self.all(sql::FAILED_DELIVERIES, params![endpoint, at_most(limit)])
     }
 
     fn old_deliveries(&mut self, until: UnixMillis, limit: usize) -> LedgerResult<Vec<DeliveryId>> {
         let values = params![millis(until), at_most(limit)];
-        self.all(sql::OLD_DELIVERIES, values, columns::read)
+        self.all(sql::OLD_DELIVERIES, values)
     }
 }

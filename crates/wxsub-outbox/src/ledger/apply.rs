@@ -106,11 +106,7 @@ impl Changing<'_> {
 
     fn mark_gone(&mut self, gone: Gone) -> LedgerResult<usize> {
         let mut workers = self.tables.live_workers()?;
-        workers.retain(|worker| match gone {
-            Gone::LeaseOver => worker.is_lease_over(self.now),
-            Gone::One(id) => worker.id == id,
-            Gone::All => true,
-        });
+        workers.retain(|worker| gone.includes(worker, self.now));
         for worker in &workers {
             self.tables.put_worker(StoredWorker { gone_at: Some(self.now), ..*worker })?;
         }

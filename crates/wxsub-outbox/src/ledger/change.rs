@@ -8,6 +8,7 @@ use wxsub_core::consent::Nonce;
 use wxsub_proto::{AppId, Language, LocalizedText, Message, OpenId, Scene, TemplateId};
 
 use super::error::{LedgerError, LedgerResult};
+use super::tables::StoredWorker;
 use crate::audit::AuditEntry;
 use crate::grant::{Consent, NotAdmitted, StoredGrant, Subject};
 use crate::id::{GrantId, MessageId, WorkerId};
@@ -164,6 +165,18 @@ pub enum Gone {
     One(WorkerId),
     /// All of them: their process has lost the ledger's exclusive lock, and the new holder has not registered yet.
     All,
+}
+
+impl Gone {
+    /// Whether this living worker is one of them.
+    #[must_use]
+    pub fn includes(self, worker: &StoredWorker, now: UnixMillis) -> bool {
+        match self {
+            Self::LeaseOver => worker.is_lease_over(now),
+            Self::One(id) => worker.id == id,
+            Self::All => true,
+        }
+    }
 }
 
 /// A consent to record.

@@ -1,5 +1,6 @@
-//! Reads the rows of a database, in the same way for every ledger.
+//! Writes and reads the rows of a database, in the same way for every ledger.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::str::FromStr;
@@ -8,16 +9,266 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as DeError;
 use wxsub_core::clock::UnixMillis;
-use wxsub_proto::{AppId, ErrCode, Scene};
+use wxsub_proto::{AppId, ErrCode, OpenId, Remedy, Scene, TemplateId};
 
 use crate::app::{DailyQuotaPause, OperatorPause, Pauses, TokenPause};
 use crate::audit::{AuditEntry, StoredAudit};
 use crate::grant::{StoredGrant, Subject};
 use crate::id::{GrantId, MessageId, WorkerId};
-use crate::idempotency::{Fingerprint, KeyScope, StoredKey};
+use crate::idempotency::{Fingerprint, IdempotencyKey, KeyScope, StoredKey};
 use crate::ledger::StoredWorker;
 use crate::message::{DecisionRecord, Detail, StoredEvent, StoredMessage};
+use crate::state::{Reason, Stage};
 use crate::webhook::{DeliveryId, EndpointStatus, StoredDelivery, StoredEndpoint};
+
+/// One column of a row, as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// No value.
+    Null,
+    /// A text.
+    Text(Cow<'a, str>),
+    /// A number or a boolean.
+    Integer(i64),
+    /// An id or a digest.
+    Bytes(&'a [u8]),
+    /// Who caused an event.
+    Actor(&'a str),
+}
+
+/// What is written as a row of so many columns.
+pub trait ToColumns<const N: usize> {
+    /// Its columns, in the order in which [`FromColumns`] reads them.
+    fn to_columns(&self) -> [Value<'_>; N];
+}
+
+macro_rules! values {
+    ($($from:ty: $value:ident => $column:expr;)+) => { $(
+        impl<'a> From<$from> for Value<'a> {
+            fn from($value: $from) -> Self {
+                $column
+            }
+        }
+    )+ };
+}
+
+values! {
+    &'a str: text => Self::Text(text.into());
+    String: text => Self::Text(text.into());
+    i64: number => Self::Integer(number);
+    u32: number => Self::Integer(number.into());
+    bool: flag => Self::Integer(flag.into());
+    UnixMillis: at => Self::Integer(i64::try_from(at.get()).unwrap_or(i64::MAX));
+    Scene: scene => Self::Integer(scene.get().into());
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for Value<'a> {
+    fn from(bytes: &'a [u8; N]) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl<'a, T: Into<Value<'a>>> From<Option<T>> for Value<'a> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, T::into)
+    }
+}
+
+/// The columns of a row, each from its value.
+macro_rules! columns {
+    ($($value:expr),+ $(,)?) => {
+        [$(Value::from($value)),+]
+    };
+}
+
+macro_rules! ids {
+    ($($id:ident),+) => { $(
+        impl ToColumns<1> for $id {
+            fn to_columns(&self) -> [Value<'_>; 1] {
+                columns![self.as_bytes()]
+            }
+        }
+
+        impl FromColumns for $id {
+            fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
+                columns.required_bytes().map(Self::from_bytes)
+            }
+        }
+    )+ };
+}
+
+ids!(MessageId, GrantId, WorkerId);
+
+impl ToColumns<1> for AppId {
+    fn to_columns(&self) -> [Value<'_>; 1] {
+        columns![self.as_str()]
+    }
+}
+
+/// A nonce.
+impl ToColumns<1> for [u8; 16] {
+    fn to_columns(&self) -> [Value<'_>; 1] {
+        columns![self]
+    }
+}
+
+/// The id, and what changes of a message.
+impl ToColumns<21> for StoredMessage {
+    fn to_columns(&self) -> [Value<'_>; 21] {
+        let Detail { stage, errcode, errmsg, rid, remedy } = &self.detail;
+        let decision = self.decision.as_ref();
+        columns![
+            self.id.as_bytes(),
+            self.state.as_str(),
+            self.reason.map(Reason::as_str),
+            self.attempt,
+            self.failures,
+            self.version,
+            self.due_at,
+            self.attempted_at,
+            self.settled_at,
+            self.worker.as_ref().map(WorkerId::as_bytes),
+            stage.map(Stage::as_str),
+            errcode.map(ErrCode::get),
+            errmsg.as_deref(),
+            rid.as_deref(),
+            remedy.map(Remedy::as_str),
+            decision.map(|decided| decided.decision.as_str()),
+            decision.map(|decided| decided.by.as_str()),
+            decision.map(|decided| decided.note.as_str()),
+            decision.map(|decided| decided.at),
+            decision.and_then(|decided| decided.child.as_ref()).map(MessageId::as_bytes),
+            self.restored_at,
+        ]
+    }
+}
+
+impl StoredMessage {
+    /// The columns that never change. The body, which only goes, is not among them.
+    #[must_use]
+    pub fn fixed_columns(&self) -> [Value<'_>; 12] {
+        columns![
+            self.appid.as_str(),
+            self.mode.as_str(),
+            self.touser.as_ref().map(OpenId::as_str),
+            self.template_id.as_ref().map(TemplateId::as_str),
+            self.scene,
+            self.priority.as_str(),
+            self.created_at,
+            self.send_at,
+            self.expires_at,
+            self.idempotency_key.as_ref().map(IdempotencyKey::as_str),
+            self.grant.as_ref().map(GrantId::as_bytes),
+            self.parent_id.as_ref().map(MessageId::as_bytes),
+        ]
+    }
+}
+
+impl ToColumns<7> for StoredEvent {
+    fn to_columns(&self) -> [Value<'_>; 7] {
+        let actor = self.actor.as_deref().map_or(Value::Null, Value::Actor);
+        let Self { message, version, at, kind, attempt, detail, .. } = self;
+        columns![message.as_bytes(), *version, *at, kind.as_str(), *attempt, actor, detail.as_deref()]
+    }
+}
+
+impl ToColumns<4> for Subject {
+    fn to_columns(&self) -> [Value<'_>; 4] {
+        columns![self.appid.as_str(), self.openid.as_str(), self.template_id.as_str(), self.scene]
+    }
+}
+
+impl ToColumns<8> for StoredGrant {
+    fn to_columns(&self) -> [Value<'_>; 8] {
+        let [appid, openid, template_id, scene] = self.subject.to_columns();
+        let (id, state) = (self.id.as_bytes(), self.state.as_str());
+        columns![id, appid, openid, template_id, scene, state, self.consented_at, self.callback_expires_at]
+    }
+}
+
+impl ToColumns<3> for KeyScope {
+    fn to_columns(&self) -> [Value<'_>; 3] {
+        columns![self.appid.as_str(), self.client.as_str(), self.key.as_str()]
+    }
+}
+
+impl ToColumns<6> for StoredKey {
+    fn to_columns(&self) -> [Value<'_>; 6] {
+        let [appid, client, key] = self.scope.to_columns();
+        columns![appid, client, key, self.fingerprint.as_bytes(), self.message.as_bytes(), self.check_at]
+    }
+}
+
+/// Without its number, which the ledger gives it.
+impl ToColumns<8> for StoredAudit {
+    fn to_columns(&self) -> [Value<'_>; 8] {
+        let AuditEntry { actor, address, action, appid, subject, detail } = &self.entry;
+        columns![
+            self.at,
+            actor.as_str(),
+            address.as_str(),
+            action.as_str(),
+            appid.as_ref().map(AppId::as_str),
+            subject.as_str(),
+            detail.as_str(),
+            self.outcome.as_str(),
+        ]
+    }
+}
+
+impl ToColumns<3> for StoredWorker {
+    fn to_columns(&self) -> [Value<'_>; 3] {
+        columns![self.id.as_bytes(), self.beat_at, self.gone_at]
+    }
+}
+
+impl ToColumns<6> for StoredEndpoint {
+    fn to_columns(&self) -> [Value<'_>; 6] {
+        let Self { name, url_sha256, with_openid, disabled_at, .. } = self;
+        let (apps, events) = (self.app_names(), self.event_names());
+        columns![name.as_str(), url_sha256, apps, events, *with_openid, *disabled_at]
+    }
+}
+
+impl ToColumns<3> for DeliveryId {
+    fn to_columns(&self) -> [Value<'_>; 3] {
+        columns![self.endpoint.as_str(), self.message.as_bytes(), self.sequence]
+    }
+}
+
+impl ToColumns<9> for StoredDelivery {
+    fn to_columns(&self) -> [Value<'_>; 9] {
+        let [endpoint, message, sequence] = self.id.to_columns();
+        columns![
+            endpoint,
+            message,
+            sequence,
+            self.event.as_str(),
+            self.body.as_str(),
+            self.created_at,
+            self.attempt,
+            self.due_at,
+            self.error.as_deref(),
+        ]
+    }
+}
+
+impl ToColumns<9> for Pauses {
+    fn to_columns(&self) -> [Value<'_>; 9] {
+        let (operator, daily_quota) = (self.operator.as_ref(), self.daily_quota.as_ref());
+        columns![
+            operator.map(|pause| pause.by.as_str()),
+            operator.map(|pause| pause.note.as_str()),
+            operator.map(|pause| pause.since),
+            self.minute_quota_until,
+            daily_quota.map(|pause| pause.until),
+            daily_quota.map(|pause| pause.next_probe_at),
+            daily_quota.and_then(|pause| pause.probe.as_ref()).map(MessageId::as_bytes),
+            self.token.map(|pause| pause.until),
+            self.token.map(|pause| pause.failures),
+        ]
+    }
+}
 
 /// A row, whose columns are read one after the other. A column without a value is `None`.
 pub trait Columns {
@@ -135,10 +386,6 @@ trait Values: Columns {
         Ok(self.bytes()?.map(MessageId::from_bytes))
     }
 
-    fn message_id(&mut self) -> Result<MessageId, Self::Error> {
-        self.required_bytes().map(MessageId::from_bytes)
-    }
-
     fn string(&mut self) -> Result<String, Self::Error> {
         self.parse()
     }
@@ -149,7 +396,7 @@ impl<C: Columns> Values for C {}
 impl FromColumns for StoredMessage {
     fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
         Ok(Self {
-            id: columns.message_id()?,
+            id: MessageId::from_columns(columns)?,
             state: columns.parse()?,
             reason: columns.parse_optional()?,
             attempt: columns.number()?,
@@ -201,7 +448,7 @@ fn decision<C: Columns>(columns: &mut C) -> Result<Option<DecisionRecord>, C::Er
 impl FromColumns for StoredEvent {
     fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
         Ok(Self {
-            message: columns.message_id()?,
+            message: MessageId::from_columns(columns)?,
             version: columns.number()?,
             at: columns.time()?,
             kind: columns.parse()?,
@@ -215,7 +462,7 @@ impl FromColumns for StoredEvent {
 impl FromColumns for StoredGrant {
     fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
         Ok(Self {
-            id: GrantId::from_bytes(columns.required_bytes()?),
+            id: GrantId::from_columns(columns)?,
             subject: Subject {
                 appid: columns.parse()?,
                 openid: columns.parse()?,
@@ -237,7 +484,7 @@ impl FromColumns for StoredKey {
         Ok(Self {
             scope: KeyScope { appid: columns.parse()?, client: columns.string()?, key: columns.parse()? },
             fingerprint: Fingerprint::from_bytes(columns.required_bytes()?),
-            message: columns.message_id()?,
+            message: MessageId::from_columns(columns)?,
             check_at: columns.time()?,
         })
     }
@@ -264,7 +511,7 @@ impl FromColumns for StoredAudit {
 impl FromColumns for StoredWorker {
     fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
         Ok(Self {
-            id: WorkerId::from_bytes(columns.required_bytes()?),
+            id: WorkerId::from_columns(columns)?,
             beat_at: columns.time()?,
             gone_at: columns.optional_time()?,
         })
@@ -297,7 +544,11 @@ impl FromColumns for EndpointStatus {
 
 impl FromColumns for DeliveryId {
     fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
-        Ok(Self { endpoint: columns.string()?, message: columns.message_id()?, sequence: columns.number()? })
+        Ok(Self {
+            endpoint: columns.string()?,
+            message: MessageId::from_columns(columns)?,
+            sequence: columns.number()?,
+        })
     }
 }
 
@@ -349,6 +600,13 @@ impl FromColumns for AppId {
 impl FromColumns for String {
     fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
         columns.string()
+    }
+}
+
+/// A nonce.
+impl FromColumns for [u8; 16] {
+    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
+        columns.required_bytes()
     }
 }
 
