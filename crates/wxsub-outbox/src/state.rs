@@ -1,9 +1,10 @@
 //! The states and the other facts of a row that are stored as text. The names are a contract: people read them with SQL.
 
-use std::fmt;
+#![expect(clippy::exhaustive_enums, reason = "every ledger must decide each of them")]
+
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use wxsub_proto::named_enum;
 
 /// A stored text that none of the names is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -13,50 +14,27 @@ pub struct UnknownName {
     text: String,
 }
 
-macro_rules! names {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[expect(clippy::exhaustive_enums, reason = "every ledger must decide each of them")]
-        pub enum $name {
-            $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)+
-        }
-
-        impl $name {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            /// The name, as it is stored and shown.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $text,)+
-                }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(self.as_str())
-            }
-        }
-
+macro_rules! parsed {
+    ($($name:ident),+ $(,)?) => { $(
         impl FromStr for $name {
             type Err = UnknownName;
 
             fn from_str(text: &str) -> Result<Self, UnknownName> {
-                match text {
-                    $($text => Ok(Self::$variant),)+
-                    _ => Err(UnknownName { what: stringify!($name), text: text.to_owned() }),
-                }
+                let named = Self::ALL.iter().find(|name| name.as_str() == text).copied();
+                named.ok_or_else(|| UnknownName { what: stringify!($name), text: text.to_owned() })
             }
         }
-    };
+    )+ };
 }
 
-names! {
+parsed! {
+    MessageState, Mode, Reason, GrantState, Decision, Priority, Stage, WaitingFor, EventKind, AuditAction, AuditOutcome,
+    WebhookEvent,
+}
+
+named_enum! {
     /// The state of a message.
-    MessageState {
+    pub enum MessageState {
         /// Waits for its time, a free slot or the app.
         Queued = "queued",
         /// A named worker may be posting it.
@@ -82,9 +60,9 @@ impl MessageState {
     }
 }
 
-names! {
+named_enum! {
     /// How a message is sent.
-    Mode {
+    pub enum Mode {
         /// It waits in the queue for a worker, and goes back there when it was not sent.
         Queued = "queued",
         /// The caller waits for its one attempt.
@@ -92,9 +70,9 @@ names! {
     }
 }
 
-names! {
+named_enum! {
     /// Why a message is `not_sent` or `maybe_sent`.
-    Reason {
+    pub enum Reason {
         /// Not sent before its `expires_at`.
         Expired = "expired",
         /// Not sent in as many attempts as it may have.
@@ -118,9 +96,9 @@ names! {
     }
 }
 
-names! {
+named_enum! {
     /// The state of a grant.
-    GrantState {
+    pub enum GrantState {
         /// Free for the next message.
         Open = "open",
         /// A queued message has it.
@@ -136,9 +114,9 @@ names! {
     }
 }
 
-names! {
+named_enum! {
     /// A decision on an undecided message.
-    Decision {
+    pub enum Decision {
         /// It counts as sent. Its grant is used.
         AssumeSent = "assume_sent",
         /// It is not sent again. Its grant becomes void.
@@ -148,9 +126,9 @@ names! {
     }
 }
 
-names! {
+named_enum! {
     /// Which message of an app goes first. The order of the names is the order of the messages.
-    Priority {
+    pub enum Priority {
         /// Before all others.
         High = "high",
         /// In between.
@@ -160,9 +138,9 @@ names! {
     }
 }
 
-names! {
+named_enum! {
     /// The step at which a message's last attempt ended.
-    Stage {
+    pub enum Stage {
         /// There was no attempt: its grant did not allow one.
         Grant = "grant",
         /// Its worker ended the attempt before it called Weixin.
@@ -174,9 +152,9 @@ names! {
     }
 }
 
-names! {
+named_enum! {
     /// What a queued message waits for, besides a free slot.
-    WaitingFor {
+    pub enum WaitingFor {
         /// Its `send_at`.
         SendAt = "send_at",
         /// The pause after a failed attempt.
@@ -192,9 +170,9 @@ names! {
     }
 }
 
-names! {
+named_enum! {
     /// What happened to a message: the history that is kept of it.
-    EventKind {
+    pub enum EventKind {
         /// Recorded and queued.
         Enqueued = "enqueued",
         /// Recorded for a synchronous send.
@@ -226,9 +204,9 @@ names! {
     }
 }
 
-names! {
+named_enum! {
     /// What an operator did.
-    AuditAction {
+    pub enum AuditAction {
         /// Logged in to the console.
         Login = "login",
         /// Logged out.
@@ -252,9 +230,9 @@ names! {
     }
 }
 
-names! {
+named_enum! {
     /// Whether the action of an operator was done.
-    AuditOutcome {
+    pub enum AuditOutcome {
         /// It was.
         Done = "done",
         /// The rules did not allow it.
@@ -262,9 +240,9 @@ names! {
     }
 }
 
-names! {
+named_enum! {
     /// The event of a message that a webhook is about.
-    WebhookEvent {
+    pub enum WebhookEvent {
         /// Weixin accepted it.
         Sent = "message.sent",
         /// Weixin refused it.
@@ -282,6 +260,10 @@ names! {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt;
+
+    use serde::Serialize;
+
     use super::*;
 
     #[test]

@@ -14,7 +14,6 @@ use crate::output::Output;
 
 named_enum! {
     /// A check. Each check needs the earlier ones.
-    #[derive(PartialOrd, Ord)]
     pub(super) enum Check {
         /// Environment variables and flags are valid.
         Configuration = "configuration",
