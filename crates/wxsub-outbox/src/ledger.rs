@@ -20,6 +20,7 @@ mod error;
 mod layer;
 mod memory;
 mod rows;
+mod statements;
 mod tables;
 
 pub use apply::apply;
@@ -28,7 +29,7 @@ pub use change::{
     NotCancelled, NotDecided, NotRecorded, PruneReport, Recorded, Rejected, RestoreReport, Results,
     RowOutcomes,
 };
-pub use columns::{Columns, FromColumns, ToColumns, Value};
+pub use columns::{Columns, FromColumns, ToColumns, Value, at_most, millis};
 pub use error::{LedgerError, LedgerResult};
 pub use layer::LedgerLayer;
 pub use memory::MemoryLedger;

@@ -6,11 +6,10 @@ use bytes::BytesMut;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
 use uuid::Uuid;
-use wxsub_core::clock::UnixMillis;
 use wxsub_outbox::app::Pauses;
 use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::inbox::InboxRow;
-use wxsub_outbox::ledger::{Columns, FromColumns, ToColumns, Value};
+use wxsub_outbox::ledger::{Columns, FromColumns, ToColumns, Value, millis};
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::webhook::StoredEndpoint;
 use wxsub_outbox::{LedgerError, LedgerResult};
@@ -20,16 +19,6 @@ use crate::error::Failure;
 
 /// One parameter of a statement.
 pub(crate) type Param<'a> = Box<dyn ToSql + Sync + Send + 'a>;
-
-/// A time as it is stored.
-pub(crate) fn millis(at: UnixMillis) -> i64 {
-    i64::try_from(at.get()).unwrap_or(i64::MAX)
-}
-
-/// A time that was stored.
-pub(crate) fn time(millis: i64) -> UnixMillis {
-    UnixMillis::new(u64::try_from(millis).unwrap_or(0))
-}
 
 /// One column of many rows, as an array.
 pub(crate) fn column<'a, R, T>(rows: &'a [R], value: impl Fn(&'a R) -> T) -> Param<'a>
@@ -225,18 +214,6 @@ impl<'a> FromSql<'a> for Bytes<'a> {
 /// The endpoint of a row that may have none.
 pub(crate) fn read_endpoint(row: &Row) -> LedgerResult<Option<StoredEndpoint>> {
     row.get::<_, Option<&str>>(0).map(|_| read(row)).transpose()
-}
-
-/// An app with a due message, if its pauses allow a claim.
-pub(crate) fn read_due_app(row: &Row) -> LedgerResult<Option<AppId>> {
-    let (pauses, (appid, now)): (Pauses, (AppId, Option<UnixMillis>)) = read(row)?;
-    Ok((pauses.claimable(1, now.unwrap_or_default()) > 0).then_some(appid))
-}
-
-/// When the first queued message of an app is due, from that of each priority.
-pub(crate) fn read_first_due(row: &Row) -> LedgerResult<Option<UnixMillis>> {
-    let (high, (normal, low)): (Option<UnixMillis>, (_, _)) = read(row)?;
-    Ok([high, normal, low].into_iter().flatten().min())
 }
 
 /// The first columns of a row of an inbox: id, appid, message, times and priority.

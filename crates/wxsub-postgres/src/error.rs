@@ -126,7 +126,7 @@ impl ConnectError {
 
     /// What an error of the database means while a ledger is opened.
     pub(crate) fn database(host: &str, error: &tokio_postgres::Error) -> Self {
-        ServerProblem::new(error).at(host)
+        ServerProblem::from(error).at(host)
     }
 }
 
@@ -168,8 +168,10 @@ impl ServerProblem {
             Self::Database(what) => format!("{what}；请查看服务器的日志"),
         }
     }
+}
 
-    fn new(error: &tokio_postgres::Error) -> Self {
+impl From<&tokio_postgres::Error> for ServerProblem {
+    fn from(error: &tokio_postgres::Error) -> Self {
         let what = text(error);
         match error.code() {
             // The server asks for one, and there is none.
@@ -194,6 +196,12 @@ impl ServerProblem {
             ) => Self::Unreachable(what),
             Some(_) => Self::Database(what),
         }
+    }
+}
+
+impl From<tokio_postgres::Error> for ServerProblem {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::from(&error)
     }
 }
 

@@ -42,7 +42,8 @@ impl PostgresImport {
     pub async fn begin(options: &PostgresOptions) -> Result<Self, ConnectError> {
         let connector = Connector::new(options)?;
         let session = connector.connect().await?;
-        schema::prepare(&session, &connector.host, options.migrate, None).await?;
+        let prepared = schema::prepare(&session, options.migrate, None).await;
+        prepared.map_err(|problem| problem.at(&connector.host))?;
         let failed = |error| ConnectError::database(&connector.host, &error);
         // Reading the other ledger can take long, for example on a slow disk.
         let begin = "SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0; BEGIN";

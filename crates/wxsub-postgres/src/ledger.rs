@@ -4,25 +4,25 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
-use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use wxsub_core::clock::{Clock, UnixMillis};
-use wxsub_outbox::app::StoredApp;
+use wxsub_outbox::app::{Pauses, StoredApp};
 use wxsub_outbox::audit::StoredAudit;
 use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::{GrantId, MessageId};
-use wxsub_outbox::ledger::{Change, InboxBacklog, MAX_FOREIGN_ROWS, MessageQuery, Results, StoredWorker};
+use wxsub_outbox::ledger::{
+    Change, FromColumns, InboxBacklog, MAX_FOREIGN_ROWS, MessageQuery, Results, StoredWorker, at_most, millis,
+};
 use wxsub_outbox::message::{StoredEvent, StoredMessage};
 use wxsub_outbox::state::{GrantState, MessageState};
 use wxsub_outbox::webhook::{EndpointStatus, MAX_COUNTED_DELIVERIES, StoredDelivery};
 use wxsub_outbox::{Ledger, LedgerError, LedgerResult};
 use wxsub_proto::{AppId, OpenId};
 
-use crate::columns::{self, millis};
+use crate::columns;
 use crate::connection::{Connector, PostgresOptions};
-use crate::error::{ConnectError, Failure};
+use crate::error::{ConnectError, Failure, ServerProblem};
 use crate::session::{Pipeline, Session};
-use crate::transaction::at_most;
 use crate::write::UNDECIDED;
 use crate::writer::Writer;
 use crate::{check, schema, sql};
@@ -51,7 +51,8 @@ impl PostgresLedger {
         let (session, reader) = (connector.connect().await?, connector.connect_reader().await?);
         connector.check_pooler(&session, &reader).await?;
         let now = options.clock.as_ref().map(|clock| clock.now().wall);
-        schema::prepare(&session, &connector.host, options.migrate, now).await?;
+        let prepared = schema::prepare(&session, options.migrate, now).await;
+        prepared.map_err(|problem| problem.at(&connector.host))?;
         let shard = session.query_once("SELECT pg_backend_pid()", &[]).await;
         let shard = shard.map_err(|error| ConnectError::database(&connector.host, &error))?;
         let [shard, ..] = shard.first().map_or(0, |row| row.get::<_, i32>(0)).to_le_bytes();
@@ -71,8 +72,11 @@ impl PostgresLedger {
     pub async fn check(options: PostgresOptions) -> Result<Vec<String>, ConnectError> {
         let connector = Connector::new(&options)?;
         let session = connector.connect().await?;
-        schema::prepare(&session, &connector.host, false, None).await?;
-        check::problems(&session).await.map_err(|error| ConnectError::database(&connector.host, &error))
+        let checked = async {
+            schema::prepare(&session, false, None).await?;
+            Ok::<_, ServerProblem>(check::problems(&session).await?)
+        };
+        checked.await.map_err(|problem| problem.at(&connector.host))
     }
 
     async fn reader(&self) -> LedgerResult<Arc<Session>> {
@@ -87,14 +91,13 @@ impl PostgresLedger {
         }
     }
 
-    async fn read<T>(
+    async fn read<T: FromColumns>(
         &self,
         sql: &'static str,
         params: &[&(dyn ToSql + Sync)],
-        read: impl Fn(&Row) -> LedgerResult<T>,
     ) -> LedgerResult<Vec<T>> {
         let rows = self.reader().await?.query(sql, params).await.map_err(unreadable)?;
-        rows.iter().map(read).collect()
+        rows.iter().map(columns::read).collect()
     }
 }
 
@@ -110,12 +113,12 @@ impl Ledger for PostgresLedger {
     }
 
     async fn message(&self, id: MessageId) -> LedgerResult<Option<StoredMessage>> {
-        let found = self.read(sql::MESSAGE, &[&columns::id(&id)], columns::read).await?;
+        let found = self.read(sql::MESSAGE, &[&columns::id(&id)]).await?;
         Ok(found.into_iter().next())
     }
 
     async fn history(&self, id: MessageId) -> LedgerResult<Vec<StoredEvent>> {
-        self.read(sql::HISTORY, &[&columns::id(&id)], columns::read).await
+        self.read(sql::HISTORY, &[&columns::id(&id)]).await
     }
 
     async fn messages(&self, query: &MessageQuery) -> LedgerResult<Vec<StoredMessage>> {
@@ -142,30 +145,25 @@ impl Ledger for PostgresLedger {
             }
         };
         let sql = if *newest_first { newest } else { oldest };
-        self.read(sql, &params, columns::read).await
+        self.read(sql, &params).await
     }
 
     async fn grants(&self, appid: &AppId, openid: &OpenId) -> LedgerResult<Vec<StoredGrant>> {
-        self.read(sql::GRANTS_OF_USER, &[&openid.as_str(), &appid.as_str()], columns::read).await
+        self.read(sql::GRANTS_OF_USER, &[&openid.as_str(), &appid.as_str()]).await
     }
 
     async fn inbox_backlog(&self, apps: &[AppId]) -> LedgerResult<Option<InboxBacklog>> {
         let apps: Vec<_> = apps.iter().map(AppId::as_str).collect();
-        let backlog = |row: &Row| {
-            let (has_rows, foreign_rows) = (row.get(0), row.get::<_, i64>(1));
-            Ok(InboxBacklog { has_rows, foreign_rows: foreign_rows.try_into().unwrap_or(0) })
-        };
-        Ok(self.read(sql::INBOX_BACKLOG, &[&apps, &i64::from(MAX_FOREIGN_ROWS)], backlog).await?.pop())
+        Ok(self.read(sql::INBOX_BACKLOG, &[&apps, &i64::from(MAX_FOREIGN_ROWS)]).await?.pop())
     }
 
     async fn webhook_endpoints(&self) -> LedgerResult<Vec<EndpointStatus>> {
         let now = self.clock.as_ref().map(|clock| millis(clock.now().wall));
-        let most = i64::try_from(MAX_COUNTED_DELIVERIES).unwrap_or(i64::MAX);
-        self.read(sql::ENDPOINT_STATUSES, &[&now, &most], columns::read).await
+        self.read(sql::ENDPOINT_STATUSES, &[&now, &MAX_COUNTED_DELIVERIES.cast_signed()]).await
     }
 
     async fn failed_deliveries(&self, endpoint: &str, limit: usize) -> LedgerResult<Vec<StoredDelivery>> {
-        self.read(sql::FAILED_DELIVERIES, &[&endpoint, &at_most(limit)], columns::read).await
+        self.read(sql::FAILED_DELIVERIES, &[&endpoint, &at_most(limit)]).await
     }
 
     async fn grants_in_state(
@@ -180,11 +178,11 @@ impl Ledger for PostgresLedger {
             GrantState::Used | GrantState::Void => sql::SPENT_GRANTS_IN_STATE,
             _ => sql::GRANTS_IN_STATE,
         };
-        self.read(sql, &[&appid.as_str(), &state.as_str(), &after, &at_most(limit)], columns::read).await
+        self.read(sql, &[&appid.as_str(), &state.as_str(), &after, &at_most(limit)]).await
     }
 
     async fn batch_clients(&self, appid: &AppId, limit: usize) -> LedgerResult<Vec<String>> {
-        self.read(sql::BATCHES, &[&appid.as_str(), &at_most(limit)], columns::read).await
+        self.read(sql::BATCHES, &[&appid.as_str(), &at_most(limit)]).await
     }
 
     async fn app(&self, appid: &AppId) -> LedgerResult<StoredApp> {
@@ -211,13 +209,15 @@ impl Ledger for PostgresLedger {
 
     async fn claimable_apps(&self) -> LedgerResult<Vec<AppId>> {
         let now = self.clock.as_ref().map(|clock| millis(clock.now().wall));
-        let due = self.read(sql::DUE_APPS, &[&now], columns::read_due_app).await?;
-        Ok(due.into_iter().flatten().collect())
+        let mut due: Vec<(Pauses, (AppId, Option<UnixMillis>))> = self.read(sql::DUE_APPS, &[&now]).await?;
+        due.retain(|(pauses, (_, now))| pauses.claimable(1, now.unwrap_or_default()) > 0);
+        Ok(due.into_iter().map(|(_, (appid, _))| appid).collect())
     }
 
     async fn first_due_at(&self, appid: &AppId) -> LedgerResult<Option<UnixMillis>> {
-        let found = self.read(sql::FIRST_DUE, &[&appid.as_str()], columns::read_first_due).await?;
-        Ok(found.into_iter().flatten().next())
+        let found: Vec<(Option<UnixMillis>, (Option<_>, Option<_>))> =
+            self.read(sql::FIRST_DUE, &[&appid.as_str()]).await?;
+        Ok(found.into_iter().flat_map(|(high, (normal, low))| [high, normal, low]).flatten().min())
     }
 
     async fn notified(&self) {
@@ -225,19 +225,19 @@ impl Ledger for PostgresLedger {
     }
 
     async fn apps(&self) -> LedgerResult<Vec<AppId>> {
-        self.read(sql::ALL_APPS, &[], columns::read).await
+        self.read(sql::ALL_APPS, &[]).await
     }
 
     async fn undecided_apps(&self) -> LedgerResult<Vec<AppId>> {
-        self.read(sql::UNDECIDED_APPS, &[], columns::read).await
+        self.read(sql::UNDECIDED_APPS, &[]).await
     }
 
     async fn workers(&self) -> LedgerResult<Vec<StoredWorker>> {
-        self.read(sql::ALL_WORKERS, &[], columns::read).await
+        self.read(sql::ALL_WORKERS, &[]).await
     }
 
     async fn audit(&self, before: Option<u64>, limit: usize) -> LedgerResult<Vec<StoredAudit>> {
         let before = before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
-        self.read(sql::AUDIT, &[&before, &at_most(limit)], columns::read).await
+        self.read(sql::AUDIT, &[&before, &at_most(limit)]).await
     }
 }

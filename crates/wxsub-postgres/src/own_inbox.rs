@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use wxsub_core::clock::Clock;
 use wxsub_outbox::inbox::{MAX_MESSAGE_BYTES, decide};
-use wxsub_outbox::ledger::RowOutcomes;
+use wxsub_outbox::ledger::{RowOutcomes, at_most};
 use wxsub_proto::AppId;
 
 use crate::columns::{self, column};
@@ -12,7 +12,7 @@ use crate::error::Failure;
 use crate::named::Named;
 use crate::session::{Pipeline, Session};
 use crate::sql;
-use crate::transaction::{Part, at_most};
+use crate::transaction::Part;
 use crate::write::check_rows;
 
 /// Moves at most `limit` rows within the open transaction. Rows that another process moves are skipped.

@@ -3,9 +3,9 @@
 use sha2::{Digest, Sha256};
 use tokio_postgres::Error;
 use wxsub_core::clock::UnixMillis;
+use wxsub_outbox::ledger::millis;
 
-use crate::columns::millis;
-use crate::error::{ConnectError, ServerProblem};
+use crate::error::ServerProblem;
 use crate::session::Session;
 use crate::sql;
 
@@ -57,49 +57,43 @@ const RIGHTS: &[(&str, &[&str])] = &[
 /// Brings the schema up to date, or fails if it is not. `now` is the time of a clock that replaces that of the database.
 pub(crate) async fn prepare(
     session: &Session,
-    host: &str,
     migrate: bool,
     now: Option<UnixMillis>,
-) -> Result<(), ConnectError> {
-    let failed = |error| ConnectError::database(host, &error);
-    let mut found = version(session, host).await?;
+) -> Result<(), ServerProblem> {
+    let mut found = version(session).await?;
     if found < VERSION && migrate {
-        session.batch(LOCK).await.map_err(failed)?;
-        session.batch("BEGIN").await.map_err(failed)?;
+        session.batch(LOCK).await?;
+        session.batch("BEGIN").await?;
         let migrated = async {
             // Another process may have done it meanwhile.
-            let from = version(session, host).await?;
-            apply_steps(session, from, now).await.map_err(failed)
+            let from = version(session).await?;
+            Ok::<_, ServerProblem>(apply_steps(session, from, now).await?)
         };
         let migrated = migrated.await;
-        session.batch(if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" }).await.map_err(failed)?;
-        session.batch(UNLOCK).await.map_err(failed)?;
+        session.batch(if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+        session.batch(UNLOCK).await?;
         migrated?;
         found = VERSION;
     }
     match found {
-        VERSION => check_rights(session, host).await,
-        found if found > VERSION => Err(ServerProblem::NewerVersion { found, known: VERSION }.at(host)),
-        found => Err(ServerProblem::OlderVersion { found, known: VERSION }.at(host)),
+        VERSION => check_rights(session).await,
+        found if found > VERSION => Err(ServerProblem::NewerVersion { found, known: VERSION }),
+        found => Err(ServerProblem::OlderVersion { found, known: VERSION }),
     }
 }
 
 /// The version of the schema; 0 if there is none.
-async fn version(session: &Session, host: &str) -> Result<u32, ConnectError> {
-    let failed = |error| ConnectError::database(host, &error);
-    let exists =
-        session.query_once("SELECT to_regclass('wxsub_schema') IS NOT NULL", &[]).await.map_err(failed)?;
+async fn version(session: &Session) -> Result<u32, ServerProblem> {
+    let exists = session.query_once("SELECT to_regclass('wxsub_schema') IS NOT NULL", &[]).await?;
     if !exists.first().is_some_and(|row| row.get(0)) {
         return Ok(0);
     }
-    let steps =
-        session.query_once("SELECT version, checksum FROM wxsub_schema", &[]).await.map_err(failed)?;
     let mut newest = 0;
-    for row in steps {
+    for row in session.query_once("SELECT version, checksum FROM wxsub_schema", &[]).await? {
         let version = u32::try_from(row.get::<_, i32>(0)).unwrap_or(0);
         let known = STEPS.iter().find(|step| step.version == version);
         if known.is_some_and(|step| step.checksum() != row.get::<_, &str>(1)) {
-            return Err(ServerProblem::ChangedSchema(version).at(host));
+            return Err(ServerProblem::ChangedSchema(version));
         }
         newest = newest.max(version);
     }
@@ -124,16 +118,15 @@ async fn apply_steps(session: &Session, from: u32, now: Option<UnixMillis>) -> R
 }
 
 /// Names every right that the role lacks.
-async fn check_rights(session: &Session, host: &str) -> Result<(), ConnectError> {
+async fn check_rights(session: &Session) -> Result<(), ServerProblem> {
     let rights = RIGHTS.iter().flat_map(|(table, rights)| rights.iter().map(move |right| (*table, *right)));
     let (tables, rights): (Vec<_>, Vec<_>) = rights.unzip();
     let missing = "SELECT string_agg(r.kind || ' on ' || r.name, ', ') FROM unnest($1::text[], $2::text[]) AS r (name, kind)
         WHERE NOT has_table_privilege(r.name, r.kind)";
-    let missing = session.query_once(missing, &[&tables, &rights]).await;
-    let missing = missing.map_err(|error| ConnectError::database(host, &error))?;
+    let missing = session.query_once(missing, &[&tables, &rights]).await?;
     match missing.first().and_then(|row| row.get::<_, Option<String>>(0)) {
         None => Ok(()),
-        Some(what) => Err(ServerProblem::MissingRight(what).at(host)),
+        Some(what) => Err(ServerProblem::MissingRight(what)),
     }
 }
 

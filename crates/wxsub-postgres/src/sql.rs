@@ -1,25 +1,6 @@
 //! All statements. A test checks that each of them uses an index.
 
-macro_rules! statements {
-    ($($(#[$doc:meta])* $name:ident = [$($part:expr),+];)+) => {
-        $($(#[$doc])* pub(crate) const $name: &str = concat!($($part),+);)+
-
-        /// All of them, with their names.
-        #[cfg(test)]
-        pub(crate) const ALL: &[(&str, &str)] = &[$((stringify!($name), $name)),+];
-    };
-}
-
-/// Texts that several statements have, as macros, because `concat!` takes no constants.
-macro_rules! texts {
-    ($($(#[$doc:meta])* $name:ident = $text:expr;)+) => { $(
-        macro_rules! $name {
-            () => {
-                $text
-            };
-        }
-    )+ };
-}
+use wxsub_outbox::{statements, texts};
 
 texts! {
     /// The columns of `wxsub_message` in the order in which they are written: the id, the 20 that change, and those that never do.

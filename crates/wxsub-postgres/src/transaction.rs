@@ -13,13 +13,13 @@ use wxsub_outbox::app::Pauses;
 use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::{GrantId, MessageId};
 use wxsub_outbox::idempotency::StoredKey;
-use wxsub_outbox::ledger::{Change, FromColumns, Gone, Results, Rows, StoredWorker};
+use wxsub_outbox::ledger::{Change, FromColumns, Gone, Results, Rows, StoredWorker, at_most, millis};
 use wxsub_outbox::message::{DECISION_DELAY, RESTORED_DECISION_DELAY};
 use wxsub_outbox::retention::Retention;
 use wxsub_outbox::state::MessageState;
 use wxsub_outbox::webhook::DELIVERY_RETENTION;
 
-use crate::columns::{self, millis};
+use crate::columns;
 use crate::error::Failure;
 use crate::named::{Named, is_sweep};
 use crate::session::{Pipeline, Session};
@@ -34,11 +34,6 @@ pub(crate) struct Part<'a> {
     named: Named,
     /// How many of the named keys were stored when they were locked.
     locked_keys: usize,
-}
-
-/// A limit as PostgreSQL takes it.
-pub(crate) fn at_most(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 impl<'a> Part<'a> {
@@ -71,8 +66,9 @@ impl<'a> Part<'a> {
         let (locked_keys, results) = (results.of(keys).count(), |at| results.of(Some(at)));
         let endpoints = results(time).filter_map(|row| columns::read_endpoint(row).transpose());
         rows.load_webhook_endpoints(endpoints.collect::<Result<_, _>>()?);
-        let database_time = results(time).next().map_or(0, |row| row.get(6));
-        let now = clock.map_or(columns::time(database_time), |clock| clock.now().wall);
+        let database_time = results(time).next().map_or(0, |row| row.get::<_, i64>(6));
+        let database_time = UnixMillis::new(database_time.try_into().unwrap_or(0));
+        let now = clock.map_or(database_time, |clock| clock.now().wall);
         drop(pipeline);
         Ok(Self { session, now, rows, named, locked_keys })
     }

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use wxsub_core::clock::UnixMillis;
 use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::idempotency::StoredKey;
-use wxsub_outbox::ledger::{Write, Written, WrittenApp};
+use wxsub_outbox::ledger::{Write, Written, WrittenApp, millis};
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::webhook::{DeliveryId, StoredDelivery};
 use wxsub_proto::AppId;
 
-use crate::columns::{self, Param, column, millis};
+use crate::columns::{self, Param, column};
 use crate::error::Failure;
 use crate::session::{Pipeline, Session};
 use crate::sql;

@@ -4,14 +4,8 @@ use std::borrow::Cow;
 
 use rusqlite::types::{FromSql, ToSqlOutput, Type, ValueRef};
 use rusqlite::{Connection, Params, Result, Row, params_from_iter, types};
-use wxsub_core::clock::UnixMillis;
 use wxsub_outbox::id::WorkerId;
 use wxsub_outbox::ledger::{Columns, FromColumns, Value};
-
-/// A time as it is stored.
-pub(crate) fn millis(at: UnixMillis) -> i64 {
-    i64::try_from(at.get()).unwrap_or(i64::MAX)
-}
 
 /// The columns as parameters of a statement, in their order.
 pub(crate) fn params<'a>(columns: impl IntoIterator<Item = Value<'a>>) -> impl Params {

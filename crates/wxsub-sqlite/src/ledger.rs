@@ -11,20 +11,21 @@ use wxsub_outbox::app::{Pauses, StoredApp};
 use wxsub_outbox::audit::StoredAudit;
 use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::{GrantId, MessageId};
-use wxsub_outbox::ledger::{Change, InboxBacklog, MessageQuery, RestoreReport, Results, StoredWorker};
+use wxsub_outbox::ledger::{
+    Change, InboxBacklog, MessageQuery, RestoreReport, Results, StoredWorker, at_most, millis,
+};
 use wxsub_outbox::message::{StoredEvent, StoredMessage};
 use wxsub_outbox::state::{GrantState, MessageState, Priority};
 use wxsub_outbox::webhook::{EndpointStatus, MAX_COUNTED_DELIVERIES, StoredDelivery};
 use wxsub_outbox::{Ledger, LedgerError, LedgerResult};
 use wxsub_proto::{AppId, OpenId};
 
-use crate::columns::millis;
 use crate::connection::SqliteOptions;
 use crate::error::{OpenError, OpenErrorKind};
 use crate::lock::WriterLock;
 use crate::move_out::SqliteMove;
 use crate::readers::Readers;
-use crate::tables::{at_most, read_app};
+use crate::tables::read_app;
 use crate::writer::{OpenFile, Purpose, Writer};
 use crate::{backup, columns, connection, file_system, sql};
 

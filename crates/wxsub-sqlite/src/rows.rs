@@ -9,13 +9,13 @@ use wxsub_core::clock::UnixMillis;
 use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::{GrantId, MessageId};
 use wxsub_outbox::idempotency::{KeyScope, StoredKey};
-use wxsub_outbox::ledger::ToColumns;
+use wxsub_outbox::ledger::{ToColumns, millis};
 use wxsub_outbox::message::{StoredEvent, StoredMessage};
 use wxsub_outbox::state::{GrantState, MessageState, Priority};
 use wxsub_outbox::webhook::StoredEndpoint;
 use wxsub_proto::AppId;
 
-use crate::columns::{self, millis};
+use crate::columns;
 use crate::sql;
 
 /// How many events wait at most to be written.

@@ -10,14 +10,14 @@ use wxsub_outbox::audit::{AuditEntry, StoredAudit};
 use wxsub_outbox::grant::{StoredGrant, Subject};
 use wxsub_outbox::id::{GrantId, MessageId, WorkerId};
 use wxsub_outbox::idempotency::{KeyScope, StoredKey};
-use wxsub_outbox::ledger::{FromColumns, StoredWorker, Tables, ToColumns};
+use wxsub_outbox::ledger::{FromColumns, StoredWorker, Tables, ToColumns, at_most, millis};
 use wxsub_outbox::message::{DECISION_DELAY, RESTORED_DECISION_DELAY, StoredEvent, StoredMessage};
 use wxsub_outbox::state::{AuditOutcome, MessageState, Priority};
 use wxsub_outbox::webhook::{DeliveryId, StoredDelivery, StoredEndpoint};
 use wxsub_outbox::{LedgerError, LedgerResult};
 use wxsub_proto::AppId;
 
-use crate::columns::{self, millis};
+use crate::columns;
 use crate::error::failed;
 use crate::rows::Rows;
 use crate::sql;
@@ -147,11 +147,6 @@ impl<'a> OpenTables<'a> {
         self.write_rows()?;
         self.all(sql, params)
     }
-}
-
-/// A limit as SQLite takes it.
-pub(crate) fn at_most(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 /// What is stored of an app; `None` if it is new.

@@ -16,7 +16,7 @@ use crate::audit::{AuditEntry, StoredAudit};
 use crate::grant::{StoredGrant, Subject};
 use crate::id::{GrantId, MessageId, WorkerId};
 use crate::idempotency::{Fingerprint, IdempotencyKey, KeyScope, StoredKey};
-use crate::ledger::StoredWorker;
+use crate::ledger::{InboxBacklog, StoredWorker};
 use crate::message::{DecisionRecord, Detail, StoredEvent, StoredMessage};
 use crate::state::{Reason, Stage};
 use crate::webhook::{DeliveryId, EndpointStatus, StoredDelivery, StoredEndpoint};
@@ -42,6 +42,18 @@ pub trait ToColumns<const N: usize> {
     fn to_columns(&self) -> [Value<'_>; N];
 }
 
+/// A time as it is stored.
+#[must_use]
+pub fn millis(at: UnixMillis) -> i64 {
+    i64::try_from(at.get()).unwrap_or(i64::MAX)
+}
+
+/// A limit as a statement takes it.
+#[must_use]
+pub fn at_most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
 macro_rules! values {
     ($($from:ty: $value:ident => $column:expr;)+) => { $(
         impl<'a> From<$from> for Value<'a> {
@@ -58,7 +70,7 @@ values! {
     i64: number => Self::Integer(number);
     u32: number => Self::Integer(number.into());
     bool: flag => Self::Integer(flag.into());
-    UnixMillis: at => Self::Integer(i64::try_from(at.get()).unwrap_or(i64::MAX));
+    UnixMillis: at => Self::Integer(millis(at));
     Scene: scene => Self::Integer(scene.get().into());
 }
 
@@ -359,10 +371,6 @@ trait Values: Columns {
         self.required(number)
     }
 
-    fn flag(&mut self) -> Result<bool, Self::Error> {
-        Ok(self.number::<i64>()? != 0)
-    }
-
     fn optional_time(&mut self) -> Result<Option<UnixMillis>, Self::Error> {
         Ok(self.integer()?.map(|millis| UnixMillis::new(u64::try_from(millis).unwrap_or(0))))
     }
@@ -380,14 +388,6 @@ trait Values: Columns {
     fn required_bytes<const N: usize>(&mut self) -> Result<[u8; N], Self::Error> {
         let bytes = self.bytes()?;
         self.required(bytes)
-    }
-
-    fn optional_message_id(&mut self) -> Result<Option<MessageId>, Self::Error> {
-        Ok(self.bytes()?.map(MessageId::from_bytes))
-    }
-
-    fn string(&mut self) -> Result<String, Self::Error> {
-        self.parse()
     }
 }
 
@@ -426,7 +426,7 @@ impl FromColumns for StoredMessage {
             expires_at: columns.time()?,
             idempotency_key: columns.parse_optional()?,
             grant: columns.bytes()?.map(GrantId::from_bytes),
-            parent_id: columns.optional_message_id()?,
+            parent_id: columns.bytes()?.map(MessageId::from_bytes),
             body: columns.read_text(|text| serde_json::from_str(text).map_err(|error| error.to_string()))?,
         })
     }
@@ -435,7 +435,7 @@ impl FromColumns for StoredMessage {
 fn decision<C: Columns>(columns: &mut C) -> Result<Option<DecisionRecord>, C::Error> {
     let decision = columns.parse_optional()?;
     let (by, note) = (columns.parse_optional()?, columns.parse_optional()?);
-    let (at, child) = (columns.optional_time()?, columns.optional_message_id()?);
+    let (at, child) = (columns.optional_time()?, columns.bytes()?.map(MessageId::from_bytes));
     Ok(decision.map(|decision| DecisionRecord {
         decision,
         by: by.unwrap_or_default(),
@@ -482,7 +482,7 @@ impl FromColumns for StoredGrant {
 impl FromColumns for StoredKey {
     fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
         Ok(Self {
-            scope: KeyScope { appid: columns.parse()?, client: columns.string()?, key: columns.parse()? },
+            scope: KeyScope { appid: columns.parse()?, client: columns.parse()?, key: columns.parse()? },
             fingerprint: Fingerprint::from_bytes(columns.required_bytes()?),
             message: MessageId::from_columns(columns)?,
             check_at: columns.time()?,
@@ -496,12 +496,12 @@ impl FromColumns for StoredAudit {
             seq: columns.number()?,
             at: columns.time()?,
             entry: AuditEntry {
-                actor: columns.string()?,
-                address: columns.string()?,
+                actor: columns.parse()?,
+                address: columns.parse()?,
                 action: columns.parse()?,
                 appid: columns.text()?.and_then(|appid| appid.parse().ok()),
-                subject: columns.string()?,
-                detail: columns.string()?,
+                subject: columns.parse()?,
+                detail: columns.parse()?,
             },
             outcome: columns.parse()?,
         })
@@ -521,11 +521,11 @@ impl FromColumns for StoredWorker {
 impl FromColumns for StoredEndpoint {
     fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
         Ok(Self {
-            name: columns.string()?,
+            name: columns.parse()?,
             url_sha256: columns.required_bytes()?,
             apps: columns.words()?,
             events: columns.words()?.unwrap_or_default(),
-            with_openid: columns.flag()?,
+            with_openid: columns.number::<i64>()? != 0,
             disabled_at: columns.optional_time()?,
         })
     }
@@ -542,10 +542,16 @@ impl FromColumns for EndpointStatus {
     }
 }
 
+impl FromColumns for InboxBacklog {
+    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
+        Ok(Self { has_rows: columns.number::<i64>()? != 0, foreign_rows: columns.number()? })
+    }
+}
+
 impl FromColumns for DeliveryId {
     fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
         Ok(Self {
-            endpoint: columns.string()?,
+            endpoint: columns.parse()?,
             message: MessageId::from_columns(columns)?,
             sequence: columns.number()?,
         })
@@ -557,7 +563,7 @@ impl FromColumns for StoredDelivery {
         Ok(Self {
             id: DeliveryId::from_columns(columns)?,
             event: columns.parse()?,
-            body: columns.string()?,
+            body: columns.parse()?,
             created_at: columns.time()?,
             attempt: columns.number()?,
             due_at: columns.optional_time()?,
@@ -572,7 +578,7 @@ impl FromColumns for Pauses {
         let since = columns.optional_time()?;
         let minute_quota_until = columns.optional_time()?;
         let (until, next_probe_at) = (columns.optional_time()?, columns.optional_time()?);
-        let probe = columns.optional_message_id()?;
+        let probe = columns.bytes()?.map(MessageId::from_bytes);
         let (token_until, failures) = (columns.optional_time()?, columns.optional_number()?);
         Ok(Self {
             operator: by.map(|by| OperatorPause {
@@ -599,7 +605,7 @@ impl FromColumns for AppId {
 
 impl FromColumns for String {
     fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
-        columns.string()
+        columns.parse()
     }
 }
 
