@@ -1,9 +1,11 @@
 //! [`Server`] and its builder.
 
+mod acceptor;
 mod check;
 mod connection;
 mod ledger;
 mod listener;
+mod socket_poll;
 mod start_queue;
 
 use std::collections::HashSet;

@@ -27,7 +27,6 @@ use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 use wxsub_core::clock::timeout_at;
 
-use super::start_queue::Turns;
 use crate::api::LateResponse;
 use crate::apps::{MAX_KEYLESS_REQUESTS, ServerState};
 use crate::state::connections::{OpenConnection, OpenRequest};
@@ -38,7 +37,7 @@ use crate::state::pace::TooMany;
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 
 /// How long an idle connection stays open after shutdown starts. A request may be on its way.
-const KEEP_ALIVE_GRACE: Duration = Duration::from_millis(500);
+pub(super) const KEEP_ALIVE_GRACE: Duration = Duration::from_millis(500);
 
 /// Maximum time that a response is late. It breaks a loop of requests without a pause.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
@@ -49,60 +48,15 @@ const TURN_BYTES: u64 = 8192;
 /// Maximum size of what is written of a response before other tasks of the server run, in bytes.
 const MAX_PIECE_BYTES: usize = 16 * 1024;
 
-/// What serves the connections of a listener.
-pub(super) struct Serving {
-    pub(super) state: Arc<ServerState>,
-    pub(super) router: Router,
-    pub(super) turns: Turns,
-}
-
-/// Serves a connection until it closes. It waits for its turn when the client has sent something. Until then it costs little, so a
-/// flood of silent connections delays others little.
-pub(super) async fn serve_accepted(
-    serving: Arc<Serving>,
+/// Serves a connection until it closes.
+pub(super) async fn serve_connection(
+    state: Arc<ServerState>,
+    router: Router,
     stream: TcpStream,
     peer: SocketAddr,
     connection: OpenConnection,
 ) {
-    let state = &serving.state;
-    let turn = async {
-        let (clock, mut first_byte) = (state.clock(), [0]);
-        let deadline = clock.now().mono + state.snapshot().limits.header;
-        let shutdown = async {
-            state.shutdown_started().await;
-            clock.sleep_until(clock.now().mono + KEEP_ALIVE_GRACE).await;
-        };
-        tokio::select! {
-            biased;
-            // Also if the client has closed the connection. `readable` would return at once for an accepted connection.
-            _ = stream.peek(&mut first_byte) => {}
-            () = shutdown => return false,
-            () = clock.sleep_until(deadline) => return false,
-        }
-        connection.begin_wait_for_turn();
-        serving.turns.wait(connection.address()).await;
-        true
-    };
-    let may_start = tokio::select! {
-        biased;
-        () = connection.must_close() => false,
-        may_start = turn => may_start,
-    };
-    if !may_start {
-        return;
-    }
-    // The future is large, and most connections of a flood never need it.
-    Box::pin(serve_connection(state, serving.router.clone(), stream, peer, &connection)).await;
-}
-
-/// Serves a connection until it closes.
-async fn serve_connection(
-    state: &Arc<ServerState>,
-    router: Router,
-    stream: TcpStream,
-    peer: SocketAddr,
-    connection: &OpenConnection,
-) {
+    let (state, connection) = (&state, &connection);
     // Responses are small, so Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
     let Some(tls) = state.snapshot().tls.clone() else {

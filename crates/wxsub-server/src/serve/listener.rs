@@ -1,26 +1,16 @@
-//! Accepts connections and serves the routes on them, within the limits.
+//! The life of a running server: from its first connection to its stop.
 
-use std::io::{self, ErrorKind};
 use std::iter::once;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use futures_util::FutureExt;
 use futures_util::future::select_all;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{oneshot, watch};
-use tokio::task::{JoinHandle, yield_now};
+use tokio::net::TcpListener;
 use wxsub_core::clock::timeout_at;
 
 use super::Server;
-use super::connection::{Serving, serve_accepted};
-use super::start_queue::Turns;
+use super::acceptor::Acceptor;
 use crate::api;
-use crate::apps::ServerState;
-use crate::config::MAX_SIDE_CONNECTIONS;
-use crate::state::connections::Connections;
 use crate::state::limit::Limit;
 
 /// Limit for the responses to requests that were cut.
@@ -28,12 +18,6 @@ const CUT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Limit for writing the queued audit lines at shutdown.
 const AUDIT_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Maximum number of connections that are accepted before other tasks of the server run.
-const MAX_ACCEPTED_AT_ONCE: usize = 32;
-
-/// Wait before accepting again, after an error or at the connection limit.
-const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 impl Server {
     /// Serves until `shutdown` completes, then finishes requests under way, for at most `drain_s`. Then it cuts them.
@@ -56,14 +40,14 @@ impl Server {
         self.run_worker();
         let connections = &self.state.connections;
         let limits = (Limit::Connections, Limit::ConnectionsPerAddress);
-        let main = Acceptor::new(&self.state, self.router(), connections, limits);
+        let main = Acceptor::start(&self.state, self.router(), connections, limits, listener);
         // Separate limit, so a full main port cannot block /metrics.
         let metrics = metrics.map(|listener| {
             let router = api::metrics_router(&self.state);
             let limits = (Limit::MetricsConnections, Limit::MetricsConnectionsPerAddress);
-            Acceptor::new(&self.state, router, &self.state.metrics_connections, limits).start(listener)
+            Acceptor::start(&self.state, router, &self.state.metrics_connections, limits, listener)
         });
-        let mut accepting: Vec<_> = once(main.start(listener)).chain(metrics).collect();
+        let mut accepting: Vec<_> = once(main).chain(metrics).collect();
         tokio::select! {
             () = shutdown => {}
             _ = select_all(accepting.iter_mut().map(|one| &mut one.task)) => {}
@@ -117,7 +101,7 @@ impl Server {
         let Some(router) = self.console_router() else { return };
         let connections = &self.state.console_connections;
         let limits = (Limit::ConsoleConnections, Limit::ConsoleConnectionsPerAddress);
-        let accepting = Acceptor::new(&self.state, router, connections, limits).start(listener);
+        let accepting = Acceptor::start(&self.state, router, connections, limits, listener);
         self.state.shutdown_started().await;
         accepting.stop().await;
         let deadline = self.state.clock().now().mono + CUT_TIMEOUT;
@@ -128,161 +112,4 @@ impl Server {
     pub fn cut(&self) {
         self.state.cut();
     }
-}
-
-/// Accepts the connections of one listener.
-struct Acceptor {
-    serving: Arc<Serving>,
-    connections: Arc<Connections>,
-    /// Of all connections, and of those of one address.
-    limits: (Limit, Limit),
-    /// A connection beyond the limit. It waits until another one has made room for it.
-    held: Option<(TcpStream, SocketAddr)>,
-}
-
-impl Acceptor {
-    fn new(
-        state: &Arc<ServerState>,
-        router: Router,
-        connections: &Arc<Connections>,
-        limits: (Limit, Limit),
-    ) -> Self {
-        let serving = Serving { state: Arc::clone(state), router, turns: Turns::start() };
-        Self { serving: Arc::new(serving), connections: Arc::clone(connections), limits, held: None }
-    }
-
-    /// Accepts in a task of its own. So the runtime runs all tasks with requests before it accepts again: the future that it blocks
-    /// on may have a thread of its own, which would compete with them.
-    fn start(mut self, listener: TcpListener) -> Accepting {
-        let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(async move {
-            tokio::select! {
-                biased;
-                // Also if the sender is dropped.
-                _ = stopped => {}
-                () = self.accept_loop(&listener) => {}
-            }
-            self.drain_backlog(listener);
-        });
-        Accepting { stop, task }
-    }
-
-    /// Accepts connections forever, up to the connection limit.
-    async fn accept_loop(&mut self, listener: &TcpListener) {
-        let mut open_count = self.connections.watch();
-        loop {
-            match listener.accept().await {
-                Ok(accepted) => {
-                    self.held = Some(accepted);
-                    self.wait_for_capacity(&mut open_count).await;
-                    self.open_held();
-                }
-                Err(error) => self.wait_after(error).await,
-            }
-            for _ in 1..MAX_ACCEPTED_AT_ONCE {
-                if self.is_full() {
-                    break;
-                }
-                let Some(Ok((stream, peer))) = listener.accept().now_or_never() else { break };
-                self.open(stream, peer);
-            }
-            // Requests on open connections come first. New ones would delay them.
-            yield_now().await;
-        }
-    }
-
-    fn max(&self) -> usize {
-        match self.limits.0 {
-            Limit::Connections => self.serving.state.max_connections(),
-            _ => MAX_SIDE_CONNECTIONS,
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.connections.count() >= self.max()
-    }
-
-    /// Waits until the number of connections is below the limit. At the limit, a connection that waits for its client is closed.
-    /// Checks repeatedly, because a reload may raise the limit.
-    async fn wait_for_capacity(&self, open_count: &mut watch::Receiver<usize>) {
-        while self.is_full() {
-            self.serving.state.record_limit(self.limits.0, &"all");
-            self.connections.close_longest_waiting();
-            let clock = self.serving.state.clock();
-            let retry_at = clock.now().mono + ACCEPT_RETRY_DELAY;
-            timeout_at(&**clock, retry_at, open_count.wait_for(|open| *open < self.max())).await;
-        }
-    }
-
-    /// Waits after an error that concerns all connections.
-    async fn wait_after(&self, error: io::Error) {
-        if !is_per_connection_error(&error) {
-            tracing::warn!(%error, "accepting a connection failed");
-            let clock = self.serving.state.clock();
-            clock.sleep_until(clock.now().mono + ACCEPT_RETRY_DELAY).await;
-        }
-    }
-
-    fn open_held(&mut self) {
-        if let Some((stream, peer)) = self.held.take() {
-            self.open(stream, peer);
-        }
-    }
-
-    /// Serves an accepted connection. Closes it at once if its address is at its limit of busy connections.
-    fn open(&self, stream: TcpStream, peer: SocketAddr) {
-        let snapshot = self.serving.state.snapshot();
-        let (_, per_address) = self.limits;
-        let max = match per_address {
-            Limit::ConnectionsPerAddress => snapshot.limits.connections_per_address,
-            _ => snapshot.limits.side_connections_per_address(),
-        };
-        let max = (!snapshot.is_proxy(peer.ip())).then_some(max);
-        let opened = self.connections.open(peer.ip(), max);
-        if !matches!(opened, Ok((_, false))) {
-            self.serving.state.record_limit(per_address, &peer.ip());
-        }
-        if let Ok((connection, _)) = opened {
-            tokio::spawn(serve_accepted(Arc::clone(&self.serving), stream, peer, connection));
-        }
-    }
-
-    /// Accepts the remaining backlog, whose clients may have sent a request already, then closes the listener.
-    fn drain_backlog(&mut self, listener: TcpListener) {
-        self.open_held();
-        if let Ok(listener) = listener.into_std() {
-            // The listener does not block: an error means that the backlog is empty.
-            while let Ok((stream, peer)) = listener.accept() {
-                let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
-                if let Ok(stream) = stream {
-                    self.open(stream, peer);
-                }
-            }
-        }
-    }
-}
-
-/// The task of an [`Acceptor`]. Dropping this stops it.
-struct Accepting {
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
-}
-
-impl Accepting {
-    /// Waits until the remaining backlog is accepted, and the listener closed.
-    async fn stop(self) {
-        drop(self.stop);
-        if !self.task.is_finished() {
-            // It fails only if the runtime ends.
-            let _ = self.task.await;
-        }
-    }
-}
-
-/// Whether the error concerns one connection only, so that the next accept may succeed.
-fn is_per_connection_error(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused
-    )
 }

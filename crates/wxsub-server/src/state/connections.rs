@@ -3,10 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::yield_now;
 
 use crate::state::locked;
@@ -16,7 +16,9 @@ pub(crate) struct Connections {
     /// Without those that are closing to make room.
     by_address: Mutex<HashMap<IpAddr, Group>>,
     /// The number of open connections, with those that are closing.
-    count: watch::Sender<usize>,
+    count: AtomicUsize,
+    /// Notifies when a connection closes.
+    closed: Notify,
     /// Increases with each connection that begins to wait for its client.
     sequence: AtomicU64,
     /// The right to write a piece of a large response.
@@ -25,8 +27,8 @@ pub(crate) struct Connections {
 
 impl Default for Connections {
     fn default() -> Self {
-        let (by_address, count, sequence) = Default::default();
-        Self { by_address, count, sequence, pieces: Semaphore::new(1) }
+        let (by_address, count, closed, sequence) = Default::default();
+        Self { by_address, count, closed, sequence, pieces: Semaphore::new(1) }
     }
 }
 
@@ -80,7 +82,7 @@ pub(crate) fn group(address: IpAddr) -> IpAddr {
 
 impl Connections {
     /// Adds a connection. At the limit of its address, one that waits for its client is closed. Returns the connection, and
-    /// whether another one was closed for it.
+    /// the number of the one that was closed for it.
     ///
     /// # Errors
     /// [`Refused`] if the address is at its limit, and all its connections are busy.
@@ -88,38 +90,31 @@ impl Connections {
         self: &Arc<Self>,
         address: IpAddr,
         max_per_address: Option<usize>,
-    ) -> Result<(OpenConnection, bool), Refused> {
+    ) -> Result<(OpenConnection, Option<u64>), Refused> {
         let address = group(address);
         let mut by_address = locked(&self.by_address);
         let group = by_address.entry(address).or_default();
-        let is_full = max_per_address.is_some_and(|max| group.len() >= max);
-        if is_full {
+        let mut closed = None;
+        if max_per_address.is_some_and(|max| group.len() >= max) {
             let (_, longest) = group.longest_waiting().ok_or(Refused)?;
-            group.close(&longest);
+            closed = Some(group.close(&longest));
         }
         let number = self.next();
         let (rank, close) = (AtomicU64::new(number), Notify::new());
         let activity = Arc::new(Activity { address, number, rank, close });
         group.waiting.insert(number, Arc::clone(&activity));
         drop(by_address);
-        self.count.send_modify(|count| *count += 1);
-        Ok((OpenConnection { connections: Arc::clone(self), activity }, is_full))
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Ok((OpenConnection { connections: Arc::clone(self), activity }, closed))
     }
 
     /// Closes a connection that waits for its client: of the address with the most connections, the one that waits longest. Returns
-    /// whether there was one.
-    pub(crate) fn close_longest_waiting(&self) -> bool {
+    /// its number.
+    pub(crate) fn close_longest_waiting(&self) -> Option<u64> {
         let mut by_address = locked(&self.by_address);
         let groups = by_address.values_mut().filter_map(|group| Some((group.longest_waiting()?, group)));
         let most = groups.max_by_key(|((rank, _), group)| (group.len(), Reverse(*rank)));
-        let Some(((_, longest), group)) = most else { return false };
-        group.close(&longest);
-        true
-    }
-
-    /// The number of open connections, as it changes.
-    pub(crate) fn watch(&self) -> watch::Receiver<usize> {
-        self.count.subscribe()
+        most.map(|((_, longest), group)| group.close(&longest))
     }
 
     /// Waits until all connections are closed.
@@ -127,13 +122,26 @@ impl Connections {
     /// # Cancel safety
     /// Nothing is lost.
     pub(crate) async fn wait_idle(&self) {
-        // `self` holds the sender, so the wait cannot fail.
-        let _ = self.watch().wait_for(|open| *open == 0).await;
+        self.wait_below(1).await;
+    }
+
+    /// Waits until fewer connections than this are open.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(crate) async fn wait_below(&self, max: usize) {
+        loop {
+            let closed = self.closed.notified();
+            if self.count() < max {
+                return;
+            }
+            closed.await;
+        }
     }
 
     /// The number of open connections.
     pub(crate) fn count(&self) -> usize {
-        *self.count.borrow()
+        self.count.load(Ordering::Relaxed)
     }
 
     /// The number of open connections, and the largest number of one address.
@@ -185,10 +193,11 @@ impl Group {
         self.waiting.remove(&rank).or_else(|| self.used.remove(&activity.number))
     }
 
-    /// Closes a connection. If a request has just begun on it, it closes after the response.
-    fn close(&mut self, activity: &Activity) {
+    /// Closes a connection. If a request has just begun on it, it closes after the response. Returns its number.
+    fn close(&mut self, activity: &Activity) -> u64 {
         self.remove(activity);
         activity.close.notify_one();
+        activity.number
     }
 }
 
@@ -198,8 +207,13 @@ impl OpenConnection {
         self.activity.address
     }
 
-    /// The client has sent something. The connection waits for its turn, and silent ones that were accepted before are closed first.
-    pub(crate) fn begin_wait_for_turn(&self) {
+    /// No other connection has this number. Later ones have higher numbers.
+    pub(crate) fn number(&self) -> u64 {
+        self.activity.number
+    }
+
+    /// The client has sent something. The connection waits for its start, and silent ones that were accepted before are closed first.
+    pub(crate) fn begin_wait_for_start(&self) {
         self.connections.rank(&self.activity, self.connections.next());
     }
 
@@ -257,7 +271,8 @@ impl Drop for OpenConnection {
             }
         }
         drop(by_address);
-        self.connections.count.send_modify(|count| *count -= 1);
+        self.connections.count.fetch_sub(1, Ordering::Relaxed);
+        self.connections.closed.notify_waiters();
     }
 }
 
@@ -287,14 +302,14 @@ mod tests {
         drop(used.begin_request());
         let _busy = busy.begin_request();
         let (next, closed) = open("::ffff:10.0.0.1").unwrap();
-        assert!(closed && silent.is_closing() && !used.is_closing());
+        assert!(closed.is_some() && silent.is_closing() && !used.is_closing());
         let _next = next.begin_request();
         let (last, closed) = open("10.0.0.1").unwrap();
-        assert!(closed && used.is_closing());
+        assert!(closed.is_some() && used.is_closing());
         let _last = last.begin_request();
         assert_eq!(open("10.0.0.1").err(), Some(Refused));
         let (_other, closed) = open("10.0.0.2").unwrap();
-        assert!(!closed);
+        assert_eq!(closed, None);
         assert_eq!(connections.used(), (6, 3));
         drop((used, silent, busy));
         assert_eq!(connections.used(), (3, 2));
@@ -306,7 +321,7 @@ mod tests {
         let connections = Arc::<Connections>::default();
         let open = || connections.open(address("10.0.0.1"), Some(2)).unwrap().0;
         let (older, younger) = (open(), open());
-        older.begin_wait_for_turn();
+        older.begin_wait_for_start();
         let _ = open();
         assert!(younger.is_closing() && !older.is_closing());
     }
@@ -321,7 +336,7 @@ mod tests {
         }
         let request = paused.begin_request();
         request.begin_pause();
-        assert!(connections.close_longest_waiting() && paused.is_closing() && !used.is_closing());
+        assert!(connections.close_longest_waiting().is_some() && paused.is_closing() && !used.is_closing());
     }
 
     #[test]
@@ -347,8 +362,8 @@ mod tests {
         let connections = Arc::<Connections>::default();
         let open = |text: &str| connections.open(address(text), Some(1)).unwrap();
         let (first, _) = open("2001:db8::1");
-        assert!(open("2001:db8::2").1 && first.is_closing());
-        assert!(!open("2001:db8:0:1::1").1);
+        assert!(open("2001:db8::2").1.is_some() && first.is_closing());
+        assert_eq!(open("2001:db8:0:1::1").1, None);
     }
 
     #[test]
@@ -356,9 +371,9 @@ mod tests {
         let connections = Arc::<Connections>::default();
         let open = |text: &str| connections.open(address(text), None).unwrap().0;
         let (first, second, third) = (open("10.0.0.1"), open("10.0.0.2"), open("10.0.0.2"));
-        assert!(connections.close_longest_waiting() && second.is_closing());
-        assert!(connections.close_longest_waiting() && first.is_closing());
+        assert!(connections.close_longest_waiting().is_some() && second.is_closing());
+        assert!(connections.close_longest_waiting().is_some() && first.is_closing());
         let _request = third.begin_request();
-        assert!(!connections.close_longest_waiting());
+        assert_eq!(connections.close_longest_waiting(), None);
     }
 }
