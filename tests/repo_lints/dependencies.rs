@@ -41,22 +41,25 @@ const PROGRAMS: [&str; 3] = ["wxsub-benches", "wxsub-examples", "wxsub-tests"];
 
 /// Which libraries each of our crates may use.
 const LIBRARIES: &[(&str, &str)] = &[
-    ("wxsub-proto", "derive_more percent-encoding serde serde_json strsim subtle thiserror zeroize"),
+    (
+        "wxsub-proto",
+        "derive_more derive_setters getset percent-encoding serde serde_json strsim subtle thiserror zeroize",
+    ),
     ("wxsub-api", "serde serde_json serde_with utoipa zeroize"),
     ("wxsub-client", "async-trait bytes futures-util http serde serde_json thiserror"),
     (
         "wxsub-core",
-        "arc-swap async-trait auto_impl base16ct base64 bytes derive_more futures-util getrandom hmac \
-         http jiff serde serde_json sha2 subtle thiserror tokio tracing zeroize",
+        "arc-swap async-trait auto_impl base16ct base64 bytes derive_more derive_setters futures-util getrandom \
+         getset hmac http jiff serde serde_json sha2 subtle thiserror tokio tracing zeroize",
     ),
-    ("wxsub-tls", "derive_more rustls rustls-native-certs thiserror webpki-roots"),
+    ("wxsub-tls", "derive_more derive_setters rustls rustls-native-certs thiserror webpki-roots"),
     (
         "wxsub-hyper",
         "base64 bytes derive_more http http-body-util hyper hyper-util percent-encoding thiserror tokio \
          tokio-rustls tower-service",
     ),
     ("wxsub-reqwest", "bytes derive_more http hyper reqwest rustls thiserror tokio"),
-    ("wxsub-redis", "async-trait base16ct base64 derive_more redis ring thiserror tokio zeroize"),
+    ("wxsub-redis", "async-trait base16ct base64 derive_more derive_setters redis ring thiserror tokio zeroize"),
     (
         "wxsub-outbox",
         "async-trait derive_more derive_setters futures-util getrandom serde serde_json serde_with sha2 \
@@ -75,7 +78,7 @@ const LIBRARIES: &[(&str, &str)] = &[
          serde_json serde_path_to_error sha2 thiserror tokio",
     ),
     ("wxsub-console", "maud"),
-    ("wxsub-sandbox-transport", "async-trait bytes derive_more tokio"),
+    ("wxsub-sandbox-transport", "async-trait bytes derive_more derive_setters tokio"),
     (
         "wxsub-server",
         "arc-swap argon2 async-trait axum base16ct cookie derive_more derive_setters futures-util getrandom hmac \

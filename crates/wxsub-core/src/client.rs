@@ -72,14 +72,27 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Builds a [`Client`]. `T` says where its tokens come from: a token cache of its own, or an `Arc<dyn TokenSource>`.
 #[must_use = "a builder does nothing before `build`"]
-#[derive(derive_more::Debug)]
+#[derive(derive_more::Debug, derive_setters::Setters)]
 #[debug("ClientBuilder({bases})")]
+#[setters(generate = false)]
 pub struct ClientBuilder<T = TokenCacheBuilder> {
     tokens: T,
     transport: Arc<dyn Transport>,
+    /// Sets the base URLs in order of preference. Weixin documents [several hosts](BaseUrl::API).
+    ///
+    /// If a host gives no response of Weixin's, the client calls the next one. It tries the first host again after
+    /// 5 min.
+    ///
+    /// A message goes to the next host only if it was certainly not sent, within the same deadline and retry
+    /// budget. The token cache may also repeat a token call there with its next attempt.
+    #[setters(generate, rename = "api_bases")]
     bases: BaseUrls,
     clock: Arc<dyn Clock>,
+    /// Sets the timeout of one send, with the time to get a token. Default: 30 s.
+    #[setters(generate)]
     timeout: Duration,
+    /// Sets the seed of the jitter of retries, so that a run can be repeated. Default: random.
+    #[setters(generate, rename = "rng_seed", strip_option)]
     seed: Option<u64>,
 }
 
@@ -119,27 +132,6 @@ impl<T> ClientBuilder<T> {
     /// Sets the base URL for messages and token fetches. Default: `https://api.weixin.qq.com`.
     pub fn api_base(self, base: BaseUrl) -> Self {
         self.api_bases(base.into())
-    }
-
-    /// Sets the base URLs in order of preference. Weixin documents [several hosts](BaseUrl::API).
-    ///
-    /// If a host gives no response of Weixin's, the client calls the next one. It tries the first host again after
-    /// 5 min.
-    ///
-    /// A message goes to the next host only if it was certainly not sent, within the same deadline and retry
-    /// budget. The token cache may also repeat a token call there with its next attempt.
-    pub fn api_bases(self, bases: BaseUrls) -> Self {
-        Self { bases, ..self }
-    }
-
-    /// Sets the timeout of one send, with the time to get a token. Default: 30 s.
-    pub fn timeout(self, timeout: Duration) -> Self {
-        Self { timeout, ..self }
-    }
-
-    /// Sets the seed of the jitter of retries, so that a run can be repeated. Default: random.
-    pub fn rng_seed(self, seed: u64) -> Self {
-        Self { seed: Some(seed), ..self }
     }
 
     /// Sets the clock of the client and its own token cache. Default: [`SystemClock`].

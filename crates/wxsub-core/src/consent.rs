@@ -57,11 +57,20 @@ const DEFAULT_LIFETIME: Duration = Duration::from_secs(600);
 /// assert!(verifier.verify(&callback, "another session").is_err());
 /// # Ok(()) }
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, derive_setters::Setters)]
+#[setters(generate = false)]
 pub struct ConsentVerifier {
     appid: AppId,
     key: SigningKey,
+    /// Also accepts requests that were signed with this key. Needed during a rotation, because servers change their keys one
+    /// after the other. First every server accepts the new key as this one. Then every server signs with the new key, and
+    /// accepts the old one as this one. It is removed when no request signed with it is valid: after the
+    /// [`lifetime`](Self::lifetime) and 30 s.
+    #[setters(generate, rename = "with_previous_key", strip_option)]
     previous: Option<SigningKey>,
+    /// Sets how long a request is valid. Default: 10 min. Callbacks are accepted 30 s longer, because clocks of
+    /// servers differ.
+    #[setters(generate)]
     lifetime: Duration,
     clock: Arc<dyn Clock>,
 }
@@ -143,22 +152,6 @@ impl ConsentVerifier {
     /// Creates a verifier for this app.
     pub fn new(appid: AppId, key: SigningKey) -> Self {
         Self { appid, key, previous: None, lifetime: DEFAULT_LIFETIME, clock: Arc::new(SystemClock::new()) }
-    }
-
-    /// Also accepts requests that were signed with this key. Needed during a rotation, because servers change their keys one
-    /// after the other. First every server accepts the new key as this one. Then every server signs with the new key, and
-    /// accepts the old one as this one. It is removed when no request signed with it is valid: after the
-    /// [`lifetime`](Self::lifetime) and 30 s.
-    #[must_use]
-    pub fn with_previous_key(self, previous: SigningKey) -> Self {
-        Self { previous: Some(previous), ..self }
-    }
-
-    /// Sets how long a request is valid. Default: 10 min. Callbacks are accepted 30 s longer, because clocks of
-    /// servers differ.
-    #[must_use]
-    pub fn lifetime(self, lifetime: Duration) -> Self {
-        Self { lifetime, ..self }
     }
 
     /// Sets the clock. Default: [`SystemClock`].

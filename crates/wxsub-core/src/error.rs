@@ -1,7 +1,6 @@
 //! The error of a send: its kind, errcode and trace id, what to do, and whether the message was sent.
 
 use std::error::Error;
-use std::fmt;
 use std::time::Duration;
 
 use wxsub_proto::codec::DecodeError;
@@ -14,16 +13,19 @@ use crate::transport::{RequestState, TransportError};
 
 /// A failed send. The message was not sent, maybe sent, or rejected. `Display` and `Debug` show no secret and no
 /// URL.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, derive_more::Display, getset::CopyGetters)]
+#[display("{cause}")]
 pub struct SendError {
     cause: Cause,
+    /// How long to wait from the failure until the next send of any message, if it is known:
+    ///
+    /// - After errcode 45011, too many calls within a minute: one minute.
+    /// - After errcode 45009, the daily quota is used up: until midnight in Beijing.
+    /// - Without a token: until the token source makes another attempt or allows one.
+    ///
+    /// [`is_retryable`](Self::is_retryable) says whether this message can be sent again.
+    #[getset(get_copy = "pub")]
     retry_after: Option<Duration>,
-}
-
-impl fmt::Display for SendError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.cause.fmt(f)
-    }
 }
 
 impl Error for SendError {
@@ -182,17 +184,6 @@ impl SendError {
                 remedies.contains(&self.remedy())
             }
         }
-    }
-
-    /// Returns how long to wait from the failure until the next send of any message, if it is known:
-    ///
-    /// - After errcode 45011, too many calls within a minute: one minute.
-    /// - After errcode 45009, the daily quota is used up: until midnight in Beijing.
-    /// - Without a token: until the token source makes another attempt or allows one.
-    ///
-    /// [`is_retryable`](Self::is_retryable) says whether this message can be sent again.
-    pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
     }
 
     /// Returns Weixin's error. [`operation`](Self::operation) says whether Weixin refused the message or the token

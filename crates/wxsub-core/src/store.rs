@@ -224,7 +224,7 @@ impl TokenRecord {
 
 /// A token as it is stored, with times on the wall clock. A store keeps them unchanged;
 /// [`to_cached`](Self::to_cached) checks them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, getset::WithSetters)]
 #[non_exhaustive]
 pub struct StoredToken {
     /// The token.
@@ -236,6 +236,7 @@ pub struct StoredToken {
     /// The time from request to expiry.
     pub lifetime: Duration,
     /// The upstream that issued it. `None` if it is not recorded.
+    #[getset(set_with = "pub")]
     pub upstream: Option<UpstreamId>,
     /// Whether writing it leaves the in-doubt marker, because the marker is of another fetch. Not stored.
     pub keeps_marker: bool,
@@ -250,12 +251,6 @@ impl StoredToken {
         lifetime: Duration,
     ) -> Self {
         Self { token, generation, requested_at, lifetime, upstream: None, keeps_marker: false }
-    }
-
-    /// Sets the upstream that issued it.
-    #[must_use]
-    pub fn with_upstream(self, upstream: Option<UpstreamId>) -> Self {
-        Self { upstream, ..self }
     }
 
     /// Makes its write leave the in-doubt marker: no fetch has just returned this token.

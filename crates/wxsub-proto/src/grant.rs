@@ -1,5 +1,6 @@
 //! The right to send one message.
 
+use getset::{CopyGetters, Getters};
 use serde::{Deserialize, Serialize};
 
 use crate::validation::ErrorCollector;
@@ -9,10 +10,16 @@ use crate::{OpenId, Scene, TemplateId, ValidationError, ValidationErrors};
 /// comes from a verified callback. Only a grant can become a [`Message`](crate::Message).
 ///
 /// Serde stores and loads it. A grant from your own database counts as verified.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, CopyGetters, Getters)]
 pub struct Grant {
+    /// The user who may receive the message.
+    #[getset(get = "pub")]
     openid: OpenId,
+    /// The template of the message.
+    #[getset(get = "pub")]
     template_id: TemplateId,
+    /// The scene of the consent.
+    #[getset(get_copy = "pub")]
     scene: Scene,
 }
 
@@ -48,20 +55,5 @@ impl Grant {
 
     pub(crate) fn new(openid: OpenId, template_id: TemplateId, scene: Scene) -> Self {
         Self { openid, template_id, scene }
-    }
-
-    /// The user who may receive the message.
-    pub fn openid(&self) -> &OpenId {
-        &self.openid
-    }
-
-    /// The template of the message.
-    pub fn template_id(&self) -> &TemplateId {
-        &self.template_id
-    }
-
-    /// The scene of the consent.
-    pub fn scene(&self) -> Scene {
-        self.scene
     }
 }

@@ -18,10 +18,16 @@ const INITIAL_CAPACITY: usize = 512;
 
 /// One message to one user, made from a [`Grant`]. As JSON it is the body that Weixin documents, in both directions.
 /// Parsing reports all broken rules at once.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, getset::Getters)]
 pub struct Message {
+    /// The grant that the message uses.
+    #[getset(get = "pub")]
     grant: Grant,
+    /// The title.
+    #[getset(get = "pub")]
     title: Title,
+    /// The content.
+    #[getset(get = "pub")]
     content: Content,
     color: Option<Color>,
     tap_url: Option<HttpUrl>,
@@ -32,21 +38,6 @@ impl Message {
     /// Begins a message that uses this grant.
     pub fn builder(grant: Grant) -> MessageBuilder {
         MessageBuilder::new(grant)
-    }
-
-    /// The grant that the message uses.
-    pub fn grant(&self) -> &Grant {
-        &self.grant
-    }
-
-    /// The title.
-    pub fn title(&self) -> &Title {
-        &self.title
-    }
-
-    /// The content.
-    pub fn content(&self) -> &Content {
-        &self.content
     }
 
     /// The colour of the content, if set.

@@ -44,10 +44,12 @@ fn check_http_url(text: &str) -> Result<(), ValidationError> {
 /// addresses, because secrets travel in the query.
 ///
 /// <https://developers.weixin.qq.com/doc/service/Basic_Information/Interface_field_description.html> lists the hosts.
-#[derive(Debug, derive_more::Display, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, derive_more::Display, Clone, PartialEq, Eq, Hash, getset::CopyGetters)]
 #[display("{text}")]
 pub struct BaseUrl {
     text: Arc<str>,
+    /// The port, explicit or the scheme's default.
+    #[getset(get_copy = "pub")]
     port: u16,
 }
 
@@ -122,11 +124,6 @@ impl BaseUrl {
         }
     }
 
-    /// The port, explicit or the scheme's default.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
     /// The URL, without a trailing slash.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -134,9 +131,11 @@ impl BaseUrl {
 }
 
 /// Base URLs of API calls in order of preference: 1 to [`MAX`](Self::MAX), without duplicates.
-#[derive(Debug, derive_more::Display, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, derive_more::Display, Clone, PartialEq, Eq, Hash, Default, getset::Getters)]
 #[display("{}", self.iter().map(BaseUrl::as_str).collect::<Vec<_>>().join(", "))]
 pub struct BaseUrls {
+    /// The preferred base URL.
+    #[getset(get = "pub")]
     first: BaseUrl,
     others: Vec<BaseUrl>,
 }
@@ -167,11 +166,6 @@ impl BaseUrls {
             }
         }
         Ok(all)
-    }
-
-    /// The preferred base URL.
-    pub fn first(&self) -> &BaseUrl {
-        &self.first
     }
 
     /// All base URLs in order of preference.

@@ -5,10 +5,14 @@ use std::convert::Infallible;
 use crate::{Language, LocalizedText, localized_text};
 
 /// A value breaks a rule. The error names field and rule. It never contains the value, which may be secret or personal.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, getset::CopyGetters, getset::Getters)]
 #[error("{field}: {rule}")]
 pub struct ValidationError {
+    /// The field, in Weixin's spelling: `touser`, `data.content.value`.
+    #[getset(get_copy = "pub")]
     field: &'static str,
+    /// The rule it breaks.
+    #[getset(get = "pub")]
     rule: ValidationErrorKind,
 }
 
@@ -26,16 +30,6 @@ impl ValidationError {
     /// A value does not have the `expected` format, in words.
     pub fn invalid_format(field: &'static str, expected: LocalizedText) -> Self {
         Self::new(field, ValidationErrorKind::InvalidFormat { expected })
-    }
-
-    /// The field, in Weixin's spelling: `touser`, `data.content.value`.
-    pub fn field(&self) -> &'static str {
-        self.field
-    }
-
-    /// The rule it breaks.
-    pub fn rule(&self) -> &ValidationErrorKind {
-        &self.rule
     }
 
     /// The error in every language.

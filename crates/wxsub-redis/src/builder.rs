@@ -21,16 +21,29 @@ type PasswordSource = Box<dyn Fn() -> Option<Zeroizing<String>> + Send + Sync>;
 
 /// Builds a [`RedisStore`].
 // The address may hold a password.
-#[derive(derive_more::Debug)]
+#[derive(derive_more::Debug, derive_setters::Setters)]
 #[debug("RedisStoreBuilder({prefix})")]
+#[setters(strip_option)]
 pub struct RedisStoreBuilder {
+    #[setters(skip)]
     address: Zeroizing<String>,
+    #[setters(skip)]
     password: Option<PasswordSource>,
+    /// Sets the prefix of all keys: 1 to 64 of `A-Z a-z 0-9 . _ -`. The default is `wxsub`.
+    #[setters(into)]
     prefix: String,
-    master: Option<String>,
+    /// Asks sentinels for the master of this name. The address is that of the sentinels: hosts separated by commas.
+    #[setters(into)]
+    sentinel_master: Option<String>,
+    /// Trusts these certificate authorities (PEM) instead of those of the system.
+    #[setters(into)]
     certificate_authorities: Option<Vec<u8>>,
-    encryption: Option<EncryptionKey>,
-    previous_encryption: Option<EncryptionKey>,
+    /// Encrypts tokens before they leave the process.
+    encryption_key: Option<EncryptionKey>,
+    /// Also decrypts tokens that this key encrypted, while the key is rotated. Each write uses the
+    /// [current key](Self::encryption_key).
+    previous_encryption_key: Option<EncryptionKey>,
+    /// Sets the clock. The default is the system clock.
     clock: Arc<dyn Clock>,
 }
 
@@ -44,10 +57,10 @@ impl RedisStore {
             address: Zeroizing::new(address.into()),
             password: None,
             prefix: "wxsub".to_owned(),
-            master: None,
+            sentinel_master: None,
             certificate_authorities: None,
-            encryption: None,
-            previous_encryption: None,
+            encryption_key: None,
+            previous_encryption_key: None,
             clock: Arc::new(SystemClock::new()),
         }
     }
@@ -71,43 +84,6 @@ impl RedisStoreBuilder {
         Self { password: Some(Box::new(source)), ..self }
     }
 
-    /// Sets the prefix of all keys: 1 to 64 of `A-Z a-z 0-9 . _ -`. The default is `wxsub`.
-    #[must_use]
-    pub fn prefix(self, prefix: impl Into<String>) -> Self {
-        Self { prefix: prefix.into(), ..self }
-    }
-
-    /// Asks sentinels for the master of this name. The address is that of the sentinels: hosts separated by commas.
-    #[must_use]
-    pub fn sentinel_master(self, master: impl Into<String>) -> Self {
-        Self { master: Some(master.into()), ..self }
-    }
-
-    /// Trusts these certificate authorities (PEM) instead of those of the system.
-    #[must_use]
-    pub fn certificate_authorities(self, pem: impl Into<Vec<u8>>) -> Self {
-        Self { certificate_authorities: Some(pem.into()), ..self }
-    }
-
-    /// Encrypts tokens before they leave the process.
-    #[must_use]
-    pub fn encryption_key(self, key: EncryptionKey) -> Self {
-        Self { encryption: Some(key), ..self }
-    }
-
-    /// Also decrypts tokens that this key encrypted, while the key is rotated. Each write uses the
-    /// [current key](Self::encryption_key).
-    #[must_use]
-    pub fn previous_encryption_key(self, key: EncryptionKey) -> Self {
-        Self { previous_encryption: Some(key), ..self }
-    }
-
-    /// Sets the clock. The default is the system clock.
-    #[must_use]
-    pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
-        Self { clock, ..self }
-    }
-
     /// Builds the store. It connects on first use, so Redis may be unavailable now.
     ///
     /// # Errors
@@ -122,10 +98,10 @@ impl RedisStoreBuilder {
             ));
         }
         let hosts = parse_addresses(&self.address)?;
-        if self.master.is_none() && hosts.len() != 1 {
+        if self.sentinel_master.is_none() && hosts.len() != 1 {
             return Err(RedisConfigError::Address);
         }
-        let (current, previous) = (self.encryption.take(), self.previous_encryption.take());
+        let (current, previous) = (self.encryption_key.take(), self.previous_encryption_key.take());
         let encryption = current.map(|current| EncryptionKeys { current, previous });
         let clock = Arc::clone(&self.clock);
         self.target(&hosts)
@@ -146,7 +122,7 @@ impl RedisStoreBuilder {
                 None => host.clone(),
             })
             .collect();
-        match (&self.master, hosts.first()) {
+        match (&self.sentinel_master, hosts.first()) {
             (None, Some(host)) => Ok(Target::Server(Box::new(self.server(host.clone())?))),
             (master, _) => {
                 let master = master.as_deref().unwrap_or_default();

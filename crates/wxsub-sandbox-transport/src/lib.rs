@@ -50,11 +50,14 @@ pub use wxsub_core::transport::TransportLimits;
 pub use wxsub_sandbox::{AppSettings, Event, EventLog, Fault, NotFoundError, ReceivedMessage, Sandbox};
 
 /// A transport that calls a [`Sandbox`] directly, from the address 127.0.0.1. It ignores the host of a request.
-#[derive(Clone, derive_more::Debug)]
+#[derive(Clone, derive_more::Debug, derive_setters::Setters)]
 #[debug("SandboxTransport({limits:?})")]
 pub struct SandboxTransport {
+    #[setters(skip)]
     sandbox: Sandbox,
+    /// Sets the clock for delays and timeouts. It is not the clock of the sandbox.
     clock: Arc<dyn Clock>,
+    /// Sets the limits of one exchange. There is no connection, so only `request_timeout` and `body_bytes` apply.
     limits: TransportLimits,
 }
 
@@ -64,18 +67,6 @@ impl SandboxTransport {
     pub fn new(sandbox: &Sandbox) -> Self {
         let (clock, limits) = (Arc::new(SystemClock::new()), TransportLimits::default());
         Self { sandbox: sandbox.clone(), clock, limits }
-    }
-
-    /// Sets the clock for delays and timeouts. It is not the clock of the sandbox.
-    #[must_use]
-    pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
-        Self { clock, ..self }
-    }
-
-    /// Sets the limits of one exchange. There is no connection, so only `request_timeout` and `body_bytes` apply.
-    #[must_use]
-    pub fn limits(self, limits: TransportLimits) -> Self {
-        Self { limits, ..self }
     }
 
     async fn respond(&self, exchange: Exchange) -> Result<RawResponse<Bytes>, TransportError> {

@@ -62,11 +62,18 @@ pub trait FromSettings: Sized {
 ///
 /// It reads no environment variables, except those that [`Roots::System`] names. It starts no task and no connection.
 #[must_use = "a builder does nothing before `build`"]
-#[derive(derive_more::Debug)]
+#[derive(derive_more::Debug, derive_setters::Setters)]
 #[debug("TransportBuilder({limits:?}, {roots:?}, proxy: {})", proxy.is_some())]
 pub struct TransportBuilder<T: FromSettings> {
+    /// Sets the time and size limits of one request.
+    ///
+    /// Keep [`connect`](TransportLimits::connect) shorter than
+    /// [`request_timeout`](TransportLimits::request_timeout). When the total limit ends a connect, the transport cannot
+    /// distinguish that from a request in progress. It then reports the request as maybe sent.
     limits: TransportLimits,
+    /// Sets the trusted certificate authorities. Default: [`Roots::System`].
     roots: Roots,
+    #[setters(skip)]
     proxy: Option<T::Proxy>,
 }
 
@@ -77,20 +84,6 @@ impl<T: FromSettings> Default for TransportBuilder<T> {
 }
 
 impl<T: FromSettings> TransportBuilder<T> {
-    /// Sets the time and size limits of one request.
-    ///
-    /// Keep [`connect`](TransportLimits::connect) shorter than
-    /// [`request_timeout`](TransportLimits::request_timeout). When the total limit ends a connect, the transport cannot
-    /// distinguish that from a request in progress. It then reports the request as maybe sent.
-    pub fn limits(self, limits: TransportLimits) -> Self {
-        Self { limits, ..self }
-    }
-
-    /// Sets the trusted certificate authorities. Default: [`Roots::System`].
-    pub fn roots(self, roots: Roots) -> Self {
-        Self { roots, ..self }
-    }
-
     /// Sends every request through this HTTP proxy: `http://[user:password@]host[:port]`.
     ///
     /// Use `https://` for a proxy that speaks TLS itself. Requests to `https://` use a `CONNECT` tunnel, so the proxy

@@ -7,10 +7,14 @@ use async_trait::async_trait;
 use crate::clock::{Clock, SystemClock, UnixMillis};
 
 /// The number that identifies one consent request until it expires.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, derive_more::Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, derive_more::Debug, getset::CopyGetters, getset::Getters)]
 #[debug("Nonce({:08x})", u128::from_be_bytes(*bytes) >> 96)]
 pub struct Nonce {
+    /// The random bytes, for example as a key in a table that several servers share.
+    #[getset(get = "pub")]
     bytes: [u8; 16],
+    /// When the request expires. Later, no callback with this nonce is accepted, so a table can forget it.
+    #[getset(get_copy = "pub")]
     expires: UnixMillis,
 }
 
@@ -19,16 +23,6 @@ impl Nonce {
     #[must_use]
     pub fn from_parts(bytes: [u8; 16], expires: UnixMillis) -> Self {
         Self { bytes, expires }
-    }
-
-    /// Returns the random bytes, for example as a key in a table that several servers share.
-    pub fn bytes(&self) -> &[u8; 16] {
-        &self.bytes
-    }
-
-    /// Returns when the request expires. Later, no callback with this nonce is accepted, so a table can forget it.
-    pub fn expires(&self) -> UnixMillis {
-        self.expires
     }
 }
 

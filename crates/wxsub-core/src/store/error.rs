@@ -1,9 +1,11 @@
 use wxsub_proto::{Language, LocalizedText, Remedy, named_enum};
 
 /// The store failed, or it is unknown whether the operation took effect. It never contains a token or a key.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, getset::CopyGetters)]
 #[error("{}: {detail}; {}", .kind.localized(), .kind.advice())]
 pub struct StoreError {
+    /// What is wrong.
+    #[getset(get_copy = "pub")]
     kind: StoreErrorKind,
     detail: String,
 }
@@ -12,12 +14,6 @@ impl StoreError {
     /// Creates an error. `detail` is the cause, and must not contain a secret.
     pub fn new(kind: StoreErrorKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into() }
-    }
-
-    /// Returns what is wrong.
-    #[must_use]
-    pub fn kind(&self) -> StoreErrorKind {
-        self.kind
     }
 
     /// Returns what to do about it. [`Remedy::FixConfig`] if time will not help.

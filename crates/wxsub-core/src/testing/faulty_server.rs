@@ -55,9 +55,11 @@ impl ScriptStep {
 }
 
 /// A request as it was received.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, getset::Getters)]
 pub struct RawRequest {
     head: String,
+    /// The body.
+    #[getset(get = "pub")]
     body: Bytes,
 }
 
@@ -72,11 +74,6 @@ impl RawRequest {
         let fields = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
         fields.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).collect()
     }
-
-    /// Returns the body.
-    pub fn body(&self) -> &Bytes {
-        &self.body
-    }
 }
 
 /// What the server has recorded so far.
@@ -89,9 +86,11 @@ struct Seen {
 
 /// A server with scripted faults. It listens on its own loopback port until it is dropped, and records connections
 /// and requests.
-#[derive(derive_more::Debug)]
+#[derive(derive_more::Debug, getset::CopyGetters)]
 #[debug("FaultyServer({address}, {:?})", seen.borrow())]
 pub struct FaultyServer {
+    /// Its address.
+    #[getset(get_copy = "pub")]
     address: SocketAddr,
     seen: Arc<watch::Sender<Seen>>,
     accepting: JoinHandle<()>,
@@ -128,11 +127,6 @@ impl FaultyServer {
     /// Dropping the future starts nothing.
     pub async fn responding(response: ScriptStep) -> Self {
         Self::start([vec![ScriptStep::Read, response, ScriptStep::Again]]).await
-    }
-
-    /// Returns its address.
-    pub fn address(&self) -> SocketAddr {
-        self.address
     }
 
     /// Returns its base URL with this path prefix, which may be empty.
@@ -320,8 +314,10 @@ impl Connection {
 }
 
 /// A loopback address that never completes a TCP handshake, because its queue is full.
-#[derive(Debug)]
+#[derive(Debug, getset::CopyGetters)]
 pub struct BlackHole {
+    /// The address.
+    #[getset(get_copy = "pub")]
     address: SocketAddr,
     _held: (TcpListener, TcpStream),
 }
@@ -346,10 +342,5 @@ impl BlackHole {
         let address = listener.local_addr().expect("a bound port");
         let first = TcpStream::connect(address).await.expect("room for one connection");
         Some(Self { address, _held: (listener, first) })
-    }
-
-    /// Returns the address.
-    pub fn address(&self) -> SocketAddr {
-        self.address
     }
 }

@@ -181,13 +181,18 @@ impl TokenSource for TokenCache {
 
 /// Builds a [`TokenCache`]. `U` is what the upstream is made of.
 #[must_use = "a builder does nothing before `build`"]
-#[derive(derive_more::Debug)]
+#[derive(derive_more::Debug, derive_setters::Setters)]
 #[debug("TokenCacheBuilder({upstream:?})")]
+#[setters(generate = false, strip_option)]
 pub struct TokenCacheBuilder<U = WeixinSettings> {
     upstream: U,
     clock: Option<Arc<dyn Clock>>,
+    /// Sets the seed of the jitter, so that a run can be repeated. Default: random.
+    #[setters(generate, rename = "jitter_seed")]
     seed: Option<u64>,
     observer: Option<Observer>,
+    /// Bounds how many of the caches with this limit make an attempt at once. Default: no bound.
+    #[setters(generate)]
     attempt_limit: Option<AttemptLimit>,
 }
 
@@ -239,19 +244,9 @@ impl<U> TokenCacheBuilder<U> {
         Self { clock: Some(Arc::new(clock)), ..self }
     }
 
-    /// Sets the seed of the jitter, so that a run can be repeated. Default: random.
-    pub fn jitter_seed(self, seed: u64) -> Self {
-        Self { seed: Some(seed), ..self }
-    }
-
     /// Sets a function that receives all events. It runs in the refresh task, so it must not block.
     pub fn on_event(self, observer: impl Fn(&TokenEvent) + Send + Sync + 'static) -> Self {
         Self { observer: Some(Arc::new(observer)), ..self }
-    }
-
-    /// Bounds how many of the caches with this limit make an attempt at once. Default: no bound.
-    pub fn attempt_limit(self, limit: AttemptLimit) -> Self {
-        Self { attempt_limit: Some(limit), ..self }
     }
 }
 

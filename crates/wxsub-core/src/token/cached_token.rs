@@ -12,13 +12,21 @@ const MAX_AGE_ERROR: Duration = Duration::from_secs(5);
 /// A token with its times.
 ///
 /// Its lifetime counts from the request, on two clocks, and is at most [`MAX_LIFETIME`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, getset::CopyGetters)]
+#[getset(get_copy = "pub")]
 pub struct CachedToken {
+    #[getset(skip)]
     token: AccessToken,
+    /// The generation.
     generation: Generation,
+    /// When the token was requested, as recorded. The value is wrong if the [age is unknown](Self::has_known_age).
     requested_at: UnixMillis,
+    /// The time from request to expiry.
     lifetime: Duration,
+    /// When the token expires.
     expires_at: ClockReading,
+    /// Whether the time of the request is known. A token of unknown age is served with a ttl of at most 60 s, and
+    /// refreshed at once.
     has_known_age: bool,
 }
 
@@ -66,33 +74,6 @@ impl CachedToken {
     /// Returns the token itself.
     pub fn token(&self) -> &AccessToken {
         &self.token
-    }
-
-    /// Returns the generation.
-    pub fn generation(&self) -> Generation {
-        self.generation
-    }
-
-    /// Returns when the token was requested, as recorded. The value is wrong if the [age is
-    /// unknown](Self::has_known_age).
-    pub fn requested_at(&self) -> UnixMillis {
-        self.requested_at
-    }
-
-    /// Returns the time from request to expiry.
-    pub fn lifetime(&self) -> Duration {
-        self.lifetime
-    }
-
-    /// Returns whether the time of the request is known. A token of unknown age is served with a ttl of at most 60
-    /// s, and refreshed at once.
-    pub fn has_known_age(&self) -> bool {
-        self.has_known_age
-    }
-
-    /// Returns when the token expires.
-    pub fn expires_at(&self) -> ClockReading {
-        self.expires_at
     }
 
     /// Returns whether this valid token was certainly requested after another one, by age. Generations do not show that:

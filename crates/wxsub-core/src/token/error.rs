@@ -174,10 +174,12 @@ impl TokenErrorKind {
 }
 
 /// There is no valid token: why, and when the next attempt starts.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error, getset::CopyGetters)]
 #[error("no usable access token: {kind}")]
 pub struct TokenError {
     kind: Arc<TokenErrorKind>,
+    /// The delay after which another attempt starts or is allowed. `None` if waiting does not help.
+    #[getset(get_copy = "pub")]
     retry_after: Option<Duration>,
 }
 
@@ -204,11 +206,6 @@ impl TokenError {
     pub fn localized(&self) -> LocalizedText<String> {
         let kind = self.kind.localized();
         localized_text!("no usable access token: {kind}", "没有可用的 access_token：{kind}"; kind)
-    }
-
-    /// Returns the delay after which another attempt starts or is allowed. `None` if waiting does not help.
-    pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
     }
 
     /// Returns Weixin's error, if Weixin refused the call.

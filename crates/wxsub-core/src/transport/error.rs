@@ -75,11 +75,15 @@ impl TransportErrorKind {
 }
 
 /// A failed exchange: the cause, and whether the request may have been sent. It never contains a URL.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, getset::CopyGetters)]
+#[getset(get_copy = "pub")]
 #[error("{kind} ({detail}; {})", match stage { RequestState::NotSent => "nothing was sent", RequestState::MaybeSent => "the request may have arrived" })]
 pub struct TransportError {
+    /// Whether the request may have been sent.
     stage: RequestState,
+    /// The kind of the error.
     kind: TransportErrorKind,
+    #[getset(skip)]
     detail: String,
 }
 
@@ -92,16 +96,6 @@ impl TransportError {
     /// Creates an error for a request that may have been sent. `detail` must not contain a URL or a secret.
     pub fn maybe_sent(kind: TransportErrorKind, detail: impl Into<String>) -> Self {
         Self { stage: RequestState::MaybeSent, kind, detail: sanitize_line(detail.into().chars()) }
-    }
-
-    /// Returns whether the request may have been sent.
-    pub fn stage(&self) -> RequestState {
-        self.stage
-    }
-
-    /// Returns the kind of the error.
-    pub fn kind(&self) -> TransportErrorKind {
-        self.kind
     }
 
     /// Returns whether only a change of configuration can help.

@@ -9,7 +9,7 @@ use http::header::TRANSFER_ENCODING;
 use super::error::{TransportError, TransportErrorKind};
 
 /// The limits of one exchange. Adapters enforce them with the timers of their HTTP library.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, derive_setters::Setters)]
 #[non_exhaustive]
 pub struct TransportLimits {
     /// Timeout of DNS, connect and TLS together. Default: 3 s.
@@ -31,32 +31,6 @@ impl Default for TransportLimits {
             body_bytes: 64 * 1024,
             pool_idle_timeout: Duration::from_secs(15),
         }
-    }
-}
-
-impl TransportLimits {
-    /// Sets the timeout of DNS, connect and TLS.
-    #[must_use]
-    pub fn connect(self, connect: Duration) -> Self {
-        Self { connect, ..self }
-    }
-
-    /// Sets the timeout of the whole exchange.
-    #[must_use]
-    pub fn request_timeout(self, request_timeout: Duration) -> Self {
-        Self { request_timeout, ..self }
-    }
-
-    /// Sets the maximum length of a body in bytes.
-    #[must_use]
-    pub fn body_bytes(self, body_bytes: usize) -> Self {
-        Self { body_bytes, ..self }
-    }
-
-    /// Sets how long an unused connection is kept.
-    #[must_use]
-    pub fn pool_idle_timeout(self, pool_idle_timeout: Duration) -> Self {
-        Self { pool_idle_timeout, ..self }
     }
 }
 

@@ -45,9 +45,13 @@ impl<'a> QueryPair<'a> {
 
 /// A request: method, path, query pairs marked public or secret, and a JSON body. `Debug` shows neither secrets nor
 /// the body.
-#[derive(Clone)]
+#[derive(Clone, getset::CopyGetters)]
 pub struct Request<'a> {
+    /// The verb.
+    #[getset(get_copy = "pub")]
     method: Method,
+    /// The path, from the root of the API.
+    #[getset(get_copy = "pub")]
     path: &'static str,
     query: Vec<QueryPair<'a>>,
     body: Vec<u8>,
@@ -62,16 +66,6 @@ impl<'a> Request<'a> {
     /// `POST path?query` with a JSON body.
     pub fn post(path: &'static str, query: Vec<QueryPair<'a>>, body: Vec<u8>) -> Self {
         Self { method: Method::Post, path, query, body }
-    }
-
-    /// The verb.
-    pub fn method(&self) -> Method {
-        self.method
-    }
-
-    /// The path, from the root of the API.
-    pub fn path(&self) -> &'static str {
-        self.path
     }
 
     /// The body: JSON on `POST`, empty on `GET`.

@@ -9,15 +9,17 @@ use super::parse_object_without_duplicates;
 use crate::{ApiError, ErrCode, LocalizedText};
 
 /// An HTTP response: status, body, and the headers `Date` and `Retry-After`. `Debug` hides the body, which may be a token.
-#[derive(Clone, PartialEq, Eq, derive_more::Debug)]
+#[derive(Clone, PartialEq, Eq, derive_more::Debug, getset::WithSetters)]
 #[debug("RawResponse({status}, {} bytes)", body.as_ref().len())]
 #[debug(bound(B: AsRef<[u8]>))]
 pub struct RawResponse<B = Vec<u8>> {
     /// The HTTP status.
     pub status: u16,
     /// The `Date` header, unchanged: the sender's time.
+    #[getset(set_with = "pub")]
     pub date: Option<String>,
     /// The `Retry-After` header, if it is a number of seconds.
+    #[getset(set_with = "pub")]
     pub retry_after: Option<Duration>,
     /// The bytes of the body.
     pub body: B,
@@ -27,18 +29,6 @@ impl<B> RawResponse<B> {
     /// A response with this status and body, without headers.
     pub fn new(status: u16, body: B) -> Self {
         Self { status, date: None, retry_after: None, body }
-    }
-
-    /// Sets the `Date` header.
-    #[must_use]
-    pub fn with_date(self, date: Option<String>) -> Self {
-        Self { date, ..self }
-    }
-
-    /// Sets the `Retry-After` header.
-    #[must_use]
-    pub fn with_retry_after(self, retry_after: Option<Duration>) -> Self {
-        Self { retry_after, ..self }
     }
 }
 

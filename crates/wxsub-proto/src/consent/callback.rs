@@ -244,18 +244,15 @@ pub struct CallbackExpectations {
 }
 
 /// A callback that does not belong to the request. Do not act on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, getset::CopyGetters)]
 #[error("the callback's {field} is not the requested one; do not act on it, ask the user again")]
 pub struct CallbackMismatch {
+    /// The field that differs.
+    #[getset(get_copy = "pub")]
     field: &'static str,
 }
 
 impl CallbackMismatch {
-    /// The field that differs.
-    pub fn field(&self) -> &'static str {
-        self.field
-    }
-
     /// The error in every language.
     pub fn localized(&self) -> LocalizedText<String> {
         let field = self.field;

@@ -123,22 +123,19 @@ validated_string!(
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, derive_setters::Setters)]
+#[setters(generate = false)]
 pub struct ConsentUrl<'a> {
     request: &'a ConsentRequest,
     redirect_url: &'a HttpUrl,
+    /// On another host than `https://mp.weixin.qq.com`: a sandbox.
+    #[setters(generate, rename = "with_base_url", strip_option)]
     base: Option<&'a BaseUrl>,
 }
 
-impl<'a> ConsentUrl<'a> {
+impl ConsentUrl<'_> {
     /// The path of the page.
     pub const PATH: &'static str = "/mp/subscribemsg";
-
-    /// On another host than `https://mp.weixin.qq.com`: a sandbox.
-    #[must_use]
-    pub fn with_base_url(self, base: &'a BaseUrl) -> Self {
-        Self { base: Some(base), ..self }
-    }
 }
 
 impl fmt::Display for ConsentUrl<'_> {
