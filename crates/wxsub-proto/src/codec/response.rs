@@ -86,15 +86,16 @@ pub(crate) fn acknowledgement(status: u16, body: &[u8]) -> Result<Result<(), Api
     }
 }
 
-/// Decodes a response whose success shows in its members. The caller checks them. `errcode` may be absent then.
-pub(crate) fn parse_envelope(
+/// Decodes a response whose success shows in its members, which `read` checks. `errcode` may be absent then.
+pub(crate) fn parse_envelope<T>(
     status: u16,
     body: &[u8],
-) -> Result<Result<Map<String, Value>, ApiError>, DecodeError> {
-    Ok(match envelope(status, body)? {
-        (None | Some(0), object) => Ok(object),
-        (Some(errcode), object) => Err(refusal(errcode, &object)),
-    })
+    read: impl FnOnce(&Map<String, Value>) -> Result<T, DecodeError>,
+) -> Result<Result<T, ApiError>, DecodeError> {
+    match envelope(status, body)? {
+        (None | Some(0), object) => read(&object).map(Ok),
+        (Some(errcode), object) => Ok(Err(refusal(errcode, &object))),
+    }
 }
 
 /// The object and its `errcode`. `null` counts as absent.
@@ -159,12 +160,12 @@ mod tests {
     use super::*;
 
     fn read(status: u16, body: impl AsRef<[u8]>) -> Result<Result<usize, ApiError>, DecodeError> {
-        parse_envelope(status, body.as_ref()).map(|result| result.map(|object| object.len()))
+        parse_envelope(status, body.as_ref(), |object| Ok(object.len()))
     }
 
     /// The errcode of an API error, for both kinds of endpoint.
     fn refused(body: impl AsRef<[u8]>) -> Option<ErrCode> {
-        let of_members = parse_envelope(200, body.as_ref()).map(Result::err);
+        let of_members = read(200, body.as_ref()).map(Result::err);
         assert_eq!(of_members, acknowledgement(200, body.as_ref()).map(Result::err));
         Some(of_members.ok()??.errcode())
     }
@@ -269,7 +270,7 @@ mod tests {
             b"{\"errcode\":43\xff101,\"errmsg\":\"x\"}",
             b"{\"err\x01code\":43101}",
         ] {
-            assert_eq!(parse_envelope(200, body), Err(DecodeError::NotJsonObject), "{body:?}");
+            assert_eq!(read(200, body), Err(DecodeError::NotJsonObject), "{body:?}");
             assert_eq!(acknowledgement(200, body), Err(DecodeError::NotJsonObject), "{body:?}");
         }
         assert_eq!(
@@ -312,7 +313,7 @@ mod tests {
         #[test]
         fn only_strict_json_is_success(body in prop_oneof![any::<Vec<u8>>(), damaged()]) {
             if parse_object_without_duplicates(&body).is_err() {
-                prop_assert!(!matches!(parse_envelope(200, &body), Ok(Ok(_))));
+                prop_assert!(!matches!(read(200, &body), Ok(Ok(_))));
                 prop_assert!(!matches!(acknowledgement(200, &body), Ok(Ok(()))));
             }
         }

@@ -24,14 +24,11 @@ pub fn request_unauthenticated() -> Request<'static> {
 /// # Errors
 /// [`DecodeError`] if the response does not come from Weixin. A success must have an `ip_list`.
 pub fn parse_response(status: u16, body: &[u8]) -> Result<Result<(), ApiError>, DecodeError> {
-    match parse_envelope(status, body)? {
-        Err(refusal) => Ok(Err(refusal)),
-        Ok(object) => match object.get("ip_list") {
-            Some(list) if list.is_array() => Ok(Ok(())),
-            Some(_) => Err(DecodeError::InvalidField("ip_list")),
-            None => Err(DecodeError::MissingField("ip_list")),
-        },
-    }
+    parse_envelope(status, body, |object| match object.get("ip_list") {
+        Some(list) if list.is_array() => Ok(()),
+        Some(_) => Err(DecodeError::InvalidField("ip_list")),
+        None => Err(DecodeError::MissingField("ip_list")),
+    })
 }
 
 #[cfg(test)]

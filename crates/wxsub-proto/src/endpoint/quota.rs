@@ -33,17 +33,16 @@ impl Quota {
     /// # Errors
     /// [`DecodeError`] if the response does not come from Weixin. A success must have `quota` with `daily_limit` and `remain`.
     pub fn parse_response(status: u16, body: &[u8]) -> Result<Result<Self, ApiError>, DecodeError> {
-        let object = match parse_envelope(status, body)? {
-            Ok(object) => object,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let quota = object.get("quota").ok_or(DecodeError::MissingField("quota"))?;
-        let count = |name| {
-            let value = quota.get(name).ok_or(DecodeError::MissingField(name))?;
-            let count = parse_lenient_int(value).ok().flatten().and_then(|count| u64::try_from(count).ok());
-            count.ok_or(DecodeError::InvalidField(name))
-        };
-        Ok(Ok(Self { daily_limit: count("daily_limit")?, remain: count("remain")? }))
+        parse_envelope(status, body, |object| {
+            let quota = object.get("quota").ok_or(DecodeError::MissingField("quota"))?;
+            let count = |name| {
+                let value = quota.get(name).ok_or(DecodeError::MissingField(name))?;
+                let count =
+                    parse_lenient_int(value).ok().flatten().and_then(|count| u64::try_from(count).ok());
+                count.ok_or(DecodeError::InvalidField(name))
+            };
+            Ok(Self { daily_limit: count("daily_limit")?, remain: count("remain")? })
+        })
     }
 }
 

@@ -3,6 +3,8 @@
 //!
 //! <https://developers.weixin.qq.com/doc/service/api/base/api_getstableaccesstoken>
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::token::{GRANT_TYPE, check_grant_type};
@@ -26,20 +28,11 @@ pub struct StableTokenRequest {
     pub force_refresh: bool,
 }
 
-#[derive(Serialize)]
-struct EncodedBody<'a> {
-    grant_type: &'a str,
-    appid: &'a AppId,
-    secret: &'a str,
-    force_refresh: bool,
-}
-
-#[derive(Deserialize)]
-struct DecodedBody {
-    grant_type: Option<String>,
-    appid: Option<String>,
-    secret: Option<String>,
-    #[serde(default)]
+#[derive(Serialize, Deserialize)]
+struct Body<'a> {
+    grant_type: Option<Cow<'a, str>>,
+    appid: Option<Cow<'a, str>>,
+    secret: Option<Cow<'a, str>>,
     force_refresh: Option<bool>,
 }
 
@@ -57,12 +50,10 @@ impl StableTokenRequest {
 
     /// The request of a client.
     pub fn encode(&self) -> Request<'static> {
-        let body = EncodedBody {
-            grant_type: GRANT_TYPE,
-            appid: &self.appid,
-            secret: self.secret.expose_secret(),
-            force_refresh: self.force_refresh,
-        };
+        let text = |text| Some(Cow::Borrowed(text));
+        let (grant_type, appid) = (text(GRANT_TYPE), text(self.appid.as_str()));
+        let (secret, force_refresh) = (text(self.secret.expose_secret()), Some(self.force_refresh));
+        let body = Body { grant_type, appid, secret, force_refresh };
         // Plain text and a bool: writing them cannot fail.
         Request::post(PATH, Vec::new(), serde_json::to_vec(&body).unwrap_or_default())
     }
@@ -73,14 +64,15 @@ impl StableTokenRequest {
     /// [`ValidationError`] names `appid`, `grant_type` or `secret`, in the order in which Weixin checks them, or `body` if
     /// it is not a JSON object of the right kinds.
     pub fn decode(body: &[u8]) -> Result<Self, ValidationError> {
-        let read: DecodedBody = serde_json::from_slice(body).map_err(|_| {
+        let read: Body<'_> = serde_json::from_slice(body).map_err(|_| {
             let expected = LocalizedText::new(
                 "a JSON object with grant_type, appid, secret and force_refresh",
                 "是带有 grant_type、appid、secret 和 force_refresh 的 JSON 对象",
             );
             ValidationError::invalid_format("body", expected)
         })?;
-        let required = |field, value: Option<String>| value.ok_or_else(|| ValidationError::missing(field));
+        let required =
+            |field, value: Option<Cow<'static, str>>| value.ok_or_else(|| ValidationError::missing(field));
         let appid = AppId::new(required("appid", read.appid)?)?;
         check_grant_type(&required("grant_type", read.grant_type)?)?;
         let secret = AppSecret::new(required("secret", read.secret)?)?;

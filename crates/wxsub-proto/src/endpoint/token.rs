@@ -92,23 +92,17 @@ impl TokenResponse {
     /// [`DecodeError`] for a status other than 200, a body that is not one JSON object, a token that is absent, empty,
     /// longer than [`AccessToken::MAX_LENGTH`] or not visible ASCII, or a lifetime that is absent, zero or negative.
     pub fn parse(status: u16, body: &[u8]) -> Result<Result<Self, ApiError>, DecodeError> {
-        let object = match parse_envelope(status, body)? {
-            Ok(object) => object,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let text = object.get("access_token").ok_or(DecodeError::MissingField("access_token"))?;
-        let access_token = text.as_str().and_then(|text| AccessToken::new(text).ok());
-        let access_token = access_token.ok_or(DecodeError::InvalidField("access_token"))?;
-        let lifetime = object
-            .get("expires_in")
-            .map(parse_lenient_int)
-            .transpose()
-            .map_err(|_| DecodeError::InvalidField("expires_in"))?;
-        let lifetime = lifetime.flatten().ok_or(DecodeError::MissingField("expires_in"))?;
-        match u64::try_from(lifetime) {
-            Ok(seconds) if seconds > 0 => Ok(Ok(Self::new(access_token, Duration::from_secs(seconds)))),
-            _ => Err(DecodeError::InvalidField("expires_in")),
-        }
+        parse_envelope(status, body, |object| {
+            let text = object.get("access_token").ok_or(DecodeError::MissingField("access_token"))?;
+            let access_token = text.as_str().and_then(|text| AccessToken::new(text).ok());
+            let access_token = access_token.ok_or(DecodeError::InvalidField("access_token"))?;
+            let lifetime = object.get("expires_in").map(parse_lenient_int).transpose();
+            let lifetime = lifetime.map_err(|_| DecodeError::InvalidField("expires_in"))?;
+            match u64::try_from(lifetime.flatten().ok_or(DecodeError::MissingField("expires_in"))?) {
+                Ok(seconds) if seconds > 0 => Ok(Self::new(access_token, Duration::from_secs(seconds))),
+                _ => Err(DecodeError::InvalidField("expires_in")),
+            }
+        })
     }
 
     /// Writes the response on the server side. The bytes contain the token.
