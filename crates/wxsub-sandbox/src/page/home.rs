@@ -11,7 +11,6 @@ use wxsub_proto::{AppId, BaseUrl, Color, ConsentRequest, HttpUrl, Scene, Templat
 use super::commands::{RESERVED, consent_url_command, send_command, variables, verify_command};
 use super::document::{CALLBACK_PATH, ICON_PATH, Policy, format_duration, page, time_of_day, timestamp, zh};
 use crate::app::{App, AppSettings};
-use crate::event_log::Event;
 use crate::exchange::Response;
 use crate::fault::{Fault, PendingFault};
 use crate::mailbox::ReceivedMessage;
@@ -20,6 +19,7 @@ use crate::state::SandboxState;
 
 /// Renders the home page. The script refreshes each element with `data-live`; each of them has an id.
 pub(crate) fn home(state: &SandboxState, request: &Request<'_>, result: Option<FormResult>) -> Response {
+    let pending = state.faults.pending();
     let body = html! {
         header.top {
             img src=(ICON_PATH) alt="" width="36" height="36";
@@ -32,7 +32,14 @@ pub(crate) fn home(state: &SandboxState, request: &Request<'_>, result: Option<F
                 ("try", "Try it"),
             ] { a href={ "#" (id) } { (name) } }
         }
-        div #alerts data-live { (fault_alert(state)) }
+        div #alerts data-live {
+            @if let Some(first) = pending.first() {
+                a.alert href="#faults" {
+                    "Fault pending: " (fault_name(first.fault)) (requests(first))
+                    @if pending.len() > 1 { ", and " (pending.len() - 1) " more" }
+                }
+            }
+        }
         main {
             div.column {
                 (apps_section(state, request, result))
@@ -66,54 +73,42 @@ fn form_result(result: Option<FormResult>, section: &str) -> Markup {
 /// The number of mailboxes shown, and of messages shown in each.
 const MAX_SHOWN: usize = 20;
 
+/// The messages of each user, and the open grants.
 fn mailboxes_section(state: &SandboxState) -> Markup {
+    let all = state.mailboxes.sorted();
+    let mut grants: Vec<_> = state.grants.iter().collect();
+    grants.sort_by_key(|(appid, grant)| (appid, grant.openid(), grant.template_id(), grant.scene()));
     html! {
         section #mailboxes {
             h2 { "Mailboxes" (zh("服务通知")) }
             div #mailboxes-now data-live aria-live="polite" {
-                (mailboxes(state))
-                (open_grants(state))
-            }
-        }
-    }
-}
-
-/// The open grants.
-fn open_grants(state: &SandboxState) -> Markup {
-    let mut grants: Vec<_> = state.grants.iter().collect();
-    grants.sort_by_key(|(appid, grant)| (appid, grant.openid(), grant.template_id(), grant.scene()));
-    html! {
-        @if !grants.is_empty() {
-            div.grants {
-                div.card {
-                    h3 { "Open grants, one message each" (zh("待使用的授权")) }
-                    ul.plain {
-                        @for (_, grant) in grants.iter().take(MAX_SHOWN) {
-                            li { code { (grant.openid()) } span.quiet { " · scene " (grant.scene()) " · " }
-                                code { (grant.template_id()) } }
+                @if all.is_empty() {
+                    p.empty { "No messages. Open a consent page, click Allow, then send a message." }
+                }
+                @for (openid, received) in all.iter().take(MAX_SHOWN) {
+                    article.chat {
+                        h3 { code { (openid) } }
+                        @if received.len() > MAX_SHOWN { p.day { (received.len() - MAX_SHOWN) " earlier messages" } }
+                        @for one in received.iter().skip(received.len().saturating_sub(MAX_SHOWN)) { (message(one)) }
+                    }
+                }
+                @if all.len() > MAX_SHOWN { p.quiet { "and " (all.len() - MAX_SHOWN) " more mailboxes" } }
+                @if !grants.is_empty() {
+                    div.grants {
+                        div.card {
+                            h3 { "Open grants, one message each" (zh("待使用的授权")) }
+                            ul.plain {
+                                @for (_, grant) in grants.iter().take(MAX_SHOWN) {
+                                    li { code { (grant.openid()) } span.quiet { " · scene " (grant.scene()) " · " }
+                                        code { (grant.template_id()) } }
+                                }
+                                @if grants.len() > MAX_SHOWN { li.quiet { "and " (grants.len() - MAX_SHOWN) " more" } }
+                            }
                         }
-                        @if grants.len() > MAX_SHOWN { li.quiet { "and " (grants.len() - MAX_SHOWN) " more" } }
                     }
                 }
             }
         }
-    }
-}
-
-fn mailboxes(state: &SandboxState) -> Markup {
-    let all = state.mailboxes.sorted();
-    html! {
-        @if all.is_empty() {
-            p.empty { "No messages. Open a consent page, click Allow, then send a message." }
-        }
-        @for (openid, received) in all.iter().take(MAX_SHOWN) {
-            article.chat {
-                h3 { code { (openid) } }
-                @if received.len() > MAX_SHOWN { p.day { (received.len() - MAX_SHOWN) " earlier messages" } }
-                @for one in received.iter().skip(received.len().saturating_sub(MAX_SHOWN)) { (message(one)) }
-            }
-        }
-        @if all.len() > MAX_SHOWN { p.quiet { "and " (all.len() - MAX_SHOWN) " more mailboxes" } }
     }
 }
 
@@ -165,7 +160,17 @@ fn apps_section(state: &SandboxState, request: &Request<'_>, result: Option<Form
                 p.empty { "No app yet. Add one below." }
             }
             @for (appid, app) in state.sorted_apps() { (app_card(appid, app, request.base_url)) }
-            (add_app_form(state.apps.is_empty()))
+            details.card open[state.apps.is_empty()] {
+                summary { "Add an app, or replace its secret and templates" }
+                form.fields method="post" action="/_sandbox/ui/apps" {
+                    label { "AppID" input name="appid" required autocomplete="off" autocapitalize="off" spellcheck="false"; }
+                    label { "Secret (for tests only)" input name="secret" required autocomplete="off" autocapitalize="off"
+                        spellcheck="false"; }
+                    label.whole { "Templates, separated by spaces" input name="templates" required autocomplete="off"
+                        autocapitalize="off" spellcheck="false"; }
+                    button { "Add app" }
+                }
+            }
         }
     }
 }
@@ -199,7 +204,17 @@ fn template_row(appid: &AppId, template: &TemplateId, base: &str) -> Markup {
                 details {
                     summary { "Consent URL, other scenes and users" }
                     pre { code { (url) } }
-                    (custom_consent_form(appid, template, &redirect_url))
+                    form.fields action=(ConsentUrl::PATH) {
+                        input type="hidden" name="action" value="get_confirm";
+                        input type="hidden" name="appid" value=(appid);
+                        label { "Scene" input type="number" name="scene" value=(SCENE) min="0" max="10000" required; }
+                        label { "Openid of the user" input name="openid" maxlength="128" pattern="[A-Za-z0-9_\\-]+"
+                            placeholder="default user" autocomplete="off" autocapitalize="off" spellcheck="false"; }
+                        input type="hidden" name="template_id" value=(template);
+                        input type="hidden" name="redirect_url" value=(redirect_url);
+                        input type="hidden" name="reserved" value=(RESERVED);
+                        button { "Open" }
+                    }
                 }
             }
         }
@@ -216,23 +231,6 @@ fn consent_url(
     let reserved = Some(RESERVED.parse()?);
     let request = ConsentRequest { appid: appid.clone(), scene, template_id, reserved };
     Ok(request.consent_url(&HttpUrl::new(redirect_url)?)?.with_base_url(&base).to_string())
-}
-
-/// A form that opens the consent page with another scene or user.
-fn custom_consent_form(appid: &AppId, template: &TemplateId, redirect_url: &str) -> Markup {
-    html! {
-        form.fields action=(ConsentUrl::PATH) {
-            input type="hidden" name="action" value="get_confirm";
-            input type="hidden" name="appid" value=(appid);
-            label { "Scene" input type="number" name="scene" value=(SCENE) min="0" max="10000" required; }
-            label { "Openid of the user" input name="openid" maxlength="128" pattern="[A-Za-z0-9_\\-]+"
-                placeholder="default user" autocomplete="off" autocapitalize="off" spellcheck="false"; }
-            input type="hidden" name="template_id" value=(template);
-            input type="hidden" name="redirect_url" value=(redirect_url);
-            input type="hidden" name="reserved" value=(RESERVED);
-            button { "Open" }
-        }
-    }
 }
 
 fn app_settings(settings: &AppSettings) -> Markup {
@@ -262,22 +260,6 @@ fn app_settings(settings: &AppSettings) -> Markup {
             dt { "Per day" } dd { (token_quota) " classic tokens, " (send_quota) " sends" }
             dt { "Per minute" }
             dd { @match minute_limit { None => "default limits", Some(limit) => { (limit) " calls per endpoint" } } }
-        }
-    }
-}
-
-fn add_app_form(open: bool) -> Markup {
-    html! {
-        details.card open[open] {
-            summary { "Add an app, or replace its secret and templates" }
-            form.fields method="post" action="/_sandbox/ui/apps" {
-                label { "AppID" input name="appid" required autocomplete="off" autocapitalize="off" spellcheck="false"; }
-                label { "Secret (for tests only)" input name="secret" required autocomplete="off" autocapitalize="off"
-                    spellcheck="false"; }
-                label.whole { "Templates, separated by spaces" input name="templates" required autocomplete="off"
-                    autocapitalize="off" spellcheck="false"; }
-                button { "Add app" }
-            }
         }
     }
 }
@@ -324,12 +306,22 @@ const FAULTS: [(&str, &str); 8] = [
 ];
 
 fn faults_section(state: &SandboxState, result: Option<FormResult>) -> Markup {
+    let pending = state.faults.pending();
     html! {
         section #faults {
             h2 { "Faults" (zh("故障注入")) }
             (form_result(result, "faults"))
             div.card {
-                div #faults-pending data-live { (pending_faults(state)) }
+                div #faults-pending data-live {
+                    @if pending.is_empty() {
+                        p.quiet { "No fault pending." }
+                    } @else {
+                        ul.plain {
+                            @for one in &pending { li { span.tag.bad { (fault_name(one.fault)) } (requests(one)) } }
+                        }
+                        form method="post" action="/_sandbox/ui/faults/clear" { button { "Remove all faults" } }
+                    }
+                }
                 form.fields method="post" action="/_sandbox/ui/faults" {
                     label.whole { "Path" input name="path" list="paths" value=(token::PATH) required; }
                     datalist #paths {
@@ -349,33 +341,6 @@ fn faults_section(state: &SandboxState, result: Option<FormResult>) -> Markup {
                     button { "Add fault" }
                 }
             }
-        }
-    }
-}
-
-/// The alert at the top of the page, if a fault is pending.
-fn fault_alert(state: &SandboxState) -> Markup {
-    let pending = state.faults.pending();
-    html! {
-        @if let Some(first) = pending.first() {
-            a.alert href="#faults" {
-                "Fault pending: " (fault_name(first.fault)) (requests(first))
-                @if pending.len() > 1 { ", and " (pending.len() - 1) " more" }
-            }
-        }
-    }
-}
-
-fn pending_faults(state: &SandboxState) -> Markup {
-    let pending = state.faults.pending();
-    html! {
-        @if pending.is_empty() {
-            p.quiet { "No fault pending." }
-        } @else {
-            ul.plain {
-                @for one in &pending { li { span.tag.bad { (fault_name(one.fault)) } (requests(one)) } }
-            }
-            form method="post" action="/_sandbox/ui/faults/clear" { button { "Remove all faults" } }
         }
     }
 }
@@ -413,34 +378,30 @@ fn events_section(state: &SandboxState) -> Markup {
                     }
                 }
                 ol.events {
-                    @for event in log.events.iter().rev().take(MAX_SHOWN_EVENTS) { (event_row(event)) }
+                    @for event in log.events.iter().rev().take(MAX_SHOWN_EVENTS) {
+                        li {
+                            (time_of_day(event.at))
+                            span.what { (event.what) }
+                            span.end {
+                                @if let Some(code) = event.errcode {
+                                    span.tag.good[code.is_ok()].bad[!code.is_ok()] title=[code.name()] { (code) }
+                                }
+                            }
+                            @if event.appid.is_some() || event.token.is_some() || event.fault.is_some() {
+                                span.by {
+                                    @if let Some(appid) = &event.appid { code { (appid) } " " }
+                                    @if let Some(token) = event.token { span.tag { "token " (token) } " " }
+                                    @if let Some(fault) = event.fault { span.tag.odd { "fault: " (fault.replace('_', " ")) } }
+                                }
+                            }
+                        }
+                    }
                 }
                 @if log.events.len() > MAX_SHOWN_EVENTS {
                     p.quiet { "The last " (MAX_SHOWN_EVENTS) " of " (log.events.len()) " events." }
                 }
             }
             p.quiet { "All events as JSON: " a href="/_sandbox/events" { code { "/_sandbox/events" } } }
-        }
-    }
-}
-
-fn event_row(event: &Event) -> Markup {
-    html! {
-        li {
-            (time_of_day(event.at))
-            span.what { (event.what) }
-            span.end {
-                @if let Some(code) = event.errcode {
-                    span.tag.good[code.is_ok()].bad[!code.is_ok()] title=[code.name()] { (code) }
-                }
-            }
-            @if event.appid.is_some() || event.token.is_some() || event.fault.is_some() {
-                span.by {
-                    @if let Some(appid) = &event.appid { code { (appid) } " " }
-                    @if let Some(token) = event.token { span.tag { "token " (token) } " " }
-                    @if let Some(fault) = event.fault { span.tag.odd { "fault: " (fault.replace('_', " ")) } }
-                }
-            }
         }
     }
 }
@@ -457,23 +418,18 @@ fn try_it_section(state: &SandboxState, base: &str) -> Markup {
                     pre { code { (variables(state, base)) } }
                 }
                 @match template {
-                    Some(template) => (steps(template, base)),
+                    Some(template) => ol.steps {
+                        li { "Create a consent URL, or use one above. Open it and click Allow."
+                            pre { code { (consent_url_command(template, SCENE, base)) } } }
+                        li { "Check the callback. The callback page shows this command with its URL."
+                            pre { code { (verify_command("'CALLBACK_URL'")) } } }
+                        li { "Send the message. It appears on this page."
+                            pre { code { (send_command("OPENID", template, SCENE)) } } }
+                        li { "Send it again. The result is 43101, because one consent allows one message. Or inject a fault first." }
+                    },
                     None => p.quiet { "Add an app with a template first." },
                 }
             }
-        }
-    }
-}
-
-fn steps(template: &TemplateId, base: &str) -> Markup {
-    let consent_url = consent_url_command(template, SCENE, base);
-    let verify = verify_command("'CALLBACK_URL'");
-    html! {
-        ol.steps {
-            li { "Create a consent URL, or use one above. Open it and click Allow." pre { code { (consent_url) } } }
-            li { "Check the callback. The callback page shows this command with its URL." pre { code { (verify) } } }
-            li { "Send the message. It appears on this page." pre { code { (send_command("OPENID", template, SCENE)) } } }
-            li { "Send it again. The result is 43101, because one consent allows one message. Or inject a fault first." }
         }
     }
 }
