@@ -49,17 +49,21 @@ const LIBRARIES: &[(&str, &str)] = &[
     ("wxsub-client", "async-trait bytes futures-util http serde serde_json thiserror"),
     (
         "wxsub-core",
-        "arc-swap async-trait auto_impl base16ct base64 bytes derive_more derive_setters futures-util getrandom \
-         getset hmac http jiff serde serde_json sha2 subtle thiserror tokio tracing zeroize",
+        "arc-swap async-trait auto_impl base16ct base64 bytes derive_more derive_setters fastrand \
+         futures-channel futures-util getrandom getset hmac http jiff parking_lot serde serde_json sha2 subtle \
+         thiserror tokio tracing zeroize",
     ),
     ("wxsub-tls", "derive_more derive_setters rustls rustls-native-certs thiserror webpki-roots"),
     (
         "wxsub-hyper",
-        "base64 bytes derive_more http http-body-util hyper hyper-util percent-encoding thiserror tokio \
-         tokio-rustls tower-service",
+        "base64 bytes derive_more http http-body-util hyper hyper-util parking_lot percent-encoding thiserror \
+         tokio tokio-rustls tower-service",
     ),
     ("wxsub-reqwest", "bytes derive_more http hyper reqwest rustls thiserror tokio"),
-    ("wxsub-redis", "async-trait base16ct base64 derive_more derive_setters redis ring thiserror tokio zeroize"),
+    (
+        "wxsub-redis",
+        "async-trait base16ct base64 derive_more derive_setters parking_lot redis ring thiserror tokio zeroize",
+    ),
     (
         "wxsub-outbox",
         "async-trait derive_more derive_setters futures-util getrandom serde serde_json serde_with sha2 \
@@ -74,7 +78,7 @@ const LIBRARIES: &[(&str, &str)] = &[
     ),
     (
         "wxsub-sandbox",
-        "derive_more getrandom http-body-util httpdate hyper hyper-util jiff maud percent-encoding serde \
+        "derive_more getrandom http-body-util httpdate hyper hyper-util jiff maud parking_lot percent-encoding serde \
          serde_json serde_path_to_error sha2 thiserror tokio",
     ),
     ("wxsub-console", "maud"),

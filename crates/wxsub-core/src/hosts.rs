@@ -1,8 +1,8 @@
 //! Chooses the host of Weixin's API to call.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use wxsub_proto::{BaseUrl, BaseUrls};
 
 use crate::clock::MonotonicInstant;
@@ -37,7 +37,7 @@ impl Hosts {
 
     /// Returns the host to call now.
     pub(crate) fn preferred(&self, now: MonotonicInstant) -> &BaseUrl {
-        let mut preferred = self.lock();
+        let mut preferred = self.preferred.lock();
         if now.duration_since(preferred.first_failed) >= FIRST_HOST_RETRY_INTERVAL {
             preferred.index = 0;
         }
@@ -47,7 +47,7 @@ impl Hosts {
     /// Records that a call to this host got no response of Weixin's. Calls then go to the next host. A failure of a
     /// host that is no longer preferred changes nothing.
     pub(crate) fn failed(&self, base: &BaseUrl, now: MonotonicInstant) {
-        let mut preferred = self.lock();
+        let mut preferred = self.preferred.lock();
         if self.bases.iter().nth(preferred.index) != Some(base) {
             return;
         }
@@ -55,11 +55,6 @@ impl Hosts {
             preferred.first_failed = now;
         }
         preferred.index = (preferred.index + 1) % self.bases.count();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Preferred> {
-        // The lock is held for assignments only.
-        self.preferred.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,12 +7,13 @@ mod upstream_id;
 use std::collections::HashMap;
 use std::fmt;
 use std::future::pending;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use auto_impl::auto_impl;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use wxsub_proto::{AccessToken, AppId};
 
@@ -285,7 +286,7 @@ impl From<&CachedToken> for StoredToken {
 
 /// A store in the memory of this process. A token cache uses it by default.
 #[derive(derive_more::Debug)]
-#[debug("MemoryStore({} apps)", self.entries().len())]
+#[debug("MemoryStore({} apps)", entries.lock().len())]
 pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     entries: Mutex<HashMap<AppId, Entry>>,
@@ -323,13 +324,8 @@ impl MemoryStore {
         Self { is_private: true, ..Self::with_clock(clock) }
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<AppId, Entry>> {
-        // The lock is held for assignments only, so a panic leaves no incomplete record.
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn with<T>(&self, app: &AppId, change: impl FnOnce(&mut Entry) -> T) -> T {
-        change(self.entries().entry(app.clone()).or_default())
+        change(self.entries.lock().entry(app.clone()).or_default())
     }
 
     /// Announces a change of this entry.
@@ -350,7 +346,7 @@ impl ChangeLog for MemoryStore {
     async fn read_changes(&self, from: u64) -> Result<LoggedChanges, StoreError> {
         let positions = |(app, entry): (&AppId, &Entry)| (app.clone(), *entry.changed.borrow());
         let mut changes: Vec<_> =
-            self.entries().iter().map(positions).filter(|(_, at)| *at >= from.max(1)).collect();
+            self.entries.lock().iter().map(positions).filter(|(_, at)| *at >= from.max(1)).collect();
         changes.sort_by_key(|(_, at)| *at);
         Ok(LoggedChanges { changes, ..LoggedChanges::default() })
     }
@@ -359,7 +355,7 @@ impl ChangeLog for MemoryStore {
 #[async_trait]
 impl TokenStore for MemoryStore {
     async fn load(&self, app: &AppId) -> Result<TokenRecord, StoreError> {
-        Ok(self.entries().get(app).map(|entry| entry.record.clone()).unwrap_or_default())
+        Ok(self.entries.lock().get(app).map(|entry| entry.record.clone()).unwrap_or_default())
     }
 
     async fn wait_for_change(&self, app: &AppId, seen: u64) -> StoreChange {

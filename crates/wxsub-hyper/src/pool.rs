@@ -9,7 +9,7 @@
 //! - A connection returns to the pool only after a complete response. After an error or a cancelled request it is
 //!   closed.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::rt::{Executor, Timer};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use parking_lot::Mutex;
 use wxsub_core::transport::{TransportError, TransportErrorKind};
 
 use crate::connect::Connector;
@@ -58,7 +59,7 @@ impl ConnectionPool {
 
     fn take_idle(&self, key: &PoolKey) -> Option<Box<Connection>> {
         let now = TokioTimer::new().now();
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let is_usable = |(connection, idle_since): &(Box<Connection>, Instant)| {
             connection.key == *key && connection.sender.is_ready() && !self.is_expired(*idle_since, now)
         };
@@ -75,7 +76,7 @@ impl ConnectionPool {
             return;
         }
         connection.has_served = true;
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.idle.push((connection, TokioTimer::new().now()));
         if !std::mem::replace(&mut state.reaper_running, true) {
             TokioExecutor::new().execute(IdleReaper(Arc::downgrade(self)).run(self.idle_timeout));
@@ -91,10 +92,6 @@ impl ConnectionPool {
     fn is_expired(&self, idle_since: Instant, now: Instant) -> bool {
         now.saturating_duration_since(idle_since) >= self.idle_timeout
     }
-
-    fn state(&self) -> MutexGuard<'_, PoolState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// The task that closes expired connections. It ends when no idle connection is left.
@@ -105,7 +102,7 @@ impl IdleReaper {
         loop {
             TokioTimer::new().sleep(interval).await;
             let Some(pool) = self.0.upgrade() else { return };
-            let mut state = pool.state();
+            let mut state = pool.state.lock();
             pool.remove_expired(&mut state, TokioTimer::new().now());
             if state.idle.is_empty() {
                 state.reaper_running = false;
@@ -119,7 +116,7 @@ impl Drop for IdleReaper {
     /// Clears the flag. If the runtime shut down and dropped this task, the next [`ConnectionPool::checkin`] starts another.
     fn drop(&mut self) {
         if let Some(pool) = self.0.upgrade() {
-            pool.state().reaper_running = false;
+            pool.state.lock().reaper_running = false;
         }
     }
 }
@@ -131,14 +128,6 @@ pub(crate) struct Connection {
     host: HeaderValue,
     /// Whether this connection has already returned a complete response.
     has_served: bool,
-}
-
-/// Why [`Connection::send`] returned no response.
-pub(crate) enum SendFailure {
-    /// The pooled connection was closed before the first byte was written. Holds the request, for another connection.
-    NotSent(Box<Request<Full<Bytes>>>),
-    /// The request failed.
-    Failed(TransportError),
 }
 
 impl Connection {
@@ -170,12 +159,16 @@ impl Connection {
         self.sender.try_send_request(request)
     }
 
-    /// Classifies the error of [`send`](Self::send).
-    pub(crate) fn send_failure(&self, mut error: TrySendError<Request<Full<Bytes>>>) -> SendFailure {
+    /// Returns the request of a failed [`send`](Self::send) if this pooled connection was closed before the first byte was
+    /// written. It can then go out on another connection.
+    pub(crate) fn unsent_request(
+        &self,
+        mut error: TrySendError<Request<Full<Bytes>>>,
+    ) -> Result<Request<Full<Bytes>>, TransportError> {
         match error.take_message() {
-            Some(request) if self.has_served => SendFailure::NotSent(Box::new(request)),
-            Some(_) => SendFailure::Failed(error::connect_error(&error.into_error())),
-            None => SendFailure::Failed(error::response_error(&error.into_error())),
+            Some(request) if self.has_served => Ok(request),
+            Some(_) => Err(error::connect_error(&error.into_error())),
+            None => Err(error::response_error(&error.into_error())),
         }
     }
 }
@@ -247,15 +240,15 @@ mod tests {
         let mut response = connection.send(request).await.unwrap();
         while response.body_mut().frame().await.is_some() {}
         pool.checkin(connection);
-        assert_eq!(pool.state().idle.len(), 1);
+        assert_eq!(pool.state.lock().idle.len(), 1);
 
         // The server closes its connections. Wait until the task of this connection has noticed it.
         drop(server);
-        while pool.state().idle.iter().any(|(connection, _)| !connection.sender.is_closed()) {
+        while pool.state.lock().idle.iter().any(|(connection, _)| !connection.sender.is_closed()) {
             tokio::task::yield_now().await;
         }
         assert!(pool.take_idle(&key).is_none());
-        assert!(pool.state().idle.is_empty());
+        assert!(pool.state.lock().idle.is_empty());
     }
 
     #[test]

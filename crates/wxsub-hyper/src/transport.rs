@@ -19,7 +19,7 @@ use wxsub_tls::{BuildError, FromSettings, TransportBuilder};
 
 use crate::connect::{Connector, before, deadline_in};
 use crate::error::body_error;
-use crate::pool::{Connection, ConnectionPool, PoolKey, SendFailure};
+use crate::pool::{Connection, ConnectionPool, PoolKey};
 use crate::proxy::Proxy;
 
 /// Builds a [`HyperTransport`].
@@ -80,10 +80,7 @@ impl HyperTransport {
             let mut connection = self.pool.checkout(key).await?;
             match connection.send(take(request)).await {
                 Ok(response) => return Ok((response, connection)),
-                Err(error) => match connection.send_failure(error) {
-                    SendFailure::NotSent(unsent) => *request = *unsent,
-                    SendFailure::Failed(error) => return Err(error),
-                },
+                Err(error) => *request = connection.unsent_request(error)?,
             }
         }
     }

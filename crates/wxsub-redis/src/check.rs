@@ -32,7 +32,7 @@ impl RedisStore {
     async fn try_commands(&self) -> Result<(), StoreError> {
         let [hash, string, sorted_set] = self.keys.of_check();
         let mut script = CHECK.key(hash);
-        script.key(string).key(sorted_set).arg(self.keys.channel_of_check());
+        script.key(string).key(&sorted_set).arg(&sorted_set);
         let mut errors: Vec<(String, String)> = self.connection.run(&script).await?;
         match self.connection.subscribe().await {
             Err(error) if error.kind() == StoreErrorKind::MissingRight => {

@@ -1,10 +1,11 @@
 //! The connection to Redis: opened on first use, and again after it broke. It also receives notifications of newer tokens.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::sentinel::SentinelClient;
 use redis::{
@@ -44,7 +45,7 @@ type Opening = watch::Receiver<Option<RedisResult<(u64, MultiplexedConnection)>>
 #[debug("RedisConnection")]
 pub(crate) struct RedisConnection {
     target: TargetSource,
-    current: StdMutex<Option<Opening>>,
+    current: Mutex<Option<Opening>>,
     /// How many connections were opened.
     opened: AtomicU64,
     keys: Keys,
@@ -54,7 +55,7 @@ pub(crate) struct RedisConnection {
 
 impl RedisConnection {
     pub(crate) fn new(target: TargetSource, keys: Keys, watcher: Arc<ChangeWatcher>) -> Self {
-        Self { target, current: StdMutex::default(), opened: AtomicU64::default(), keys, watcher }
+        Self { target, current: Mutex::default(), opened: AtomicU64::default(), keys, watcher }
     }
 
     /// Runs a script once. A failed call is not repeated, because it may have taken effect.
@@ -84,7 +85,7 @@ impl RedisConnection {
 
     /// The current connection, with its number.
     async fn connection(&self) -> Result<(Opening, (u64, MultiplexedConnection)), StoreError> {
-        let opening = self.current().get_or_insert_with(|| self.open()).clone();
+        let opening = self.current.lock().get_or_insert_with(|| self.open()).clone();
         let opened = opening.clone().wait_for(Option::is_some).await.ok().and_then(|opened| opened.clone());
         match opened {
             Some(Ok(connection)) => Ok((opening, connection)),
@@ -123,12 +124,7 @@ impl RedisConnection {
 
     /// Forgets this connection, but no newer one.
     fn forget(&self, opening: &Opening) {
-        self.current().take_if(|current| current.same_channel(opening));
-    }
-
-    fn current(&self) -> MutexGuard<'_, Option<Opening>> {
-        // The lock guards one assignment.
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+        self.current.lock().take_if(|current| current.same_channel(opening));
     }
 }
 

@@ -22,13 +22,10 @@ impl Keys {
         format!("{}:{{{app}}}:lease", self.0)
     }
 
-    /// A hash, a string and a sorted set that only [`RedisStore::check`] uses. Their slots in a cluster differ.
+    /// A hash, a string, and a sorted set that is also a channel. Only [`RedisStore::check`] uses them. Their slots in a
+    /// cluster differ.
     pub(crate) fn of_check(&self) -> [String; 3] {
         ["{check}:record", "{check-lease}:lease", "{check}:changes"].map(|name| format!("{}:{name}", self.0))
-    }
-
-    pub(crate) fn channel_of_check(&self) -> String {
-        format!("{}:{{check}}:changes", self.0)
     }
 
     /// The list of the records that changed.

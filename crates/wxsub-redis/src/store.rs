@@ -1,10 +1,11 @@
 //! [`TokenStore`] on Redis. Every read or change is one script, so it is atomic.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use wxsub_core::clock::{Clock, MonotonicInstant, UnixMillis, millis};
 use wxsub_core::proto::AppId;
 use wxsub_core::store::{
@@ -54,14 +55,13 @@ impl RedisStore {
 
     fn read_redis_time(&self, now: u64) -> UnixMillis {
         let now = UnixMillis::new(now);
-        *self.redis_time.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, self.clock.now().mono));
+        *self.redis_time.lock() = Some((now, self.clock.now().mono));
         now
     }
 
     /// The Redis time at this local time, or a little earlier. `None` before the first response.
     fn redis_time(&self, now: MonotonicInstant) -> Option<UnixMillis> {
-        let last = *self.redis_time.lock().unwrap_or_else(PoisonError::into_inner);
-        last.map(|(redis_time, read_at)| redis_time + now.duration_since(read_at))
+        self.redis_time.lock().map(|(redis_time, read_at)| redis_time + now.duration_since(read_at))
     }
 
     /// Sets a field if its value is still `before`; otherwise returns the current value.

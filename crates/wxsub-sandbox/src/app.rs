@@ -114,7 +114,7 @@ impl App {
 
     /// Invalidates all tokens of both kinds, as if another client had fetched new ones and the overlap had passed.
     pub(crate) fn invalidate_all_tokens(&mut self, tokens: &mut TokenGenerator, now: Duration) {
-        for issued in [&mut self.classic, self.stable.issued_mut()] {
+        for issued in [&mut self.classic, &mut self.stable.issued] {
             issued.expire_all(now);
             let token = Token::new(tokens, now, &self.settings);
             tokens.advance_to(token.number);
@@ -124,6 +124,6 @@ impl App {
 
     /// Finds the token with this text among those issued to this app.
     pub(crate) fn find_token(&self, text: &str) -> Option<&Token> {
-        self.classic.find(text).or_else(|| self.stable.find(text))
+        self.classic.find(text).or_else(|| self.stable.issued.find(text))
     }
 }

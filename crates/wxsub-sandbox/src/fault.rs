@@ -62,12 +62,6 @@ pub(crate) struct PendingFault {
     pub(crate) fault: Fault,
 }
 
-impl PendingFault {
-    fn applies_to(&self, path: &str, appid: Option<&AppId>) -> bool {
-        self.path == path && (self.appid.is_none() || self.appid.as_ref() == appid)
-    }
-}
-
 impl Faults {
     /// Adds a fault, unless it is for no request.
     pub(crate) fn add(&mut self, fault: PendingFault) {
@@ -78,7 +72,8 @@ impl Faults {
 
     /// Uses up and returns the oldest fault that applies to one request of this app for `path`.
     pub(crate) fn take_next(&mut self, path: &str, appid: Option<&AppId>) -> Option<Fault> {
-        let next = self.0.iter_mut().find(|pending| pending.applies_to(path, appid))?;
+        let is_of_app = |fault: &PendingFault| fault.appid.is_none() || fault.appid.as_ref() == appid;
+        let next = self.0.iter_mut().find(|pending| pending.path == path && is_of_app(pending))?;
         next.times -= 1;
         let fault = next.fault;
         self.0.retain(|pending| pending.times > 0);

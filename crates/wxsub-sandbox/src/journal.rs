@@ -2,7 +2,6 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::mem;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -20,15 +19,10 @@ type Append = Box<dyn FnMut(&[u8]) -> io::Result<()> + Send>;
 ///
 /// Each line is written and synced before its request takes effect, so it survives a crash of the sandbox. If a write
 /// fails, the request has no effect and gets status 500, and so does every later one.
+// `None` after a failed sync: the system may report later syncs as successful although lines are lost.
 #[derive(derive_more::Debug)]
 #[debug("Journal")]
-pub struct Journal(State);
-
-enum State {
-    Working(Append),
-    /// After a failed sync, the system may report later syncs as successful although lines are lost.
-    Failed,
-}
+pub struct Journal(Option<Append>);
 
 impl Journal {
     /// Opens or creates the file. Only its owner may read and write it.
@@ -62,18 +56,18 @@ impl Journal {
     ///
     /// The sandbox is locked meanwhile: `append` must not call it.
     pub fn with_writer(append: impl FnMut(&[u8]) -> io::Result<()> + Send + 'static) -> Self {
-        Self(State::Working(Box::new(append)))
+        Self(Some(Box::new(append)))
     }
 
     /// Writes one record.
     pub(crate) fn write(&mut self, record: &JournalRecord) -> io::Result<()> {
-        let State::Working(mut append) = mem::replace(&mut self.0, State::Failed) else {
+        let Some(mut append) = self.0.take() else {
             return Err(io::Error::other("an earlier write failed"));
         };
         let mut line = serde_json::to_vec(record)?;
         line.push(b'\n');
         append(&line)?;
-        self.0 = State::Working(append);
+        self.0 = Some(append);
         Ok(())
     }
 }

@@ -62,7 +62,10 @@ fn decide(state: &SandboxState, fault: Option<Fault>, request: &Request<'_>, tra
             (Ok(Response::weixin(&error.to_json(request.now))), true)
         }
         Some(Fault::Status(status)) => (Ok(gateway_page(status)), true),
-        Some(Fault::Html) => (Ok(captive_portal()), true),
+        Some(Fault::Html) => {
+            let portal = "<h1>Welcome</h1><p>Sign in to use this network.</p>";
+            (Ok(third_party_page(200, "Welcome", portal)), true)
+        }
         Some(Fault::ResetBeforeApply) => (Err(ConnectionFault::ResetBeforeApply), true),
         Some(Fault::ResetAfterApply) => {
             let _lost = respond(trace);
@@ -143,11 +146,6 @@ fn gateway_page(status: u16) -> Response {
             &format!("<h1>{status}</h1><p>The server could not be reached.</p>"),
         ),
     }
-}
-
-/// The response of a captive portal.
-fn captive_portal() -> Response {
-    third_party_page(200, "Welcome", "<h1>Welcome</h1><p>Sign in to use this network.</p>")
 }
 
 /// A page that neither Weixin nor the sandbox wrote.

@@ -2,9 +2,10 @@
 
 #[cfg(feature = "http")]
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use wxsub_proto::{
     AppId, AppSecret, BaseUrl, ConsentAction, ConsentCallback, ConsentRequest, OpenId, TemplateId,
 };
@@ -236,7 +237,7 @@ impl Sandbox {
     /// Runs `work` on the state at the current time. The clock is caller's code, so it is read before the lock is taken.
     fn with_state<T>(&self, work: impl FnOnce(&mut SandboxState, Duration) -> T) -> T {
         let clock = (self.clock)();
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let now = clock.saturating_add(state.clock_offset);
         work(&mut state, now)
     }

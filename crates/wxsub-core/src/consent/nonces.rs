@@ -1,8 +1,9 @@
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 
 use crate::clock::{Clock, SystemClock, UnixMillis};
 
@@ -88,7 +89,7 @@ impl InMemoryNonceStore {
 impl NonceStore for InMemoryNonceStore {
     async fn insert_if_new(&self, nonce: &Nonce) -> Result<bool, NonceStoreError> {
         let now = self.clock.now().wall;
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = self.used.lock();
         if used.until.len() >= used.purge_at {
             used.until.retain(|_, expires| *expires > now);
             used.purge_at = (used.until.len() * 2).clamp(1024, Self::MAX_ENTRIES);
@@ -135,7 +136,7 @@ mod tests {
     fn expired_nonces_are_removed() {
         let clock = Arc::new(ManualClock::new());
         let nonces = InMemoryNonceStore::with_clock(clock.clone());
-        let remembered = || nonces.used.lock().unwrap().until.len();
+        let remembered = || nonces.used.lock().until.len();
         assert!((0..512).all(|number| first_use(&nonces, &nonce(number, 1_000))));
         assert!((0..512).all(|number| !first_use(&nonces, &nonce(number, 1_000))));
         assert!((512..1024).all(|number| first_use(&nonces, &nonce(number, 1_000))));
@@ -155,7 +156,7 @@ mod tests {
         let nonces = InMemoryNonceStore::with_clock(Arc::new(ManualClock::new()));
         let all_but_one = (1..InMemoryNonceStore::MAX_ENTRIES as u128)
             .map(|number| (number.to_be_bytes(), UnixMillis::new(START + 9)));
-        nonces.used.lock().unwrap().until.extend(all_but_one);
+        nonces.used.lock().until.extend(all_but_one);
         assert!(first_use(&nonces, &nonce(0, 9)));
         let refused = nonces.insert_if_new(&nonce(2_000_000, 9)).now_or_never().unwrap().unwrap_err();
         assert!(refused.to_string().contains("it holds 1000000 nonces, its limit"), "{refused}");

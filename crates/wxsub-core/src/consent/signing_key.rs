@@ -111,18 +111,14 @@ impl SigningKey {
 
     /// Returns the MAC over these parts. Each part is preceded by its length, so different lists never look the
     /// same.
+    #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
     pub(super) fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
-        let mut mac = self.keyed();
+        let mut mac: Hmac<Sha256> = Hmac::new_from_slice(&self.0).expect("HMAC takes keys of any length");
         for part in parts {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part);
         }
         mac.finalize().into_bytes().into()
-    }
-
-    #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
-    fn keyed(&self) -> Hmac<Sha256> {
-        Hmac::new_from_slice(&self.0).expect("HMAC takes keys of any length")
     }
 }
 

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use wxsub_proto::AppId;
 
@@ -72,7 +73,7 @@ pub struct StoreChange {
 /// and if the log is another one. Without a change, one app looks after each read, and each app at most once a
 /// minute. That finds a record that changed without an entry in the log.
 #[derive(derive_more::Debug)]
-#[debug("ChangeWatcher({} apps)", self.apps().changes.len())]
+#[debug("ChangeWatcher({} apps)", apps.lock().changes.len())]
 pub struct ChangeWatcher {
     clock: Arc<dyn Clock>,
     apps: Mutex<WatchedApps>,
@@ -128,34 +129,33 @@ impl ChangeWatcher {
     /// # Cancel safety
     /// Changes nothing. An unseen change is returned to the next caller.
     pub async fn wait_for_change(&self, log: &dyn ChangeLog, app: &AppId, seen: u64) -> StoreChange {
-        let notify = self.apps().subscribe(app);
+        let notify = self.apps.lock().subscribe(app);
         let changed = async {
             loop {
                 // It completes if the app changes from now on, also before it is polled.
                 let notified = notify.notified();
-                if let Some(change) = self.apps().change_since(app, seen) {
+                if let Some(change) = self.apps.lock().change_since(app, seen) {
                     return change;
                 }
                 notified.await;
             }
         };
+        // Reads the log until it is dropped, when no other waiter does. The read is in a box: the waiter of each other app has
+        // room for it too, and never needs it.
+        let read_for_all = async {
+            let mut reader = self.reader.lock().await;
+            Box::pin(self.read_repeatedly(log, &mut reader)).await
+        };
         tokio::select! {
             biased;
             change = changed => change,
-            never = self.read_for_all(log) => match never {},
+            never = read_for_all => match never {},
         }
     }
 
     /// Lets the cache of this app look at its record, because the store has sent a notification.
     pub fn notify(&self, app: &AppId) {
-        self.apps().tell(app, None);
-    }
-
-    /// Reads the log until it is dropped, when no other waiter does.
-    async fn read_for_all(&self, log: &dyn ChangeLog) -> Infallible {
-        let mut reader = self.reader.lock().await;
-        // In a box: the waiter of each other app has room for this future too, and never needs it.
-        Box::pin(self.read_repeatedly(log, &mut reader)).await
+        self.apps.lock().tell(app, None);
     }
 
     async fn read_repeatedly(&self, log: &dyn ChangeLog, reader: &mut LogReader) -> Infallible {
@@ -180,7 +180,7 @@ impl ChangeWatcher {
 
     /// Tells the apps in the log. Returns whether to read on at once.
     fn on_read(&self, reader: &mut LogReader, found: LoggedChanges, now: MonotonicInstant) -> bool {
-        let mut apps = self.apps();
+        let mut apps = self.apps.lock();
         let went_back = found.changes.is_empty() && reader.position > 0;
         if went_back || reader.epoch.as_ref() != Some(&found.epoch) {
             apps.pending_looks = apps.changes.len();
@@ -203,16 +203,11 @@ impl ChangeWatcher {
         let since = *reader.failing_since.get_or_insert(now);
         let lasts = now.duration_since(since) >= MAX_SILENT_READ_FAILURES;
         if reader.known_failure.replace((error.kind(), lasts)) != Some((error.kind(), lasts)) {
-            let mut apps = self.apps();
+            let mut apps = self.apps.lock();
             let all: Vec<_> = apps.changes.keys().cloned().collect();
             all.iter().for_each(|app| apps.tell(app, Some(error)));
         }
         false
-    }
-
-    fn apps(&self) -> MutexGuard<'_, WatchedApps> {
-        // The lock guards plain changes, so a panic leaves them usable.
-        self.apps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

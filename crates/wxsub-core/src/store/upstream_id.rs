@@ -22,18 +22,16 @@ impl UpstreamId {
             BaseUrl::API_HONG_KONG,
         ];
         let base = if weixin.contains(&base.as_str()) { BaseUrl::API } else { base.as_str() };
-        let mut short = [0; 8];
         let digest = Sha256::digest(format!("{base}\n{}", endpoint.as_str()));
-        short.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-        Self(short)
+        Self(digest.first_chunk().copied().unwrap_or_default())
     }
 
     /// Parses the 16 digits. `None` for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let is_valid = text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        let number = u64::from_str_radix(text, 16).ok().filter(|_| is_valid)?;
-        Some(Self(number.to_be_bytes()))
+        let mut bytes = [0; 8];
+        let length = base16ct::lower::decode(text, &mut bytes).ok()?.len();
+        (length == bytes.len()).then_some(Self(bytes))
     }
 }
 

@@ -258,7 +258,13 @@ impl Connection {
                 self.stream.write_all(head.as_bytes()).await?;
                 self.stream.write_all(body).await?;
             }
-            ScriptStep::Trickle(bytes) => self.trickle(bytes).await?,
+            ScriptStep::Trickle(bytes) => {
+                let clock = SystemClock::new();
+                for byte in bytes.iter().cycle() {
+                    self.stream.write_all(std::slice::from_ref(byte)).await?;
+                    clock.sleep_until(clock.now().mono + TRICKLE_INTERVAL).await;
+                }
+            }
             ScriptStep::Flood(bytes) => loop {
                 self.stream.write_all(bytes).await?;
             },
@@ -270,16 +276,6 @@ impl Connection {
             ScriptStep::Again => {}
         }
         Ok(())
-    }
-
-    async fn trickle(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let clock = SystemClock::new();
-        loop {
-            for byte in bytes {
-                self.stream.write_all(std::slice::from_ref(byte)).await?;
-                clock.sleep_until(clock.now().mono + TRICKLE_INTERVAL).await;
-            }
-        }
     }
 
     /// Reads a head, and the body that its `content-length` announces.

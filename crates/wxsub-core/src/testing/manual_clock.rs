@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::clock::{Clock, ClockReading, MonotonicInstant, UnixMillis};
@@ -72,7 +72,7 @@ impl ManualClock {
     /// The earliest time after now at which a sleeper wakes.
     pub fn next_deadline(&self) -> Option<MonotonicInstant> {
         let now = self.now().mono;
-        self.sleepers().keys().copied().find(|at| *at > now)
+        self.sleepers.lock().keys().copied().find(|at| *at > now)
     }
 
     /// Sets the wall clock forward. No time passes.
@@ -83,10 +83,6 @@ impl ManualClock {
     /// Sets the wall clock back. No time passes.
     pub fn set_back(&self, by: Duration) {
         self.now.send_modify(|now| now.wall = now.wall.before(by));
-    }
-
-    fn sleepers(&self) -> MutexGuard<'_, BTreeMap<MonotonicInstant, usize>> {
-        self.sleepers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -111,7 +107,7 @@ struct Sleeper<'a> {
 
 impl Drop for Sleeper<'_> {
     fn drop(&mut self) {
-        let mut sleepers = self.clock.sleepers();
+        let mut sleepers = self.clock.sleepers.lock();
         if let Some(count) = sleepers.get_mut(&self.at) {
             *count -= 1;
             if *count == 0 {
@@ -129,7 +125,7 @@ impl Clock for ManualClock {
 
     async fn sleep_until(&self, at: MonotonicInstant) {
         let mut now = self.now.subscribe();
-        *self.sleepers().entry(at).or_default() += 1;
+        *self.sleepers.lock().entry(at).or_default() += 1;
         let _sleeper = Sleeper { clock: self, at };
         // The sender is part of `self`, so it exists.
         let _ = now.wait_for(|now| now.mono >= at).await;

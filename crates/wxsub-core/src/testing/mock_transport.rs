@@ -1,9 +1,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::future::pending;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use wxsub_proto::codec::RawResponse;
 use wxsub_proto::endpoint::{stable_token, subscribe, token};
 
@@ -31,7 +32,7 @@ use crate::transport::{HttpRequest, Transport, TransportError, TransportErrorKin
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Default, derive_more::Debug)]
-#[debug("MockTransport({} requests seen)", locked(seen).len())]
+#[debug("MockTransport({} requests seen)", seen.lock().len())]
 pub struct MockTransport {
     script: Arc<Mutex<HashMap<String, Responses>>>,
     seen: Arc<Mutex<Vec<RecordedRequest>>>,
@@ -129,27 +130,23 @@ impl MockTransport {
 
     /// Adds a response for one request to this path. Responses are used in their order.
     pub fn respond_once(&self, path: &str, response: MockResponse) {
-        locked(&self.script).entry(path.to_owned()).or_default().next.push_back(response);
+        self.script.lock().entry(path.to_owned()).or_default().next.push_back(response);
     }
 
     /// Sets the response for requests to this path that have no other.
     pub fn respond_always(&self, path: &str, response: MockResponse) {
-        locked(&self.script).entry(path.to_owned()).or_default().always = Some(response);
+        self.script.lock().entry(path.to_owned()).or_default().always = Some(response);
     }
 
     /// Returns all requests so far, in their order.
     pub fn seen(&self) -> Vec<RecordedRequest> {
-        locked(&self.seen).clone()
+        self.seen.lock().clone()
     }
 
     /// Returns the number of requests to this path.
     pub fn count(&self, path: &str) -> usize {
-        locked(&self.seen).iter().filter(|seen| seen.path == path).count()
+        self.seen.lock().iter().filter(|seen| seen.path == path).count()
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]
@@ -158,10 +155,12 @@ impl Transport for MockTransport {
         let (head, body) = request.into_http().into_parts();
         let (path, query) = (head.uri.path().to_owned(), head.uri.query().unwrap_or_default().to_owned());
         let (method, host) = (head.method.to_string(), head.uri.host().unwrap_or_default().to_owned());
-        let response = locked(&self.script)
+        let response = self
+            .script
+            .lock()
             .get_mut(&path)
             .and_then(|responses| responses.next.pop_front().or(responses.always.clone()));
-        locked(&self.seen).push(RecordedRequest { method, host, path, query, body });
+        self.seen.lock().push(RecordedRequest { method, host, path, query, body });
         match response {
             Some(MockResponse::Response(status, body)) => Ok(RawResponse::new(status, body)),
             Some(MockResponse::Fail(error)) => Err(error),

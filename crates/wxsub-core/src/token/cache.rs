@@ -2,24 +2,23 @@
 
 mod fetch;
 mod refresh_task;
-mod request_queue;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
+use futures_channel::mpsc::{UnboundedSender, unbounded};
 use tokio::sync::{oneshot, watch};
 use wxsub_proto::{AppId, AppSecret, BaseUrl, BaseUrls, ErrorCollector, ValidationError, ValidationErrors};
 
 use self::fetch::TokenFetcher;
-use self::refresh_task::{RefreshTask, TaskSlot};
-use self::request_queue::{Request, RequestQueue, RequestSender};
+use self::refresh_task::{RefreshTask, Request, TaskSlot};
 use super::weixin::WeixinUpstream;
 use super::{
     AttemptLimit, CachedToken, CurrentToken, Evidence, Generation, Observer, RefreshState, ReportOutcome,
     TokenEndpoint, TokenError, TokenErrorKind, TokenEvent, TokenSource, TokenStatus, TokenUpstream,
 };
-use crate::clock::{Clock, ClockReading, SystemClock};
+use crate::clock::{Clock, ClockReading, MonotonicInstant, SystemClock};
 use crate::hosts::Hosts;
 use crate::jitter::random_seed;
 use crate::store::{MemoryStore, OwnUpstream, TokenStore};
@@ -36,7 +35,7 @@ use crate::transport::Transport;
 #[debug("TokenCache({:?})", &*status.borrow())]
 pub struct TokenCache {
     appid: AppId,
-    requests: Arc<RequestSender>,
+    requests: UnboundedSender<Request>,
     status: watch::Receiver<TokenStatus>,
     current: Arc<ArcSwapOption<CachedToken>>,
     task_slot: Arc<TaskSlot>,
@@ -69,7 +68,7 @@ impl TokenCache {
             return;
         }
         let (sender, mut closed) = oneshot::channel();
-        self.requests.send(Request::Close(sender));
+        self.send(Request::Close(sender));
         // A task that ends meanwhile may not see the request, but it publishes its end.
         while self.task_slot.is_running() {
             tokio::select! {
@@ -78,6 +77,11 @@ impl TokenCache {
                 _ = status.changed() => {}
             }
         }
+    }
+
+    /// Sends a request to the task, which never ends while this handle exists.
+    fn send(&self, request: Request) {
+        let _ = self.requests.unbounded_send(request);
     }
 
     /// Starts the task unless it is running.
@@ -108,7 +112,7 @@ impl TokenCache {
             };
             self.ensure_running()?;
             if !fetching {
-                self.requests.send(Request::Token);
+                self.send(Request::Token);
             }
             if status.changed().await.is_err() {
                 return Err(TokenError::new(TokenErrorKind::Interrupted, None));
@@ -123,7 +127,7 @@ impl TokenCache {
             status.mark_unchanged();
             self.ensure_running()?;
             let (response, mut outcome) = oneshot::channel();
-            self.requests.send(Request::Report { generation, evidence, response });
+            self.send(Request::Report { generation, evidence, response });
             // If the runtime of the task ends, the report is dropped or waits for the next task.
             let outcome = loop {
                 tokio::select! {
@@ -321,7 +325,7 @@ impl TokenCacheBuilder<Arc<dyn TokenUpstream>> {
     ) -> TokenCache {
         let Self { upstream, clock, seed, observer, attempt_limit } = self;
         let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
-        let (requests, request_queue) = RequestQueue::new();
+        let (requests, received_requests) = unbounded();
         let (appid, behavior) = (upstream.appid().clone(), upstream.behavior());
         let state = RefreshState::new(behavior, seed.unwrap_or_else(random_seed));
         let (status_sender, status) = watch::channel(state.status());
@@ -341,12 +345,13 @@ impl TokenCacheBuilder<Arc<dyn TokenUpstream>> {
             state,
             fetcher: Arc::new(fetcher),
             is_shared,
-            requests: request_queue,
+            requests: received_requests,
             status: status_sender,
             current: Arc::clone(&current),
             observer,
             attempt: None,
             seen_change: 0,
+            restart_not_before: MonotonicInstant::default(),
         };
         TokenCache { appid, requests, status, current, task_slot: Arc::new(TaskSlot::new(task)), clock }
     }

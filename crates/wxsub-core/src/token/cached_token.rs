@@ -112,10 +112,7 @@ pub struct Fingerprint([u8; 6]);
 impl Fingerprint {
     /// Computes the digest of this token.
     pub fn of(token: &AccessToken) -> Self {
-        let mut short = [0; 6];
-        let digest = Sha256::digest(token.expose_secret());
-        short.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-        Self(short)
+        Self(Sha256::digest(token.expose_secret()).first_chunk().copied().unwrap_or_default())
     }
 }
 

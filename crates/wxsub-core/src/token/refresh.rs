@@ -347,7 +347,7 @@ impl RefreshState {
     fn on_fetch_finished(&mut self, now: ClockReading, number: u64, outcome: FetchOutcome) {
         let Some(attempt) = self.attempt.take_if(|attempt| attempt.number == number) else { return };
         if !matches!(outcome, FetchOutcome::LeaseHeldByPeer { .. }) {
-            self.store.holder_is_gone();
+            self.store.awaited_holder = None;
         }
         match outcome {
             FetchOutcome::Issued(token) => {

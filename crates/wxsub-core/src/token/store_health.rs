@@ -14,7 +14,7 @@ use crate::store::{MAX_LEASE, MAX_SILENT_READ_FAILURES, StoreError, StoreErrorKi
 pub(super) struct StoreHealth {
     pub(super) problem: Option<StoreFailure>,
     /// The peer that has the lease, if it had it in the last attempt too.
-    awaited_holder: Option<AwaitedHolder>,
+    pub(super) awaited_holder: Option<AwaitedHolder>,
     /// Since when reads fail outside of attempts.
     reads_fail_since: Option<MonotonicInstant>,
     /// The highest generation known before the current token was fetched without the store. `None` if the store
@@ -35,7 +35,7 @@ pub(super) struct StoreFailure {
 
 /// A peer that has the lease, and when attempts first and last found it there.
 #[derive(Debug)]
-struct AwaitedHolder {
+pub(super) struct AwaitedHolder {
     name: String,
     since: MonotonicInstant,
     seen: MonotonicInstant,
@@ -100,11 +100,6 @@ impl StoreHealth {
             }
             _ => self.works(),
         }
-    }
-
-    /// An attempt has the lease.
-    pub(super) fn holder_is_gone(&mut self) {
-        self.awaited_holder = None;
     }
 
     /// Records a failure. `is_read_only`: only reads failed.

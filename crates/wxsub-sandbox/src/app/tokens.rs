@@ -61,11 +61,6 @@ impl Token {
         }
     }
 
-    /// Whether it expires after `time`.
-    pub(super) fn expires_after(&self, time: Duration) -> bool {
-        time < self.expires_at
-    }
-
     /// The remaining lifetime in whole seconds, at least 1.
     pub(crate) fn expires_in(&self, now: Duration) -> u64 {
         self.expires_at.saturating_sub(now).as_secs().max(1)
@@ -88,10 +83,6 @@ impl IssuedTokens {
         self.0.push(token);
     }
 
-    pub(super) fn current(&self) -> Option<&Token> {
-        self.0.last()
-    }
-
     pub(super) fn find(&self, text: &str) -> Option<&Token> {
         self.0.iter().rev().find(|token| token.text == text)
     }
@@ -111,7 +102,7 @@ const MIN_FORCED_INTERVAL: Duration = Duration::from_secs(30);
 /// Every caller gets the same token until it is due or a caller forces a new one.
 #[derive(Default)]
 pub(crate) struct StableTokens {
-    issued: IssuedTokens,
+    pub(super) issued: IssuedTokens,
     last_forced: Option<Duration>,
     forced_today: FixedWindow,
 }
@@ -135,8 +126,8 @@ impl StableTokens {
             };
         }
         let renew_before = settings.overlap.min(settings.token_lifetime / 2);
-        match self.issued.current() {
-            Some(token) if token.expires_after(now + renew_before) => Ok((token.clone(), None)),
+        match self.issued.0.last() {
+            Some(token) if now + renew_before < token.expires_at => Ok((token.clone(), None)),
             _ => Ok(new(false)),
         }
     }
@@ -151,14 +142,6 @@ impl StableTokens {
             self.last_forced = Some(now);
         }
         self.issued.add(token, now, overlap);
-    }
-
-    pub(super) fn find(&self, text: &str) -> Option<&Token> {
-        self.issued.find(text)
-    }
-
-    pub(super) fn issued_mut(&mut self) -> &mut IssuedTokens {
-        &mut self.issued
     }
 }
 

@@ -100,6 +100,7 @@ impl<'a> BodyFields<'a> {
             1..=MAX_CONTENT_CHARS => {}
             _ => return Err(invalid_argument("data.content.value invalid")),
         }
+        let is_color = |color: &Value| color.as_str().is_some_and(|text| text.parse::<Color>().is_ok());
         match self.get("data.content.color") {
             Some(color) if !is_color(color) => Err(invalid_argument("data.content.color invalid")),
             _ => Ok(()),
@@ -129,10 +130,6 @@ fn is_empty(value: &Value) -> bool {
         Value::Object(members) => members.values().all(is_empty),
         Value::Bool(_) | Value::Number(_) => false,
     }
-}
-
-fn is_color(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| text.parse::<Color>().is_ok())
 }
 
 fn invalid_argument(what: &str) -> ApiError {

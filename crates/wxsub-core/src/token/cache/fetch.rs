@@ -3,10 +3,11 @@
 
 use std::convert::Infallible;
 use std::future::pending;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use parking_lot::Mutex;
 use wxsub_proto::AppId;
 
 use crate::clock::{Clock, ClockReading, MonotonicInstant, UnixMillis, timeout_at};
@@ -71,7 +72,7 @@ impl TokenFetcher {
             if is_ahead || raised.is_some() {
                 let new = raised.clone().unwrap_or_else(|| self.to_store(&current)).keeping_marker();
                 let write = self.store.compare_and_set(&self.appid, replaces, new);
-                let written = self.with_store_timeout(write).await;
+                let written = self.within(STORE_TIMEOUT, write).await;
                 // The marker of the fetch that returned this token.
                 let own_marker = in_doubt_since.filter(|since| *since == current.requested_at());
                 if let (Ok(CasOutcome::Stored), Some(since)) = (&written, own_marker) {
@@ -112,14 +113,7 @@ impl TokenFetcher {
         self.store.save_fallback(&self.appid, self.to_store(current));
     }
 
-    /// Runs a store operation with [`STORE_TIMEOUT`].
-    async fn with_store_timeout<T>(
-        &self,
-        work: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        self.within(STORE_TIMEOUT, work).await
-    }
-
+    /// Runs a store operation.
     async fn within<T>(
         &self,
         timeout: Duration,
@@ -199,7 +193,7 @@ impl TokenFetcher {
         match self.load(STORE_TIMEOUT).await {
             Ok(record) => match self.adopt(&record, request) {
                 Some(outcome) => outcome,
-                None => self.fetch(request, record, Some(lease_valid_until)).await,
+                None => self.fetch(request, Some(record), Some(lease_valid_until)).await,
             },
             Err(error) => self.fetch_without_store(request, error).await,
         }
@@ -210,11 +204,11 @@ impl TokenFetcher {
         loop {
             self.clock.sleep_until(self.clock.now().mono + length / 3).await;
             let now = self.clock.now().mono;
-            if now >= *locked(valid_until) {
+            if now >= *valid_until.lock() {
                 return pending().await;
             }
             if matches!(self.acquire_lease(length).await, Ok(LeaseOutcome::Acquired)) {
-                *locked(valid_until) = now + length * 5 / 6;
+                *valid_until.lock() = now + length * 5 / 6;
             }
         }
     }
@@ -230,11 +224,8 @@ impl TokenFetcher {
         if !request.allow_without_lease {
             return FetchOutcome::StoreUnavailable(error);
         }
-        let outcome = match error.kind() {
-            StoreErrorKind::OtherUpstream => self.fetch_beside_foreign_record(request).await,
-            _ => self.fetch(request, TokenRecord::default(), None).await,
-        };
-        match outcome {
+        let record = (error.kind() != StoreErrorKind::OtherUpstream).then(TokenRecord::default);
+        match self.fetch(request, record, None).await {
             FetchOutcome::Issued(token) => FetchOutcome::IssuedWithoutLease(token, error),
             outcome => outcome,
         }
@@ -254,50 +245,40 @@ impl TokenFetcher {
     }
 
     /// Fetches a token and publishes it. With a lease, calls nothing once that may have expired.
+    ///
+    /// `record` is `None` if the record belongs to another upstream. The call invalidates no token there, so the record
+    /// gets no marker, and does not count a forced refresh.
     async fn fetch(
         &self,
         request: &FetchRequest,
-        record: TokenRecord,
+        record: Option<TokenRecord>,
         lease_valid_until: Option<&Mutex<MonotonicInstant>>,
     ) -> FetchOutcome {
         let started_at = self.clock.now();
-        if request.mode == RefreshMode::Forced
-            && !self
-                .with_store_timeout(self.store.try_acquire_force_refresh(&self.appid, started_at.wall))
-                .await
-                .unwrap_or(false)
-        {
-            let upstream = self.behavior.name;
-            return FetchOutcome::Failed(TokenErrorKind::RejectedTokenReissued { upstream });
+        let is_own_record = record.is_some();
+        if request.mode == RefreshMode::Forced {
+            let permit = self.store.try_acquire_force_refresh(&self.appid, started_at.wall);
+            if !is_own_record || !self.within(STORE_TIMEOUT, permit).await.unwrap_or(false) {
+                let upstream = self.behavior.name;
+                return FetchOutcome::Failed(TokenErrorKind::RejectedTokenReissued { upstream });
+            }
         }
-        self.set_in_doubt(started_at.wall).await;
-        if lease_valid_until.is_some_and(|valid_until| self.clock.now().mono >= *locked(valid_until)) {
+        if is_own_record {
+            self.set_in_doubt(started_at.wall).await;
+        }
+        if lease_valid_until.is_some_and(|valid_until| self.clock.now().mono >= *valid_until.lock()) {
             // The process was paused, or the store was slow. A peer may be fetching by now.
             self.clear_in_doubt(started_at.wall).await;
             return FetchOutcome::LeaseHeldByPeer { holder: None };
         }
         match self.call(request, started_at.mono + request.timeout).await {
-            Ok(fetched) => self.publish(request, record, &fetched, started_at).await,
+            Ok(fetched) => self.publish(request, record.unwrap_or_default(), &fetched, started_at).await,
             Err(failure) => {
-                if !failure.may_have_taken_effect() {
+                if is_own_record && !failure.may_have_taken_effect() {
                     self.clear_in_doubt(started_at.wall).await;
                 }
                 FetchOutcome::Failed(failure)
             }
-        }
-    }
-
-    /// Fetches while the record belongs to another upstream. The call invalidates no token there, so the record gets no
-    /// marker, and does not count a forced refresh.
-    async fn fetch_beside_foreign_record(&self, request: &FetchRequest) -> FetchOutcome {
-        if request.mode == RefreshMode::Forced {
-            let upstream = self.behavior.name;
-            return FetchOutcome::Failed(TokenErrorKind::RejectedTokenReissued { upstream });
-        }
-        let started_at = self.clock.now();
-        match self.call(request, started_at.mono + request.timeout).await {
-            Ok(fetched) => self.publish(request, TokenRecord::default(), &fetched, started_at).await,
-            Err(failure) => FetchOutcome::Failed(failure),
         }
     }
 
@@ -344,7 +325,7 @@ impl TokenFetcher {
             let raised = later.take().map(|later| later.raised_above(known).keeping_marker());
             let new = raised.clone().unwrap_or_else(|| self.to_store(&token));
             let write = self.store.compare_and_set(&self.appid, record.generation(), new);
-            match self.with_store_timeout(write).await {
+            match self.within(STORE_TIMEOUT, write).await {
                 Ok(CasOutcome::Conflict(newer)) if newer.generation() > record.generation() => {
                     match newer.of_upstream(self.own_upstream.as_ref(), self.clock.now()) {
                         Ok(newer) => record = newer,
@@ -400,29 +381,24 @@ impl TokenFetcher {
     /// Marks the stored token as in doubt. From now until the response is read, the fetch may invalidate it.
     async fn set_in_doubt(&self, since: UnixMillis) {
         if self.behavior.invalidates_previous {
-            let _ = self.with_store_timeout(self.store.set_in_doubt(&self.appid, since)).await;
+            let _ = self.within(STORE_TIMEOUT, self.store.set_in_doubt(&self.appid, since)).await;
         }
     }
 
     async fn clear_in_doubt(&self, since: UnixMillis) {
         if self.behavior.invalidates_previous {
-            let _ = self.with_store_timeout(self.store.clear_in_doubt(&self.appid, since)).await;
+            let _ = self.within(STORE_TIMEOUT, self.store.clear_in_doubt(&self.appid, since)).await;
         }
     }
 
     async fn acquire_lease(&self, length: Duration) -> Result<LeaseOutcome, StoreError> {
-        self.with_store_timeout(self.store.acquire_lease(&self.appid, &self.holder, length)).await
+        self.within(STORE_TIMEOUT, self.store.acquire_lease(&self.appid, &self.holder, length)).await
     }
 
     /// Releases the lease if this process has it. A lease that cannot be released expires by itself.
     pub(super) async fn release_lease(&self) {
-        let _ = self.with_store_timeout(self.store.release_lease(&self.appid, &self.holder)).await;
+        let _ = self.within(STORE_TIMEOUT, self.store.release_lease(&self.appid, &self.holder)).await;
     }
-}
-
-fn locked(time: &Mutex<MonotonicInstant>) -> MutexGuard<'_, MonotonicInstant> {
-    // The lock guards one assignment.
-    time.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The store holds neither this token nor a newer one that is usable.

@@ -1,24 +1,29 @@
 //! The one task of a token cache. It waits for requests, results and deadlines, and carries out the actions of the
 //! refresh state. It starts again after its runtime ended or it panicked.
+//!
+//! Requests come through a channel of `futures-channel`. One of tokio takes 1.3 kB from the start, and a server has thousands
+//! of caches, most of which get a request an hour.
 
 use std::future::pending;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use futures_channel::mpsc::UnboundedReceiver;
+use futures_util::StreamExt;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tracing::{debug, info, warn};
 
 use super::fetch::TokenFetcher;
-use super::request_queue::{Request, RequestQueue};
 use crate::clock::{Clock, MonotonicInstant, timeout_at};
 use crate::store::StoreChange;
 use crate::token::{
-    Action, CachedToken, Event, FetchOutcome, FetchRequest, Observer, RefreshState, ReportOutcome,
-    TokenError, TokenErrorKind, TokenEvent, TokenStatus,
+    Action, CachedToken, Event, Evidence, FetchOutcome, FetchRequest, Generation, Observer, RefreshState,
+    ReportOutcome, TokenError, TokenErrorKind, TokenEvent, TokenStatus,
 };
 
 /// Delay before a shared store is read without a change: after an attempt, and after a read or write that failed.
@@ -27,13 +32,24 @@ const STORE_REREAD_DELAY: Duration = Duration::from_secs(2);
 /// How long a running attempt may go on when the cache is closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A message from a caller to the task.
+pub(super) enum Request {
+    /// The caller needs a token and sees none.
+    Token,
+    /// The token of this generation no longer works.
+    Report { generation: Generation, evidence: Evidence, response: oneshot::Sender<ReportOutcome> },
+    /// The process ends. The sender is dropped when nothing runs any more.
+    Close(oneshot::Sender<()>),
+}
+
 /// What the task needs, and what must outlive a panic.
 pub(super) struct RefreshTask {
     pub(super) state: RefreshState,
     pub(super) fetcher: Arc<TokenFetcher>,
     /// Whether peers use the same store.
     pub(super) is_shared: bool,
-    pub(super) requests: Arc<RequestQueue>,
+    /// It ends when all handles of the token cache were dropped.
+    pub(super) requests: UnboundedReceiver<Request>,
     pub(super) status: watch::Sender<TokenStatus>,
     pub(super) current: Arc<ArcSwapOption<CachedToken>>,
     pub(super) observer: Option<Observer>,
@@ -41,13 +57,14 @@ pub(super) struct RefreshTask {
     pub(super) attempt: Option<u64>,
     /// The mark of the last change of the store.
     pub(super) seen_change: u64,
+    /// The earliest next start. After a panic it bounds how often the task starts.
+    pub(super) restart_not_before: MonotonicInstant,
 }
 
 /// What woke the task.
 enum Wakeup {
-    Request(Request),
-    /// All handles of the token cache were dropped.
-    AllHandlesDropped,
+    /// `None` if all handles of the token cache were dropped.
+    Request(Option<Request>),
     FetchFinished(u64, FetchOutcome),
     StoreRead(Event),
     /// The record may have changed, or changes cannot be seen.
@@ -70,15 +87,15 @@ impl RefreshTask {
         let mut next_store_read = None;
         loop {
             let (event, response) = match self.wait(&mut fetch, &mut store_read, next_store_read).await {
-                Wakeup::AllHandlesDropped => return,
-                Wakeup::Request(Request::Close(closed)) => {
+                Wakeup::Request(None) => return,
+                Wakeup::Request(Some(Request::Close(closed))) => {
                     self.finish_attempt(fetch).await;
                     self.fetcher.store.finish_fallbacks().await;
                     drop(closed);
                     return;
                 }
-                Wakeup::Request(Request::Token) => (Event::TokenRequested, None),
-                Wakeup::Request(Request::Report { generation, evidence, response }) => {
+                Wakeup::Request(Some(Request::Token)) => (Event::TokenRequested, None),
+                Wakeup::Request(Some(Request::Report { generation, evidence, response })) => {
                     (Event::InvalidTokenReported { generation, evidence }, Some(response))
                 }
                 Wakeup::FetchFinished(attempt, outcome) => {
@@ -132,8 +149,8 @@ impl RefreshTask {
         }
     }
 
-    /// Records a panic of the task. Returns the time from which the task may start again.
-    pub(super) fn on_panic(&mut self) -> MonotonicInstant {
+    /// Records a panic of the task, which may start again after a delay.
+    fn on_panic(&mut self) {
         let now = self.fetcher.clock.now();
         warn!(
             appid = self.fetcher.appid.as_str(),
@@ -142,13 +159,7 @@ impl RefreshTask {
         let events = self.state.on_task_panic(now);
         debug!(?events, "events not reported, because the observer may have panicked");
         self.publish();
-        self.state.poll_timeout(now).unwrap_or(now.mono)
-    }
-
-    /// Drops all queued requests. Their callers repeat them when they are woken through the returned status sender.
-    pub(super) fn discard_pending_requests(&mut self) -> watch::Sender<TokenStatus> {
-        self.requests.clear();
-        self.status.clone()
+        self.restart_not_before = self.state.poll_timeout(now).unwrap_or(now.mono);
     }
 
     async fn wait(
@@ -177,7 +188,7 @@ impl RefreshTask {
         };
         tokio::select! {
             biased;
-            request = self.requests.next() => request.map_or(Wakeup::AllHandlesDropped, Wakeup::Request),
+            request = self.requests.next() => Wakeup::Request(request),
             outcome = await_optional(fetch) => Wakeup::FetchFinished(attempt.unwrap_or_default(), outcome),
             found = await_optional(store_read) => Wakeup::StoreRead(found),
             change = change => Wakeup::StoreChanged(change),
@@ -287,28 +298,21 @@ async fn await_optional<T>(work: &mut Option<Pin<Box<dyn Future<Output = T> + Se
 
 /// Holds the refresh task while it is not running.
 pub(super) struct TaskSlot {
-    parked: Mutex<Option<Parked>>,
+    // In a box, because a future has room for each value that is moved into it, and a server has thousands of tasks.
+    parked: Mutex<Option<Box<RefreshTask>>>,
     /// Whether a task has ended and must be started again.
     stopped: AtomicBool,
-}
-
-struct Parked {
-    task: Box<RefreshTask>,
-    /// The earliest next start. After a panic it bounds how often the task starts.
-    restart_not_before: MonotonicInstant,
 }
 
 impl TaskSlot {
     /// Creates a slot with a task that has never run.
     pub(super) fn new(task: RefreshTask) -> Self {
-        // In a box, because a future has room for each value that is moved into it, and a server has thousands of tasks.
-        let parked = Parked { task: Box::new(task), restart_not_before: MonotonicInstant::default() };
-        Self { parked: Mutex::new(Some(parked)), stopped: AtomicBool::new(false) }
+        Self { parked: Mutex::new(Some(Box::new(task))), stopped: AtomicBool::new(false) }
     }
 
     /// Returns whether the task is running.
     pub(super) fn is_running(&self) -> bool {
-        self.parked.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+        self.parked.lock().is_none()
     }
 
     /// Returns whether a task has ended. Takes no lock.
@@ -321,17 +325,14 @@ impl TaskSlot {
     /// Fails if there is no runtime, or if the delay after a panic has not passed.
     pub(super) fn ensure_running(self: &Arc<Self>, clock: &dyn Clock) -> Result<(), TokenError> {
         let runtime = Handle::try_current();
-        let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(parked_task) = &*parked else { return Ok(()) };
-        let now = clock.now().mono;
-        if now < parked_task.restart_not_before {
-            return Err(TokenError::new(
-                TokenErrorKind::Interrupted,
-                Some(parked_task.restart_not_before.duration_since(now)),
-            ));
+        let mut parked = self.parked.lock();
+        let Some(task) = &*parked else { return Ok(()) };
+        let wait = task.restart_not_before.duration_since(clock.now().mono);
+        if !wait.is_zero() {
+            return Err(TokenError::new(TokenErrorKind::Interrupted, Some(wait)));
         }
         let Ok(runtime) = runtime else { return Err(TokenError::new(TokenErrorKind::NoRuntime, None)) };
-        let task = parked.take().map(|parked_task| parked_task.task);
+        let task = parked.take();
         // Dropping the running task takes this lock.
         drop(parked);
         self.stopped.store(false, Ordering::Relaxed);
@@ -356,16 +357,14 @@ impl RunningTask {
 
 impl Drop for RunningTask {
     fn drop(&mut self) {
-        let Some(mut task) = self.task.take() else {
-            return;
-        };
-        let restart_not_before = match std::thread::panicking() {
-            true => task.on_panic(),
-            false => MonotonicInstant::default(),
-        };
-        let status = task.discard_pending_requests();
-        *self.slot.parked.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Parked { task, restart_not_before });
+        let Some(mut task) = self.task.take() else { return };
+        if std::thread::panicking() {
+            task.on_panic();
+        }
+        // Their callers repeat them when they are woken.
+        while task.requests.try_recv().is_ok() {}
+        let status = task.status.clone();
+        *self.slot.parked.lock() = Some(task);
         self.slot.stopped.store(true, Ordering::Relaxed);
         // Wakes waiting callers, so that one of them starts the task again.
         status.send_modify(|_| {});
