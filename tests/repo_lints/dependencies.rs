@@ -79,7 +79,7 @@ const LIBRARIES: &[(&str, &str)] = &[
     (
         "wxsub-sandbox",
         "derive_more getrandom http-body-util httpdate hyper hyper-util jiff maud parking_lot percent-encoding serde \
-         serde_json serde_path_to_error sha2 thiserror tokio",
+         serde_json serde_path_to_error serde_with sha2 thiserror tokio",
     ),
     ("wxsub-console", "maud"),
     ("wxsub-sandbox-transport", "async-trait bytes derive_more derive_setters tokio"),

@@ -57,24 +57,13 @@ pub(crate) fn dispatch(
     path: &str,
     request: &Request<'_>,
 ) -> Result<Value, ControlError> {
-    find_handler(request.method, path).and_then(|handler| handler(state, request))
-}
-
-fn find_handler(method: &str, path: &str) -> Result<Handler, ControlError> {
-    let mut matching = ROUTES.iter().filter(|(_, other, _)| *other == path).peekable();
-    if matching.peek().is_none() {
-        return Err(ControlError::new(
-            404,
-            "path: the sandbox has no such control; see the documentation of wxsub-sandbox",
-        ));
-    }
-    match matching.find(|(other, ..)| *other == method) {
-        Some((_, _, handler)) => Ok(*handler),
-        None => Err(ControlError::new(
-            405,
-            "method: not allowed for this control; see the documentation of wxsub-sandbox",
-        )),
-    }
+    let known: Vec<_> = ROUTES.iter().filter(|(_, known, _)| *known == path).collect();
+    let (status, problem) = match known.iter().find(|(method, ..)| *method == request.method) {
+        Some((.., handler)) => return handler(state, request),
+        None if known.is_empty() => (404, "path: the sandbox has no such control"),
+        None => (405, "method: not allowed for this control"),
+    };
+    Err(ControlError::new(status, format!("{problem}; see the documentation of wxsub-sandbox")))
 }
 
 /// The maximum value of a limit: the largest integer that every JSON parser represents exactly.

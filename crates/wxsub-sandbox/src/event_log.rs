@@ -30,6 +30,7 @@ pub struct EventLog {
 }
 
 /// One request to Weixin, or one control of the sandbox.
+#[serde_with::skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Event {
@@ -38,16 +39,12 @@ pub struct Event {
     /// Method and path of a request to Weixin, or a description of the control.
     pub what: String,
     /// The app, if one was identified.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub appid: Option<AppId>,
     /// The sequence number of the token that was issued or used.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<u64>,
     /// The error code of Weixin's response, even if the response was not sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub errcode: Option<ErrCode>,
     /// The name of the fault that the request met.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<&'static str>,
 }
 

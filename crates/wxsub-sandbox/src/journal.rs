@@ -86,6 +86,7 @@ fn end_last_line(file: &mut File) -> io::Result<()> {
 /// One request that reached the sandbox. It contains no secret, no token and no text of a message.
 ///
 /// Members without a value are absent from the JSON.
+#[serde_with::skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct JournalRecord {
@@ -94,10 +95,8 @@ pub struct JournalRecord {
     /// `send`, `token`, `stable_token`, `quota`, `domain_ip`, `consent`, or `unknown`.
     pub operation: String,
     /// The app, if one was identified.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub appid: Option<AppId>,
     /// The sequence number of the token that was issued or used.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<u64>,
     /// What identifies the message of a send.
     #[serde(flatten)]
@@ -107,25 +106,21 @@ pub struct JournalRecord {
     /// If the sandbox crashes at once, no response is sent.
     pub accepted: bool,
     /// The error code of the response, even if a fault loses it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errcode: Option<ErrCode>,
     /// The name of the fault that the request met.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
 }
 
 /// The message of a send, as it was posted.
+#[serde_with::skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct JournaledMessage {
     /// The openid of the user.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub touser: Option<String>,
     /// The template.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template_id: Option<String>,
     /// The scene, as text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scene: Option<String>,
     /// The SHA-256 digest of the request body, in hex.
     pub body_sha256: String,
