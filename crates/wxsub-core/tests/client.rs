@@ -2,6 +2,10 @@
 
 #![cfg(test)]
 
+mod client {
+    mod hosts;
+}
+
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

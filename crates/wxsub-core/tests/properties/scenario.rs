@@ -207,14 +207,10 @@ impl Scenario {
         end: &FetchEnd,
     ) -> FetchOutcome {
         let failure = match end {
-            FetchEnd::Issue(lifetime) => {
-                self.issued += 1;
-                return self.issue(&format!("T{}", self.issued), requested_at, request, *lifetime);
-            }
+            FetchEnd::Issue(lifetime) => return self.issue(requested_at, request, *lifetime),
             FetchEnd::Same => match self.last_issued.clone() {
                 Some(last) if last.remaining(requested_at) < seconds(1) => {
-                    self.issued += 1;
-                    return self.issue(&format!("T{}", self.issued), requested_at, request, seconds(7200));
+                    return self.issue(requested_at, request, seconds(7200));
                 }
                 Some(last) => {
                     let generation =
@@ -239,12 +235,12 @@ impl Scenario {
 
     fn issue(
         &mut self,
-        text: &str,
         requested_at: ClockReading,
         request: &FetchRequest,
         lifetime: Duration,
     ) -> FetchOutcome {
-        let token = AccessToken::new(text).unwrap();
+        self.issued += 1;
+        let token = AccessToken::new(format!("T{}", self.issued)).unwrap();
         let issued =
             Arc::new(CachedToken::new(token, request.known.next(requested_at.wall), requested_at, lifetime));
         self.last_issued = Some(Arc::clone(&issued));

@@ -1,26 +1,23 @@
 //! Several hosts of Weixin's API: which one is called, and what may be repeated at the next.
 
-#![cfg(test)]
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use wxsub_core::Client;
 use wxsub_core::clock::Clock;
 use wxsub_core::error::Delivery;
-use wxsub_core::proto::{BaseUrl, BaseUrls, Grant, Message};
+use wxsub_core::proto::{BaseUrl, BaseUrls};
 use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
 use wxsub_core::token::{TokenCache, TokenSource};
 use wxsub_core::transport::{TransportError, TransportErrorKind};
 
-const TOKEN: &str = "/cgi-bin/token";
-const SEND: &str = "/cgi-bin/message/template/subscribe";
+use crate::{SEND, TOKEN, message, ok, refusal};
 
 /// The first calls of this path get these responses, and every other call succeeds.
 fn weixin(path: &str, responses: impl IntoIterator<Item = MockResponse>) -> MockTransport {
     let weixin = MockTransport::new();
     weixin.respond_always(TOKEN, MockResponse::json(r#"{"access_token":"T","expires_in":7200}"#));
-    weixin.respond_always(SEND, MockResponse::json(r#"{"errcode":0,"errmsg":"ok"}"#));
+    weixin.respond_always(SEND, ok());
     responses.into_iter().for_each(|response| weixin.respond_once(path, response));
     weixin
 }
@@ -37,11 +34,7 @@ fn unsent(fault: TransportErrorKind) -> MockResponse {
 
 /// Responses that may come after the request took effect.
 fn after_sending() -> [MockResponse; 3] {
-    [
-        MockResponse::lose_response(),
-        MockResponse::Response(502, "<html>".into()),
-        MockResponse::json(r#"{"errcode":-1,"errmsg":"system error"}"#),
-    ]
+    [MockResponse::lose_response(), MockResponse::Response(502, "<html>".into()), refusal(-1)]
 }
 
 /// Faults after which nothing was sent.
@@ -61,11 +54,6 @@ fn cache(weixin: &MockTransport, clock: &Arc<ManualClock>) -> TokenCache {
 
 fn client(weixin: &MockTransport, clock: &Arc<ManualClock>) -> Client {
     Client::builder("wx1", "SECRET", weixin.clone()).api_bases(hosts()).clock(clock.clone()).build().unwrap()
-}
-
-fn message() -> Message {
-    let grant = Grant::assume_verified("o", "T", 7).unwrap();
-    Message::builder(grant).title("t").content("text").build().unwrap()
 }
 
 /// Runs what waits for the clock.
@@ -91,8 +79,7 @@ async fn token_call_goes_to_the_next_host_after_any_fault_that_passes() {
 #[tokio::test]
 async fn refusal_of_a_token_call_stays_with_the_host() {
     let clock = Arc::new(ManualClock::new());
-    let refusal = MockResponse::json(r#"{"errcode":40125,"errmsg":"invalid appsecret"}"#);
-    let weixin = weixin(TOKEN, [refusal]);
+    let weixin = weixin(TOKEN, [refusal(40125)]);
     run(&clock, cache(&weixin, &clock).token()).await.unwrap_err();
     assert_eq!(calls(&weixin), ["a token"]);
 }
@@ -121,7 +108,7 @@ async fn message_goes_to_the_next_host_only_if_it_was_certainly_not_sent() {
     for (fault, repeated) in unsent.into_iter().chain(after_sending().map(|fault| (fault, false))) {
         let clock = Arc::new(ManualClock::new());
         let weixin = weixin(SEND, [fault.clone()]);
-        let sent = run(&clock, client(&weixin, &clock).send(&message())).await;
+        let sent = run(&clock, client(&weixin, &clock).send(&message("t"))).await;
         let expected: &[&str] =
             if repeated { &["a token", "a subscribe", "b subscribe"] } else { &["a token", "a subscribe"] };
         assert_eq!(sent.is_ok(), repeated, "{fault:?}");
@@ -134,12 +121,12 @@ async fn host_that_works_is_kept_and_the_first_is_tried_again_after_five_minutes
     let clock = Arc::new(ManualClock::new());
     let weixin = weixin(SEND, [MockResponse::lose_response()]);
     let client = client(&weixin, &clock);
-    let unknown = run(&clock, client.send(&message())).await.unwrap_err();
+    let unknown = run(&clock, client.send(&message("t"))).await.unwrap_err();
     assert_eq!(unknown.delivery(), Delivery::MaybeSent);
     for (pause, host) in [(0, "b"), (298, "b"), (2, "a")] {
         let before = calls(&weixin).len();
         clock.advance_and_run(Duration::from_secs(pause)).await;
-        run(&clock, client.send(&message())).await.unwrap();
+        run(&clock, client.send(&message("t"))).await.unwrap();
         assert_eq!(calls(&weixin)[before..], [format!("{host} subscribe")], "after {pause} s more");
     }
 }
@@ -150,7 +137,7 @@ async fn deadline_and_retry_budget_are_shared_by_all_hosts() {
     let weixin = weixin(SEND, std::iter::repeat_n(unsent(TransportErrorKind::Connect), 200));
     let client = client(&weixin, &clock);
     for _ in 0..20 {
-        run(&clock, client.send(&message())).await.unwrap_err();
+        run(&clock, client.send(&message("t"))).await.unwrap_err();
     }
     // 20 sends and the 10 retries that the budget holds.
     assert_eq!(calls(&weixin).len(), 1 + 20 + 10);
