@@ -17,6 +17,8 @@ pub(crate) fn transport_error(error: reqwest::Error, target: ConnectTarget) -> T
     let error = error.without_url();
     let (tls_error, is_connect) = (classify_tls_error(&error), error.is_connect());
     let hyper_error = chain(&error).find_map(|cause| cause.downcast_ref::<hyper::Error>());
+    let io_errors = || chain(&error).filter_map(|cause| cause.downcast_ref::<io::Error>());
+    let is_end_of_stream = || io_errors().any(|error| error.kind() == io::ErrorKind::UnexpectedEof);
     let kind = match (&tls_error, hyper_error) {
         _ if error.is_timeout() && !is_connect => TransportErrorKind::Timeout,
         _ if error.is_builder() && !is_connect => TransportErrorKind::Other,
@@ -26,7 +28,7 @@ pub(crate) fn transport_error(error: reqwest::Error, target: ConnectTarget) -> T
         _ if is_connect && target == ConnectTarget::Proxy => TransportErrorKind::Proxy,
         _ if is_connect && error.is_dns() => TransportErrorKind::Dns,
         // A TCP connect does not read, so the stream ended in the TLS handshake.
-        _ if is_connect && is_end_of_stream(&error) => TransportErrorKind::Tls,
+        _ if is_connect && is_end_of_stream() => TransportErrorKind::Tls,
         _ if is_connect => TransportErrorKind::Connect,
         (_, Some(error)) if error.is_parse_too_large() => TransportErrorKind::TooLarge,
         (_, Some(error)) if error.is_parse() => TransportErrorKind::NotHttp,
@@ -40,12 +42,6 @@ pub(crate) fn transport_error(error: reqwest::Error, target: ConnectTarget) -> T
         true => TransportError::before_sending(kind, detail),
         false => TransportError::maybe_sent(kind, detail),
     }
-}
-
-fn is_end_of_stream(error: &reqwest::Error) -> bool {
-    chain(error).any(|cause| {
-        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof)
-    })
 }
 
 /// The messages of the error's causes. The error's own message adds nothing to them.

@@ -25,10 +25,9 @@ impl StoreError {
     /// Returns the error in every language.
     #[must_use]
     pub fn localized(&self) -> LocalizedText<String> {
-        let in_chinese = |text: LocalizedText| text.in_language(Language::Chinese);
-        let (kind, detail, advice) =
-            (in_chinese(self.kind.localized()), &self.detail, in_chinese(self.kind.advice()));
-        LocalizedText::new(self.to_string(), format!("{kind}：{detail}；{advice}"))
+        let texts = [self.kind.localized(), self.kind.advice()];
+        let [kind, advice] = texts.map(|text| text.in_language(Language::Chinese));
+        LocalizedText::new(self.to_string(), format!("{kind}：{}；{advice}", self.detail))
     }
 }
 

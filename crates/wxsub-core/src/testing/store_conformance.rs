@@ -63,12 +63,9 @@ pub async fn run(make: impl Fn() -> Arc<dyn TokenStore>) {
 /// Dropping the future ends the test.
 pub async fn run_shared(make: impl Fn() -> [Arc<dyn TokenStore>; 2]) {
     let [own, peer] = make();
-    change_of_a_peer_is_seen(&*own, &*peer).await;
-}
-
-/// Each write of token or marker is announced, also if no one waits at that time.
-async fn change_of_a_peer_is_seen(own: &dyn TokenStore, peer: &dyn TokenStore) {
+    let (own, peer) = (&*own, &*peer);
     let (app, other, at) = (app("wx1"), app("wx2"), UnixMillis::new(10));
+    // Each write of token or marker is announced, also if no one waits at that time.
     put(peer, &app, 0, token("A", 5)).await;
     put(peer, &other, 0, token("A", 5)).await;
     let mut seen = next_change(own, &app, 0, "the first token").await;

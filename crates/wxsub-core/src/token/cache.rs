@@ -198,6 +198,9 @@ pub struct TokenCacheBuilder<U = WeixinSettings> {
     /// Bounds how many of the caches with this limit make an attempt at once. Default: no bound.
     #[setters(generate)]
     attempt_limit: Option<AttemptLimit>,
+    /// Whose records in the store are used. `None` if there is no store.
+    own_upstream: Option<OwnUpstream>,
+    store: Option<Arc<dyn TokenStore>>,
 }
 
 /// Settings of a token cache that fetches from Weixin.
@@ -209,7 +212,6 @@ pub struct WeixinSettings {
     transport: Arc<dyn Transport>,
     endpoint: TokenEndpoint,
     bases: Option<BaseUrls>,
-    store: Option<Arc<dyn TokenStore>>,
 }
 
 impl TokenCache {
@@ -226,7 +228,6 @@ impl TokenCache {
             transport: Arc::new(transport),
             endpoint: TokenEndpoint::default(),
             bases: None,
-            store: None,
         })
     }
 
@@ -240,7 +241,15 @@ impl TokenCache {
 
 impl<U> TokenCacheBuilder<U> {
     fn new(upstream: U) -> Self {
-        Self { upstream, clock: None, seed: None, observer: None, attempt_limit: None }
+        Self {
+            upstream,
+            clock: None,
+            seed: None,
+            observer: None,
+            attempt_limit: None,
+            own_upstream: None,
+            store: None,
+        }
     }
 
     /// Sets the clock. Default: [`SystemClock`].
@@ -278,9 +287,8 @@ impl TokenCacheBuilder<WeixinSettings> {
 
     /// Shares the token with the peers that use this store. The cache reads the store when it
     /// [changes](TokenStore::wait_for_change). Default: a store in memory.
-    pub fn store(mut self, store: impl TokenStore + 'static) -> Self {
-        self.upstream.store = Some(Arc::new(store));
-        self
+    pub fn store(self, store: impl TokenStore + 'static) -> Self {
+        Self { store: Some(Arc::new(store)), ..self }
     }
 
     /// Takes the hosts and the clock of a client, unless they are set.
@@ -295,35 +303,26 @@ impl TokenCacheBuilder<WeixinSettings> {
     /// # Errors
     /// [`ValidationErrors`] lists all problems of AppID and AppSecret.
     pub fn build(self) -> Result<TokenCache, ValidationErrors> {
-        let Self { upstream, clock, seed, observer, attempt_limit } = self;
-        let WeixinSettings { appid, secret, transport, endpoint, bases, store } = upstream;
+        let Self { upstream, clock, seed, observer, attempt_limit, store, .. } = self;
+        let WeixinSettings { appid, secret, transport, endpoint, bases } = upstream;
         let mut errors = ErrorCollector::default();
         let (appid, secret) = (errors.keep(appid), errors.keep(secret));
         let (appid, secret) = errors.finish(appid.zip(secret))?;
         let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let bases = bases.unwrap_or_default();
-        let own_upstream = OwnUpstream::new(bases.first(), endpoint);
+        let own_upstream = Some(OwnUpstream::new(bases.first(), endpoint));
         let hosts = Hosts::new(bases);
         let upstream: Arc<dyn TokenUpstream> =
             Arc::new(WeixinUpstream { appid, secret, endpoint, hosts, transport, clock: Arc::clone(&clock) });
-        let builder = TokenCacheBuilder { upstream, clock: Some(clock), seed, observer, attempt_limit };
-        Ok(builder.build_with_store(Some(own_upstream), store))
+        let clock = Some(clock);
+        Ok(TokenCacheBuilder { upstream, clock, seed, observer, attempt_limit, own_upstream, store }.build())
     }
 }
 
 impl TokenCacheBuilder<Arc<dyn TokenUpstream>> {
     /// Builds the cache. It fetches nothing yet.
     pub fn build(self) -> TokenCache {
-        self.build_with_store(None, None)
-    }
-
-    /// Builds the cache. Without a store, the token is not shared.
-    fn build_with_store(
-        self,
-        own_upstream: Option<OwnUpstream>,
-        store: Option<Arc<dyn TokenStore>>,
-    ) -> TokenCache {
-        let Self { upstream, clock, seed, observer, attempt_limit } = self;
+        let Self { upstream, clock, seed, observer, attempt_limit, own_upstream, store } = self;
         let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let (requests, received_requests) = unbounded();
         let (appid, behavior) = (upstream.appid().clone(), upstream.behavior());

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wxsub_proto::codec::DecodeError;
-use wxsub_proto::{ApiError, ErrCode, Language, LocalizedText, Operation, Remedy, localized_text};
+use wxsub_proto::{ApiError, ErrCode, Language, LocalizedText, Operation, Remedy};
 
 use crate::clock::ClockReading;
 use crate::quota::MINUTE_QUOTA_DELAY;
@@ -82,8 +82,7 @@ impl TokenErrorKind {
             Self::Refused(api_error) => format!("微信拒绝签发 access_token：{api_error}"),
             Self::Transport(error) => return error.localized(),
             Self::Unreadable(error) => {
-                let error = error.localized();
-                return localized_text!("invalid response: {error}", "响应无效：{error}"; error);
+                format!("响应无效：{}", error.localized().in_language(Language::Chinese))
             }
             Self::TimedOut => "没有按时收到响应；请稍后重试".to_owned(),
             Self::Interrupted => "获取被中断；请稍后重试".to_owned(),
@@ -103,12 +102,8 @@ impl TokenErrorKind {
             Self::NotRefreshable => "固定的 access_token 无法刷新；请提供新的".to_owned(),
             Self::Upstream { text, .. } => return text.clone(),
             Self::StoreUnavailable(error) => {
-                let error = error.localized();
-                return localized_text!(
-                    "{error}; the refresh is postponed so that other servers keep their token",
-                    "{error}；已推迟刷新，以免其他服务器的 access_token 失效";
-                    error
-                );
+                let error = error.localized().in_language(Language::Chinese);
+                format!("{error}；已推迟刷新，以免其他服务器的 access_token 失效")
             }
             Self::NoRuntime => "不在 tokio 运行时中；请在其中调用".to_owned(),
         };
@@ -204,8 +199,8 @@ impl TokenError {
 
     /// Returns the error in every language.
     pub fn localized(&self) -> LocalizedText<String> {
-        let kind = self.kind.localized();
-        localized_text!("no usable access token: {kind}", "没有可用的 access_token：{kind}"; kind)
+        let kind = self.kind.localized().in_language(Language::Chinese);
+        LocalizedText::new(self.to_string(), format!("没有可用的 access_token：{kind}"))
     }
 
     /// Returns Weixin's error, if Weixin refused the call.

@@ -448,12 +448,13 @@ impl RefreshState {
             }
         }
         let limit_delay = self.fetch_limit.wait(now.mono);
+        let has_unknown_age = self.current.as_ref().is_some_and(|current| !current.has_known_age());
         let context = RetryContext {
             class: failure.retry_class(),
             failures: self.failures.count,
             failing_for: now.mono.duration_since(failing_since),
             current: self.current.as_deref(),
-            in_doubt: self.certainty.in_doubt.is_some() || self.has_unknown_age(),
+            in_doubt: self.certainty.in_doubt.is_some() || has_unknown_age,
             elapsed: now.mono.duration_since(attempt.started_at.mono),
         };
         let silent = limit_delay.is_zero() && schedule::is_retried_silently(&context);
@@ -480,7 +481,7 @@ impl RefreshState {
                 self.resolve_report(ReportOutcome::AlreadyRefreshed(current));
             }
             Some(current) => {
-                let is_rejected = evidence == Evidence::Observed || self.is_in_doubt(now);
+                let is_rejected = evidence == Evidence::Observed || self.status().is_in_doubt(now);
                 if is_rejected {
                     self.reject(now, &current);
                 }
@@ -541,15 +542,6 @@ impl RefreshState {
         self.resolve_report(ReportOutcome::Pending { after_generation, failure_seq: self.failures.seq });
     }
 
-    fn is_in_doubt(&self, now: ClockReading) -> bool {
-        let in_doubt = self.certainty.in_doubt;
-        self.has_unknown_age() || in_doubt.is_some_and(|doubt| (doubt.since + SAFE_OVERLAP).is_past(now))
-    }
-
-    fn has_unknown_age(&self) -> bool {
-        self.current.as_ref().is_some_and(|current| !current.has_known_age())
-    }
-
     /// Records the end of a call with unknown effect. It matters if a call invalidates the previous token.
     fn record_unconfirmed_call(&mut self, now: ClockReading) {
         if self.behavior.invalidates_previous {
@@ -587,7 +579,7 @@ impl RefreshState {
             }
             _ => {}
         }
-        if self.is_in_doubt(now) && self.failures.count == 0 {
+        if self.status().is_in_doubt(now) && self.failures.count == 0 {
             self.expedite_refresh(now);
         }
     }
