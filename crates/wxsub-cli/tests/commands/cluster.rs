@@ -19,77 +19,24 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wxsub_sandbox::Fault;
 
-use self::node::wait_for;
+use self::node::{Setup, wait_for};
 use self::scenario::{EVENTS, FetchCounts, PREFIX, Scenario, ScenarioResult, fetch_every_minute};
 use self::server::Redis;
-use self::traffic::{Call, messages, pause, read, seconds};
+use self::traffic::{Call, message, messages, pause, read, seconds};
 use super::served::{ALL, Served, ask, client, config};
-use super::weixin::{APPID, CLASSIC_TOKEN, SECRET, TEMPLATE, Weixin, allow};
+use super::weixin::{APPID, CLASSIC_TOKEN, SECRET, Weixin, allow};
 use super::wxsub::{file, folder};
 use crate::free_port::free_port;
 
 const ENCRYPTION_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
-/// Three servers with their Redis and their sandbox.
-struct Cluster {
-    redis: Redis,
-    weixin: Weixin,
-    key: String,
-    config: String,
-    servers: Vec<Served>,
-}
-
-impl Cluster {
-    fn start(name: &str, store: &str) -> Self {
-        let (redis, weixin) = (Redis::start(), Weixin::start());
-        let (key, lines) = client("orders", ALL);
-        let store = format!("[store]\nredis = \"{}\"\n{store}\n", redis.address());
-        let config = config(&format!("{name}.toml"), &weixin.base, &format!("{lines}{store}"));
-        let servers = (0..3).map(|_| Served::start(&config)).collect();
-        Self { redis, weixin, key, config, servers }
-    }
-
-    fn fetches(&self) -> u64 {
-        self.weixin.seen(CLASSIC_TOKEN)
-    }
-
-    fn tokens(&self) -> Vec<Value> {
-        self.servers.iter().map(|server| server.token(&self.key)).collect()
-    }
-
-    /// Waits until all servers serve the same token. Returns its generation.
-    fn agree(&self) -> u64 {
-        for _ in 0..100 {
-            let tokens = self.tokens();
-            if tokens.iter().all(|token| token["access_token"] == tokens[0]["access_token"]) {
-                return tokens[0]["generation"].as_u64().unwrap();
-            }
-            pause(Duration::from_millis(100));
-        }
-        panic!("the servers do not agree: {:?}", self.tokens())
-    }
-
-    /// Reports the token that this server serves, after an external invalidation.
-    fn report(&self, server: usize) -> u16 {
-        let token = self.servers[server].token(&self.key)["access_token"].clone();
-        let body = json!({ "access_token": token }).to_string();
-        self.servers[server].post(&read("/report"), &self.key, body.as_bytes()).0
-    }
-
-    fn invalidate_tokens(&self) {
-        self.weixin.sandbox.invalidate_tokens(&APPID.parse().unwrap()).unwrap();
-    }
-
+impl Setup {
     /// Sends a message through each server. Each arrives once.
     fn send_through_all(&self, round: u16) {
-        for (number, server) in self.servers.iter().enumerate() {
-            let (openid, scene) = (format!("o{round}-{number}"), round);
-            allow(&self.weixin.sandbox, &openid, scene);
-            let message = json!({
-                "touser": openid, "template_id": TEMPLATE, "scene": scene.to_string(), "title": "T",
-                "data": { "content": { "value": "V", "color": "#000000" } },
-            });
-            let (status, body) = server.post(&messages(), &self.key, message.to_string().as_bytes());
+        for (number, server) in self.nodes.iter().enumerate() {
+            let openid = format!("o{round}-{number}");
+            allow(&self.weixin.sandbox, &openid, 1);
+            let (status, body) = server.post(&messages(), &self.key, message(&openid).as_bytes());
             assert_eq!(status, 200, "{body}");
             assert_eq!(self.weixin.sandbox.mailbox(&openid.parse().unwrap()).len(), 1);
         }
@@ -99,10 +46,10 @@ impl Cluster {
 #[test]
 #[ignore = "needs redis-server: scripts/test runs it"]
 fn cold_reads_of_three_servers_cost_one_fetch() {
-    let cluster = Cluster::start("cold", "");
+    let cluster = Setup::quiet("cold", "");
     thread::scope(|scope| {
         for number in 0..90 {
-            let (address, key) = (cluster.servers[number % 3].address(), &cluster.key);
+            let (address, key) = (cluster.nodes[number % 3].address(), &cluster.key);
             scope.spawn(move || {
                 let (status, body) = ask(address, "GET", &read(""), key, b"").unwrap();
                 assert_eq!(status, 200, "{body}");
@@ -116,7 +63,7 @@ fn cold_reads_of_three_servers_cost_one_fetch() {
 #[test]
 #[ignore = "needs redis-server: scripts/test runs it"]
 fn external_invalidation_costs_one_fetch_and_no_send() {
-    let cluster = Cluster::start("invalidated", "");
+    let cluster = Setup::quiet("invalidated", "");
     let mut before = cluster.agree();
     for round in 1..=3 {
         cluster.invalidate_tokens();
@@ -131,12 +78,12 @@ fn external_invalidation_costs_one_fetch_and_no_send() {
 #[test]
 #[ignore = "needs redis-server: scripts/test runs it"]
 fn killed_and_new_server_cost_no_fetch() {
-    let mut cluster = Cluster::start("killed", "");
+    let mut cluster = Setup::quiet("killed", "");
     let before = cluster.agree();
-    assert_eq!(cluster.servers.remove(0).stop("KILL"), None);
+    cluster.kill(0);
     cluster.invalidate_tokens();
-    assert_eq!(cluster.report(0), 200);
-    cluster.servers.push(Served::start(&cluster.config));
+    assert_eq!(cluster.report(1), 200);
+    cluster.start_again(0);
     assert!(cluster.agree() > before);
     cluster.send_through_all(1);
     assert_eq!(cluster.fetches(), 2);
@@ -164,7 +111,7 @@ fn server_that_is_stopped_during_its_fetch_releases_its_lease() {
 #[test]
 #[ignore = "needs redis-server: scripts/test runs it"]
 fn redis_restarts_empty_without_a_fetch() {
-    let mut cluster = Cluster::start("empty", "");
+    let mut cluster = Setup::quiet("empty", "");
     let before = cluster.agree();
     cluster.redis.kill();
     cluster.send_through_all(1);
@@ -185,11 +132,11 @@ fn redis_restarts_empty_without_a_fetch() {
 #[test]
 #[ignore = "needs redis-server: scripts/test runs it"]
 fn report_during_redis_suspension_keeps_current_token() {
-    let cluster = Cluster::start("still", "");
+    let cluster = Setup::quiet("still", "");
     let before = cluster.agree();
     cluster.redis.signal("-STOP");
     assert_eq!(cluster.report(0), 503);
-    let (_, metrics) = cluster.servers[0].get("/metrics", "");
+    let metrics = cluster.nodes[0].get("/metrics", "").1;
     assert!(metrics.contains(&format!("wxsub_token_store_up{{appid=\"{APPID}\"}} 0")), "{metrics}");
     cluster.send_through_all(1);
     assert_eq!((cluster.agree(), cluster.fetches()), (before, 1));
@@ -200,27 +147,6 @@ fn report_during_redis_suspension_keeps_current_token() {
     });
     assert!(renewed, "the claim was not forgotten");
     assert_eq!(cluster.fetches(), 2);
-}
-
-#[test]
-#[ignore = "needs redis-server: scripts/test runs it"]
-fn server_starts_from_its_files_without_redis() {
-    let (mut redis, weixin) = (Redis::start(), Weixin::start());
-    let (key, lines) = client("orders", ALL);
-    let state = folder();
-    let more = format!(
-        "state_dir = \"{}\"\n{lines}[store]\nredis = \"{}\"\n",
-        state.path().display(),
-        redis.address()
-    );
-    let config = config("backed.toml", &weixin.base, &more);
-    let server = Served::start(&config);
-    let before = server.token(&key);
-    assert_eq!(server.stop("TERM"), Some(0));
-    redis.kill();
-    let server = Served::start(&config);
-    assert_eq!(server.token(&key)["access_token"], before["access_token"]);
-    assert_eq!(weixin.seen(CLASSIC_TOKEN), 1);
 }
 
 #[test]
@@ -246,12 +172,12 @@ fn server_without_redis_and_files_waits_before_it_fetches() {
 #[test]
 #[ignore = "needs redis-server: scripts/test runs it"]
 fn server_suspended_during_its_fetch_changes_nothing_later() {
-    let cluster = Cluster::start("stopped", "");
+    let cluster = Setup::quiet("stopped", "");
     let before = cluster.agree();
-    super::interrupt::signal(&cluster.servers[0].child, "STOP");
+    super::interrupt::signal(&cluster.nodes[0].child, "STOP");
     cluster.invalidate_tokens();
     assert_eq!(cluster.report(1), 200);
-    super::interrupt::signal(&cluster.servers[0].child, "CONT");
+    super::interrupt::signal(&cluster.nodes[0].child, "CONT");
     assert!(cluster.agree() > before);
     cluster.send_through_all(1);
     assert_eq!(cluster.fetches(), 2);

@@ -1,7 +1,7 @@
 //! `wxsub serve --check` tries the store, and a Redis Cluster is refused at the start.
 
 use super::super::served::{ALL, Served, client, config};
-use super::super::weixin::{APPID, SECRET, Weixin};
+use super::super::weixin::{APPID, CLASSIC_TOKEN, SECRET, Weixin};
 use super::super::wxsub::{file, folder, wxsub};
 use super::server::Redis;
 
@@ -136,6 +136,7 @@ fn refused_store_does_not_stop_the_start() {
     {
         let server = start(&format!("refused-{name}.toml"), redis);
         assert_eq!(server.token(&key)["access_token"], before, "{name}");
+        assert_eq!(weixin.seen(CLASSIC_TOKEN), 1, "{name}");
         assert_eq!(server.stop("TERM"), Some(0));
     }
 }

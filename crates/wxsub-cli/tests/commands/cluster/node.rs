@@ -123,11 +123,16 @@ pub(super) struct Setup {
 impl Setup {
     /// Starts the servers with these lines in `[store]`.
     pub(super) fn start(name: &str, redis: Redis, store: &str) -> Self {
-        Self::start_version(THIS_VERSION, name, redis, store)
+        Self::start_version(THIS_VERSION, name, redis, store, 3)
     }
 
-    /// The same with the binary of this version.
-    pub(super) fn start_version(binary: &str, name: &str, redis: Redis, store: &str) -> Self {
+    /// The same without traffic.
+    pub(super) fn quiet(name: &str, store: &str) -> Self {
+        Self::start_version(THIS_VERSION, name, Redis::start(), store, 0)
+    }
+
+    /// The same with the binary of this version, and readers and senders for so many servers.
+    pub(super) fn start_version(binary: &str, name: &str, redis: Redis, store: &str, used: usize) -> Self {
         let weixin = Weixin::start();
         let (key, lines) = client("orders", ALL);
         let wires: Vec<_> = (0..3).map(|_| Proxy::to(redis.port)).collect();
@@ -142,14 +147,14 @@ impl Setup {
         let configs: Vec<_> = wires.iter().enumerate().map(configured).collect();
         let nodes: Vec<_> = configs.iter().map(|config| start_version(binary, config)).collect();
         let addresses: Vec<_> = nodes.iter().map(Served::address).collect();
-        let traffic = Traffic::start(&addresses, &key, &weixin.sandbox);
+        let traffic = Traffic::start(&addresses, used, &key, &weixin.sandbox);
         Self { redis, weixin, wires, nodes, traffic, key, configs, out: None }
     }
 
     pub(super) fn kill(&mut self, server: usize) {
         self.go_out(server);
         self.nodes[server].child.kill().unwrap();
-        self.nodes[server].child.wait().unwrap();
+        assert_eq!(self.nodes[server].child.wait().unwrap().code(), None);
     }
 
     pub(super) fn start_again(&mut self, server: usize) {
@@ -207,14 +212,19 @@ impl Setup {
         self.weixin.sandbox.invalidate_tokens(&APPID.parse().unwrap()).unwrap();
     }
 
+    /// Reports the token that this server serves.
+    pub(super) fn report(&self, server: usize) -> u16 {
+        report(self.nodes[server].address(), &self.key).unwrap()
+    }
+
     /// The generation that this server serves.
     pub(super) fn generation(&self, server: usize) -> u64 {
-        token(self.nodes[server].address(), &self.key)["generation"].as_u64().unwrap()
+        self.nodes[server].token(&self.key)["generation"].as_u64().unwrap()
     }
 
     fn tokens(&self) -> Vec<Value> {
         let live = self.nodes.iter().enumerate().filter(|(server, _)| self.out != Some(*server));
-        live.map(|(_, node)| token(node.address(), &self.key)).collect()
+        live.map(|(_, node)| node.token(&self.key)).collect()
     }
 
     /// Waits for a condition, unless the traffic fails before.
@@ -249,7 +259,7 @@ impl Setup {
     }
 }
 
-pub(super) fn token(address: &str, key: &str) -> Value {
+fn token(address: &str, key: &str) -> Value {
     let call = Call { method: "GET", path: &read(""), key, body: "" };
     let (status, body) = call.at(address, || false).unwrap();
     assert_eq!(status, 200, "{body}");

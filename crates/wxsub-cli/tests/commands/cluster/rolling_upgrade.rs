@@ -20,7 +20,7 @@ fn older_version() -> String {
 fn rolling_upgrade_and_downgrade_cost_no_read_and_no_send() {
     let (older, key) = (older_version(), file("rolling-upgrade.key", ENCRYPTION_KEY));
     let store = format!("encryption_key_file = \"{key}\"\n");
-    let mut setup = Setup::start_version(&older, "rolling-upgrade", Redis::start(), &store);
+    let mut setup = Setup::start_version(&older, "rolling-upgrade", Redis::start(), &store, 3);
     let mut before = setup.agree();
     let has_new_fields = |setup: &Setup| {
         let record = setup.redis.ask(&format!("HGETALL wxsub:{{{APPID}}}:record"));

@@ -3,7 +3,7 @@
 use super::super::weixin::APPID;
 use super::super::wxsub::file;
 use super::ENCRYPTION_KEY;
-use super::node::{Setup, report};
+use super::node::Setup;
 use super::server::Redis;
 
 /// After each change, the changed server fetches a token, and then one that is changed later. The others can decrypt it.
@@ -25,7 +25,7 @@ fn rotation_of_the_encryption_key_costs_no_read_and_no_send() {
             assert_eq!(setup.agree(), before);
             // Each side writes a record, and the other reads it.
             for writer in [server, (server + 1) % 3] {
-                assert_eq!(report(setup.nodes[writer].address(), &setup.key), Ok(200));
+                assert_eq!(setup.report(writer), 200);
                 setup.wait_for("the next token at all servers", || setup.agree() > before);
                 before = setup.agree();
             }

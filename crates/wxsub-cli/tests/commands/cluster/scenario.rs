@@ -114,15 +114,11 @@ impl Scenario {
         self.setup.nodes[server].address()
     }
 
-    fn report(&self, server: usize) -> u16 {
-        report(self.address(server), &self.setup.key).unwrap()
-    }
-
     /// Without a lease, a report is resolved at once and handled later. The metrics count it.
     fn report_without_effect(&self, server: usize) {
         let line = format!("wxsub_token_reports_total{{appid=\"{APPID}\",result=\"no_token\"}}");
         let counted = self.setup.nodes[server].metric(&line);
-        assert_eq!(self.report(server), 503);
+        assert_eq!(self.setup.report(server), 503);
         assert_eq!(self.setup.nodes[server].metric(&line), counted + 1);
     }
 
@@ -169,7 +165,7 @@ impl Scenario {
         assert!(self.is_leased(), "the dead hold it still");
         let others = || self.fetched(SECOND, "issued") + self.fetched(THIRD, "issued");
         let issued = others();
-        assert_eq!(self.report(SECOND), 200);
+        assert_eq!(self.setup.report(SECOND), 200);
         assert_eq!(others(), issued + 1);
         self.setup.start_again(FIRST);
     }
@@ -206,7 +202,7 @@ impl Scenario {
         let adopted = self.fetched(THIRD, "adopted");
         self.setup.stop(THIRD);
         self.stopped = Some(Stopped { since: self.clock.now().mono, reporting, adopted });
-        assert_eq!(self.report(FIRST), 200);
+        assert_eq!(self.setup.report(FIRST), 200);
     }
 
     fn invalidated_while_redis_is_slow(&mut self) {
