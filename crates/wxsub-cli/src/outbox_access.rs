@@ -10,7 +10,7 @@ use wxsub_outbox::Ledger;
 use wxsub_outbox::id::MessageId;
 use wxsub_outbox::ledger::MessageQuery;
 use wxsub_outbox::state::MessageState;
-use wxsub_outbox::view::{GrantView, MessageList, MessageView};
+use wxsub_outbox::view::{GrantList, MessageList, MessageView};
 use wxsub_proto::{AppId, OpenId};
 
 use crate::backend::ServerAccess;
@@ -44,21 +44,16 @@ pub(crate) struct OutboxFlags {
     pub(crate) appid: Option<String>,
 }
 
-/// Where messages and grants are.
-pub(crate) enum OutboxPlace<'a> {
+/// Where messages and grants are: in a ledger, or in that of a control server.
+pub(crate) enum OutboxPlace<L> {
     /// In this ledger.
-    Ledger(&'a Path),
-    /// In the ledger of a control server.
+    Ledger(L),
+    /// In the ledger of this control server.
     Server(ControlServer),
 }
 
-/// An open ledger, or a control server.
-pub(crate) enum OutboxAccess {
-    /// This process has opened the ledger.
-    Ledger(Arc<dyn Ledger>),
-    /// A control server has opened the ledger.
-    Server(ControlServer),
-}
+/// A ledger that this process has opened, or a control server.
+pub(crate) type OutboxAccess = OutboxPlace<Arc<dyn Ledger>>;
 
 impl OutboxFlags {
     /// The app.
@@ -67,7 +62,7 @@ impl OutboxFlags {
     }
 
     /// The ledger, or the control server.
-    pub(crate) fn place(&self) -> Result<OutboxPlace<'_>, CliError> {
+    pub(crate) fn place(&self) -> Result<OutboxPlace<&Path>, CliError> {
         if let Some(ledger) = &self.outbox {
             return Ok(OutboxPlace::Ledger(ledger));
         }
@@ -141,14 +136,11 @@ impl OutboxAccess {
     }
 
     /// The grants of one user, oldest first.
-    pub(crate) async fn grants(&self, appid: &AppId, openid: &OpenId) -> Result<Vec<GrantView>, CliError> {
-        match self {
-            Self::Ledger(ledger) => {
-                let grants = ledger.grants(appid, openid).await?;
-                Ok(grants.iter().map(GrantView::from).collect())
-            }
-            Self::Server(server) => Ok(server.grants(appid, openid).await?.grants),
-        }
+    pub(crate) async fn grants(&self, appid: &AppId, openid: &OpenId) -> Result<GrantList, CliError> {
+        Ok(match self {
+            Self::Ledger(ledger) => GrantList::new(&ledger.grants(appid, openid).await?),
+            Self::Server(server) => server.grants(appid, openid).await?,
+        })
     }
 }
 

@@ -4,14 +4,13 @@ mod import;
 mod record;
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
 use wxsub_api::ProblemKind;
 use wxsub_core::rfc3339;
 use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::GrantId;
 use wxsub_outbox::ledger::Change;
 use wxsub_outbox::state::GrantState;
-use wxsub_outbox::view::GrantView;
+use wxsub_outbox::view::{GrantList, GrantView};
 
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
@@ -64,28 +63,22 @@ pub(crate) struct List {
     json: bool,
 }
 
-#[derive(Serialize)]
-struct GrantList {
-    grants: Vec<GrantView>,
-}
-
 impl List {
     async fn run(self) -> Result<ExitStatus, CliError> {
         let openid = UsageErrors::check(|usage| Some(usage.optional("--to", self.to.as_deref())))?;
         let appid = self.outbox.appid()?;
         let access = self.outbox.read().await?;
-        let grants = match (openid, self.state, &access) {
+        let list = match (openid, self.state, &access) {
             (Some(openid), ..) => access.grants(&appid, &openid).await?,
             (None, Some(_), OutboxAccess::Server(_)) => return Err(needs_ledger("--state")),
             (None, Some(state), OutboxAccess::Ledger(ledger)) => {
                 let limit =
                     self.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
                 let grants = ledger.grants_in_state(&appid, state, self.after, limit).await?;
-                grants.iter().map(GrantView::from).collect()
+                GrantList::new(&grants)
             }
-            (None, None, _) => Vec::new(),
+            (None, None, _) => GrantList::new(&[]),
         };
-        let list = GrantList { grants };
         Ok(print(self.json, &list, |output| {
             output.line(row(["ID", "STATE", "CONSENTED", "SCENE", "USER", "TEMPLATE"]));
             for GrantView { id, state, consented_at, scene, openid, template_id, .. } in &list.grants {

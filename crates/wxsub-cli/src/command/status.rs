@@ -1,8 +1,10 @@
 //! `wxsub status`: the problems of a control server, and the state of its apps.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use serde::Serialize;
-use wxsub_api::{AppHealth, AppOutbox, AppStatus, ServerProblem, WebhookEndpoint};
+use wxsub_api::{AppHealth, AppOutbox, AppStatus, ServerProblem};
 use wxsub_client::ControlServerError;
 use wxsub_proto::redact::sanitize_line;
 use wxsub_proto::{ErrCode, LocalizedText, Remedy};
@@ -38,18 +40,6 @@ struct Line<'a> {
     problems: Vec<Problem<'a>>,
 }
 
-/// A problem of the server in JSON.
-#[derive(Serialize)]
-struct ServerLine<'a> {
-    server: &'a ServerProblem,
-}
-
-/// An endpoint of webhooks that needs action, in JSON.
-#[derive(Serialize)]
-struct WebhookLine<'a> {
-    webhook: &'a WebhookEndpoint,
-}
-
 #[serde_with::skip_serializing_none]
 #[derive(Serialize)]
 struct Problem<'a> {
@@ -69,7 +59,7 @@ impl Status {
         for problem in &list.problems {
             exit = exit.max(ExitStatus::NotSent);
             if self.json {
-                output.json(&ServerLine { server: problem });
+                output.json(&BTreeMap::from([("server", problem)]));
             } else {
                 print_server_problem(problem, &mut output);
             }
@@ -103,7 +93,7 @@ impl Status {
             exit = exit.max(problem.exit);
             troubled += 1;
             if self.json {
-                output.json(&WebhookLine { webhook: endpoint });
+                output.json(&BTreeMap::from([("webhook", endpoint)]));
             } else {
                 let name = sanitize_line(endpoint.name.chars());
                 output.line(localized!("webhooks: {name}", "webhook endpoint：{name}"));

@@ -181,7 +181,7 @@ fn not_decided(message: &MessageView, why: &NotDecided) -> CliError {
 /// Prints the evidence, and the consequence of each choice.
 async fn explain(message: &MessageView, access: &OutboxAccess) -> Result<(), CliError> {
     let mut grants = match &message.touser {
-        Some(openid) => access.grants(&message.appid, openid).await?,
+        Some(openid) => access.grants(&message.appid, openid).await?.grants,
         None => Vec::new(),
     };
     grants.retain(|grant| {
