@@ -1,6 +1,7 @@
 //! The paths of the server: templates for its router, and functions for its clients.
 
 use wxsub_proto::AppId;
+use wxsub_proto::codec::percent_encode;
 
 /// `GET`: the apps of the key and their health. The response is an [`AppList`](crate::AppList).
 pub const APPS: &str = "/v1/apps";
@@ -77,7 +78,7 @@ pub fn messages(appid: &AppId) -> String {
 
 /// Returns the path at which an endpoint's webhooks are tried again.
 pub fn redeliver(endpoint: &str) -> String {
-    REDELIVER.replace("{name}", endpoint)
+    REDELIVER.replace("{name}", &percent_encode(endpoint).to_string())
 }
 
 #[cfg(test)]
@@ -92,5 +93,6 @@ mod tests {
         {
             assert_eq!(path, template.replace("{appid}", "wx1"));
         }
+        assert_eq!(redeliver("a/../b c"), "/v1/webhooks/a%2F..%2Fb%20c/redeliver");
     }
 }
