@@ -172,10 +172,13 @@ fn decision_shows_evidence_and_consequences() {
 #[test]
 fn decision_about_a_message_without_a_grant_names_none() {
     let (setup, gate) = (Setup::new(), Gate::start());
+    let void = setup.command(&["grant", "record"]).consent("oUser").run().out;
+    assert_eq!(setup.run(&["grant", "void", void.trim()]).code, 0);
     let id = setup.kill_worker(&gate);
     let asked = setup.run(&["outbox", "decide", &id]);
     asked
         .said(2, "grant: none\n")
+        .says("newer consent: none\n")
         .says("assume_sent: it counts as sent and is not sent again\n")
         .says("give_up: it is not sent again, whether it arrived or not\n")
         .says("send_again: a new message is queued in its place; if the first one arrived, the user gets two messages\n");

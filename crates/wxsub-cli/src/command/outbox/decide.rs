@@ -198,9 +198,12 @@ fn own_grant<'a>(message: &MessageView, grants: &'a [GrantView]) -> Option<&'a G
     grants.iter().find(|grant| Some(grant.id) == message.grant)
 }
 
-/// A grant that was recorded after that of the message.
+/// A grant that was recorded after that of the message; after the message, if it has none.
 fn newer_grant<'a>(message: &MessageView, grants: &'a [GrantView]) -> Option<&'a GrantView> {
-    grants.last().filter(|newest| Some(newest.id) != message.grant)
+    grants.last().filter(|newest| match message.grant {
+        Some(own) => newest.id != own,
+        None => newest.consented_at > message.created_at,
+    })
 }
 
 fn evidence(message: &MessageView, grants: &[GrantView]) -> Vec<String> {
