@@ -25,7 +25,6 @@ pub struct AppList {
 pub struct ServerProblem {
     /// The kind: `ledger`, `audit`, `reload`, `certificate`, `client_key`, `open_files`, `webhooks` or `inbox`. Later versions may
     /// add kinds.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub kind: Cow<'static, str>,
     /// The cause and what to do, for people.
     pub text: String,
@@ -47,7 +46,6 @@ pub struct AppStatus {
     /// The health of the app.
     pub state: AppHealth,
     /// Where the tokens come from: Weixin's endpoint `token` or `stable_token`, or a token service, `token_url`.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub token_endpoint: Cow<'static, str>,
     /// The generation of the current token.
     pub generation: Option<u64>,
@@ -78,7 +76,6 @@ pub struct AppOutbox {
     /// Messages that may have been sent and wait for a decision.
     pub undecided: u64,
     /// What its due messages wait for: `paused` by an operator, `rate`, `quota` or `token`. Absent if they go on.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub waiting_for: Option<Cow<'static, str>>,
     /// When the wait ends by itself, as in RFC 3339. Absent if only an operator ends it.
     pub waits_until: Option<String>,
@@ -101,7 +98,6 @@ pub struct StoreProblem {
     /// The kind: `unreachable`, `unknown_host`, `certificate`, `wrong_credentials`, `missing_right`, `read_only`,
     /// `out_of_memory`, `cluster`, `encryption_key`, `broken_record`, `newer_layout`, `other_upstream`, `other_endpoint`,
     /// `lease_held` or `failed`. Later versions may add kinds.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub kind: Cow<'static, str>,
     /// The cause and what to do, for people.
     pub text: String,

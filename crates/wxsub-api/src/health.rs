@@ -1,22 +1,22 @@
 //! Health of the server and its apps.
 
 use serde::{Deserialize, Serialize};
-use wxsub_proto::{AppId, Remedy};
+use wxsub_proto::{AppId, Remedy, named_enum};
 
-/// Whether the app has a usable token, and whether fetching works.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum AppHealth {
-    /// There is a token, and fetching works.
-    Ok,
-    /// There is a token, but fetching the next one fails, or the token may expire early.
-    Degraded,
-    /// There is no token yet, and no fetch has failed.
-    Starting,
-    /// There is no token, and fetching fails.
-    Down,
+named_enum! {
+    /// Whether the app has a usable token, and whether fetching works.
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+    #[non_exhaustive]
+    pub enum AppHealth {
+        /// There is a token, and fetching works.
+        Ok = "ok",
+        /// There is a token, but fetching the next one fails, or the token may expire early.
+        Degraded = "degraded",
+        /// There is no token yet, and no fetch has failed.
+        Starting = "starting",
+        /// There is no token, and fetching fails.
+        Down = "down",
+    }
 }
 
 /// Whether the server can serve tokens: the response of [`READYZ`](crate::path::READYZ).

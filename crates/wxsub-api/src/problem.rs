@@ -104,7 +104,7 @@ pub struct Problem {
     pub kind: ProblemKind,
     /// The kind, for people.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schema(required, value_type = String))]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub title: Cow<'static, str>,
     /// The status of the response.
     #[serde(default)]
@@ -148,7 +148,6 @@ pub enum ProblemExtensions {
     /// It is unknown whether the request was recorded. The same request again, with the same idempotency key, tells.
     Unrecorded {
         /// `unknown`.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         recorded: Cow<'static, str>,
     },
     /// None.

@@ -35,27 +35,10 @@ fn expose<S: Serializer>(token: &AccessToken, serializer: S) -> Result<S::Ok, S:
     serializer.serialize_str(token.expose_secret())
 }
 
+/// An error never shows the text.
 fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'static, AccessToken>, D::Error> {
-    deserializer.deserialize_string(TokenVisitor).map(Cow::Owned)
-}
-
-/// Reads the token without an intermediate copy. An error never shows the text.
-struct TokenVisitor;
-
-impl de::Visitor<'_> for TokenVisitor {
-    type Value = AccessToken;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an access token as text")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<AccessToken, E> {
-        AccessToken::new(text).map_err(E::custom)
-    }
-
-    fn visit_string<E: de::Error>(self, text: String) -> Result<AccessToken, E> {
-        AccessToken::new(text).map_err(E::custom)
-    }
+    let token = AccessToken::new(String::deserialize(deserializer)?);
+    token.map(Cow::Owned).map_err(de::Error::custom)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use serde::Serialize;
-use wxsub_api::{AppHealth, AppOutbox, AppStatus, ServerProblem};
+use wxsub_api::{AppOutbox, AppStatus};
 use wxsub_client::ControlServerError;
 use wxsub_proto::redact::sanitize_line;
 use wxsub_proto::{ErrCode, LocalizedText, Remedy};
@@ -61,7 +61,9 @@ impl Status {
             if self.json {
                 output.json(&BTreeMap::from([("server", problem)]));
             } else {
-                print_server_problem(problem, &mut output);
+                let kind = sanitize_line(problem.kind.chars());
+                output.line(localized!("server: {kind}", "中控服务器：{kind}"));
+                print_fact(shown(&LocalizedText::new(&problem.text, &problem.text_zh)), &mut output);
             }
         }
         for app in &list.apps {
@@ -124,29 +126,13 @@ fn note_summary(problems: usize, (in_need, all): (usize, usize), troubled: usize
     }
 }
 
-/// Prints a problem of the server: its kind, and one line with the cause and what to do.
-fn print_server_problem(problem: &ServerProblem, output: &mut Output) {
-    let ServerProblem { kind, text, text_zh, .. } = problem;
-    let kind = sanitize_line(kind.chars());
-    let text = shown(&LocalizedText::new(text, text_zh));
-    output.line(localized!("server: {kind}", "中控服务器：{kind}"));
-    print_fact(text, output);
-}
-
 /// Prints an app: one line with its state, and one for each fact about its problems.
 fn print(app: &AppStatus, problems: &[Diagnosis], output: &mut Output) {
-    let state = match app.state {
-        AppHealth::Ok => "ok",
-        AppHealth::Degraded => "degraded",
-        AppHealth::Starting => "starting",
-        AppHealth::Down => "down",
-        _ => "unknown",
-    };
     let token = match app.expires_in {
         Some(seconds) => format!("expires_in {seconds} s"),
         None => localized!("no access_token", "没有 access_token"),
     };
-    output.line(format_args!("{} {state}, {}, {token}", app.appid, app.token_endpoint));
+    output.line(format_args!("{} {}, {}, {token}", app.appid, app.state, app.token_endpoint));
     let mut fact = |text: String| print_fact(&text, output);
     if app.state_file_broken {
         let appid = &app.appid;
