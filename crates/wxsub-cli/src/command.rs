@@ -141,45 +141,35 @@ impl Command {
     /// Runs the command.
     pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
         match self {
-            Self::Demo(demo) => block_on(demo.run()),
-            Self::Sandbox(sandbox) => block_on(sandbox.run()),
-            Self::Serve(serve) => block_on(serve.run()),
+            Self::Demo(demo) => block_on(demo.run(), Duration::ZERO),
+            Self::Sandbox(sandbox) => block_on(sandbox.run(), Duration::ZERO),
+            Self::Serve(serve) => block_on(serve.run(), Duration::ZERO),
             Self::Key(key) => key.run(),
             Self::Console(console) => console.run(),
             Self::Consent(consent) => consent.run(),
-            Self::Send(send) if send.has_ledger() => block_on_ledger(send.run()),
-            Self::Send(send) => block_on(send.run()),
-            Self::Outbox(outbox) => block_on_ledger(outbox.run()),
-            Self::Grant(grant) => block_on_ledger(grant.run()),
-            Self::Ledger(ledger) => block_on_ledger(ledger.run()),
-            Self::Webhook(webhook) => block_on(webhook.run()),
+            Self::Send(send) if send.has_ledger() => block_on(send.run(), CLOSE_TIMEOUT),
+            Self::Send(send) => block_on(send.run(), Duration::ZERO),
+            Self::Outbox(outbox) => block_on(outbox.run(), CLOSE_TIMEOUT),
+            Self::Grant(grant) => block_on(grant.run(), CLOSE_TIMEOUT),
+            Self::Ledger(ledger) => block_on(ledger.run(), CLOSE_TIMEOUT),
+            Self::Webhook(webhook) => block_on(webhook.run(), Duration::ZERO),
             Self::Check(check) => check.run(),
-            Self::Token(token) => block_on(token.run()),
+            Self::Token(token) => block_on(token.run(), Duration::ZERO),
             Self::Explain(explain) => explain.run(),
-            Self::Doctor(doctor) => block_on(doctor.run()),
-            Self::Status(status) => block_on(status.run()),
+            Self::Doctor(doctor) => block_on(doctor.run(), Duration::ZERO),
+            Self::Status(status) => block_on(status.run(), Duration::ZERO),
             Self::Completions(completions) => completions.run(&mut Arguments::command()),
             Self::Man(manual) => manual.run(Arguments::command()),
         }
     }
 }
 
-/// How long the end of a process waits for tasks and blocking calls that have the ledger.
+/// How long the end of a process waits for tasks and blocking calls that have the ledger: they may still hold it, and the file is
+/// whole when the last one is dropped.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Runs a command to its end. Tasks and blocking calls that are still running are dropped without a wait.
-fn block_on(command: impl Future<Output = Result<ExitStatus, CliError>>) -> Result<ExitStatus, CliError> {
-    run_to_end(command, Duration::ZERO)
-}
-
-/// Runs a command to its end, and closes the ledger: tasks may still hold it, and the file is whole when the last one is dropped.
-fn block_on_ledger(
-    command: impl Future<Output = Result<ExitStatus, CliError>>,
-) -> Result<ExitStatus, CliError> {
-    run_to_end(command, CLOSE_TIMEOUT)
-}
-
-fn run_to_end(
+/// Runs a command to its end. Tasks and blocking calls that are still running then are waited for, at most so long, and dropped.
+fn block_on(
     command: impl Future<Output = Result<ExitStatus, CliError>>,
     shutdown_timeout: Duration,
 ) -> Result<ExitStatus, CliError> {

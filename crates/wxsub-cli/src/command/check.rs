@@ -40,24 +40,17 @@ struct MessageProblems {
     problems: Vec<FieldError>,
 }
 
-/// Counts of messages.
-#[derive(Default)]
-struct Counts {
-    messages: u64,
-    invalid: u64,
-}
-
 impl Check {
     /// Runs the command.
     pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
-        let (mut output, mut counts) = (Output::new(), Counts::default());
+        let (mut output, mut messages, mut invalid) = (Output::new(), 0, 0);
         let mut checker = LineChecker::default();
-        for line in messages(&self.file)? {
+        for line in read_messages(&self.file)? {
             let line = line.map_err(|error| unreadable(&self.file, &error))?;
             let checked = checker.check(&line);
             let problems = checked.message.err().map(|invalid| invalid.problems);
-            counts.messages += 1;
-            counts.invalid += u64::from(problems.is_some());
+            messages += 1;
+            invalid += u64::from(problems.is_some());
             if self.json {
                 let problems = problems.as_ref().map_or_else(Vec::new, FieldError::list);
                 output.json(&MessageProblems { line: line.number, id: checked.id, problems });
@@ -65,7 +58,7 @@ impl Check {
                 print(&mut output, line.number, &problems);
             }
         }
-        match (counts.messages, counts.invalid) {
+        match (messages, invalid) {
             (0, _) => console::note(localized!("the file has no message", "文件中没有消息")),
             (messages, 0) => {
                 console::note(localized!(
@@ -78,7 +71,7 @@ impl Check {
                 "已检查 {messages} 条，{invalid} 条有问题"
             )),
         }
-        Ok(output.end(if counts.invalid == 0 { ExitStatus::Success } else { ExitStatus::Usage }))
+        Ok(output.end(if invalid == 0 { ExitStatus::Success } else { ExitStatus::Usage }))
     }
 }
 
@@ -90,7 +83,7 @@ fn print(output: &mut Output, line: u64, problems: &ValidationErrors) {
 }
 
 /// Reads the messages of a file: one per line, or one JSON object that spans several lines.
-fn messages(path: &Path) -> Result<Box<dyn Iterator<Item = std::io::Result<Line>>>, CliError> {
+fn read_messages(path: &Path) -> Result<Box<dyn Iterator<Item = std::io::Result<Line>>>, CliError> {
     let mut input = Input::open(path)?.bytes;
     let mut beginning = Vec::new();
     let max = MAX_LINE_BYTES as u64 + 1;

@@ -174,7 +174,12 @@ impl Verify {
     /// Runs the command.
     pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
         let expected = self.expected()?;
-        let callback = self.callback()?;
+        let callback = match self.text.as_str() {
+            "-" => {
+                parse_callback(&String::from_utf8_lossy(&Input::read(Path::new("-"), MAX_CALLBACK_BYTES)?))?
+            }
+            text => parse_callback(text)?,
+        };
         expected.check(&callback).map_err(|error| rejected(&error.localized()))?;
         let is_verified = expected.reserved.is_some();
         if !is_verified {
@@ -202,14 +207,6 @@ impl Verify {
                 template_id: usage.optional("--expect-template", self.expect_template.as_deref()),
             })
         })
-    }
-
-    fn callback(&self) -> Result<ConsentCallback, CliError> {
-        if self.text != "-" {
-            return parse_callback(&self.text);
-        }
-        let bytes = Input::read(Path::new("-"), MAX_CALLBACK_BYTES)?;
-        parse_callback(&String::from_utf8_lossy(&bytes))
     }
 }
 

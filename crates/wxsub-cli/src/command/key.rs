@@ -38,14 +38,8 @@ struct NewKey<'a> {
 impl Key {
     /// Runs the command.
     pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
-        let Self::New(new) = self;
-        new.run()
-    }
-}
-
-impl New {
-    fn run(&self) -> Result<ExitStatus, CliError> {
-        if !wxsub_server::is_client_name(&self.name) {
+        let Self::New(New { name, json }) = self;
+        if !wxsub_server::is_client_name(&name) {
             return Err(CliError::usage(localized!(
                 "--name: must be 1 to 64 letters, digits, dots, hyphens or underscores",
                 "--name：必须是 1 到 64 个字母、数字、点、连字符或下划线"
@@ -53,16 +47,16 @@ impl New {
         }
         let key = generate_api_key().map_err(CliError::unexpected)?;
         let digest = ApiKeyDigest::of(&key);
-        let made = NewKey { name: &self.name, key: key.expose_secret(), key_sha256: digest.to_string() };
-        let exit = print(self.json, &made, |output| output.line(made.key));
-        if self.json {
+        let made = NewKey { name: &name, key: key.expose_secret(), key_sha256: digest.to_string() };
+        let exit = print(json, &made, |output| output.line(made.key));
+        if json {
             return Ok(exit);
         }
         console::note(
             "# The key is for the client and is not shown again. Lines for the server's configuration:",
         );
         console::note("[[clients]]");
-        console::note(format_args!("name = \"{}\"", self.name));
+        console::note(format_args!("name = \"{name}\""));
         console::note(format_args!("key_sha256 = \"{digest}\""));
         console::note("apps = []    # AppIDs, or [\"*\"] for all");
         console::note(

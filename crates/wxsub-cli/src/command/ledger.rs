@@ -199,9 +199,7 @@ impl Restore {
         }
         Ok(ExitStatus::Success)
     }
-}
 
-impl Restore {
     /// A database that came back from a backup is restored where it is.
     async fn restore_database(&self, url: &Path) -> Result<RestoreReport, CliError> {
         if !self.snapshot {

@@ -33,7 +33,7 @@ use self::deliver::{Sender, deliver};
 use self::durable::DurableBatch;
 use self::flow::{FlowRules, OnError};
 use self::line_set::LineSet;
-use self::report::ResultWriter;
+use self::report::{ResultWriter, WouldSend};
 use crate::backend::{Backend, DirectConfig, ServerConfig};
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
@@ -41,7 +41,7 @@ use crate::input::Input;
 use crate::interrupt::Interrupt;
 use crate::language::{localized, shown};
 use crate::ledger_file::{ledger_place, open_or_create};
-use crate::output::Output;
+use crate::output::{Output, print};
 use crate::shell::quote;
 
 /// Default number of messages in flight.
@@ -236,7 +236,8 @@ impl Send {
         };
         let (backend, message) = usage.finish(backend.zip(message))?;
         if self.dry_run {
-            return Ok(report::print_dry_run(&message, self.json));
+            let would_send = WouldSend::new(&message, None, None);
+            return Ok(print(self.json, &would_send, |output| output.line("would be sent")));
         }
         let interrupt = Interrupt::listen_with_hangup(Some(FINISHING))?;
         let report = deliver(&self.sender(backend)?, &message, &interrupt).await;

@@ -22,6 +22,7 @@ use wxsub_sandbox::{Sandbox, http};
 use wxsub_server::{ApiKeyDigest, BuildError, Config, Server, generate_api_key, hash_password};
 
 use self::receiver::print_webhooks;
+use self::service_manager::{Notification, notify};
 use crate::console;
 use crate::environment::{self, APPID, KEY, MP_BASE, SERVER};
 use crate::error::{CliError, ExitStatus, UsageErrors};
@@ -149,10 +150,10 @@ async fn serve(
     if let Some(sandbox) = sandbox {
         sandbox.print_commands(&base, console_address);
     }
-    service_manager::notify_ready();
+    notify(&Notification::Ready);
     let shutdown = async {
         interrupt.requested().await;
-        service_manager::notify_stopping();
+        notify(&Notification::Stopping);
     };
     let serve_console = async {
         if let Some(listener) = console_listener {
@@ -219,7 +220,7 @@ impl Reloader {
     async fn run(mut self, mut hangups: Signals) {
         loop {
             hangups.next().await;
-            service_manager::notify_reloading();
+            notify(&Notification::Reloading);
             // Also if the configuration has errors: the audit file may have been renamed.
             self.server.reopen_audit();
             let path = self.path.clone();
@@ -230,7 +231,7 @@ impl Reloader {
                     Err(problems)
                 }
             };
-            service_manager::notify_reloaded(reloaded.is_ok());
+            notify(&Notification::Reloaded { succeeded: reloaded.is_ok() });
             match reloaded {
                 Ok(()) => console::note(localized!("the configuration was reloaded", "已重新加载配置")),
                 Err(problems) => {

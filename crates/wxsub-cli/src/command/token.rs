@@ -7,7 +7,7 @@ use serde::Serialize;
 use wxsub_core::clock::{Clock, ClockReading, SystemClock};
 use wxsub_core::token::{CachedToken, Generation, TokenCache, TokenEndpoint, TokenSource};
 use wxsub_core::transport::{HttpRequest, RequestState, TransportError};
-use wxsub_proto::codec::{DecodeError, RawResponse};
+use wxsub_proto::codec::RawResponse;
 use wxsub_proto::endpoint::stable_token::StableTokenRequest;
 use wxsub_proto::endpoint::token::{TokenRequest, TokenResponse};
 use wxsub_proto::{AppId, BaseUrl, Operation};
@@ -135,7 +135,11 @@ impl Show {
         }
         let app = match usage.finish(backend)? {
             Backend::Direct(app) => app,
-            Backend::ControlServer(server) => return show_from_server(&self.options, &server).await,
+            Backend::ControlServer(config) => {
+                let clock = SystemClock::new();
+                let token = read_token(&config).await?;
+                return Ok(self.options.print(&config.appid, ENDPOINT, &token, clock.now()));
+            }
         };
         app.warn_before_fetch();
         let DirectConfig { appid, secret, endpoint, bases, transport } = app;
@@ -165,7 +169,13 @@ impl Refresh {
         let appid = self.options.appid.as_deref();
         let app = match UsageErrors::check(|usage| Backend::read(appid, usage))? {
             Backend::Direct(app) => app,
-            Backend::ControlServer(server) => return refresh_from_server(&self.options, &server).await,
+            Backend::ControlServer(config) => {
+                let clock = SystemClock::new();
+                let current = read_token(&config).await?;
+                let replaced = config.server.report_token(&config.appid, current.token()).await;
+                let token = replaced.map_err(|error| server_error(&error, ExitStatus::MaybeSent))?;
+                return Ok(self.options.print(&config.appid, ENDPOINT, &token, clock.now()));
+            }
         };
         app.warn_before_fetch();
         if app.endpoint == TokenEndpoint::StableToken {
@@ -192,8 +202,21 @@ async fn fetch(app: &DirectConfig) -> Result<TokenResponse, CliError> {
             _ => break,
         }
     }
-    let raw = result.map_err(|error| transport_error(&error))?;
-    match TokenResponse::parse(raw.status, raw.body.as_ref()).map_err(|error| invalid_response(&error))? {
+    let raw = result.map_err(|error| {
+        let text = shown(&error.localized());
+        match error.stage() {
+            RequestState::NotSent => {
+                let text = localized!("{text}; it is safe to try again", "{text}；可以放心重试");
+                CliError::new(ExitStatus::NotSent, text)
+            }
+            RequestState::MaybeSent => maybe_replaced(text),
+        }
+    })?;
+    let parsed = TokenResponse::parse(raw.status, raw.body.as_ref()).map_err(|error| {
+        let error = shown(&error.localized());
+        maybe_replaced(localized!("invalid response: {error}", "响应无效：{error}"))
+    });
+    match parsed? {
         Ok(response) => Ok(response),
         Err(refusal) => {
             let refusal = refusal.redact(app.secret.expose_secret());
@@ -216,23 +239,6 @@ async fn fetch_from(
     app.transport.execute(request?).await
 }
 
-fn transport_error(error: &TransportError) -> CliError {
-    match error.stage() {
-        RequestState::NotSent => CliError::new(ExitStatus::NotSent, {
-            let error = shown(&error.localized());
-            localized!("{error}; it is safe to try again", "{error}；可以放心重试")
-        }),
-        RequestState::MaybeSent => maybe_replaced(shown(&error.localized())),
-    }
-}
-
-fn invalid_response(error: &DecodeError) -> CliError {
-    maybe_replaced({
-        let error = shown(&error.localized());
-        localized!("invalid response: {error}", "响应无效：{error}")
-    })
-}
-
 fn maybe_replaced(cause: impl std::fmt::Display) -> CliError {
     let line = localized!(
         "{cause}; a new token may have been issued; check the current token before you repeat this",
@@ -243,22 +249,6 @@ fn maybe_replaced(cause: impl std::fmt::Display) -> CliError {
 
 /// Endpoint in the output.
 const ENDPOINT: &str = "control_server";
-
-/// Shows the current token.
-async fn show_from_server(options: &ShowOptions, config: &ServerConfig) -> Result<ExitStatus, CliError> {
-    let clock = SystemClock::new();
-    let token = read_token(config).await?;
-    Ok(options.print(&config.appid, ENDPOINT, &token, clock.now()))
-}
-
-/// Reports that the current token does not work, and shows its replacement.
-async fn refresh_from_server(options: &ShowOptions, config: &ServerConfig) -> Result<ExitStatus, CliError> {
-    let clock = SystemClock::new();
-    let current = read_token(config).await?;
-    let replaced = config.server.report_token(&config.appid, current.token()).await;
-    let token = replaced.map_err(|error| server_error(&error, ExitStatus::MaybeSent))?;
-    Ok(options.print(&config.appid, ENDPOINT, &token, clock.now()))
-}
 
 async fn read_token(config: &ServerConfig) -> Result<CachedToken, CliError> {
     // A read has no effect, so a lost response is not in doubt.

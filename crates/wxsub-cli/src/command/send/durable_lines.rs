@@ -74,7 +74,9 @@ fn durable_line(
     let first = *keys.entry(key.clone()).or_insert(number);
     let content = match checked.message {
         // Of two equal lines, the second breaks the rule of one message for each consent.
-        _ if first != number && id.is_some() => Content::RepeatedId(repeated_id(first)),
+        _ if first != number && id.is_some() => {
+            Content::RepeatedId(invalid_id(format!("is the id of line {first}, too; give each line its own")))
+        }
         Ok(message) => Content::Message(message),
         Err(invalid) => Content::Invalid { text, invalid },
     };
@@ -89,10 +91,6 @@ fn key_of_id(id: &Value) -> Result<IdempotencyKey, wxsub_outbox::idempotency::In
 
 fn digest(kind: &str, bytes: &[u8]) -> Result<IdempotencyKey, wxsub_outbox::idempotency::InvalidKey> {
     IdempotencyKey::new(format!("{kind}:{}", Fingerprint::of_bytes(bytes)))
-}
-
-fn repeated_id(first: u64) -> SendReport {
-    invalid_id(format!("is the id of line {first}, too; give each line its own"))
 }
 
 /// The report of a line whose content has changed, while the message of its id may still arrive.

@@ -12,7 +12,6 @@ use wxsub_proto::{Message, OpenId, Scene, TemplateId};
 use super::deliver::SendReport;
 use crate::console;
 use crate::error::ExitStatus;
-use crate::output::print;
 
 /// Writes each result without buffering, and keeps the number of the last line written.
 pub(super) struct ResultWriter<W> {
@@ -89,23 +88,15 @@ impl<'a> WouldSend<'a> {
     }
 }
 
-/// Prints that the message would be sent.
-pub(super) fn print_dry_run(message: &Message, json: bool) -> ExitStatus {
-    print(json, &WouldSend::new(message, None, None), |output| output.line("would be sent"))
+/// The name of an outcome in the summary.
+fn name(outcome: SendStatus) -> String {
+    outcome.as_str().replace('_', " ")
 }
-
-/// The outcomes in the order of the summary.
-const OUTCOMES: [(SendStatus, &str); 5] = [
-    (SendStatus::Sent, "sent"),
-    (SendStatus::Refused, "refused"),
-    (SendStatus::Invalid, "invalid"),
-    (SendStatus::NotSent, "not sent"),
-    (SendStatus::MaybeSent, "maybe sent"),
-];
 
 /// Number of lines per outcome, and the first description of each outcome except success.
 #[derive(Default)]
 pub(super) struct SendSummary {
+    /// In the order of [`SendStatus::ALL`].
     counts: [(u64, Option<String>); 5],
     /// The largest exit status of the lines.
     exit: ExitStatus,
@@ -140,8 +131,8 @@ impl SendSummary {
     /// Counts the outcome of a line.
     pub(super) fn count(&mut self, line: u64, report: &SendReport) {
         self.exit = self.exit.max((&report.result).into());
-        let kinds = self.counts.iter_mut().zip(OUTCOMES);
-        for ((count, first), _) in kinds.filter(|(_, (outcome, _))| *outcome == report.result.outcome) {
+        let counts = self.counts.iter_mut().zip(SendStatus::ALL);
+        for ((count, first), _) in counts.filter(|(_, outcome)| **outcome == report.result.outcome) {
             *count += 1;
             if first.is_none() {
                 *first = report.description.as_ref().map(|text| format!("line {line}: {text}"));
@@ -162,27 +153,27 @@ impl SendSummary {
 
     /// The first description of each outcome except success.
     pub(super) fn first_descriptions(&self) -> impl Iterator<Item = String> {
-        self.non_zero().filter_map(|((_, name), _, first)| Some(format!("first {name}: {}", first.as_ref()?)))
+        self.non_zero().filter_map(|(name, _, first)| Some(format!("first {name}: {}", first.as_ref()?)))
     }
 
     /// The counts that are not zero, to fit on a line of the terminal.
     fn brief(&self) -> String {
-        let counts: Vec<_> = self.non_zero().map(|((_, name), count, _)| format!("{count} {name}")).collect();
+        let counts: Vec<_> = self.non_zero().map(|(name, count, _)| format!("{count} {name}")).collect();
         if counts.is_empty() { "0 sent".to_owned() } else { counts.join(", ") }
     }
 
-    fn non_zero(&self) -> impl Iterator<Item = ((SendStatus, &'static str), u64, &Option<String>)> {
-        let all = OUTCOMES.into_iter().zip(&self.counts);
-        all.map(|(kind, (count, first))| (kind, *count, first)).filter(|(_, count, _)| *count > 0)
+    fn non_zero(&self) -> impl Iterator<Item = (String, u64, &Option<String>)> {
+        let all = SendStatus::ALL.iter().zip(&self.counts);
+        all.map(|(outcome, (count, first))| (name(*outcome), *count, first))
+            .filter(|(_, count, _)| *count > 0)
     }
 }
 
 impl Display for SendSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, ((_, name), (count, _))) in OUTCOMES.iter().zip(&self.counts).enumerate() {
-            let comma = if index == 0 { "" } else { ", " };
-            write!(f, "{comma}{count} {name}")?;
-        }
+        let all = SendStatus::ALL.iter().zip(&self.counts);
+        let counts: Vec<_> = all.map(|(outcome, (count, _))| format!("{count} {}", name(*outcome))).collect();
+        f.write_str(&counts.join(", "))?;
         match self.untried {
             Untried::Known(0) => Ok(()),
             Untried::Known(lines) => write!(f, ", {lines} not tried"),
