@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::interrupt::signal;
-use super::served::{ALL, Served, client, config, read_during, token_path, wait_for};
+use super::served::{Served, read_during, token_path, wait_for};
 use super::weixin::{APPID, CLASSIC_TOKEN, SEND, Weixin, line};
-use super::wxsub::{folder, wxsub};
+use super::wxsub::folder;
 
 /// A folder for an audit, its path, and its line of the configuration.
 fn audit() -> (TempDir, String, String) {
@@ -41,11 +41,8 @@ fn killed_server_has_the_line_of_every_response() {
 
 /// A server whose files may have 2 KiB, as on a disk that is full then.
 fn on_a_full_disk(name: &str, lines: &str) -> (Weixin, Served, String) {
-    let weixin = Weixin::start();
-    let (key, client) = client("orders", ALL);
-    let config = config(&format!("{name}.toml"), &weixin.base, &format!("{lines}{client}"));
     let script = "trap '' XFSZ; ulimit -f 4; exec \"$0\" \"$@\"";
-    (weixin, Served::start_as(wxsub(&["serve", "--config", &config]).under_shell(script)), key)
+    Served::before_sandbox_by(name, lines, |call| call.under_shell(script))
 }
 
 fn failures(server: &Served) -> u64 {

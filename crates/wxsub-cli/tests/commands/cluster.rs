@@ -23,7 +23,7 @@ use self::node::{Setup, wait_for};
 use self::scenario::{EVENTS, FetchCounts, PREFIX, Scenario, ScenarioResult, fetch_every_minute};
 use self::server::Redis;
 use self::traffic::{Call, message, messages, pause, read, seconds};
-use super::served::{ALL, Served, ask, client, config};
+use super::served::{KEY, Served, ask, config};
 use super::weixin::{APPID, CLASSIC_TOKEN, SECRET, Weixin, allow};
 use super::wxsub::{file, folder};
 use crate::free_port::free_port;
@@ -36,7 +36,7 @@ impl Setup {
         for (number, server) in self.nodes.iter().enumerate() {
             let openid = format!("o{round}-{number}");
             allow(&self.weixin.sandbox, &openid, 1);
-            let (status, body) = server.post(&messages(), &self.key, message(&openid).as_bytes());
+            let (status, body) = server.post(&messages(), KEY, message(&openid).as_bytes());
             assert_eq!(status, 200, "{body}");
             assert_eq!(self.weixin.sandbox.mailbox(&openid.parse().unwrap()).len(), 1);
         }
@@ -49,9 +49,9 @@ fn cold_reads_of_three_servers_cost_one_fetch() {
     let cluster = Setup::quiet("cold", "");
     thread::scope(|scope| {
         for number in 0..90 {
-            let (address, key) = (cluster.nodes[number % 3].address(), &cluster.key);
+            let address = cluster.nodes[number % 3].address();
             scope.spawn(move || {
-                let (status, body) = ask(address, "GET", &read(""), key, b"").unwrap();
+                let (status, body) = ask(address, "GET", &read(""), KEY, b"").unwrap();
                 assert_eq!(status, 200, "{body}");
             });
         }
@@ -95,8 +95,7 @@ fn killed_and_new_server_cost_no_fetch() {
 fn server_that_is_stopped_during_its_fetch_releases_its_lease() {
     let (redis, weixin) = (Redis::start(), Weixin::start());
     weixin.sandbox.add_fault(CLASSIC_TOKEN, 1, Fault::Hang);
-    let (key, lines) = client("orders", ALL);
-    let store = format!("{lines}[store]\nredis = \"{}\"\n", redis.address());
+    let store = format!("[store]\nredis = \"{}\"\n", redis.address());
     let config = config("released.toml", &weixin.base, &store);
     let leased = || redis.ask(&format!("EXISTS wxsub:{{{APPID}}}:lease")).contains(":1");
     let server = Served::start(&config);
@@ -104,7 +103,7 @@ fn server_that_is_stopped_during_its_fetch_releases_its_lease() {
     assert!(leased());
     assert_eq!(server.stop("TERM"), Some(0));
     assert!(!leased());
-    Served::start(&config).token(&key);
+    Served::start(&config).token(KEY);
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 2);
 }
 
@@ -154,11 +153,10 @@ fn report_during_redis_suspension_keeps_current_token() {
 fn server_without_redis_and_files_waits_before_it_fetches() {
     let (mut redis, weixin) = (Redis::start(), Weixin::start());
     redis.kill();
-    let (key, lines) = client("orders", ALL);
-    let store = format!("{lines}[store]\nredis = \"{}\"\n", redis.address());
+    let store = format!("[store]\nredis = \"{}\"\n", redis.address());
     let node = Served::start(&config("nothing.toml", &weixin.base, &store));
     let metric = |name: &str, more: &str| node.metric(&format!("{name}{{appid=\"{APPID}\"{more}}}"));
-    let call = Call { method: "GET", path: &read(""), key: &key, body: "" };
+    let call = Call { method: "GET", path: &read(""), key: KEY, body: "" };
     assert_eq!(call.at(node.address(), || false).unwrap().0, 503);
     assert_eq!((metric("wxsub_token_store_up", ""), metric("wxsub_token_expires_in_seconds", "")), (0, 0));
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 0);

@@ -9,7 +9,7 @@ use super::wxsub::{file, wxsub};
 #[test]
 fn key_with_send_scope_can_only_send() {
     let weixin = Weixin::start();
-    let (key, lines) = client("orders", "\"message:send\"");
+    let (key, lines) = client("sender", "\"message:send\"");
     let server = Served::start(&config("way_send.toml", &weixin.base, &lines));
     weixin.allow("oUser", 7);
     let send = || server.call(&key, &["send", "--json"]).message("oUser", "It is here.").run();

@@ -14,25 +14,30 @@ const CHECKS: [&str; 9] =
     ["configuration", "dns", "connection", "weixin", "clock", "address", "secret", "token", "quota"];
 
 /// The result as text and as JSON.
-struct Found {
-    plain: Ended,
+pub(super) struct Found {
+    pub(super) plain: Ended,
     checks: Vec<Value>,
 }
 
 impl Found {
     fn of(call: impl Fn() -> Wxsub) -> Self {
+        Self::of_checks(&CHECKS, call)
+    }
+
+    /// The result of these checks.
+    pub(super) fn of_checks(expected: &[&str], call: impl Fn() -> Wxsub) -> Self {
         let (plain, json) = (call().run(), call().args(&["--json"]).run());
         assert_eq!(plain.code, json.code);
         assert!(!format!("{plain:?}{json:?}").contains("PLANTED"), "{plain:?}");
         let found = Self { plain, checks: json.json() };
         let names: Vec<_> = found.checks.iter().map(|check| check["check"].as_str().unwrap()).collect();
-        assert_eq!(names, CHECKS);
-        assert_eq!(found.plain.out.lines().count(), CHECKS.len());
+        assert_eq!(names, expected);
+        assert_eq!(found.plain.out.lines().count(), expected.len());
         found
     }
 
     /// The first letters of the outcomes, in the order of the checks.
-    fn outcomes(&self) -> String {
+    pub(super) fn outcomes(&self) -> String {
         self.checks.iter().map(|check| check["outcome"].as_str().unwrap().chars().next().unwrap()).collect()
     }
 

@@ -9,9 +9,9 @@ use wxsub_proto::ErrCode;
 use wxsub_sandbox::Fault;
 
 use super::interrupt::signal;
-use super::served::{ALL, Served, ask, client, config, first_line, head};
+use super::served::{KEY, Served, ask, config, first_line, head};
 use super::weixin::{APPID, CLASSIC_TOKEN, SECRET, SEND, STABLE_TOKEN, Weixin, line};
-use super::wxsub::{assert_has, folder, wxsub};
+use super::wxsub::{Wxsub, assert_has, folder, wxsub};
 use crate::free_port::free_port;
 
 /// The timeout of these tests.
@@ -104,15 +104,11 @@ fn full_main_port_does_not_block_metrics() {
 #[cfg(unix)]
 #[test]
 fn used_up_open_files_stop_only_new_connections() {
-    let weixin = Weixin::start();
-    let (key, lines) = client("orders", ALL);
     let (state, free) = (folder(), SocketAddr::from(([127, 0, 0, 1], free_port())));
-    let limits = "[limits]\nrequest_timeout_s = 600\n";
-    let top =
-        format!("metrics_listen = \"{free}\"\nstate_dir = \"{}\"\n{lines}{limits}", state.path().display());
-    let config = config("files.toml", &weixin.base, &top);
-    let call = wxsub(&["serve", "--config", &config]).under_shell("ulimit -n 160 && exec \"$0\" \"$@\"");
-    let server = Served::start_as(call);
+    let (folder, limits) = (state.path().display(), "[limits]\nrequest_timeout_s = 600\n");
+    let more = format!("metrics_listen = \"{free}\"\nstate_dir = \"{folder}\"\n{limits}");
+    let limited = |call: Wxsub| call.under_shell("ulimit -n 160 && exec \"$0\" \"$@\"");
+    let (weixin, server, key) = Served::before_sandbox_by("files", &more, limited);
     let warning = server.wait_until_it_says("the limit of open files is too low");
     assert!(warning.contains("accepted_connections=40") && warning.contains("open_files=160"), "{warning}");
     let token = server.token(&key)["access_token"].as_str().unwrap().to_owned();
@@ -149,11 +145,8 @@ fn used_up_open_files_stop_only_new_connections() {
 #[cfg(target_os = "linux")]
 #[test]
 fn soft_limit_of_open_files_is_raised_to_the_hard_one() {
-    let weixin = Weixin::start();
-    let (key, lines) = client("orders", ALL);
-    let config = config("soft.toml", &weixin.base, &lines);
-    let call = wxsub(&["serve", "--config", &config]).under_shell("ulimit -S -n 100 && exec \"$0\" \"$@\"");
-    let server = Served::start_as(call);
+    let limited = |call: Wxsub| call.under_shell("ulimit -S -n 100 && exec \"$0\" \"$@\"");
+    let (_weixin, server, key) = Served::before_sandbox_by("soft", "", limited);
     server.token(&key);
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.child.id())).unwrap();
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
@@ -175,15 +168,13 @@ fn reached_limit_is_logged_with_its_caller() {
 #[test]
 fn reload_raises_the_connection_limit() {
     let weixin = Weixin::start();
-    let (key, lines) = client("orders", ALL);
-    let limits = |connections: usize| {
-        format!("{lines}[limits]\nconnections = {connections}\nheader_timeout_s = 600\n")
-    };
+    let limits =
+        |connections: usize| format!("[limits]\nconnections = {connections}\nheader_timeout_s = 600\n");
     let server = Served::start(&config("room.toml", &weixin.base, &limits(1)));
     let crowd = connect(&server, b"GET / HTTP/1.1\r\nX: ");
     config("room.toml", &weixin.base, &limits(2));
     server.reload();
-    server.token(&key);
+    server.token(KEY);
     drop(crowd);
 }
 
@@ -191,13 +182,12 @@ fn reload_raises_the_connection_limit() {
 #[test]
 fn blocked_stderr_delays_no_request() {
     let weixin = Weixin::start();
-    let (key, lines) = client("orders", ALL);
-    let path = config("asleep.toml", &weixin.base, &format!("audit = \"stderr\"\n{lines}"));
+    let path = config("asleep.toml", &weixin.base, "audit = \"stderr\"\n");
     let mut server = wxsub(&["serve", "--config", &path]).env("APP_SECRET", SECRET).start();
     let base = first_line(&mut server);
     let quick = |method: &str, path: &str, body: &str| {
         let address = base.strip_prefix("http://").unwrap();
-        let (status, body) = ask(address, method, path, &key, body.as_bytes()).unwrap();
+        let (status, body) = ask(address, method, path, KEY, body.as_bytes()).unwrap();
         assert_eq!(status, 200, "{body}");
         serde_json::from_str::<Value>(&body).unwrap_or_default()
     };

@@ -12,7 +12,7 @@ use wxsub_hyper::{HyperTransport, Roots};
 use wxsub_proto::Operation;
 use wxsub_proto::message::MessageDraft;
 
-use super::served::{self, ALL, Served, client, config, exchange};
+use super::served::{self, KEY, Served, config, exchange};
 use super::weixin::{APPID, SECRET, SEND, TEMPLATE, UNUSED_BASE, header, pointed_at, read_message};
 use super::wxsub::wxsub;
 
@@ -316,20 +316,18 @@ struct Observed {
 
 struct Server {
     served: Served,
-    key: String,
 }
 
 impl Server {
     fn start(row: &Row, weixin: &str) -> Self {
-        let (key, lines) = client("orders", ALL);
         let limits = format!("[limits]\nrequest_timeout_s = {}\n", row.limit());
-        let config = config("outcomes.toml", weixin, &(lines + &limits));
+        let config = config("outcomes.toml", weixin, &limits);
         let call = wxsub(&["serve", "--config", &config]).env("WXSUB_LOG_FORMAT", "json");
-        Self { served: Served::start_as(call), key }
+        Self { served: Served::start_as(call) }
     }
 
     fn ask(&self, method: &str, path: &str, body: &Value) -> served::Response {
-        let headers = format!("Host: localhost\r\nAuthorization: Bearer {}\r\n", self.key);
+        let headers = format!("Host: localhost\r\nAuthorization: Bearer {KEY}\r\n");
         let (request, body) = (format!("{method} {path}"), body.to_string());
         exchange(self.served.address(), &request, &headers, body.as_bytes()).unwrap()
     }
@@ -385,8 +383,7 @@ impl Observed {
 
     fn by_compatible(row: &Row) -> Self {
         let server = Server::start(row, &row.weixin_with_token());
-        let key = &server.key;
-        let path = format!("/cgi-bin/token?grant_type=client_credential&appid={APPID}&secret={key}");
+        let path = format!("/cgi-bin/token?grant_type=client_credential&appid={APPID}&secret={KEY}");
         let token: Value = serde_json::from_str(&server.ask("GET", &path, &Value::Null).body).unwrap();
         let path = format!("{SEND}?access_token={}", token["access_token"].as_str().unwrap());
         let served::Response { status, head, body } = server.ask("POST", &path, &row.message());

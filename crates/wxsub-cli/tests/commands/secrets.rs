@@ -4,7 +4,7 @@ use serde_json::Value;
 use wxsub_proto::ErrCode;
 use wxsub_sandbox::Fault;
 
-use super::served::{ALL, Served, ask, client, config};
+use super::served::{Served, ask};
 use super::weixin::{APPID, CLASSIC_TOKEN, SECRET, SEND, STABLE_TOKEN, UNUSED_BASE, Weixin, line};
 use super::wxsub::{Wxsub, assert_has, wxsub};
 
@@ -59,10 +59,9 @@ fn commands_print_no_secret() {
 /// The output of a server with all events: standard error, metrics, documents and errors.
 #[test]
 fn server_prints_no_secret() {
-    let weixin = Weixin::start();
-    let (key, lines) = client("orders", ALL);
-    let path = config("secrets.toml", &weixin.base, &format!("audit = \"stderr\"\n{lines}"));
-    let server = Served::start_as(wxsub(&["serve", "--config", &path]).env("RUST_LOG", "trace"));
+    let audit = "audit = \"stderr\"\n";
+    let (weixin, server, key) =
+        Served::before_sandbox_by("secrets", audit, |call| call.env("RUST_LOG", "trace"));
     let address = server.address().to_owned();
     let mut printed = String::new();
     let mut secrets = vec![SECRET.to_owned(), key.clone(), "oUser".to_owned()];

@@ -10,24 +10,23 @@ use std::thread;
 use serde_json::Value;
 
 use super::interrupt::signal;
-use super::served::{ALL, Served, app, ask, client, config, head, read_during, token_path, wait_for};
+use super::served::{ALL, KEY, Served, app, ask, client, config, head, read_during, token_path, wait_for};
 use super::weixin::{APPID, CLASSIC_TOKEN, Gate, SECRET, UNUSED_BASE, Weixin, allow, line, read_message};
 use super::wxsub::{append, file, folder, replace, wxsub};
 
 #[test]
 fn restart_costs_no_fetch_and_second_server_is_rejected() {
     let weixin = Weixin::start();
-    let (key, lines) = client("orders", ALL);
     let state = folder();
     let folder = state.path().display();
-    let path = config("restart.toml", &weixin.base, &format!("state_dir = \"{folder}\"\n{lines}"));
+    let path = config("restart.toml", &weixin.base, &format!("state_dir = \"{folder}\"\n"));
     let server = Served::start(&path);
-    let before = server.token(&key);
+    let before = server.token(KEY);
     let second = wxsub(&["serve", "--config", &path]).env("APP_SECRET", SECRET).run();
     second.said(1, "state_dir: another server uses it");
     assert_eq!(server.stop("KILL"), None);
     let server = Served::start(&path);
-    let after = server.token(&key);
+    let after = server.token(KEY);
     assert_eq!(["access_token", "generation"].map(|name| before[name] == after[name]), [true; 2]);
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 1);
     let names: Vec<_> = fs::read_dir(state.path())
@@ -40,8 +39,8 @@ fn restart_costs_no_fetch_and_second_server_is_rejected() {
     server.stop("KILL");
     fs::write(format!("{folder}/{APPID}.json"), "{").unwrap();
     let server = Served::start(&path);
-    server.token(&key);
-    let shown: Value = serde_json::from_str(&server.get("/v1/apps", &key).1).unwrap();
+    server.token(KEY);
+    let shown: Value = serde_json::from_str(&server.get("/v1/apps", KEY).1).unwrap();
     assert_eq!(shown["apps"][0]["state_file_broken"], true);
     assert!(fs::exists(format!("{folder}/{APPID}.broken")).unwrap());
 }
@@ -50,23 +49,22 @@ fn restart_costs_no_fetch_and_second_server_is_rejected() {
 #[test]
 fn included_files_apply_at_the_next_reload() {
     let weixin = Weixin::start();
-    let ((main, main_lines), (added, added_lines)) = (client("main", ALL), client("added", ALL));
+    let (added, added_lines) = client("added", ALL);
     let folder = folder();
     let apps = folder.path().join("apps.d");
     fs::create_dir(&apps).unwrap();
-    let main_file =
-        config("included.toml", &weixin.base, &format!("include = \"apps.d/*.toml\"\n{main_lines}"));
+    let main_file = config("included.toml", &weixin.base, "include = \"apps.d/*.toml\"\n");
     let path = folder.path().join("wxsub.toml").to_str().unwrap().to_owned();
     fs::rename(main_file, &path).unwrap();
     let server = Served::start(&path);
-    let token = server.token(&main);
+    let token = server.token(KEY);
     let app = |appid| app(appid, &weixin.base);
     weixin.sandbox.add_app("wx2".parse().unwrap(), SECRET.parse().unwrap(), []);
     fs::write(apps.join("added.toml"), app("wx2") + &added_lines).unwrap();
     assert_eq!(server.get("/v1/apps/wx2/access_token", &added).0, 401, "before the reload");
     server.reload();
     assert_eq!(server.get("/v1/apps/wx2/access_token", &added).0, 200);
-    assert_eq!(server.token(&main)["access_token"], token["access_token"]);
+    assert_eq!(server.token(KEY)["access_token"], token["access_token"]);
     fs::write(apps.join("broken.toml"), app("wx3") + "tokn = 1\n" + &app(APPID)).unwrap();
     let check = || wxsub(&["serve", "--check", "--config", &path]).env("APP_SECRET", SECRET).run();
     check().assert_wrong(&[
@@ -81,7 +79,7 @@ fn included_files_apply_at_the_next_reload() {
     assert_eq!(check().code, 0);
     server.reload();
     assert_eq!(server.get("/v1/apps/wx2/access_token", &added).0, 401);
-    assert_eq!(server.token(&main)["access_token"], token["access_token"]);
+    assert_eq!(server.token(KEY)["access_token"], token["access_token"]);
 }
 
 /// Sends a message to the gate on a new connection.
@@ -94,11 +92,10 @@ fn held(server: &Served, key: &str, scene: u16) -> thread::JoinHandle<Option<(u1
 #[test]
 fn signal_finishes_requests_and_second_signal_ends_them() {
     let gate = Gate::start();
-    let (key, lines) = client("orders", ALL);
-    let path = config("drain.toml", &gate.base, &lines);
+    let path = config("drain.toml", &gate.base, "");
     let mut server = Served::start(&path);
     allow(&gate.sandbox, "oUser", 1);
-    let sending = held(&server, &key, 1);
+    let sending = held(&server, KEY, 1);
     gate.wait_for(1);
     signal(&server.child, "TERM");
     server.wait_until_it_says("finishing requests in progress");
@@ -108,9 +105,9 @@ fn signal_finishes_requests_and_second_signal_ends_them() {
     assert_eq!(server.child.wait().unwrap().code(), Some(0));
 
     let gate = Gate::start();
-    let path = config("drain_twice.toml", &gate.base, &lines);
+    let path = config("drain_twice.toml", &gate.base, "");
     let server = Served::start(&path);
-    let sending = held(&server, &key, 1);
+    let sending = held(&server, KEY, 1);
     gate.wait_for(1);
     signal(&server.child, "TERM");
     server.wait_until_it_says("finishing requests in progress");
@@ -121,8 +118,7 @@ fn signal_finishes_requests_and_second_signal_ends_them() {
 
 #[test]
 fn check_names_all_problems() {
-    let (_, lines) = client("orders", ALL);
-    let good = config("good.toml", "http://127.0.0.1:1", &lines);
+    let good = config("good.toml", "http://127.0.0.1:1", "");
     let checked = wxsub(&["serve", "--check", "--config", &good]).env("APP_SECRET", SECRET).run();
     assert_eq!((checked.code, checked.out.as_str()), (0, ""));
     wxsub(&["serve", "--check", "--config", &good])
@@ -145,26 +141,26 @@ fn check_names_all_problems() {
 #[test]
 fn reload_under_load_fails_no_request() {
     let weixin = Weixin::start();
-    let ((good, good_lines), (revoked, revoked_lines)) = (client("good", ALL), client("revoked", ALL));
+    let (revoked, lines) = client("revoked", ALL);
     let secret = file("rotated.secret", SECRET);
-    let path = config("load.toml", &weixin.base, &format!("{good_lines}{revoked_lines}"));
+    let path = config("load.toml", &weixin.base, &lines);
     let secret_file = format!("secret_file = {secret:?}");
     replace(&path, "secret_env = \"APP_SECRET\"", &secret_file);
     let server = Served::start(&path);
-    let before = server.token(&good);
+    let before = server.token(KEY);
     let address = server.address().to_owned();
-    read_during(&address, &good, |count| {
+    read_during(&address, KEY, |count| {
         wait_for(count, 4);
         weixin.sandbox.add_app("wx2".parse().unwrap(), "new-secret".parse().unwrap(), []);
         weixin.sandbox.add_app(APPID.parse().unwrap(), "new-secret".parse().unwrap(), []);
         fs::write(&secret, "new-secret\n").unwrap();
-        config("load.toml", &weixin.base, &(good_lines + &app("wx2", &weixin.base)));
+        config("load.toml", &weixin.base, &app("wx2", &weixin.base));
         replace(&path, "secret_env = \"APP_SECRET\"", &secret_file);
         server.reload();
         assert_eq!(server.get(&token_path(), &revoked).0, 401);
-        assert_eq!(server.get("/v1/apps/wx2/access_token", &good).0, 200);
+        assert_eq!(server.get("/v1/apps/wx2/access_token", KEY).0, 200);
     });
-    assert_eq!(server.token(&good)["access_token"], before["access_token"]);
+    assert_eq!(server.token(KEY)["access_token"], before["access_token"]);
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 2);
 }
 
@@ -291,7 +287,7 @@ fn service_manager_learns_of_start_reload_and_stop() {
         let length = socket.recv(&mut bytes).unwrap();
         String::from_utf8_lossy(&bytes[..length]).into_owned()
     };
-    let config = config("notify.toml", &weixin.base, &client("orders", ALL).1);
+    let config = config("notify.toml", &weixin.base, "");
     let call = wxsub(&["serve", "--config", &config]).env("NOTIFY_SOCKET", path.to_str().unwrap());
     let server = Served::start_as(call);
     assert_eq!(received(), "READY=1\n");
@@ -314,7 +310,6 @@ fn service_manager_learns_of_start_reload_and_stop() {
 /// The exit codes of the start and of the check, and what both say.
 #[test]
 fn exit_code_tells_why_the_server_did_not_start() {
-    let (_, lines) = client("orders", ALL);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().map(|address| (taken, address.to_string())).unwrap();
     let (off, no_state) = ("audit = \"off\"", "audit = \"off\"\nstate_dir = \"/dev/null/state\"");
@@ -324,7 +319,7 @@ fn exit_code_tells_why_the_server_did_not_start() {
         (off, no_state, (1, "state_dir: "), (1, "state_dir: ")),
         (off, "audit = 1", (2, "audit: "), (2, "audit: ")),
     ] {
-        let path = config("no_start.toml", UNUSED_BASE, &lines);
+        let path = config("no_start.toml", UNUSED_BASE, "");
         replace(&path, from, to);
         let serve = || wxsub(&["serve", "--config", &path]).env("APP_SECRET", SECRET);
         serve().run().said(code, said);
@@ -338,13 +333,12 @@ fn exit_code_tells_why_the_server_did_not_start() {
 fn state_folder_that_others_can_write_is_used_with_a_warning() {
     use std::os::unix::fs::PermissionsExt;
     let weixin = Weixin::start();
-    let (key, lines) = client("orders", ALL);
     for (mode, warns) in [(0o2775, true), (0o700, false)] {
         let state = folder();
         fs::set_permissions(state.path(), fs::Permissions::from_mode(mode)).unwrap();
-        let top = format!("state_dir = \"{}\"\n{lines}", state.path().display());
+        let top = format!("state_dir = \"{}\"\n", state.path().display());
         let server = Served::start(&config("group.toml", &weixin.base, &top));
-        server.token(&key);
+        server.token(KEY);
         assert!(state.path().join(format!("{APPID}.json")).exists());
         let (code, said) = server.stop_and_read("TERM");
         let warning = format!(
@@ -367,8 +361,7 @@ fn caught_signals(child: &Child) -> u64 {
 #[cfg(target_os = "linux")]
 #[test]
 fn hangup_during_the_start_does_not_end_the_server() {
-    let (_, lines) = client("orders", ALL);
-    let path = config("hangup.toml", UNUSED_BASE, &lines);
+    let path = config("hangup.toml", UNUSED_BASE, "");
     let app = |number: u32| app(&format!("wx{number:016x}"), UNUSED_BASE);
     append(&path, &(1..300).map(app).collect::<String>());
     let mut child = wxsub(&["serve", "--config", &path]).env("APP_SECRET", SECRET).start();
@@ -390,8 +383,7 @@ fn hangup_during_the_start_does_not_end_the_server() {
 #[test]
 fn fifo_in_the_configuration_fails_the_reload_only() {
     let weixin = Weixin::start();
-    let (key, lines) = client("orders", ALL);
-    let path = config("fifo.toml", &weixin.base, &lines);
+    let path = config("fifo.toml", &weixin.base, "");
     let server = Served::start(&path);
     let folder = folder();
     let fifo = folder.path().join("fifo");
@@ -399,7 +391,7 @@ fn fifo_in_the_configuration_fails_the_reload_only() {
     replace(&path, "secret_env = \"APP_SECRET\"", &format!("secret_file = {fifo:?}"));
     server.hang_up("not a regular file");
     server.wait_until_it_says("the configuration was not reloaded");
-    server.token(&key);
+    server.token(KEY);
     // The configuration itself.
     fs::remove_file(&path).unwrap();
     std::os::unix::fs::symlink(&fifo, &path).unwrap();
@@ -414,8 +406,7 @@ fn fifo_in_the_configuration_fails_the_reload_only() {
 #[test]
 fn hundred_reloads_under_load_fail_no_read() {
     let weixin = Weixin::start();
-    let (key, lines) = client("orders", ALL);
-    let path = config("hundred.toml", &weixin.base, &lines);
+    let path = config("hundred.toml", &weixin.base, "");
     let server = Served::start(&path);
     let good = fs::read_to_string(&path).unwrap();
     let broken = [
@@ -426,7 +417,7 @@ fn hundred_reloads_under_load_fail_no_read() {
         String::new(),
     ];
     let address = server.address().to_owned();
-    read_during(&address, &key, |count| {
+    read_during(&address, KEY, |count| {
         for number in 0..100 {
             let (text, said) = match number % 2 {
                 0 => (&broken[number / 2 % broken.len()], "the configuration was not reloaded"),

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use serde_json::Value;
+use wxsub_server::{ApiKeyDigest, generate_api_key};
 
 use super::interrupt::signal;
 use super::weixin::{APPID, SECRET, Weixin};
@@ -23,14 +24,21 @@ pub(crate) struct Served {
     log: Arc<Mutex<String>>,
 }
 
-/// A key, and the lines of its configuration.
+/// The key of the client `orders`, which is in each configuration. It has the scopes [`ALL`], for all apps.
+pub(crate) const KEY: &str = "orders0123456789abcdefghijklmnopqrstuvwxyzA";
+
+/// A new key, and the lines of its configuration.
 pub(crate) fn client(name: &str, scopes: &str) -> (String, String) {
-    let made = wxsub(&["key", "new", "--name", name, "--json"]).run().json().remove(0);
-    let digest = made["key_sha256"].as_str().unwrap();
-    let lines = format!(
+    let key = generate_api_key().unwrap().expose_secret().to_owned();
+    let lines = client_lines(name, &key, scopes);
+    (key, lines)
+}
+
+fn client_lines(name: &str, key: &str, scopes: &str) -> String {
+    let digest = ApiKeyDigest::of(&key.parse().unwrap());
+    format!(
         "[[clients]]\nname = \"{name}\"\nkey_sha256 = \"{digest}\"\napps = [\"*\"]\nscopes = [{scopes}]\n"
-    );
-    (made["key"].as_str().unwrap().to_owned(), lines)
+    )
 }
 
 pub(crate) const ALL: &str = r#""token:read", "token:report", "message:send", "admin""#;
@@ -38,7 +46,8 @@ pub(crate) const ALL: &str = r#""token:read", "token:report", "message:send", "a
 /// A configuration with these lines, and at its end one app with this base URL of Weixin.
 pub(crate) fn config(name: &str, weixin: &str, lines: &str) -> String {
     let audit = if lines.contains("audit = ") { "" } else { "audit = \"off\"\n" };
-    file(name, &format!("listen = \"127.0.0.1:0\"\n{audit}{lines}\n{}", app(APPID, weixin)))
+    let (client, app) = (client_lines("orders", KEY, ALL), app(APPID, weixin));
+    file(name, &format!("listen = \"127.0.0.1:0\"\n{audit}{lines}\n{client}{app}"))
 }
 
 /// The lines of an app.
@@ -56,10 +65,18 @@ pub(crate) fn token_path() -> String {
 impl Served {
     /// A sandbox, a server with this configuration and a client, and the key of that client.
     pub(crate) fn before_sandbox(name: &str, more: &str) -> (Weixin, Self, String) {
+        Self::before_sandbox_by(name, more, |call| call)
+    }
+
+    /// The same, started by a changed call.
+    pub(crate) fn before_sandbox_by(
+        name: &str,
+        more: &str,
+        change: impl FnOnce(Wxsub) -> Wxsub,
+    ) -> (Weixin, Self, String) {
         let weixin = Weixin::start();
-        let (key, client) = client("orders", ALL);
-        let server = Self::start(&config(&format!("{name}.toml"), &weixin.base, &format!("{more}{client}")));
-        (weixin, server, key)
+        let config = config(&format!("{name}.toml"), &weixin.base, more);
+        (weixin, Self::start_as(change(wxsub(&["serve", "--config", &config]))), KEY.to_owned())
     }
 
     /// Starts a server, and waits until it listens.

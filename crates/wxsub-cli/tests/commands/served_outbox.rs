@@ -25,7 +25,7 @@ impl Server {
 
     /// With these settings of the app.
     fn start_with(settings: &str) -> Self {
-        let (weixin, setup, (key, clients)) = (Weixin::start(), Setup::new(), client("orders", SCOPES));
+        let (weixin, setup, (key, clients)) = (Weixin::start(), Setup::new(), client("operator", SCOPES));
         let signing_key = setup.path("signing.key");
         assert_eq!(wxsub(&["consent", "key", "--out", &signing_key]).run().code, 0);
         let (ledger, name) = (setup.path("served.db"), format!("outbox-{}.toml", key.get(..8).unwrap()));

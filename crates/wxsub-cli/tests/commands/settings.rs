@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::served::{ALL, Served, client, config};
+use super::served::{Served, config};
 use super::weixin::{APPID, SECRET, STABLE_TOKEN, Weixin};
-use super::wxsub::{file, wxsub};
+use super::wxsub::{Wxsub, file, wxsub};
 
 #[test]
 fn secret_comes_from_variable_or_file() {
@@ -137,12 +137,10 @@ fn flag_overrides_variable() {
 
 #[test]
 fn log_is_text_or_json() {
-    let weixin = Weixin::start();
-    let (_, lines) = client("orders", ALL);
-    let config = config("log_format.toml", &weixin.base, &lines);
     let logged = |format| {
-        let call = wxsub(&["serve", "--config", &config]).env("WXSUB_LOG_FORMAT", format);
-        Served::start_as(call).wait_until_it_says("access token refreshed")
+        let in_format = |call: Wxsub| call.env("WXSUB_LOG_FORMAT", format);
+        let (_weixin, server, _) = Served::before_sandbox_by("log_format", "", in_format);
+        server.wait_until_it_says("access token refreshed")
     };
     let output: Value = serde_json::from_str(&logged("json")).unwrap();
     assert_eq!((&output["level"], &output["fields"]["appid"]), (&"INFO".into(), &APPID.into()));
@@ -183,8 +181,7 @@ fn every_line_is_json_in_the_json_format() {
         assert_eq!(levels(&ended.err), ["ERROR"], "{}", ended.err);
     }
     let weixin = Weixin::start();
-    let (_, lines) = client("orders", ALL);
-    let path = config("log_json.toml", &weixin.base, &lines);
+    let path = config("log_json.toml", &weixin.base, "");
     let call = wxsub(&["serve", "--config", &path]).env("WXSUB_LOG_FORMAT", "json");
     let server = Served::start_as(call);
     server.wait_until_it_says("access token refreshed");

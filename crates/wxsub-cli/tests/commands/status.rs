@@ -1,13 +1,14 @@
 //! `wxsub status`, and `wxsub doctor` through a control server: with a key, without an AppSecret.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use wxsub_proto::ErrCode;
 use wxsub_sandbox::Fault;
 
+use super::doctor::Found;
 use super::durable::Setup;
 #[cfg(unix)]
 use super::interrupt::signal;
-use super::served::{ALL, Served, client, config};
+use super::served::{ALL, KEY, Served, client, config};
 use super::weixin::{APPID, CLASSIC_TOKEN, SEND, UNUSED_BASE, Weixin};
 use super::wxsub::{Ended, Wxsub, assert_has, wxsub};
 
@@ -16,10 +17,9 @@ const CHECKS: [&str; 8] =
 
 /// A server whose app has tried to fetch a token, and its key with these scopes.
 fn served(name: &str, weixin: &Weixin, scopes: &str) -> (Served, String) {
-    let (admin, admin_lines) = client("admin", ALL);
     let (key, lines) = client("key", scopes);
-    let server = Served::start(&config(name, &weixin.base, &(admin_lines + &lines)));
-    server.get(&format!("/v1/apps/{APPID}/access_token"), &admin);
+    let server = Served::start(&config(name, &weixin.base, &lines));
+    server.get(&format!("/v1/apps/{APPID}/access_token"), KEY);
     (server, key)
 }
 
@@ -124,8 +124,7 @@ fn waiting_and_undecided_messages_need_action() {
             "  what to do: run `wxsub outbox list --appid wx0123456789abcdef --undecided`, then `wxsub outbox decide ID`",
         ],
     );
-    let (found, ended) = doctor(|| server.call(&key, &["doctor"]));
-    assert_eq!((found.as_str(), ended.code), ("oooooofs", 4), "{ended:?}");
+    let ended = doctor("oooooofs", 4, || server.call(&key, &["doctor"]));
     assert!(ended.out.contains("ok      ledger        the ledger takes messages\n"), "{ended:?}");
     assert!(ended.err.ends_with(&format!("start with: app {APPID}\n")), "{ended:?}");
     let json = &server.call(&key, &["status", "--json"]).run().json()[0];
@@ -164,8 +163,7 @@ fn app_that_waits_for_its_daily_quota_needs_action() {
     assert_eq!((&problem["errcode"], &problem["remedy"]), (&json!(45009), &json!("slow_down")));
     assert_eq!((&json["outbox"]["queued"], &json["outbox"]["waiting_for"]), (&json!(1), &json!("quota")));
     assert!(json["outbox"]["next_probe_at"].is_string(), "{json}");
-    let (found, ended) = doctor(|| server.call(&key, &["doctor"]));
-    assert_eq!((found.as_str(), ended.code), ("oooooofs", 4), "{ended:?}");
+    doctor("oooooofs", 4, || server.call(&key, &["doctor"]));
     assert_eq!(server.call(&key, &["outbox", "resume"]).run().code, 0);
     let status = server.call(&key, &["status"]).run();
     assert_eq!((status.code, status.err.as_str()), (0, "apps that need action: 0 of 1\n"), "{status:?}");
@@ -175,15 +173,13 @@ fn app_that_waits_for_its_daily_quota_needs_action() {
 #[test]
 fn ledger_that_is_down_needs_action() {
     let weixin = Weixin::start();
-    let (key, lines) = client("ops", ALL);
     let ledger = "[ledger]\nurl = \"postgres://wxsub@127.0.0.1:1/shop\"\n";
-    let server = Served::start(&config("status_ledger.toml", &weixin.base, &(lines + ledger)));
-    server.token(&key);
-    let status = server.call(&key, &["status"]).run();
+    let server = Served::start(&config("status_ledger.toml", &weixin.base, ledger));
+    server.token(KEY);
+    let status = server.call(KEY, &["status"]).run();
     assert!(status.out.starts_with("server: ledger\n  the last commit to the ledger failed"), "{status:?}");
     status.said(4, "apps that need action: 0 of 1\n");
-    let (found, ended) = doctor(|| server.call(&key, &["doctor"]));
-    assert_eq!((found.as_str(), ended.code), ("oooofoos", 4), "{ended:?}");
+    doctor("oooofoos", 4, || server.call(KEY, &["doctor"]));
 }
 
 #[test]
@@ -217,15 +213,11 @@ fn status_says_what_the_key_lacks() {
     wxsub(&["status"]).run().assert_wrong(&["WXSUB_SERVER: is not set", "WXSUB_KEY: is not set"]);
 }
 
-/// The outcomes of doctor, by their first letters, and its last line.
-fn doctor(call: impl Fn() -> Wxsub) -> (String, Ended) {
-    let (plain, json) = (call().run(), call().args(&["--json"]).run());
-    assert_eq!(plain.code, json.code);
-    let checks: Vec<Value> = json.json();
-    let names: Vec<_> = checks.iter().map(|check| check["check"].as_str().unwrap()).collect();
-    assert_eq!(names, CHECKS);
-    let outcomes = checks.iter().map(|check| check["outcome"].as_str().unwrap().chars().next().unwrap());
-    (outcomes.collect(), plain)
+/// Asserts the outcomes of doctor, by their first letters, and its exit code. Returns its text.
+fn doctor(outcomes: &str, code: i32, call: impl Fn() -> Wxsub) -> Ended {
+    let found = Found::of_checks(&CHECKS, call);
+    assert_eq!((found.outcomes().as_str(), found.plain.code), (outcomes, code), "{:?}", found.plain);
+    found.plain
 }
 
 #[test]
@@ -238,8 +230,7 @@ fn doctor_checks_the_server_key_and_app() {
         ("doctor_send.toml", "\"message:send\"", "oooososs"),
     ] {
         let (server, key) = served(name, &weixin, scopes);
-        let (found, ended) = doctor(|| server.call(&key, &["doctor"]));
-        assert_eq!((found.as_str(), ended.code), (outcomes, 0), "{ended:?}");
+        doctor(outcomes, 0, || server.call(&key, &["doctor"]));
     }
 }
 
@@ -247,24 +238,15 @@ fn doctor_checks_the_server_key_and_app() {
 fn doctor_finds_what_is_wrong_with_server_key_or_app() {
     let weixin = Weixin::start();
     let (server, key) = served("doctor_wrong.toml", &weixin, "\"admin\"");
-    let (found, ended) = doctor(|| wxsub(&["doctor"]).through(UNUSED_BASE, &key));
-    assert_eq!((found.as_str(), ended.code), ("oofsssss", 4), "{ended:?}");
+    doctor("oofsssss", 4, || wxsub(&["doctor"]).through(UNUSED_BASE, &key));
     // The address of Weixin instead of the server's.
-    let (found, ended) = doctor(|| wxsub(&["doctor"]).through(&weixin.base, &key));
-    assert_eq!((found.as_str(), ended.code), ("ooofssss", 4), "{ended:?}");
-    assert!(ended.out.contains("the response is not from a control server"), "{ended:?}");
+    doctor("ooofssss", 4, || wxsub(&["doctor"]).through(&weixin.base, &key))
+        .printed(4, "the response is not from a control server");
     let unknown = "x".repeat(43);
-    let (found, ended) = doctor(|| server.call(&unknown, &["doctor"]));
-    assert_eq!((found.as_str(), ended.code), ("oooosfss", 4), "{ended:?}");
-    assert!(ended.out.contains("what to do: check WXSUB_KEY"), "{ended:?}");
-    let (found, ended) = doctor(|| server.call(&key, &["doctor", "--appid", "wx9"]));
-    assert_eq!((found.as_str(), ended.code), ("oooosofs", 4), "{ended:?}");
-    assert!(
-        ended.out.contains(&format!("the key may use: {APPID}; what to do: correct the AppID")),
-        "{ended:?}"
-    );
-    let (found, ended) = doctor(|| server.call(&key, &["doctor", "--fetch"]));
-    assert_eq!((found.as_str(), ended.code), ("fsssssss", 2), "{ended:?}");
+    doctor("oooosfss", 4, || server.call(&unknown, &["doctor"])).printed(4, "what to do: check WXSUB_KEY");
+    doctor("oooosofs", 4, || server.call(&key, &["doctor", "--appid", "wx9"]))
+        .printed(4, &format!("the key may use: {APPID}; what to do: correct the AppID"));
+    doctor("fsssssss", 2, || server.call(&key, &["doctor", "--fetch"]));
 }
 
 #[test]
@@ -272,19 +254,14 @@ fn doctor_without_an_appid_checks_all_apps_of_the_key() {
     let weixin = Weixin::start();
     let (server, key) = served("doctor_all.toml", &weixin, "\"admin\"");
     let all = |key: &str| server.call(key, &["doctor"]).without("WXSUB_APPID");
-    let (found, ended) = doctor(|| all(&key));
-    assert_eq!((found.as_str(), ended.code), ("oooosoos", 0), "{ended:?}");
-    assert!(
-        ended.out.contains("all apps, control server at ")
-            && ended.out.contains(&format!("{APPID} has an access_token"))
-    );
+    doctor("oooosoos", 0, || all(&key))
+        .printed(0, "all apps, control server at ")
+        .printed(0, &format!("{APPID} has an access_token"));
     // Without the scope admin the key cannot list them. The server says which ones the key may use.
     let (server, key) = served("doctor_list.toml", &weixin, "\"token:read\"");
     let all = |key: &str| server.call(key, &["doctor"]).without("WXSUB_APPID");
-    let (found, ended) = doctor(|| all(&key));
-    assert_eq!((found.as_str(), ended.code), ("oooososs", 0), "{ended:?}");
-    assert!(ended.out.contains("name one with --appid"), "{ended:?}");
-    let (_, ended) = doctor(|| server.call(&key, &["doctor", "--appid", "wx9"]));
+    doctor("oooososs", 0, || all(&key)).printed(0, "name one with --appid");
+    let ended = Found::of_checks(&CHECKS, || server.call(&key, &["doctor", "--appid", "wx9"])).plain;
     assert!(ended.out.contains(&format!("this key may use {APPID}")), "{ended:?}");
 }
 
@@ -294,9 +271,8 @@ fn doctor_says_what_weixin_refused_the_server() {
         let weixin = Weixin::start();
         weixin.block_address();
         let (server, key) = served("doctor_refused.toml", &weixin, scopes);
-        let (found, ended) = doctor(|| server.call(&key, &["doctor"]));
-        assert_eq!((found.as_str(), ended.code), ("oooosofs", 3), "{ended:?}");
-        assert!(ended.out.contains("what to do: add 127.0.0.1 to the app's IP allow-list"), "{ended:?}");
+        doctor("oooosofs", 3, || server.call(&key, &["doctor"]))
+            .printed(3, "what to do: add 127.0.0.1 to the app's IP allow-list");
         let chinese = server.call(&key, &["doctor"]).env("LANG", "zh_CN").run();
         assert!(chinese.out.contains("处理建议：请在微信后台把 127.0.0.1 加入"), "{chinese:?}");
     }

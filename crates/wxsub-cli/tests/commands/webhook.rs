@@ -10,7 +10,7 @@ use serde_json::Value;
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::webhook::WebhookSecret;
 
-use super::served::{ALL, Served, client, config};
+use super::served::{KEY, Served, config};
 use super::weixin::{APPID, Weixin, header, line, read_message};
 use super::wxsub::{Wxsub, folder, wxsub};
 
@@ -93,30 +93,29 @@ fn a_killed_server_delivers_after_its_restart() {
     let file = |name: &str| folder.path().join(name).display().to_string();
     wxsub(&["webhook", "secret", "--out", &file("hook")]).run();
     let (url, arrivals) = endpoint(&[410]);
-    let (key, lines) = client("orders", ALL);
     let more = format!(
         "[ledger]\nurl = \"sqlite:{}\"\n[[webhooks]]\nname = \"shop\"\nurl = \"{url}\"\nsecret_files = [{:?}]\napps = [\"*\"]\n",
         file("ledger.db"),
         file("hook")
     );
-    let path = config("webhooks.toml", &weixin.base, &(lines + &more));
+    let path = config("webhooks.toml", &weixin.base, &more);
     let server = Served::start(&path);
     let send = |server: &Served, openid: &str| {
         weixin.allow(openid, 1);
         let body = line(openid, 1, "It is here.");
-        let (status, body) = server.post(&format!("/v1/apps/{APPID}/messages"), &key, body.as_bytes());
+        let (status, body) = server.post(&format!("/v1/apps/{APPID}/messages"), KEY, body.as_bytes());
         assert_eq!(status, 200, "{body}");
     };
     send(&server, "oFirst");
     let (first, _) = arrivals.recv().unwrap();
-    let call = |server: &Served, arguments: &[&str]| server.call(&key, &["webhook"]).args(arguments).run();
+    let call = |server: &Served, arguments: &[&str]| server.call(KEY, &["webhook"]).args(arguments).run();
     // It is disabled when the ledger has the response.
     while !call(&server, &["list"]).out.contains("disabled since") {}
-    let status = wxsub(&["status"]).env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", &key).run();
+    let status = wxsub(&["status"]).env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", KEY).run();
     let summary = "apps that need action: 0 of 1\nendpoints of webhooks that need action: 1\n";
     assert_eq!((status.code, status.err.as_str()), (4, summary), "{status:?}");
     assert!(status.out.contains("webhooks: shop\n  cause: disabled since 20"), "{status:?}");
-    let doctor = wxsub(&["doctor"]).env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", &key).run();
+    let doctor = wxsub(&["doctor"]).env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", KEY).run();
     assert_eq!(doctor.code, 4, "{doctor:?}");
     assert_eq!(doctor.out.matches("disabled").count(), 1, "{doctor:?}");
     assert!(doctor.out.contains("failed  webhooks      shop: disabled since 20"), "{doctor:?}");

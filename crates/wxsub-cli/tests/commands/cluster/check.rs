@@ -1,6 +1,6 @@
 //! `wxsub serve --check` tries the store, and a Redis Cluster is refused at the start.
 
-use super::super::served::{ALL, Served, client, config};
+use super::super::served::{KEY, Served, config};
 use super::super::weixin::{APPID, CLASSIC_TOKEN, SECRET, Weixin};
 use super::super::wxsub::{file, folder, wxsub};
 use super::server::Redis;
@@ -13,8 +13,7 @@ fn serve(config: &str, is_check: bool) -> (i32, String) {
 }
 
 fn with_store(name: &str, store: &str) -> String {
-    let (_, lines) = client("orders", ALL);
-    config(&format!("{name}.toml"), "http://127.0.0.1:1", &format!("{lines}[store]\n{store}\n"))
+    config(&format!("{name}.toml"), "http://127.0.0.1:1", &format!("[store]\n{store}\n"))
 }
 
 #[test]
@@ -115,17 +114,13 @@ fn cluster_is_refused_at_the_start() {
 #[ignore = "needs redis-server: scripts/test runs it"]
 fn refused_store_does_not_stop_the_start() {
     let (mut redis, weixin, state) = (Redis::start(), Weixin::start(), folder());
-    let (key, lines) = client("orders", ALL);
     let start = |name: &str, redis: &Redis| {
-        let more = format!(
-            "state_dir = \"{}\"\n{lines}[store]\nredis = \"{}\"\n",
-            state.path().display(),
-            redis.address()
-        );
+        let more =
+            format!("state_dir = \"{}\"\n[store]\nredis = \"{}\"\n", state.path().display(), redis.address());
         Served::start(&config(name, &weixin.base, &more))
     };
     let server = start("refused-first.toml", &redis);
-    let before = server.token(&key)["access_token"].clone();
+    let before = server.token(KEY)["access_token"].clone();
     assert_eq!(server.stop("TERM"), Some(0));
     redis.kill();
     let protected = Redis::with(&["--requirepass", "SESAME"]);
@@ -135,7 +130,7 @@ fn refused_store_does_not_stop_the_start() {
     for (name, redis) in [("gone", &redis), ("protected", &protected), ("replica", &replica), ("full", &full)]
     {
         let server = start(&format!("refused-{name}.toml"), redis);
-        assert_eq!(server.token(&key)["access_token"], before, "{name}");
+        assert_eq!(server.token(KEY)["access_token"], before, "{name}");
         assert_eq!(weixin.seen(CLASSIC_TOKEN), 1, "{name}");
         assert_eq!(server.stop("TERM"), Some(0));
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::interrupt::signal;
-use super::super::served::{ALL, Served, client, config};
+use super::super::served::{KEY, Served, config};
 use super::super::weixin::{APPID, CLASSIC_TOKEN, Weixin};
 use super::super::wxsub::{program, replace};
 use super::server::Redis;
@@ -114,7 +114,6 @@ pub(super) struct Setup {
     pub(super) wires: Vec<Proxy>,
     pub(super) nodes: Vec<Served>,
     pub(super) traffic: Traffic,
-    pub(super) key: String,
     configs: Vec<String>,
     /// The server that is suspended or killed.
     out: Option<usize>,
@@ -134,12 +133,11 @@ impl Setup {
     /// The same with the binary of this version, and readers and senders for so many servers.
     pub(super) fn start_version(binary: &str, name: &str, redis: Redis, store: &str, used: usize) -> Self {
         let weixin = Weixin::start();
-        let (key, lines) = client("orders", ALL);
         let wires: Vec<_> = (0..3).map(|_| Proxy::to(redis.port)).collect();
         let configured = |(number, wire): (usize, &Proxy)| {
             // A report may wait until a lease expires.
             let more = format!(
-                "{lines}[limits]\nrequest_timeout_s = 60\n[store]\nredis = \"redis://127.0.0.1:{}/0\"\n{store}\n",
+                "[limits]\nrequest_timeout_s = 60\n[store]\nredis = \"redis://127.0.0.1:{}/0\"\n{store}\n",
                 wire.port
             );
             config(&format!("{name}-{number}.toml"), &weixin.base, &more)
@@ -147,8 +145,8 @@ impl Setup {
         let configs: Vec<_> = wires.iter().enumerate().map(configured).collect();
         let nodes: Vec<_> = configs.iter().map(|config| start_version(binary, config)).collect();
         let addresses: Vec<_> = nodes.iter().map(Served::address).collect();
-        let traffic = Traffic::start(&addresses, used, &key, &weixin.sandbox);
-        Self { redis, weixin, wires, nodes, traffic, key, configs, out: None }
+        let traffic = Traffic::start(&addresses, used, KEY, &weixin.sandbox);
+        Self { redis, weixin, wires, nodes, traffic, configs, out: None }
     }
 
     pub(super) fn kill(&mut self, server: usize) {
@@ -214,17 +212,17 @@ impl Setup {
 
     /// Reports the token that this server serves.
     pub(super) fn report(&self, server: usize) -> u16 {
-        report(self.nodes[server].address(), &self.key).unwrap()
+        report(self.nodes[server].address(), KEY).unwrap()
     }
 
     /// The generation that this server serves.
     pub(super) fn generation(&self, server: usize) -> u64 {
-        self.nodes[server].token(&self.key)["generation"].as_u64().unwrap()
+        self.nodes[server].token(KEY)["generation"].as_u64().unwrap()
     }
 
     fn tokens(&self) -> Vec<Value> {
         let live = self.nodes.iter().enumerate().filter(|(server, _)| self.out != Some(*server));
-        live.map(|(_, node)| node.token(&self.key)).collect()
+        live.map(|(_, node)| node.token(KEY)).collect()
     }
 
     /// Waits for a condition, unless the traffic fails before.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::served::{ALL, Served, client, config};
+use super::super::served::{KEY, Served, config};
 use super::super::weixin::Weixin;
 use super::super::wxsub::{file, wxsub};
 use super::server::Redis;
@@ -12,27 +12,26 @@ use super::server::Redis;
 fn wrong_password_is_shown_until_its_file_is_corrected() {
     let (redis, weixin) = (Redis::with(&["--requirepass", "SESAME"]), Weixin::start());
     let password = file("refused_password", "SWORDFISH");
-    let (key, lines) = client("orders", ALL);
     let store = format!("[store]\nredis = \"{}\"\nredis_password_file = \"{password}\"\n", redis.address());
-    let server = Served::start(&config("refused-shown.toml", &weixin.base, &(lines + &store)));
+    let server = Served::start(&config("refused-shown.toml", &weixin.base, &store));
     let logged = server.wait_until_it_says("token store failed");
     assert!(logged.contains("wrong_credentials") && logged.contains("fix_config"), "{logged}");
-    let apps: Value = serde_json::from_str(&server.get("/v1/apps", &key).1).unwrap();
+    let apps: Value = serde_json::from_str(&server.get("/v1/apps", KEY).1).unwrap();
     let problem = &apps["apps"][0]["store"];
     assert_eq!(
         (&problem["kind"], &problem["remedy"]),
         (&json!("wrong_credentials"), &json!("fix_config")),
         "{apps}"
     );
-    let status = wxsub(&["status"]).env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", &key).run();
+    let status = wxsub(&["status"]).env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", KEY).run();
     assert!(status.out.contains("the token store refuses the user or the password"), "{status:?}");
     assert!(status.out.contains("correct the password file"), "{status:?}");
-    let metrics = server.get("/metrics", &key).1;
+    let metrics = server.get("/metrics", KEY).1;
     assert!(metrics.contains("kind=\"wrong_credentials\",remedy=\"fix_config\"} 1"), "{metrics}");
     for text in [&logged, &status.out, &apps.to_string()] {
         assert!(!text.contains("SWORDFISH"), "{text}");
     }
     std::fs::write(&password, "SESAME").unwrap();
     server.wait_until_it_says("token store works again");
-    server.token(&key);
+    server.token(KEY);
 }

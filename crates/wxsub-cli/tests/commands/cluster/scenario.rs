@@ -7,7 +7,7 @@ use std::time::Duration;
 use wxsub_core::clock::{Clock, MonotonicInstant, SystemClock};
 use wxsub_sandbox::Fault;
 
-use super::super::served::Served;
+use super::super::served::{KEY, Served};
 use super::super::weixin::{APPID, CLASSIC_TOKEN, SECRET};
 use super::node::{Setup, Wire, report};
 use super::server::Redis;
@@ -127,8 +127,8 @@ impl Scenario {
         let before = self.setup.fetches();
         self.setup.weixin.fault(CLASSIC_TOKEN, Fault::Delay(late));
         let start = || {
-            let (address, key) = (self.address(server).to_owned(), self.setup.key.clone());
-            spawn(move || report(&address, &key))
+            let address = self.address(server).to_owned();
+            spawn(move || report(&address, KEY))
         };
         let mut reporting = start();
         self.setup.wait_for("the fetch", || {
