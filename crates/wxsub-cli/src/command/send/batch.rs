@@ -62,19 +62,14 @@ pub(super) struct BatchEnd<W> {
     input_problem: Option<ReaderEvent>,
 }
 
-/// A valid line without a final result.
-struct QueuedLine {
-    number: u64,
-    read: u64,
-    id: Option<Value>,
-    message: Message,
-}
-
 /// A place in the output for a line that was started.
 struct Slot {
     number: u64,
-    /// Bytes read, id and final report. They are written after the results of all earlier lines.
-    finished: Option<(u64, Option<Value>, SendReport)>,
+    /// Bytes read.
+    read: u64,
+    id: Option<Value>,
+    /// The final report. It is written after the results of all earlier lines.
+    report: Option<SendReport>,
 }
 
 /// Returns the first selected line that a regular file does not have, and the number of its lines.
@@ -268,9 +263,9 @@ struct Run<'a, W> {
     progress: Progress,
     results: ResultWriter<W>,
     flow: Flow,
-    attempts: FuturesUnordered<LocalBoxFuture<'a, (QueuedLine, SendReport)>>,
-    /// Lines to try again, with the report of their last attempt.
-    retries: BTreeMap<u64, (QueuedLine, SendReport)>,
+    attempts: FuturesUnordered<LocalBoxFuture<'a, (u64, Message, SendReport)>>,
+    /// Messages to try again by their line, with the report of their last attempt.
+    retries: BTreeMap<u64, (Message, SendReport)>,
     /// One slot for each line that was started and not written yet, in order.
     slots: VecDeque<Slot>,
     summary: SendSummary,
@@ -315,7 +310,7 @@ impl<W: Write> Run<'_, W> {
                 biased;
                 // Ends the wait.
                 () = self.interrupt.requested(), if !stopped => {}
-                Some((line, report)) = self.attempts.next() => self.end_attempt(line, report),
+                Some((line, message, report)) = self.attempts.next() => self.end_attempt(line, message, report),
                 () = wake(self.clock, next), if to_begin => {}
                 event = batch.lines.recv(), if !stopped && !at_end && upcoming.is_none() => match event {
                     Some(ReaderEvent::Line(line)) => upcoming = Some(line),
@@ -345,72 +340,72 @@ impl<W: Write> Run<'_, W> {
 
     fn begin_line(&mut self, line: CheckedLine, now: MonotonicInstant) {
         let CheckedLine { number, read, id, message } = line;
-        self.slots.push_back(Slot { number, finished: None });
+        self.slots.push_back(Slot { number, read, id, report: None });
         match message {
             Ok(message) => {
                 self.flow.begin_line(now);
-                self.attempt(QueuedLine { number, read, id, message });
+                self.attempt(number, message);
             }
             Err(invalid) => {
                 let report = SendReport::new(invalid.result, Some(shown(&invalid.problems.localized())));
-                self.finish(number, read, id, report);
+                self.finish(number, report);
             }
         }
     }
 
     /// Starts the next retry. Returns whether there was one.
     fn begin_retry(&mut self, now: MonotonicInstant) -> bool {
-        let Some((_, (line, _))) = self.retries.pop_first() else { return false };
+        let Some((line, (message, _))) = self.retries.pop_first() else { return false };
         self.flow.begin_retry(now);
-        self.attempt(line);
+        self.attempt(line, message);
         true
     }
 
-    fn attempt(&mut self, line: QueuedLine) {
+    fn attempt(&mut self, line: u64, message: Message) {
         let (sender, interrupt) = (self.sender, self.interrupt);
         self.attempts.push(Box::pin(async move {
-            let report = deliver(sender, &line.message, interrupt).await;
-            (line, report)
+            let report = deliver(sender, &message, interrupt).await;
+            (line, message, report)
         }));
     }
 
-    fn end_attempt(&mut self, line: QueuedLine, report: SendReport) {
-        let decision = self.flow.handle(line.number, report.signal(), self.clock.now().mono);
+    fn end_attempt(&mut self, line: u64, message: Message, report: SendReport) {
+        let decision = self.flow.handle(line, report.signal(), self.clock.now().mono);
         if let Some(pause) = decision.pause.filter(|pause| !pause.length.is_zero()) {
-            self.progress.note(format_args!("line {}: {pause}", line.number));
+            self.progress.note(format_args!("line {line}: {pause}"));
         }
         if decision.retry {
-            self.retries.insert(line.number, (line, report));
+            self.retries.insert(line, (message, report));
         } else {
-            self.finish(line.number, line.read, line.id, report);
+            self.finish(line, report);
         }
     }
 
     /// Makes the last report of each retry its final result, after a stop.
     fn finish_retries(&mut self) {
-        while let Some((_, (line, report))) = self.retries.pop_first() {
-            self.finish(line.number, line.read, line.id, report);
+        while let Some((line, (_, report))) = self.retries.pop_first() {
+            self.finish(line, report);
         }
         self.write_finished();
     }
 
-    fn finish(&mut self, number: u64, read: u64, id: Option<Value>, report: SendReport) {
-        if let Ok(place) = self.slots.binary_search_by_key(&number, |slot| slot.number)
+    fn finish(&mut self, line: u64, report: SendReport) {
+        if let Ok(place) = self.slots.binary_search_by_key(&line, |slot| slot.number)
             && let Some(slot) = self.slots.get_mut(place)
         {
-            slot.finished = Some((read, id, report));
+            slot.report = Some(report);
         }
     }
 
     /// Writes the results up to the first line without a final result.
     fn write_finished(&mut self) {
-        while let Some(slot) = self.slots.pop_front_if(|slot| slot.finished.is_some()) {
-            let Some((read, id, report)) = slot.finished else { return };
+        while let Some(slot) = self.slots.pop_front_if(|slot| slot.report.is_some()) {
+            let Slot { number, read, id, report: Some(report) } = slot else { return };
             if report.can_be_continued() {
-                self.rest.insert_range(slot.number, slot.number);
+                self.rest.insert_range(number, number);
             }
-            self.summary.count(slot.number, &report);
-            if let Err(text) = self.results.write(slot.number, report.result, id.as_ref()) {
+            self.summary.count(number, &report);
+            if let Err(text) = self.results.write(number, report.result, id.as_ref()) {
                 self.flow.stop(StopReason::ResultsLost);
                 self.progress.note(format_args!("not recorded: {text}"));
             }

@@ -173,11 +173,8 @@ async fn daily_quota_stops_at_once_and_lists_the_rest() {
     let sandbox = sandbox(100);
     sandbox.add_fault(SEND, 1, Fault::ErrCode(ErrCode::DAILY_QUOTA));
     let finished = run(&sandbox, 100, FlowRules { on_error: OnError::Continue, ..rules() }).await;
-    let of = |expected| {
-        finished.outcomes.iter().filter(move |(_, outcome)| outcome == expected).map(|(line, _)| *line)
-    };
-    let (refused, tried): (Vec<_>, _) = (of("refused").collect(), finished.outcomes.len() as u64);
-    assert_eq!((refused.len(), of("sent").count() as u64), (1, tried - 1));
+    let (refused, tried) = (finished.lines("refused"), finished.outcomes.len() as u64);
+    assert_eq!((refused.len(), finished.lines("sent").len() as u64), (1, tried - 1));
     assert!(tried <= 8 && finished.waits.is_empty(), "{tried}");
     assert_eq!(finished.stopped, Some(StopReason::Blocked(Block::DailyQuota, refused[0])));
     let mut rest = LineSet::from_line(tried + 1);
