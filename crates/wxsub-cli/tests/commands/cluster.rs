@@ -156,7 +156,7 @@ fn server_without_redis_and_files_waits_before_it_fetches() {
     let store = format!("[store]\nredis = \"{}\"\n", redis.address());
     let node = Served::start(&config("nothing.toml", &weixin.base, &store));
     let metric = |name: &str, more: &str| node.metric(&format!("{name}{{appid=\"{APPID}\"{more}}}"));
-    let call = Call { method: "GET", path: &read(""), key: KEY, body: "" };
+    let call = Call { method: "GET", path: &read(""), body: "" };
     assert_eq!(call.at(node.address(), || false).unwrap().0, 503);
     assert_eq!((metric("wxsub_token_store_up", ""), metric("wxsub_token_expires_in_seconds", "")), (0, 0));
     assert_eq!(weixin.seen(CLASSIC_TOKEN), 0);

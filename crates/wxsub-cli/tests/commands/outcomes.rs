@@ -314,39 +314,34 @@ struct Observed {
     log: String,
 }
 
-struct Server {
-    served: Served,
+/// A server before this Weixin.
+fn start(row: &Row, weixin: &str) -> Served {
+    let limits = format!("[limits]\nrequest_timeout_s = {}\n", row.limit());
+    let config = config("outcomes.toml", weixin, &limits);
+    let call = wxsub(&["serve", "--config", &config]).env("WXSUB_LOG_FORMAT", "json");
+    Served::start_as(call)
 }
 
-impl Server {
-    fn start(row: &Row, weixin: &str) -> Self {
-        let limits = format!("[limits]\nrequest_timeout_s = {}\n", row.limit());
-        let config = config("outcomes.toml", weixin, &limits);
-        let call = wxsub(&["serve", "--config", &config]).env("WXSUB_LOG_FORMAT", "json");
-        Self { served: Served::start_as(call) }
-    }
+fn request(server: &Served, method: &str, path: &str, body: &Value) -> served::Response {
+    let headers = format!("Host: localhost\r\nAuthorization: Bearer {KEY}\r\n");
+    let (request, body) = (format!("{method} {path}"), body.to_string());
+    exchange(server.address(), &request, &headers, body.as_bytes()).unwrap()
+}
 
-    fn ask(&self, method: &str, path: &str, body: &Value) -> served::Response {
-        let headers = format!("Host: localhost\r\nAuthorization: Bearer {KEY}\r\n");
-        let (request, body) = (format!("{method} {path}"), body.to_string());
-        exchange(self.served.address(), &request, &headers, body.as_bytes()).unwrap()
-    }
-
-    fn observed(self, response: String, client: Option<&str>) -> Observed {
-        let text = self.ask("GET", "/metrics", &Value::Null).body;
-        let counted = text.lines().filter_map(|line| {
-            let counts = line.strip_prefix("wxsub_sends_total{")?.strip_suffix("} 1")?;
-            counts.split_once("outcome=\"")?.1.strip_suffix('"')
-        });
-        let metrics = one(counted.map(str::to_owned).collect());
-        let (_, log) = self.served.stop_and_read("TERM");
-        assert!(!log.contains(OPENID), "{log}");
-        let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let of_sends = lines.filter(|line| {
-            ["wxsub_core::client", "wxsub_server::apps::send"].contains(&line["target"].as_str().unwrap())
-        });
-        Observed { response, metrics, log: one(of_sends.map(|line| log_line(&line, client)).collect()) }
-    }
+fn observed(server: Served, response: String, client: Option<&str>) -> Observed {
+    let text = request(&server, "GET", "/metrics", &Value::Null).body;
+    let counted = text.lines().filter_map(|line| {
+        let counts = line.strip_prefix("wxsub_sends_total{")?.strip_suffix("} 1")?;
+        counts.split_once("outcome=\"")?.1.strip_suffix('"')
+    });
+    let metrics = one(counted.map(str::to_owned).collect());
+    let (_, log) = server.stop_and_read("TERM");
+    assert!(!log.contains(OPENID), "{log}");
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let of_sends = lines.filter(|line| {
+        ["wxsub_core::client", "wxsub_server::apps::send"].contains(&line["target"].as_str().unwrap())
+    });
+    Observed { response, metrics, log: one(of_sends.map(|line| log_line(&line, client)).collect()) }
 }
 
 /// The only one, if there is one.
@@ -373,20 +368,20 @@ fn log_line(line: &Value, client: Option<&str>) -> String {
 
 impl Observed {
     fn by_v1(row: &Row) -> Self {
-        let server = Server::start(row, &row.weixin());
+        let server = start(row, &row.weixin());
         let served::Response { status, head, body } =
-            server.ask("POST", &format!("/v1/apps/{APPID}/messages"), &row.message());
+            request(&server, "POST", &format!("/v1/apps/{APPID}/messages"), &row.message());
         let after = if header(&head, "retry-after").is_some() { ", Retry-After" } else { "" };
         let response = format!("{status} {}{after}", summary(&serde_json::from_str(&body).unwrap()));
-        server.observed(response, Some("orders"))
+        observed(server, response, Some("orders"))
     }
 
     fn by_compatible(row: &Row) -> Self {
-        let server = Server::start(row, &row.weixin_with_token());
+        let server = start(row, &row.weixin_with_token());
         let path = format!("/cgi-bin/token?grant_type=client_credential&appid={APPID}&secret={KEY}");
-        let token: Value = serde_json::from_str(&server.ask("GET", &path, &Value::Null).body).unwrap();
+        let token: Value = serde_json::from_str(&request(&server, "GET", &path, &Value::Null).body).unwrap();
         let path = format!("{SEND}?access_token={}", token["access_token"].as_str().unwrap());
-        let served::Response { status, head, body } = server.ask("POST", &path, &row.message());
+        let served::Response { status, head, body } = request(&server, "POST", &path, &row.message());
         assert_eq!(status, 200, "{head}");
         let response: Value = serde_json::from_str(&body).unwrap();
         let errmsg = response["errmsg"].as_str().unwrap();
@@ -395,6 +390,6 @@ impl Observed {
             (Some(errcode), Some(remedy)) => format!(" for {errcode} {remedy}"),
             _ => String::new(),
         };
-        server.observed(format!("{}{named}", response["errcode"]), None)
+        observed(server, format!("{}{named}", response["errcode"]), None)
     }
 }

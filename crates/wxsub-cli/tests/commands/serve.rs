@@ -83,10 +83,10 @@ fn included_files_apply_at_the_next_reload() {
 }
 
 /// Sends a message to the gate on a new connection.
-fn held(server: &Served, key: &str, scene: u16) -> thread::JoinHandle<Option<(u16, String)>> {
-    let (address, key) = (server.address().to_owned(), key.to_owned());
-    let (path, body) = (format!("/v1/apps/{APPID}/messages"), line("oUser", scene, "hold"));
-    thread::spawn(move || ask(&address, "POST", &path, &key, body.as_bytes()))
+fn held(server: &Served) -> thread::JoinHandle<Option<(u16, String)>> {
+    let address = server.address().to_owned();
+    let (path, body) = (format!("/v1/apps/{APPID}/messages"), line("oUser", 1, "hold"));
+    thread::spawn(move || ask(&address, "POST", &path, KEY, body.as_bytes()))
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn signal_finishes_requests_and_second_signal_ends_them() {
     let path = config("drain.toml", &gate.base, "");
     let mut server = Served::start(&path);
     allow(&gate.sandbox, "oUser", 1);
-    let sending = held(&server, KEY, 1);
+    let sending = held(&server);
     gate.wait_for(1);
     signal(&server.child, "TERM");
     server.wait_until_it_says("finishing requests in progress");
@@ -107,7 +107,7 @@ fn signal_finishes_requests_and_second_signal_ends_them() {
     let gate = Gate::start();
     let path = config("drain_twice.toml", &gate.base, "");
     let server = Served::start(&path);
-    let sending = held(&server, KEY, 1);
+    let sending = held(&server);
     gate.wait_for(1);
     signal(&server.child, "TERM");
     server.wait_until_it_says("finishing requests in progress");

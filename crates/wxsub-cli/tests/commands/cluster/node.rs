@@ -145,7 +145,7 @@ impl Setup {
         let configs: Vec<_> = wires.iter().enumerate().map(configured).collect();
         let nodes: Vec<_> = configs.iter().map(|config| start_version(binary, config)).collect();
         let addresses: Vec<_> = nodes.iter().map(Served::address).collect();
-        let traffic = Traffic::start(&addresses, used, KEY, &weixin.sandbox);
+        let traffic = Traffic::start(&addresses, used, &weixin.sandbox);
         Self { redis, weixin, wires, nodes, traffic, configs, out: None }
     }
 
@@ -212,7 +212,7 @@ impl Setup {
 
     /// Reports the token that this server serves.
     pub(super) fn report(&self, server: usize) -> u16 {
-        report(self.nodes[server].address(), KEY).unwrap()
+        report(self.nodes[server].address()).unwrap()
     }
 
     /// The generation that this server serves.
@@ -257,17 +257,13 @@ impl Setup {
     }
 }
 
-fn token(address: &str, key: &str) -> Value {
-    let call = Call { method: "GET", path: &read(""), key, body: "" };
-    let (status, body) = call.at(address, || false).unwrap();
-    assert_eq!(status, 200, "{body}");
-    serde_json::from_str(&body).unwrap()
-}
-
 /// Reports the token of this server. Returns the status.
-pub(super) fn report(address: &str, key: &str) -> Result<u16, NoResponse> {
-    let body = json!({ "access_token": token(address, key)["access_token"] }).to_string();
-    let call = Call { method: "POST", path: &read("/report"), key, body: &body };
+pub(super) fn report(address: &str) -> Result<u16, NoResponse> {
+    let (status, token) = Call { method: "GET", path: &read(""), body: "" }.at(address, || false).unwrap();
+    assert_eq!(status, 200, "{token}");
+    let token: Value = serde_json::from_str(&token).unwrap();
+    let body = json!({ "access_token": token["access_token"] }).to_string();
+    let call = Call { method: "POST", path: &read("/report"), body: &body };
     call.at(address, || false).map(|(status, _)| status)
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use wxsub_core::clock::{Clock, MonotonicInstant, SystemClock};
 use wxsub_sandbox::Fault;
 
-use super::super::served::{KEY, Served};
+use super::super::served::Served;
 use super::super::weixin::{APPID, CLASSIC_TOKEN, SECRET};
 use super::node::{Setup, Wire, report};
 use super::server::Redis;
@@ -128,7 +128,7 @@ impl Scenario {
         self.setup.weixin.fault(CLASSIC_TOKEN, Fault::Delay(late));
         let start = || {
             let address = self.address(server).to_owned();
-            spawn(move || report(&address, KEY))
+            spawn(move || report(&address))
         };
         let mut reporting = start();
         self.setup.wait_for("the fetch", || {
@@ -277,7 +277,7 @@ pub(super) struct FetchCounts {
 /// Fetches a token with the AppSecret.
 fn fetch(setup: &Setup) {
     let path = format!("/cgi-bin/token?grant_type=client_credential&appid={APPID}&secret={SECRET}");
-    let call = Call { method: "GET", path: &path, key: "", body: "" };
+    let call = Call { method: "GET", path: &path, body: "" };
     let (_, body) = call.at(setup.weixin.base.strip_prefix("http://").unwrap(), || false).unwrap();
     assert!(body.contains("access_token"), "{body}");
 }

@@ -14,7 +14,7 @@ use tokio::runtime::Builder;
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_sandbox::Sandbox;
 
-use super::super::served::head;
+use super::super::served::{KEY, head};
 use super::super::weixin::{APPID, TEMPLATE, allow, header};
 
 const READ_EVERY: Duration = Duration::from_millis(100);
@@ -28,7 +28,6 @@ pub(super) struct Traffic {
 /// The state that all readers and senders share.
 struct Shared {
     places: Vec<Place>,
-    key: String,
     sandbox: Sandbox,
     over: AtomicBool,
     seen: Mutex<Seen>,
@@ -55,7 +54,7 @@ pub(super) struct Seen {
 
 impl Traffic {
     /// Starts a reader and a sender for so many of the servers.
-    pub(super) fn start(addresses: &[&str], used: usize, key: &str, sandbox: &Sandbox) -> Self {
+    pub(super) fn start(addresses: &[&str], used: usize, sandbox: &Sandbox) -> Self {
         let place = |address: &&str| Place {
             address: Mutex::new(Some((*address).to_owned())),
             outages: AtomicUsize::new(0),
@@ -63,7 +62,6 @@ impl Traffic {
         };
         let shared = Arc::new(Shared {
             places: addresses.iter().map(place).collect(),
-            key: key.to_owned(),
             sandbox: sandbox.clone(),
             over: AtomicBool::new(false),
             seen: Mutex::default(),
@@ -145,7 +143,7 @@ impl Shared {
     }
 
     fn read_once(&self, home: usize, newest: &mut [u64]) {
-        let call = Call { method: "GET", path: &read(""), key: &self.key, body: "" };
+        let call = Call { method: "GET", path: &read(""), body: "" };
         for place in self.from(home) {
             let Some(Asked { response, went_out }) = self.ask(place, &call, false) else { continue };
             match response {
@@ -182,7 +180,7 @@ impl Shared {
     /// Sends a message. Tries a peer only if it was certainly not sent.
     fn send_once(&self, home: usize, openid: &str) {
         allow(&self.sandbox, openid, 1);
-        let call = Call { method: "POST", path: &messages(), key: &self.key, body: &message(openid) };
+        let call = Call { method: "POST", path: &messages(), body: &message(openid) };
         for place in self.from(home) {
             let Some(Asked { response, went_out }) = self.ask(place, &call, true) else { continue };
             match response {
@@ -241,16 +239,15 @@ const LOOKS: usize = 600;
 pub(super) struct Call<'a> {
     pub(super) method: &'a str,
     pub(super) path: &'a str,
-    pub(super) key: &'a str,
     pub(super) body: &'a str,
 }
 
 impl Call<'_> {
     /// Sends a request to this address. Returns status and body.
     pub(super) fn at(&self, address: &str, given_up: impl Fn() -> bool) -> Result<(u16, String), NoResponse> {
-        let Self { method, path, key, body } = self;
+        let Self { method, path, body } = self;
         let mut stream = TcpStream::connect(address).map_err(|_| NoResponse::NotSent)?;
-        let request = head(method, path, key, body.len()) + body;
+        let request = head(method, path, KEY, body.len()) + body;
         stream.write_all(request.as_bytes()).map_err(|_| NoResponse::MaybeSent)?;
         stream.set_read_timeout(Some(LOOK)).unwrap();
         let (mut response, mut piece, mut looks) = (Vec::new(), [0; 16_384], 0);
