@@ -61,7 +61,7 @@ pub struct MessageFilter {
 }
 
 impl ControlServer {
-    /// Has the server sign a request for consent. The key needs the scope `consent`, as for all about grants.
+    /// Has the server sign a request for consent. The key needs the scope `consent`, as for all changes of grants.
     ///
     /// # Errors
     /// [`ControlServerError`] if the server did not sign it.
@@ -92,7 +92,7 @@ impl ControlServer {
         self.post(&fill(path::GRANTS, appid, None), json(grant)?, &key_header(key)).await
     }
 
-    /// Lists the grants of one user, oldest first.
+    /// Lists the grants of one user, oldest first. The key needs the scope `consent` or `outbox:read`.
     ///
     /// # Errors
     /// [`ControlServerError`] if the server did not return them.

@@ -9,10 +9,19 @@ use super::wxsub::{Wxsub, append, file, wxsub};
 
 const SCOPES: &str = r#""message:send", "outbox:write", "outbox:read", "outbox:decide", "consent""#;
 
+/// The scopes of the key for operators in docs/operating/wxsub.toml.
+fn operator_scopes() -> &'static str {
+    let example = include_str!("../../../../docs/operating/wxsub.toml");
+    let (_, client) = example.split_once("name = \"ops\"").unwrap();
+    let (_, scopes) = client.split_once("scopes = [").unwrap();
+    scopes.split_once(']').unwrap().0
+}
+
 /// A server with a ledger and a signing key, and its client.
 struct Server {
     served: Served,
     key: String,
+    operator_key: String,
     weixin: Weixin,
     setup: Setup,
     signing_key: String,
@@ -28,15 +37,16 @@ impl Server {
         let (weixin, setup, (key, clients)) = (Weixin::start(), Setup::new(), client("operator", SCOPES));
         let signing_key = setup.path("signing.key");
         assert_eq!(wxsub(&["consent", "key", "--out", &signing_key]).run().code, 0);
+        let (operator_key, operator) = client("ops", operator_scopes());
         let (ledger, name) = (setup.path("served.db"), format!("outbox-{}.toml", key.get(..8).unwrap()));
         let more = format!(
-            "{clients}[ledger]\nurl = \"sqlite:{ledger}\"\n[consent]\nkey_file = \"{signing_key}\"\n"
+            "{clients}{operator}[ledger]\nurl = \"sqlite:{ledger}\"\n[consent]\nkey_file = \"{signing_key}\"\n"
         );
         let path = config(&name, &weixin.base, &more);
         // The app is the last table.
         append(&path, settings);
         let served = Served::start(&path);
-        Self { served, key, weixin, setup, signing_key }
+        Self { served, key, operator_key, weixin, setup, signing_key }
     }
 
     fn command(&self, words: &[&str]) -> Wxsub {
@@ -173,7 +183,8 @@ fn message_that_may_have_been_sent_is_shown_and_too_early_to_decide() {
     while undecided()["messages"].as_array().unwrap().is_empty() {
         std::thread::yield_now();
     }
-    let decided = server.command(&["outbox", "decide", &id, "--yes", "--decision", "assume_sent"]).run();
+    let decide = ["outbox", "decide", &id, "--yes", "--decision", "assume_sent"];
+    let decided = server.served.call(&server.operator_key, &decide).run();
     decided
         .said(3, "evidence: it was posted, and the response is lost")
         .says("it can be decided from 20")

@@ -14,27 +14,27 @@ use crate::state::denial::Denial;
 /// Maximum number of apps that an error text names.
 const MAX_NAMED_APPS: usize = 20;
 
-/// The scopes that an action needs, all of them. docs/control-server.md has the table of the requests.
-fn required_scopes(action: Action) -> &'static [Scope] {
+/// The sets of scopes that allow an action: the client needs all scopes of one set. docs/control-server.md has the table of the requests.
+fn allowing_scopes(action: Action) -> &'static [&'static [Scope]] {
     match action {
-        Action::Read => &[Scope::TokenRead],
+        Action::Read => &[&[Scope::TokenRead]],
         // The response to a report has the current token.
-        Action::Report => &[Scope::TokenRead, Scope::TokenReport],
-        Action::Send => &[Scope::MessageSend],
-        Action::List | Action::ListWebhooks | Action::Redeliver => &[Scope::Admin],
-        Action::IssueConsent | Action::RecordGrant | Action::ListGrants | Action::VoidGrant => {
-            &[Scope::Consent]
-        }
-        Action::Enqueue | Action::Cancel => &[Scope::OutboxWrite],
-        Action::ReadOutbox => &[Scope::OutboxRead],
-        Action::Decide | Action::Pause | Action::Resume => &[Scope::OutboxDecide],
+        Action::Report => &[&[Scope::TokenRead, Scope::TokenReport]],
+        Action::Send => &[&[Scope::MessageSend]],
+        Action::List | Action::ListWebhooks | Action::Redeliver => &[&[Scope::Admin]],
+        Action::IssueConsent | Action::RecordGrant | Action::VoidGrant => &[&[Scope::Consent]],
+        // An operator who decides a message sees its grant, and records none.
+        Action::ListGrants => &[&[Scope::Consent], &[Scope::OutboxRead]],
+        Action::Enqueue | Action::Cancel => &[&[Scope::OutboxWrite]],
+        Action::ReadOutbox => &[&[Scope::OutboxRead]],
+        Action::Decide | Action::Pause | Action::Resume => &[&[Scope::OutboxDecide]],
     }
 }
 
 /// The names of these scopes, for an error text.
 pub(super) fn scope_names(action: Action) -> String {
-    let names: Vec<_> = required_scopes(action).iter().map(|scope| scope.as_str()).collect();
-    names.join(" and ")
+    let names = |set: &&[Scope]| set.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" and ");
+    allowing_scopes(action).iter().map(names).collect::<Vec<_>>().join(" or ")
 }
 
 /// The client of this key, if it may do this.
@@ -44,7 +44,8 @@ pub(super) fn authorize(
     action: Action,
 ) -> Result<Arc<ApiClient>, Denial> {
     let client = identify(context, key).map_err(|denial| context.denied(denial))?;
-    if required_scopes(action).iter().all(|scope| client.has_scope(*scope)) {
+    let has_all = |set: &&[Scope]| set.iter().all(|scope| client.has_scope(*scope));
+    if allowing_scopes(action).iter().any(has_all) {
         return Ok(client);
     }
     Err(context.denied(Denial::MissingScope))

@@ -139,7 +139,7 @@ async fn record_verified(
     get,
     path = "/v1/apps/{appid}/grants",
     operation_id = "list_grants",
-    summary = "The grants of a user; needs consent",
+    summary = "The grants of a user; needs consent or outbox:read",
     params(("appid" = String, Path), ("openid" = String, Query)),
     responses(
         (status = 200, body = GrantsView, description = "The grants, oldest first"),
