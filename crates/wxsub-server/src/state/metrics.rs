@@ -69,7 +69,7 @@ pub(crate) struct Metrics {
     reclaimed: Counter,
     inbox_rejected: Counter,
     inbox_failures: Counter,
-    late_answers: Counter,
+    late_responses: Counter,
     commits: Family<Labels<0>, Histogram>,
     lag: Histogram,
     webhook_attempts: Family<Labels<2>, Counter>,
@@ -169,8 +169,8 @@ impl Metrics {
                 "wxsub_outbox_reclaimed",
                 "Messages that may have been sent because their worker was gone",
             ),
-            late_answers: new
-                .add("wxsub_outbox_late_answers", "Responses to attempts that had been given up"),
+            late_responses: new
+                .add("wxsub_outbox_late_responses", "Responses to attempts that had been given up"),
             commits: new.add_as(
                 "wxsub_ledger_commit_seconds",
                 commits,
@@ -301,7 +301,7 @@ impl Metrics {
     /// Counts a commit to the ledger.
     pub(crate) fn record_commit(&self, event: &CommitEvent) {
         self.commits.get_or_create(&[]).observe(event.duration.as_secs_f64());
-        self.late_answers.inc_by(event.late_answers);
+        self.late_responses.inc_by(event.late_answers);
     }
 
     /// Counts rows of inboxes that stay in their table, with their error.

@@ -137,7 +137,8 @@ async fn each_set_of_scopes_has_the_documented_rights() {
 fn documented_ledger_rights(document: &str) -> Vec<(String, Vec<String>)> {
     let table = document.lines().skip_while(|line| !line.ends_with(" | scope |")).skip(2);
     let row = |line: &str| {
-        let mut cells = line.split('|').skip(1).map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned));
+        let mut cells =
+            line.split('|').skip(1).map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned));
         (cells.next().unwrap().collect(), cells.next().unwrap().collect())
     };
     table.take_while(|line| line.starts_with('|')).map(row).collect()
@@ -161,7 +162,11 @@ async fn each_ledger_request_needs_its_documented_scope() {
         let path = path.replace("{name}", "shop");
         for (scope, letter) in &scopes {
             let response = setup.ask(method, &path, Some(&key(*letter)), "{}").await;
-            assert_eq!(response.status != 403, needed.iter().any(|one| one == scope), "{scope} on {request}: {response:?}");
+            assert_eq!(
+                response.status != 403,
+                needed.iter().any(|one| one == scope),
+                "{scope} on {request}: {response:?}"
+            );
             if !path.contains("wx1") {
                 continue;
             }

@@ -97,11 +97,11 @@ async fn a_response_after_the_attempt_was_given_up_is_counted() {
     let response = setup.meanwhile(setup.send(message("oUser", 1))).await.is(504, "maybe_sent");
     ledger.commit(vec![Change::MarkGone(Gone::All), Change::Reclaim(10)]).await.unwrap();
     setup.until_state(&response, "maybe_sent").await;
-    setup.assert_metrics(&["wxsub_outbox_late_answers_total 0"]).await;
+    setup.assert_metrics(&["wxsub_outbox_late_responses_total 0"]).await;
     ledger.fail(Fault::None);
     setup.meanwhile(setup.until_state(&response, "sent")).await;
     setup.pass(1).await;
-    setup.assert_metrics(&["wxsub_outbox_late_answers_total 1"]).await;
+    setup.assert_metrics(&["wxsub_outbox_late_responses_total 1"]).await;
 }
 
 #[tokio::test]

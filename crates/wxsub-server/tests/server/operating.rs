@@ -22,6 +22,7 @@ use super::{test_ledger, tls};
 const ALERTS: &str = include_str!("../../../../docs/operating/alerts.yml");
 const ALERTS_TEST: &str = include_str!("../../../../docs/operating/alerts.test.yml");
 const EXAMPLE: &str = include_str!("../../../../docs/operating/wxsub.toml");
+const NGINX: &str = include_str!("../../../../docs/operating/nginx.conf");
 const DASHBOARD: &str = include_str!("../../../../docs/operating/dashboard.json");
 
 /// All metrics in the text.
@@ -247,6 +248,23 @@ async fn lost_response_is_shown_before_the_token_can_become_invalid() {
     setup.sandbox.clear_faults();
     setup.pass(60).await;
     setup.assert_metrics(&[&format!("{name}0")]).await;
+}
+
+/// The largest body is a batch of messages.
+#[tokio::test]
+async fn nginx_takes_every_body_that_the_server_takes() {
+    let (setup, _ledger) = Setup::with_ledger(&ledger_config()).await;
+    let size = NGINX.split("client_max_body_size ").nth(1).unwrap().split(';').next().unwrap();
+    let bytes = match size.split_at(size.len() - 1) {
+        (number, "k") => number.parse::<usize>().unwrap() << 10,
+        (number, "m") => number.parse::<usize>().unwrap() << 20,
+        _ => panic!("{size}"),
+    };
+    for (bytes, is_too_large) in [(bytes, false), (bytes + 1, true)] {
+        let media = ("Content-Type", "application/x-ndjson");
+        let response = enqueue(&setup, &[media], "\n".repeat(bytes)).await;
+        assert_eq!(response.status == 413, is_too_large, "{bytes}: {response:?}");
+    }
 }
 
 /// A full disk, a removed folder or a Redis that is down.
