@@ -41,7 +41,7 @@ fn scenarios() -> [Scenario; 9] {
 
 /// Whatever happens within the bound, nothing goes wrong.
 #[test]
-fn all_guards_together_hold() {
+fn all_rules_together_hold() {
     for scenario in scenarios() {
         let found = search(&scenario, &Rules::ALL);
         if let Some(violation) = &found.violation {
@@ -52,10 +52,10 @@ fn all_guards_together_hold() {
     }
 }
 
-/// Takes one guard away after the other, and shows what goes wrong.
+/// Drops one rule after the other, and shows what goes wrong.
 #[test]
-fn each_guard_is_needed() {
-    for (guard, scenario, dropped) in [
+fn each_rule_is_needed() {
+    for (rule, scenario, dropped) in [
         ("durable before the POST", Scenario::processes(0), Rule::DurableBeforePost),
         ("a settlement names its claim", Scenario::lost_replies(3), Rule::Fence),
         ("unknown is final", Scenario::processes(2), Rule::UnknownIsFinal),
@@ -89,11 +89,11 @@ fn each_guard_is_needed() {
     ] {
         let found = search(&scenario, &Rules::without(dropped));
         let Some(violation) = &found.violation else {
-            panic!("without \"{guard}\", nothing goes wrong in {} states: {}", found.states, scenario.name);
+            panic!("without \"{rule}\", nothing goes wrong in {} states: {}", found.states, scenario.name);
         };
-        eprintln!("without \"{guard}\" ({}): {}", scenario.name, trace(violation));
+        eprintln!("without \"{rule}\" ({}): {}", scenario.name, trace(violation));
         let cells = format!("| {} | {} |", violation.what, violation.path.len());
-        is_documented(DOCUMENT, &format!("| {guard} |"), &cells);
+        is_documented(DOCUMENT, &format!("| {rule} |"), &cells);
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) async fn run(Sitting { runs, seed, .. }: Sitting) {
         let verdict = sit(PLANTED_RUNS, seed, Some(fault)).await;
         let is_found = match fault {
             ServerFault::Requeue => !verdict.ledger.duplicated.is_empty(),
-            ServerFault::ForgetKeys => !verdict.false_answers.is_empty(),
+            ServerFault::ForgetKeys => !verdict.false_responses.is_empty(),
             ServerFault::NewWebhookIds => !verdict.webhooks.is_empty(),
         };
         assert!(is_found, "the fault {fault:?} was not found: {verdict}");

@@ -1,4 +1,4 @@
-//! The guards of the outbox, each of which can be taken away.
+//! The rules of the outbox, each of which can be dropped.
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rule {

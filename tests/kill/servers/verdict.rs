@@ -16,7 +16,7 @@ use super::receiver::{Arrivals, Receiver};
 pub(super) struct ServersVerdict {
     pub(super) ledger: Verdict,
     /// Orders about which a server said what is not true.
-    pub(super) false_answers: BTreeSet<u32>,
+    pub(super) false_responses: BTreeSet<u32>,
     /// What is wrong with webhooks.
     pub(super) webhooks: Vec<String>,
     summary: String,
@@ -42,20 +42,20 @@ impl ServersVerdict {
         let (messages, _) = database::check(&servers.ledger()).await;
         let messages = messages.messages(&MessageQuery::new(appid())).await.unwrap();
         let states = messages.iter().map(|message| (message.id.to_string(), message.state)).collect();
-        let false_answers = false_answers(answers, &Posts::by_order(journal), &states);
+        let false_responses = false_responses(answers, &Posts::by_order(journal), &states);
         let webhooks = judge_webhooks(&states, &arrivals, servers.undelivered().await);
-        Self { ledger, false_answers, webhooks, summary }
+        Self { ledger, false_responses, webhooks, summary }
     }
 
     pub(super) fn is_clean(&self) -> bool {
-        self.ledger.is_clean() && self.false_answers.is_empty() && self.webhooks.is_empty()
+        self.ledger.is_clean() && self.false_responses.is_empty() && self.webhooks.is_empty()
     }
 }
 
 /// The messages of the ledger, by their ids.
 type States = BTreeMap<String, MessageState>;
 
-fn false_answers(answers: &[Answered], posts: &BTreeMap<u32, Posts>, states: &States) -> BTreeSet<u32> {
+fn false_responses(answers: &[Answered], posts: &BTreeMap<u32, Posts>, states: &States) -> BTreeSet<u32> {
     let mut by_key: BTreeMap<(u32, &str), Vec<&Answered>> = BTreeMap::new();
     answers.iter().for_each(|one| by_key.entry((one.order, &one.key)).or_default().push(one));
     let nothing = Posts::default();
@@ -121,10 +121,10 @@ fn judge_webhooks(states: &States, arrivals: &Arrivals, undelivered: i64) -> Vec
 impl fmt::Display for ServersVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}\n{}", self.summary, self.ledger)?;
-        write!(f, "false answers {}, webhooks wrong {}", self.false_answers.len(), self.webhooks.len())?;
-        if !self.false_answers.is_empty() || !self.webhooks.is_empty() {
+        write!(f, "false responses {}, webhooks wrong {}", self.false_responses.len(), self.webhooks.len())?;
+        if !self.false_responses.is_empty() || !self.webhooks.is_empty() {
             let some: Vec<_> = self.webhooks.iter().take(20).collect();
-            write!(f, "\nfalse answers {:?}, webhooks {some:#?}", self.false_answers)?;
+            write!(f, "\nfalse responses {:?}, webhooks {some:#?}", self.false_responses)?;
         }
         Ok(())
     }
