@@ -339,6 +339,7 @@ impl TokenCacheBuilder<Arc<dyn TokenUpstream>> {
             store: store.unwrap_or_else(|| Arc::new(MemoryStore::with_clock(Arc::clone(&clock)))),
             attempt_limit,
             clock: Arc::clone(&clock),
+            publishing: parking_lot::Mutex::default(),
         };
         let task = RefreshTask {
             state,

@@ -189,6 +189,8 @@ pub(super) enum Fault {
     PeerFetchesFirst,
     /// The next write fails.
     FailNextWrite,
+    /// The response to a write comes a second after its notification.
+    SlowWrites,
     /// It accepts no token.
     RejectWrites,
 }
@@ -350,6 +352,12 @@ impl TokenStore for FaultyStore {
             Fault::FailNextWrite => {
                 self.set_fault(Fault::None);
                 return Err(StoreError::new(StoreErrorKind::Unreachable, "no response"));
+            }
+            Fault::SlowWrites => {
+                let written = store.compare_and_set(app, replaces, token).await;
+                self.watcher.notify(app);
+                self.clock.sleep_until(self.clock.now().mono + seconds(1)).await;
+                return written;
             }
             Fault::BrokenRecord => self.set_fault(Fault::None),
             Fault::RejectWrites => return Ok(CasOutcome::Conflict(store.load(app).await?)),

@@ -219,6 +219,17 @@ async fn token_that_cannot_be_stored_is_served() {
     }
 }
 
+/// The store shows the token before it confirms the write.
+#[tokio::test]
+async fn own_token_is_not_adopted() {
+    let bench = Bench::issuing(&["A", "B"]);
+    let (cache, first) = with_token(bench.cache(7)).await;
+    bench.store.set_fault(Fault::SlowWrites);
+    let (refreshed, ()) = tokio::join!(cache.refresh(first, Evidence::Reported), bench.advance(5));
+    assert_eq!(refreshed.unwrap().token().expose_secret(), "B");
+    assert_eq!(bench.origins(), [TokenOrigin::Fetched; 2]);
+}
+
 #[tokio::test]
 async fn only_a_lost_response_leaves_the_marker() {
     for (endpoint, response, marked) in [

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use parking_lot::Mutex;
-use wxsub_proto::AppId;
+use wxsub_proto::{AccessToken, AppId};
 
 use crate::clock::{Clock, ClockReading, MonotonicInstant, UnixMillis, timeout_at};
 use crate::store::{
@@ -40,6 +40,9 @@ pub(super) struct TokenFetcher {
     pub(super) store: Arc<dyn TokenStore>,
     pub(super) attempt_limit: Option<AttemptLimit>,
     pub(super) clock: Arc<dyn Clock>,
+    /// The token that the running attempt stores. The end of the attempt says that this process fetched it, so a read that shows
+    /// it before is no news of a peer.
+    pub(super) publishing: Mutex<Option<AccessToken>>,
 }
 
 impl TokenFetcher {
@@ -92,7 +95,11 @@ impl TokenFetcher {
                 };
             }
         }
+        let is_own = |stored: &StoredToken| {
+            self.publishing.lock().as_ref().is_some_and(|own| own.ct_eq(&stored.token))
+        };
         match (stored, broken) {
+            (Some(stored), _) if is_own(&stored) => Event::Timer,
             (Some(stored), _) => {
                 let token = Arc::new(stored.to_cached(now));
                 Event::StoreLoaded { token, in_doubt_since, other_endpoint }
@@ -131,10 +138,12 @@ impl TokenFetcher {
             true => self.fetch_with_lease(request).boxed(),
             false => self.fetch_directly(request).boxed(),
         };
-        match &self.attempt_limit {
+        let outcome = match &self.attempt_limit {
             Some(limit) => limit.run(&*self.clock, start).await,
             None => start().await,
-        }
+        };
+        *self.publishing.lock() = None;
+        outcome
     }
 
     /// Fetches a token from an upstream that needs neither lease nor store.
@@ -308,6 +317,7 @@ impl TokenFetcher {
         fetched: &FetchedToken,
         started_at: ClockReading,
     ) -> FetchOutcome {
+        *self.publishing.lock() = Some(fetched.token.clone());
         let lost_race = self.behavior.invalidates_previous;
         let mut later: Option<StoredToken> = None;
         for _ in 0..MAX_CAS_ATTEMPTS {
