@@ -1,9 +1,10 @@
 //! A breadth-first search over all reachable states of a model, and what it found.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fmt::Write as _;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::Hash;
+
+use indexmap::IndexSet;
+use rustc_hash::FxBuildHasher;
 
 /// A model with its bound and its properties.
 pub(crate) trait Model {
@@ -96,8 +97,8 @@ pub(crate) fn is_documented(document: &str, row: &str, cells: &str) {
 }
 
 pub(crate) fn search<M: Model>(model: &M, start: M::State) -> FoundIn<M> {
-    let (states, parents, uncounted) = (vec![], vec![], vec![]);
-    let mut search = Search { model, start, states, parents, known: HashMap::default(), uncounted };
+    let (states, parents, uncounted) = (IndexSet::default(), vec![], vec![]);
+    let mut search = Search { model, start, states, parents, uncounted };
     search.visit(start, 0);
     let (mut at, mut at_rest, mut reported) = (0, 0, 0);
     let mut violation = None;
@@ -128,10 +129,9 @@ pub(crate) fn search<M: Model>(model: &M, start: M::State) -> FoundIn<M> {
 struct Search<'a, M: Model> {
     model: &'a M,
     start: M::State,
-    states: Vec<M::State>,
+    states: IndexSet<M::State, FxBuildHasher>,
     /// The state from which each was first reached.
     parents: Vec<usize>,
-    known: HashMap<M::State, usize, BuildHasherDefault<Mix>>,
     /// Steps that are not bounded: from and to.
     uncounted: Vec<(usize, usize)>,
 }
@@ -160,15 +160,9 @@ impl<M: Model> Search<'_, M> {
     }
 
     fn visit(&mut self, state: M::State, parent: usize) -> usize {
-        let state = self.model.canonical(state);
-        match self.known.entry(state) {
-            Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(new) => {
-                self.states.push(state);
-                self.parents.push(parent);
-                *new.insert(self.states.len() - 1)
-            }
-        }
+        let (at, is_new) = self.states.insert_full(self.model.canonical(state));
+        self.parents.extend(is_new.then_some(parent));
+        at
     }
 
     /// The steps that lead to a state, with names and numbers as at the start.
@@ -208,20 +202,16 @@ impl<M: Model> Search<'_, M> {
     }
 }
 
-/// A fast hash with the same result in every run.
-#[derive(Default)]
-struct Mix(u64);
+/// Maps numbers to new ones in the same order, without gaps.
+pub(crate) struct Ranks(pub(crate) u64);
 
-impl Hasher for Mix {
-    fn finish(&self) -> u64 {
-        self.0 ^ self.0 >> 32
+impl Ranks {
+    pub(crate) fn new(numbers: impl Iterator<Item = u8>) -> Self {
+        Self(numbers.fold(0, |all, number| all | 1 << number) & !1)
     }
 
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64((*byte).into()));
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    pub(crate) fn rank(&self, number: u8) -> u8 {
+        let below = self.0 & ((2 << number) - 1);
+        u8::try_from(below.count_ones()).unwrap()
     }
 }

@@ -8,11 +8,10 @@ mod model {
     pub(crate) mod breadth_first;
     pub(crate) mod conformance;
     mod fetch;
-    mod properties;
+    pub(crate) mod properties;
     mod refresh;
     pub(crate) mod rules;
     pub(crate) mod scenario;
-    pub(crate) mod search;
     pub(crate) mod state;
     mod step;
     mod symmetry;
@@ -20,10 +19,9 @@ mod model {
 
 use model::breadth_first::is_documented;
 use model::conformance::compare;
+use model::properties::{search, trace};
 use model::rules::{Rule, Rules};
 use model::scenario::Scenario;
-use model::search::{search, trace};
-use model::state::State;
 
 const DOCUMENT: &str = include_str!("../docs/cluster-model.md");
 
@@ -39,34 +37,31 @@ fn model_conforms_to_wxsub_core() {
 #[test]
 fn servers_recover_from_faults() {
     for scenario in [
-        Scenario::no_fault(),
-        Scenario::cold_start(),
-        Scenario::crashes(),
-        Scenario::crashes_at_start(),
-        Scenario::pauses(),
-        Scenario::outage(),
-        Scenario::outage_with_a_wrong_clock(),
-        Scenario::loss(),
-        Scenario::unreadable(),
-        Scenario::endless_leases(),
-        Scenario::other_upstreams(),
-        Scenario::broken_records(),
-        Scenario::lost_generations(),
-        Scenario::all_but_the_store(),
-        Scenario::all_faults(2, 1),
-        Scenario::all_faults(1, 2),
+        Scenario::NO_FAULT,
+        Scenario::COLD_START,
+        Scenario::CRASHES,
+        Scenario::CRASHES_AT_START,
+        Scenario::PAUSES,
+        Scenario::OUTAGE,
+        Scenario::OUTAGE_WITH_A_WRONG_CLOCK,
+        Scenario::LOSS,
+        Scenario::UNREADABLE,
+        Scenario::ENDLESS_LEASES,
+        Scenario::OTHER_UPSTREAMS,
+        Scenario::BROKEN_RECORDS,
+        Scenario::LOST_GENERATIONS,
+        Scenario::ALL_BUT_THE_STORE,
+        Scenario::ALL_FAULTS,
+        Scenario::MORE_FAULTS,
     ] {
         let found = search(&scenario, &Rules::ALL);
         if let Some(violation) = &found.violation {
             panic!("{}: {}", scenario.name, trace(violation));
         }
         eprintln!("{}", found.summary(scenario.name));
-        let (State { refreshes_left, faults_left, .. }, states) = (scenario.start, found.states);
-        is_documented(
-            DOCUMENT,
-            &format!("| {} |", scenario.name),
-            &format!("| {refreshes_left}, {faults_left} | {states} |"),
-        );
+        let Scenario { name, refreshes, faults, .. } = scenario;
+        let cells = format!("| {refreshes}, {faults} | {} |", found.states);
+        is_documented(DOCUMENT, &format!("| {name} |"), &cells);
     }
 }
 
@@ -74,10 +69,10 @@ fn servers_recover_from_faults() {
 #[test]
 fn some_faults_need_a_report() {
     for scenario in [
-        Scenario::late_call(),
-        Scenario::pause_and_crash(),
-        Scenario::lost_generation_and_crash(),
-        Scenario::long_outage(),
+        Scenario::LATE_CALL,
+        Scenario::PAUSE_AND_CRASH,
+        Scenario::LOST_GENERATION_AND_CRASH,
+        Scenario::LONG_OUTAGE,
     ] {
         let unreported = search(&scenario, &Rules::ALL);
         let violation = unreported.violation.unwrap();
@@ -93,42 +88,39 @@ fn some_faults_need_a_report() {
 #[test]
 fn each_rule_is_needed() {
     for (rule, scenario, dropped) in [
-        ("read before the lease", Scenario::unreadable(), Rule::ReadBeforeLease),
-        ("a lease without end is free", Scenario::endless_leases(), Rule::EndlessLeaseIsFree),
-        ("refuse another upstream", Scenario::other_upstreams(), Rule::RefuseOtherUpstream),
-        ("the later request wins", Scenario::outage_with_a_wrong_clock(), Rule::LaterRequestWins),
-        ("publishing keeps the marker of a peer", Scenario::loss(), Rule::PublishKeepsMarker),
-        ("replace a broken record", Scenario::broken_records(), Rule::ReplaceBroken),
-        ("one fetch at a time", Scenario::no_fault(), Rule::Lease),
-        ("announce each change", Scenario::no_fault(), Rule::Announce),
-        ("look at each record after a loss", Scenario::loss(), Rule::LookAfterLoss),
-        ("look after each attempt", Scenario::loss(), Rule::LookAfterAttempt),
-        ("load before calling", Scenario::no_fault(), Rule::LoadFirst),
-        ("a stored token clears the marker", Scenario::no_fault(), Rule::StoreClearsMarker),
-        ("a marker before each call", Scenario::crashes(), Rule::Marker),
-        ("a lost response keeps the marker", Scenario::crashes(), Rule::LostResponseKeepsMarker),
-        ("a server clears only its own marker", Scenario::crashes(), Rule::OwnMarkerOnly),
-        ("compare before writing", Scenario::one_pause(), Rule::CompareBeforeWriting),
-        ("compare generations, not leases", Scenario::one_pause(), Rule::CompareGenerations),
-        ("replace only what was loaded", Scenario::one_pause(), Rule::ReplaceOnlyLoaded),
-        ("fetch again after a lost race", Scenario::one_pause(), Rule::SecondFetch),
-        ("remember unconfirmed calls", Scenario::one_pause(), Rule::RememberUnconfirmedCalls),
-        ("publish to a store that is behind", Scenario::outage(), Rule::Publish),
-        ("fetch again after a fetch without lease", Scenario::outage(), Rule::RefetchAfterUnleased),
-        ("an unstored token counts as fetched without lease", Scenario::outage(), Rule::UnstoredIsUnleased),
-        ("compare with the start of the fetch", Scenario::outage(), Rule::CompareWithStart),
-        ("generations are times", Scenario::loss(), Rule::GenerationsAreTimes),
+        ("read before the lease", Scenario::UNREADABLE, Rule::ReadBeforeLease),
+        ("a lease without end is free", Scenario::ENDLESS_LEASES, Rule::EndlessLeaseIsFree),
+        ("refuse another upstream", Scenario::OTHER_UPSTREAMS, Rule::RefuseOtherUpstream),
+        ("the later request wins", Scenario::OUTAGE_WITH_A_WRONG_CLOCK, Rule::LaterRequestWins),
+        ("publishing keeps the marker of a peer", Scenario::LOSS, Rule::PublishKeepsMarker),
+        ("replace a broken record", Scenario::BROKEN_RECORDS, Rule::ReplaceBroken),
+        ("one fetch at a time", Scenario::NO_FAULT, Rule::Lease),
+        ("announce each change", Scenario::NO_FAULT, Rule::Announce),
+        ("look at each record after a loss", Scenario::LOSS, Rule::LookAfterLoss),
+        ("look after each attempt", Scenario::LOSS, Rule::LookAfterAttempt),
+        ("load before calling", Scenario::NO_FAULT, Rule::LoadFirst),
+        ("a stored token clears the marker", Scenario::NO_FAULT, Rule::StoreClearsMarker),
+        ("a marker before each call", Scenario::CRASHES, Rule::Marker),
+        ("a lost response keeps the marker", Scenario::CRASHES, Rule::LostResponseKeepsMarker),
+        ("a server clears only its own marker", Scenario::CRASHES, Rule::OwnMarkerOnly),
+        ("compare before writing", Scenario::ONE_PAUSE, Rule::CompareBeforeWriting),
+        ("compare generations, not leases", Scenario::ONE_PAUSE, Rule::CompareGenerations),
+        ("replace only what was loaded", Scenario::ONE_PAUSE, Rule::ReplaceOnlyLoaded),
+        ("fetch again after a lost race", Scenario::ONE_PAUSE, Rule::SecondFetch),
+        ("remember unconfirmed calls", Scenario::ONE_PAUSE, Rule::RememberUnconfirmedCalls),
+        ("publish to a store that is behind", Scenario::OUTAGE, Rule::Publish),
+        ("fetch again after a fetch without lease", Scenario::OUTAGE, Rule::RefetchAfterUnleased),
+        ("an unstored token counts as fetched without lease", Scenario::OUTAGE, Rule::UnstoredIsUnleased),
+        ("compare with the start of the fetch", Scenario::OUTAGE, Rule::CompareWithStart),
+        ("generations are times", Scenario::LOSS, Rule::GenerationsAreTimes),
     ] {
         let found = search(&scenario, &Rules::without(dropped));
         let Some(violation) = &found.violation else {
             panic!("without \"{rule}\", no violation in {} states: {}", found.states, scenario.name);
         };
         eprintln!("without \"{rule}\" ({}): {}", scenario.name, trace(violation));
-        is_documented(
-            DOCUMENT,
-            &format!("| {rule} |"),
-            &format!("| {} | {} |", violation.what, violation.path.len()),
-        );
+        let cells = format!("| {} | {} |", violation.what, violation.path.len());
+        is_documented(DOCUMENT, &format!("| {rule} |"), &cells);
     }
 }
 
@@ -136,9 +128,9 @@ fn each_rule_is_needed() {
 #[test]
 fn two_rules_make_no_difference_here() {
     for (scenario, rule) in [
-        (Scenario::one_pause(), Rule::CheckLeaseBeforeCall),
-        (Scenario::crashes(), Rule::CheckLeaseBeforeCall),
-        (Scenario::outage(), Rule::SkipRejected),
+        (Scenario::ONE_PAUSE, Rule::CheckLeaseBeforeCall),
+        (Scenario::CRASHES, Rule::CheckLeaseBeforeCall),
+        (Scenario::OUTAGE, Rule::SkipRejected),
     ] {
         let found = search(&scenario, &Rules::without(rule));
         assert!(found.violation.is_none(), "{}: {rule:?}", scenario.name);

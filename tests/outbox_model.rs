@@ -9,19 +9,18 @@ mod outbox_model {
     mod changes;
     pub(crate) mod conformance;
     pub(crate) mod inbox;
-    mod properties;
+    pub(crate) mod properties;
     pub(crate) mod rules;
     pub(crate) mod scenario;
-    pub(crate) mod search;
     pub(crate) mod state;
     pub(crate) mod step;
 }
 
 use outbox_model::breadth_first::is_documented;
 use outbox_model::conformance::compare;
+use outbox_model::properties::{search, trace};
 use outbox_model::rules::{Rule, Rules};
 use outbox_model::scenario::Scenario;
-use outbox_model::search::{search, trace};
 
 const DOCUMENT: &str = include_str!("../docs/outbox-model.md");
 

@@ -13,9 +13,7 @@ impl State {
         let fence = self.servers.iter().map(|server| server.attempt.fence).max().unwrap_or_default();
         let fence = if rules.has(Rule::CompareGenerations) { 0 } else { fence.max(self.store.fence) + 1 };
         let server = &mut self.servers[at];
-        let (known, rejected) = (server.known, server.rejected);
-        let attempt = Attempt { known, rejected, fence, lease_trusted: true, ..Attempt::default() };
-        server.due = false;
+        let attempt = Attempt { fence, ..server.new_attempt() };
         if is_free {
             self.store.orphaned_lease = false;
             self.store.is_endless = false;
@@ -33,32 +31,18 @@ impl State {
         let requested_at = self.now();
         self.abandon_lease(at);
         let server = &mut self.servers[at];
-        let (known, rejected) = (server.known, server.rejected);
-        let attempt = Attempt {
-            stage: Stage::Mark,
-            known,
-            rejected,
-            requested_at,
-            without_lease: true,
-            lease_trusted: true,
-            ..Attempt::default()
-        };
-        server.due = false;
-        server.attempt = attempt;
+        let attempt = server.new_attempt();
+        server.attempt = Attempt { stage: Stage::Mark, requested_at, without_lease: true, ..attempt };
     }
 
-    /// The server can no longer read the record, and gives the lease back.
-    pub(crate) fn give_back_lease(&mut self, at: usize) {
+    /// The store is unavailable, and it is too early to fetch without lease; or the server can no longer read the record, and gives
+    /// the lease back.
+    pub(crate) fn postpone(&mut self, at: usize) {
+        if self.store.unavailable {
+            self.abandon_lease(at);
+        }
         let server = &mut self.servers[at];
         server.holds_lease = false;
-        server.attempt = Attempt::default();
-        server.due = true;
-    }
-
-    /// The store is unavailable, and it is too early to fetch without lease.
-    pub(crate) fn postpone(&mut self, at: usize) {
-        self.abandon_lease(at);
-        let server = &mut self.servers[at];
         server.attempt = Attempt::default();
         server.due = true;
     }

@@ -179,6 +179,12 @@ impl State {
 }
 
 impl Server {
+    /// An attempt that starts now.
+    pub(crate) fn new_attempt(&mut self) -> Attempt {
+        self.due = false;
+        Attempt { known: self.known, rejected: self.rejected, lease_trusted: true, ..Attempt::default() }
+    }
+
     pub(crate) fn is_calling(&self) -> bool {
         matches!(self.attempt.stage, Stage::Call | Stage::Wait | Stage::Put { .. })
     }

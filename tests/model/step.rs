@@ -91,7 +91,7 @@ impl Steps<'_> {
     }
 
     fn fault(&mut self, fault: Counted, change: impl FnOnce(&mut State)) {
-        if self.state.faults_left > 0 && self.scenario.faults.contains(&fault) {
+        if self.state.faults_left > 0 && self.scenario.kinds.contains(&fault) {
             self.add(Act::Counted(fault), |next| {
                 next.faults_left -= 1;
                 change(next);
@@ -141,7 +141,7 @@ impl Model<'_> {
                 steps.add(Act::FetchWithoutLease, |next| next.fetch_without_lease(at));
                 steps.add(Act::Postpone, |next| next.postpone(at));
             }
-            Stage::Load if is_blind => steps.add(Act::Postpone, |next| next.give_back_lease(at)),
+            Stage::Load if is_blind => steps.add(Act::Postpone, |next| next.postpone(at)),
             Stage::Load => steps.add(Act::Load, |next| next.load(at, rules)),
             Stage::Mark => steps.add(Act::Mark, |next| next.set_marker(at, rules)),
             Stage::Call => steps.add(Act::Call, |next| next.issue(at)),
@@ -180,7 +180,7 @@ impl Model<'_> {
         if idle {
             steps.refresh(Counted::RefreshDue, |next| next.servers[at].due = true);
         }
-        let can_reject = self.scenario.faults.contains(&Counted::SeeRejection);
+        let can_reject = self.scenario.kinds.contains(&Counted::SeeRejection);
         if can_reject && server.held.id != 0 && server.held.id != state.newest {
             steps.refresh(Counted::SeeRejection, |next| next.servers[at].on_rejection());
         }
@@ -205,7 +205,7 @@ impl Model<'_> {
         if matches!(stage, Stage::Wait | Stage::Put { store_attempts: 0, .. }) {
             if lease_trusted {
                 steps.fault(Counted::LoseResponse, |next| next.give_up(at, rules));
-            } else if self.scenario.faults.contains(&Counted::LoseResponse) {
+            } else if self.scenario.kinds.contains(&Counted::LoseResponse) {
                 // A server that was suspended for long has run into its timeout.
                 steps.add(Act::GiveUp, |next| next.give_up(at, rules));
             }

@@ -1,21 +1,8 @@
 //! Symmetry reduction: states that differ only in the order of servers and the numbering of tokens are one state.
 
+use super::breadth_first::Ranks;
 use super::rules::{Rule, Rules};
 use super::state::{Attempt, Outcome, Server, Stage, State, Token};
-
-/// Maps numbers to new ones in the same order, without gaps.
-struct Ranks(u64);
-
-impl Ranks {
-    fn new(numbers: impl Iterator<Item = u8>) -> Self {
-        Self(numbers.fold(0, |all, number| all | 1 << number) & !1)
-    }
-
-    fn rank(&self, number: u8) -> u8 {
-        let below = self.0 & ((2 << number) - 1);
-        u8::try_from(below.count_ones()).unwrap()
-    }
-}
 
 impl State {
     pub(crate) fn canonical(mut self, rules: &Rules) -> Self {

@@ -9,12 +9,12 @@ use wxsub_core::proto::{AppId, ErrCode, Grant, Message};
 use wxsub_core::testing::ManualClock;
 use wxsub_outbox::grant::Subject;
 use wxsub_outbox::id::{GrantId, MessageId, WorkerId};
-use wxsub_outbox::idempotency::{Fingerprint, IdempotencyKey};
+use wxsub_outbox::idempotency::IdempotencyKey;
 use wxsub_outbox::ledger::{
-    Applied, Change, Gone, KeyKind, MessageQuery, NewConsent, NewDecision, NewKey, NewMessage,
+    Applied, Change, Gone, KeyKind, MessageQuery, NewConsent, NewDecision, NewMessage,
 };
 use wxsub_outbox::message::Detail;
-use wxsub_outbox::state::{GrantState, MessageState, Priority};
+use wxsub_outbox::state::{GrantState, MessageState};
 use wxsub_outbox::{Ledger, MemoryLedger, message};
 
 use super::rules::Rules;
@@ -134,26 +134,14 @@ impl Played {
 
     fn record(&self, at: usize, content: u8, kind: Option<KeyKind>) {
         let body = Message::builder(grant()).title("Title").content(content.to_string()).build().unwrap();
-        let key = kind.map(|kind| NewKey {
-            client: String::new(),
-            key: match kind {
-                KeyKind::Inbox => IdempotencyKey::new(message_id(at).to_string()).unwrap(),
-                KeyKind::Request | KeyKind::Batch => IdempotencyKey::new("order-4711").unwrap(),
-            },
-            fingerprint: Fingerprint::new("outbox", &body, None, None, Priority::Normal),
-            kind,
-        });
-        let (id, priority, require_grant) = (message_id(at), Priority::Normal, false);
-        let new = NewMessage {
-            id,
-            appid: appid(),
-            body,
-            priority,
-            send_at: None,
-            expires_at: None,
-            key,
-            require_grant,
-        };
+        let mut new = NewMessage::new(message_id(at), appid(), body);
+        if let Some(kind) = kind {
+            let key = match kind {
+                KeyKind::Inbox => message_id(at).to_string(),
+                KeyKind::Request | KeyKind::Batch => "order-4711".to_owned(),
+            };
+            new = new.with_key("outbox", "", IdempotencyKey::new(key).unwrap(), kind);
+        }
         self.apply(Change::Enqueue(Box::new(new)));
     }
 
@@ -242,14 +230,8 @@ impl Played {
                 self.clock.advance(LONG);
                 let (message, child) = (message_id(at), message_id(new.unwrap_or(MESSAGES)));
                 let (by, note) = ("ops".to_owned(), String::new());
-                self.apply(Change::Decide(Box::new(NewDecision {
-                    message,
-                    decision,
-                    by,
-                    note,
-                    seen: None,
-                    child,
-                })));
+                let decision = NewDecision { message, decision, by, note, seen: None, child };
+                self.apply(Change::Decide(Box::new(decision)));
             }
             Act::Wish(Wish::Backup) => self.backup = Some(self.ledger.backup(self.clock.clone())),
             Act::Fault(Fault::Restore) => {

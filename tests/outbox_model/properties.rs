@@ -1,36 +1,105 @@
-//! What must never happen, and what must be so when nothing more happens.
+//! The search over the states of the model: what must never happen, and what must be so when nothing more happens.
 
 use wxsub_outbox::state::{GrantState, MessageState};
 
-use super::state::{GRANTS, MESSAGES, Settlement, Stage, State};
-use super::step::{Act, Step};
+use super::breadth_first::{self, Model};
+use super::rules::Rules;
+use super::scenario::{Scenario, Trouble};
+use super::state::{GRANTS, Ledger, MESSAGES, Message, Settlement, Stage, State};
+use super::step::{Act, Step, World};
 
-/// What is wrong with a step.
-pub(crate) fn wrong_step(before: &State, step: Step, after: &State) -> Option<&'static str> {
-    if step.act == Act::Post && !is_durable(before, step) {
-        return Some("a message is posted without a durable attempt");
+type Found = breadth_first::Found<Step, State>;
+type Violation = breadth_first::Violation<Step, State>;
+
+pub(crate) fn search(scenario: &Scenario, rules: &Rules) -> Found {
+    breadth_first::search(&World { rules, scenario }, scenario.start)
+}
+
+/// The path to a violation: after each step its worker and its message, and the grants.
+pub(crate) fn trace(violation: &Violation) -> String {
+    violation.trace(|Step { act, worker, message }, after| {
+        let (name, task) = (["A", "B"][worker], after.workers[worker].task);
+        let Ledger { messages, grants, .. } = after.ledger;
+        format!("{act:?}; {name}: {task:?}; message {message}: {:?}; grants {grants:?}", messages[message])
+    })
+}
+
+impl Model for World<'_> {
+    type State = State;
+    type Step = Step;
+
+    /// A claim can be given back and made again for ever.
+    const ENDLESS: Option<&'static str> = None;
+
+    fn steps(&self, state: &State) -> Vec<(Step, State)> {
+        self.steps(state)
     }
-    if too_many_posts(after) {
-        return Some("two messages of one grant may have been sent");
+
+    fn canonical(&self, state: State) -> State {
+        state.canonical()
     }
-    let open = |grant: &&Option<GrantState>| **grant == Some(GrantState::Open);
-    if after.ledger.grants.iter().filter(open).count() > 1 {
-        return Some("two grants of one user are open");
+
+    fn is_counted(step: Step) -> bool {
+        matches!(step.act, Act::Wish(_) | Act::Fault(_))
     }
-    let unsent = |state| matches!(state, MessageState::Refused | MessageState::NotSent);
-    let stands = |at: &usize| {
-        after.noted[*at].keyed && after.ledger.messages[*at].is_some_and(|row| !unsent(row.state))
-    };
-    if (0..MESSAGES).filter(stands).count() > 1 {
-        return Some("one key stands for two messages");
+
+    fn check_step(&self, before: &State, step: Step, after: &State) -> Option<&'static str> {
+        if step.act == Act::Post && !is_durable(before, step) {
+            return Some("a message is posted without a durable attempt");
+        }
+        if too_many_posts(after) {
+            return Some("two messages of one grant may have been sent");
+        }
+        let open = |grant: &&Option<GrantState>| **grant == Some(GrantState::Open);
+        if after.ledger.grants.iter().filter(open).count() > 1 {
+            return Some("two grants of one user are open");
+        }
+        let unsent = |state| matches!(state, MessageState::Refused | MessageState::NotSent);
+        let stands = |at: &usize| {
+            after.noted[*at].keyed && after.ledger.messages[*at].is_some_and(|row| !unsent(row.state))
+        };
+        if (0..MESSAGES).filter(stands).count() > 1 {
+            return Some("one key stands for two messages");
+        }
+        if step.act == Act::Reclaim && is_running(before, step) {
+            return Some("the attempt of a living worker is reclaimed");
+        }
+        if is_refused_for_another(before, step, after) {
+            return Some("a message uses up the consent of another one's grant");
+        }
+        after.inbox.violation().or_else(|| (0..MESSAGES).find_map(|at| wrong_change(before, after, at)))
     }
-    if step.act == Act::Reclaim && is_running(before, step) {
-        return Some("the attempt of a living worker is reclaimed");
+
+    fn check_rest(&self, state: &State) -> Option<&'static str> {
+        if let Some(violation) = state.inbox.violation_at_rest() {
+            return Some(violation);
+        }
+        // Where the table is the matter, no message is sent.
+        if self.has(Trouble::Inbox) {
+            return None;
+        }
+        let ledger = &state.ledger;
+        if ledger.messages.iter().flatten().any(|row| !row.state.is_final()) {
+            return Some("a message stays unfinished for ever");
+        }
+        let unfinished = |grant: &GrantState| matches!(grant, GrantState::Reserved | GrantState::Attempting);
+        if ledger.grants.iter().flatten().any(unfinished) {
+            return Some("a grant stays in use for ever");
+        }
+        let doubted = |grant: usize| {
+            let undecided = |row: &Message| {
+                row.grant.map(usize::from) == Some(grant)
+                    && row.state == MessageState::MaybeSent
+                    && row.decision.is_none()
+            };
+            ledger.messages.iter().flatten().any(undecided) || state.restored
+        };
+        let in_doubt = |grant: &usize| ledger.grants[*grant] == Some(GrantState::InDoubt);
+        if (0..GRANTS).filter(in_doubt).any(|grant| !doubted(grant)) {
+            return Some("a grant is in doubt for ever");
+        }
+        None
     }
-    if is_refused_for_another(before, step, after) {
-        return Some("a message uses up the consent of another one's grant");
-    }
-    after.inbox.violation().or_else(|| (0..MESSAGES).find_map(|at| wrong_change(before, after, at)))
 }
 
 /// A POST needs its row, unless a backup was restored meanwhile.
@@ -104,29 +173,4 @@ fn wrong_change(before: &State, after: &State, at: usize) -> Option<&'static str
         Some((was, _)) if is.state != was.state => Some("an outcome changes after its decision"),
         _ => None,
     }
-}
-
-/// What is wrong where nothing more happens by itself.
-pub(crate) fn wrong_at_rest(state: &State) -> Option<&'static str> {
-    let ledger = &state.ledger;
-    if ledger.messages.iter().flatten().any(|row| !row.state.is_final()) {
-        return Some("a message stays unfinished for ever");
-    }
-    let unfinished = |grant: &GrantState| matches!(grant, GrantState::Reserved | GrantState::Attempting);
-    if ledger.grants.iter().flatten().any(unfinished) {
-        return Some("a grant stays in use for ever");
-    }
-    let doubted = |grant: usize| {
-        let undecided = |row: &super::state::Message| {
-            row.grant.map(usize::from) == Some(grant)
-                && row.state == MessageState::MaybeSent
-                && row.decision.is_none()
-        };
-        ledger.messages.iter().flatten().any(undecided) || state.restored
-    };
-    let in_doubt = |grant: &usize| ledger.grants[*grant] == Some(GrantState::InDoubt);
-    if (0..GRANTS).filter(in_doubt).any(|grant| !doubted(grant)) {
-        return Some("a grant is in doubt for ever");
-    }
-    None
 }

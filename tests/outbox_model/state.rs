@@ -2,13 +2,14 @@
 
 use wxsub_outbox::state::{Decision, GrantState, MessageState};
 
+use super::breadth_first::Ranks;
 use super::inbox::{Inbox, ROWS};
 
 pub(crate) const MESSAGES: usize = 3;
 pub(crate) const GRANTS: usize = 2;
 pub(crate) const WORKERS: usize = 2;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct State {
     pub(crate) ledger: Ledger,
     pub(crate) backup: Option<Ledger>,
@@ -32,7 +33,7 @@ pub(crate) struct State {
 }
 
 /// Everything that is durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Ledger {
     pub(crate) messages: [Option<Message>; MESSAGES],
     /// In the order in which they were recorded.
@@ -62,7 +63,7 @@ pub(crate) struct Owner {
 }
 
 /// A process that sends one message at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Worker {
     pub(crate) boot: u8,
     /// It stands still, as after SIGSTOP.
@@ -105,8 +106,9 @@ pub(crate) enum Settlement {
     Unknown,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Sender {
+    #[default]
     Idle,
     /// The reply to its commit was lost. It will ask again with the same key.
     Unsure,
@@ -114,7 +116,7 @@ pub(crate) enum Sender {
     KeyMissing(u8),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Weixin {
     /// The consent that the next message uses up, by its grant.
     pub(crate) consent: Option<u8>,
@@ -144,28 +146,7 @@ pub(crate) struct Noted {
 
 impl State {
     pub(crate) fn new(wishes: u8, faults: u8) -> Self {
-        Self {
-            ledger: Ledger {
-                messages: [None; MESSAGES],
-                grants: [None; GRANTS],
-                gone: [0; WORKERS],
-                key: None,
-                rows: [None; ROWS],
-            },
-            backup: None,
-            workers: [Worker { boot: 0, stopped: false, task: None }; WORKERS],
-            marking: None,
-            sender: Sender::Idle,
-            inbox: Inbox::default(),
-            weixin: Weixin { consent: None, endless: false, used_by: [None; GRANTS], strays: [None; 2] },
-            noted: [Noted::default(); MESSAGES],
-            worth: [false; GRANTS],
-            sent_again: [0; GRANTS],
-            risked: false,
-            restored: false,
-            wishes,
-            faults,
-        }
+        Self { wishes, faults, ..Self::default() }
     }
 
     /// With a consent that is recorded.
@@ -207,11 +188,8 @@ impl State {
         let rows =
             [self.ledger.messages[at].as_mut(), backup].into_iter().flatten().map(|row| &mut row.attempt);
         let attempts: Vec<_> = of_tasks.chain(rows).collect();
-        let used = attempts.iter().fold(0_u64, |used, attempt| used | 1 << **attempt) & !1;
-        for attempt in attempts {
-            let up_to = used & ((2 << *attempt) - 1);
-            *attempt = u8::try_from(up_to.count_ones()).unwrap();
-        }
+        let ranks = Ranks::new(attempts.iter().map(|attempt| **attempt));
+        attempts.into_iter().for_each(|attempt| *attempt = ranks.rank(*attempt));
     }
 
     fn with_workers_swapped(mut self) -> Self {
