@@ -4,6 +4,8 @@
 #![cfg(test)]
 
 mod outbox_simulation {
+    #[path = "../simulation/fault_window.rs"]
+    mod fault_window;
     mod inbox;
     mod invariants;
     mod ledger_link;
@@ -18,7 +20,7 @@ mod outbox_simulation {
     mod seeds;
     mod weixin;
 
-    pub(crate) use oracle::Account;
+    pub(crate) use oracle::Summary;
     pub(crate) use plan::{Defect, Setup};
     pub(crate) use scenario::play;
     pub(crate) use seeds::{run_seeds, seed_count};
@@ -26,7 +28,7 @@ mod outbox_simulation {
 
 use wxsub_outbox::state::MessageState;
 
-use outbox_simulation::{Account, Defect, Setup, play, run_seeds, seed_count};
+use outbox_simulation::{Defect, Setup, Summary, play, run_seeds, seed_count};
 
 const TWO: Setup = Setup { processes: 2, calm: false, defect: None };
 
@@ -38,19 +40,19 @@ const SEEDS: u64 = 10;
 /// In as many seeds a defect must show.
 const SEEDS_FOR_A_DEFECT: u64 = 20;
 
-fn total(test: &str, count: u64, setup: Setup) -> (usize, Account) {
+fn total(test: &str, count: u64, setup: Setup) -> (usize, Summary) {
     let play = |seed, trace| play(setup, seed, trace);
-    let played = run_seeds(&format!("outbox_simulation {test}"), count, play, |account| &account.violations);
-    let mut total = Account::default();
-    played.iter().for_each(|account| total.add(account));
+    let played = run_seeds(&format!("outbox_simulation {test}"), count, play, |summary| &summary.violations);
+    let mut total = Summary::default();
+    played.iter().for_each(|summary| total.add(summary));
     eprintln!("{} seeds: {total:?}", played.len());
     (played.len(), total)
 }
 
 /// The faults must be bad enough to show something, and good enough that most messages are sent.
-fn check_faults((seeds, total): (usize, Account)) {
+fn check_faults((seeds, total): (usize, Summary)) {
     if seeds < 100 {
-        return;
+        return eprintln!("not checked with fewer than 100 seeds: how often each fault has an effect");
     }
     let count = |state| total.states.get(&state).copied().unwrap_or_default();
     assert!(count(MessageState::Sent) * 2 > total.states.values().sum());
@@ -87,7 +89,7 @@ fn a_seed_plays_the_same_twice() {
     }
 }
 
-fn found(defect: Defect, calm: bool, shows: impl Fn(&Account) -> bool) {
+fn found(defect: Defect, calm: bool, shows: impl Fn(&Summary) -> bool) {
     let setup = Setup { calm, defect: Some(defect), ..TWO };
     let found = (0..SEEDS_FOR_A_DEFECT).find(|seed| shows(&play(setup, *seed, false)));
     eprintln!("{defect:?}: seed {found:?}");
@@ -96,15 +98,15 @@ fn found(defect: Defect, calm: bool, shows: impl Fn(&Account) -> bool) {
 
 #[test]
 fn repeating_what_is_unknown_is_found() {
-    found(Defect::RepeatsWhatIsUnknown, false, |account| {
-        account.violations.iter().any(|text| text.contains("more than one POST may have been accepted"))
+    found(Defect::RepeatsWhatIsUnknown, false, |summary| {
+        summary.violations.iter().any(|text| text.contains("more than one POST may have been accepted"))
     });
 }
 
 #[test]
 fn deleting_rows_before_they_are_recorded_is_found() {
-    found(Defect::DeletesBeforeItRecords, false, |account| {
-        account.violations.iter().any(|text| text.contains("was acknowledged, and is lost"))
+    found(Defect::DeletesBeforeItRecords, false, |summary| {
+        summary.violations.iter().any(|text| text.contains("was acknowledged, and is lost"))
     });
 }
 

@@ -2,52 +2,29 @@
 
 #![cfg(test)]
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tracing_subscriber::fmt::MakeWriter;
-use wxsub_core::token::{Evidence, TokenSource};
+use tempfile::NamedTempFile;
+use wxsub_core::token::{Evidence, TokenEndpoint, TokenSource};
 use wxsub_core::transport::TransportLimits;
 use wxsub_sandbox::{AppSettings, Fault};
 use wxsub_tests::{Harness, Route, SECRET, SEND, TOKEN};
 
-/// Collects everything that is logged, by wxsub and its libraries.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
-
 #[tokio::test]
 async fn secrets_appear_in_no_log_error_or_debug_output() {
-    let log = Log::default();
+    // Everything that wxsub and its libraries log.
+    let log = NamedTempFile::new().unwrap();
     tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-        .with_writer(log.clone())
+        .with_writer(Arc::new(log.reopen().unwrap()))
         .init();
     let mut shown = String::new();
     let mut tokens = Vec::new();
     for route in [Route::InProcess, Route::Reqwest, Route::Hyper] {
         exercise_all_faults(route, &mut shown, &mut tokens).await;
     }
-    let logged = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    let logged = std::fs::read_to_string(log.path()).unwrap();
     // Proof that the log is complete: it has lines of the token cache and of the HTTP library.
     assert!(
         logged.contains("access token refreshed") && logged.contains("access token invalidated externally")
@@ -82,7 +59,7 @@ async fn exercise_all_faults(route: Route, shown: &mut String, tokens: &mut Vec<
             Fault::Hang,
         ] {
             let limits = TransportLimits::default().request_timeout(Duration::from_millis(300));
-            let harness = Harness::with(route, AppSettings::default(), limits).await;
+            let harness = Harness::with(route, TokenEndpoint::Token, AppSettings::default(), limits).await;
             harness.sandbox.add_fault(path, 3, fault);
             let message = harness.message("oUser", 1);
             let sending = tokio::spawn({

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use wxsub_core::error::{Delivery, ErrorKind};
+use wxsub_core::token::TokenEndpoint;
 use wxsub_core::transport::TransportLimits;
 use wxsub_sandbox::{AppSettings, Fault};
 use wxsub_tests::{Harness, Route, SEND, TOKEN};
@@ -38,7 +39,7 @@ async fn lost_send_response_is_not_retried(route: Route) {
 
 async fn hanging_send_ends_at_its_deadline(route: Route) {
     let limits = TransportLimits::default().request_timeout(Duration::from_millis(500));
-    let harness = Harness::with(route, AppSettings::default(), limits).await;
+    let harness = Harness::with(route, TokenEndpoint::Token, AppSettings::default(), limits).await;
     let message = harness.message("oUser", 7);
     harness.sandbox.add_fault(SEND, 1, Fault::Hang);
     // Over sockets, the limit of the transport ends it, in real time.

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use wxsub_core::error::Delivery;
 use wxsub_core::proto::{ErrCode, Operation, Remedy};
-use wxsub_core::token::TokenSource;
+use wxsub_core::token::{TokenEndpoint, TokenSource};
 use wxsub_core::transport::TransportLimits;
 use wxsub_sandbox::{AppSettings, Fault};
 use wxsub_tests::{Harness, Route, SEND, STABLE, TOKEN};
@@ -43,7 +43,7 @@ async fn hanging_endpoint_keeps_current_token(route: Route) {
     let mut settings = AppSettings::default();
     settings.token_lifetime = Duration::from_secs(4);
     settings.overlap = Duration::from_secs(2);
-    let harness = Harness::with(route, settings, TransportLimits::default()).await;
+    let harness = Harness::with(route, TokenEndpoint::Token, settings, TransportLimits::default()).await;
     harness.cache.token().await.unwrap();
     for step in 0..200 {
         if step % 40 == 5 {
@@ -105,7 +105,8 @@ async fn second_rejection_ends_the_send(route: Route) {
 }
 
 async fn rejected_stable_token_is_forced_once(route: Route) {
-    let harness = Harness::stable(route).await;
+    let endpoint = TokenEndpoint::StableToken;
+    let harness = Harness::with(route, endpoint, AppSettings::default(), TransportLimits::default()).await;
     let rejected = Fault::ErrCode(ErrCode::INVALID_CREDENTIAL);
     harness.client.send(&harness.message("oUser", 1)).await.unwrap();
     harness.sandbox.add_fault(SEND, 1, rejected);

@@ -11,6 +11,9 @@ pub mod readme;
 mod route;
 
 pub use route::Route;
+pub use wxsub_core::proto::endpoint::{
+    stable_token::PATH as STABLE, subscribe::PATH as SEND, token::PATH as TOKEN,
+};
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -33,12 +36,6 @@ use wxsub_core::token::{TokenCache, TokenEndpoint};
 use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportLimits};
 use wxsub_sandbox::{AppSettings, Sandbox};
 
-/// The token endpoint.
-pub const TOKEN: &str = "/cgi-bin/token";
-/// The other token endpoint.
-pub const STABLE: &str = "/cgi-bin/stable_token";
-/// The send endpoint.
-pub const SEND: &str = "/cgi-bin/message/template/subscribe";
 /// The AppSecret of every harness. Tests search logs and output for it.
 pub const SECRET: &str = "PLANTED-app-secret";
 
@@ -119,26 +116,11 @@ pub async fn serve(sandbox: &Sandbox) -> SocketAddr {
 impl Harness {
     /// Sets everything up with default settings and limits.
     pub async fn new(route: Route) -> Self {
-        Self::with(route, AppSettings::default(), TransportLimits::default()).await
+        Self::with(route, TokenEndpoint::Token, AppSettings::default(), TransportLimits::default()).await
     }
 
-    /// Sets everything up with these settings of the app and these limits of the transport.
-    pub async fn with(route: Route, settings: AppSettings, limits: TransportLimits) -> Self {
-        Self::with_endpoint(route, TokenEndpoint::Token, settings, limits).await
-    }
-
-    /// Sets everything up with a token cache that uses `/cgi-bin/stable_token`.
-    pub async fn stable(route: Route) -> Self {
-        Self::with_endpoint(
-            route,
-            TokenEndpoint::StableToken,
-            AppSettings::default(),
-            TransportLimits::default(),
-        )
-        .await
-    }
-
-    async fn with_endpoint(
+    /// Sets everything up with this token endpoint, these settings of the app and these limits of the transport.
+    pub async fn with(
         route: Route,
         endpoint: TokenEndpoint,
         settings: AppSettings,
@@ -224,6 +206,8 @@ pub fn template() -> TemplateId {
 }
 
 /// Counts requests by path and passes them on.
+#[derive(derive_more::Debug)]
+#[debug("RequestCounter")]
 struct RequestCounter {
     transport: Arc<dyn Transport>,
     counts: Mutex<HashMap<String, u64>>,
@@ -238,12 +222,6 @@ impl RequestCounter {
 
     fn count(&self, path: &str) -> u64 {
         self.counts.lock().unwrap().get(path).copied().unwrap_or_default()
-    }
-}
-
-impl std::fmt::Debug for RequestCounter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("RequestCounter")
     }
 }
 

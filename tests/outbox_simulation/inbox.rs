@@ -1,7 +1,6 @@
 //! The table of the application: its rows, and a connection of a copier on which calls fail.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::future::pending;
 use std::sync::{Arc, Mutex};
 
@@ -13,8 +12,9 @@ use wxsub_outbox::id::MessageId;
 use wxsub_outbox::inbox::{Inbox, InboxError, InboxRow, Rejected};
 use wxsub_outbox::testing::MemoryInbox;
 
+use super::fault_window::fault_at;
 use super::oracle::Oracle;
-use super::plan::{Defect, InboxFault, meets};
+use super::plan::{Defect, InboxFault};
 use super::scenario::Machine;
 
 /// The row of this message. Its id tells the number.
@@ -27,22 +27,24 @@ pub(super) fn id_of(number: u32) -> MessageId {
 }
 
 /// A connection of one process.
+#[derive(derive_more::Debug)]
+#[debug("InboxLink")]
 pub(super) struct InboxLink {
     pub(super) table: MemoryInbox,
     pub(super) machine: Arc<Machine>,
-    pub(super) dice: Mutex<Rng>,
+    pub(super) rng: Mutex<Rng>,
     /// The transaction has ended, and with it its locks.
     pub(super) is_lost: bool,
 }
 
 impl InboxLink {
     async fn meets(&self) -> Option<InboxFault> {
-        let Machine { world, clock, .. } = &*self.machine;
-        let millis = self.dice.lock().unwrap().u64(1..10);
+        let Machine { scenario, clock, .. } = &*self.machine;
+        let millis = self.rng.lock().unwrap().u64(1..10);
         self.machine.wait(millis).await;
-        let fault = meets(&world.plan.inbox, clock.elapsed(), &mut self.dice.lock().unwrap());
+        let fault = fault_at(&scenario.plan.inbox, clock.elapsed(), &mut self.rng.lock().unwrap());
         if let Some(fault) = fault {
-            world.oracle.trace(|| format!("inbox: {fault:?}"));
+            scenario.oracle.trace(|| format!("inbox: {fault:?}"));
         }
         fault
     }
@@ -52,12 +54,6 @@ impl InboxLink {
         self.table = self.table.clone();
         self.is_lost = true;
         InboxError::Unavailable("reset".to_owned())
-    }
-}
-
-impl fmt::Debug for InboxLink {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("InboxLink")
     }
 }
 
@@ -72,7 +68,7 @@ impl Inbox for InboxLink {
             _ => {}
         }
         let rows = self.table.read(limit).await?;
-        if self.machine.world.plan.defect == Some(Defect::DeletesBeforeItRecords) {
+        if self.machine.scenario.plan.defect == Some(Defect::DeletesBeforeItRecords) {
             self.table.finish(rows.iter().map(|row| row.id.clone()).collect(), Vec::new()).await?;
         }
         if fault == Some(InboxFault::LocksAreLost) {
@@ -90,7 +86,7 @@ impl Inbox for InboxLink {
             Some(InboxFault::CrashBefore) => return self.machine.end_of_process().await,
             Some(InboxFault::ReplyIsLost | InboxFault::CrashAfter) | None => {}
         }
-        self.machine.world.oracle.noted().account.copied += copied.len();
+        self.machine.scenario.oracle.noted().summary.copied += copied.len();
         self.table.finish(copied, rejected).await?;
         match fault {
             Some(InboxFault::ReplyIsLost) => Err(self.lose()),
@@ -106,9 +102,9 @@ pub(super) struct PoisonRows(Mutex<BTreeMap<String, &'static str>>);
 
 impl PoisonRows {
     /// A copy of a row, spoiled, and with an id of its own.
-    pub(super) fn spoil(&self, row: &InboxRow, dice: &mut Rng) -> InboxRow {
-        let number = format!("{:08}", dice.u32(0..99_999_999));
-        let (poison, error) = match dice.bool() {
+    pub(super) fn spoil(&self, row: &InboxRow, rng: &mut Rng) -> InboxRow {
+        let number = format!("{:08}", rng.u32(0..99_999_999));
+        let (poison, error) = match rng.bool() {
             true => (InboxRow { id: number, ..row.clone() }, "id: "),
             false => {
                 let id = format!("{}{number}", &row.id[..28]);

@@ -13,13 +13,13 @@ use wxsub_outbox::{Ledger, MemoryLedger};
 
 use super::oracle::{Oracle, Post};
 use super::plan::Plan;
-use super::scenario::World;
+use super::scenario::Scenario;
 
 /// The processes have stopped for some time.
-pub(super) fn check(world: &World) {
-    let World { plan, ledger, appid, oracle, .. } = world;
-    let now = world.ledger_clock.now().wall;
-    let stopped_for = world.truth.elapsed().saturating_sub(plan.end);
+pub(super) fn check(scenario: &Scenario) {
+    let Scenario { plan, ledger, appid, oracle, .. } = scenario;
+    let now = scenario.ledger_clock.now().wall;
+    let stopped_for = scenario.true_clock.elapsed().saturating_sub(plan.end);
     let messages = ledger.messages(&MessageQuery::new(appid.clone())).now_or_never().unwrap().unwrap();
     let (posts, acknowledged) = {
         let noted = oracle.noted();
@@ -45,7 +45,7 @@ pub(super) fn check(world: &World) {
     check_grants(ledger, appid, &messages, &posts, oracle);
     check_counts(ledger, appid, &messages, oracle);
     check_quota(plan, &posts, oracle);
-    oracle.noted().account.posts = posts.len();
+    oracle.noted().summary.posts = posts.len();
 }
 
 /// The number in a message's text: its key says it, or that of the message in whose place it was sent.
@@ -86,18 +86,21 @@ fn check_history(message: &StoredMessage, history: &[StoredEvent], oracle: &Orac
     }
 }
 
+fn is_sent_again(message: &StoredMessage) -> bool {
+    message.decision.as_ref().is_some_and(|decided| decided.decision == Decision::SendAgain)
+}
+
 fn count(message: &StoredMessage, history: &[StoredEvent], oracle: &Oracle) {
     let mut noted = oracle.noted();
-    let account = &mut noted.account;
-    *account.states.entry(message.state).or_default() += 1;
-    let decision = message.decision.as_ref().map(|decided| decided.decision);
-    account.sent_again += usize::from(decision == Some(Decision::SendAgain));
-    account.reclaimed += history.iter().filter(|event| event.kind == EventKind::Reclaimed).count();
+    let summary = &mut noted.summary;
+    *summary.states.entry(message.state).or_default() += 1;
+    summary.sent_again += usize::from(is_sent_again(message));
+    summary.reclaimed += history.iter().filter(|event| event.kind == EventKind::Reclaimed).count();
     let doubted =
         history.iter().any(|event| matches!(event.kind, EventKind::MaybeSent | EventKind::Reclaimed));
     let late = history.iter().any(|event| event.kind == EventKind::LateAnswer)
         || (doubted && message.state != MessageState::MaybeSent);
-    account.late_answers += usize::from(late);
+    summary.late_answers += usize::from(late);
 }
 
 /// What is recorded of a message agrees with what became of its POSTs.
@@ -119,9 +122,7 @@ fn check_posts(messages: &[StoredMessage], posts: &[Post], oracle: &Oracle) {
         let refused = posts.iter().filter(|post| post.handled.is_some_and(|code| code != 0)).count();
         let in_state = |state| rows.iter().filter(|row| row.state == state).count();
         let (sent, maybe_sent) = (in_state(MessageState::Sent), in_state(MessageState::MaybeSent));
-        let again = rows.iter().filter(|row| {
-            row.decision.as_ref().is_some_and(|decided| decided.decision == Decision::SendAgain)
-        });
+        let again = rows.iter().filter(|row| is_sent_again(row));
         let facts = || {
             format!("message {number}: {posts:?}, {:?}", rows.iter().map(|row| row.state).collect::<Vec<_>>())
         };
@@ -172,9 +173,7 @@ fn check_grants(
                 ));
             }
         }
-        let sent_again = rows.iter().filter(|row| {
-            row.decision.as_ref().is_some_and(|decided| decided.decision == Decision::SendAgain)
-        });
+        let sent_again = rows.iter().filter(|row| is_sent_again(row));
         let numbers: Vec<_> = rows.iter().filter_map(|row| number(row, messages)).collect();
         let of_user =
             posts.iter().filter(|post| numbers.contains(&post.number) && !post.is_proven_not_sent());

@@ -10,8 +10,9 @@ use wxsub_outbox::ledger::{Change, LedgerLayer, Results};
 use wxsub_outbox::message::Settlement;
 use wxsub_outbox::{Ledger, LedgerError, LedgerResult};
 
-use super::plan::{CommitFault, Defect, meets};
-use super::scenario::{Machine, World};
+use super::fault_window::fault_at;
+use super::plan::{CommitFault, Defect};
+use super::scenario::{Machine, Scenario};
 
 /// The times at which one process is cut off from the ledger.
 #[derive(Debug, Default)]
@@ -27,27 +28,29 @@ impl CutOffs {
     }
 }
 
+#[derive(derive_more::Debug)]
+#[debug("LedgerLink")]
 pub(super) struct LedgerLink {
     pub(super) machine: Arc<Machine>,
-    pub(super) dice: Mutex<Rng>,
+    pub(super) rng: Mutex<Rng>,
 }
 
 impl LedgerLink {
     async fn wait(&self, millis: Range<u64>) {
-        let millis = self.dice.lock().unwrap().u64(millis);
+        let millis = self.rng.lock().unwrap().u64(millis);
         self.machine.wait(millis).await;
     }
 
     fn is_cut_off(&self) -> bool {
-        let Machine { world, clock, cut_offs, .. } = &*self.machine;
+        let Machine { scenario, clock, cut_offs, .. } = &*self.machine;
         let is_cut_off = cut_offs.contains(clock.elapsed());
-        world.oracle.noted().account.cut_off += usize::from(is_cut_off);
+        scenario.oracle.noted().summary.cut_off += usize::from(is_cut_off);
         is_cut_off
     }
 
     /// What the ledger does with a commit that has arrived.
     async fn apply(&self, changes: Vec<Change>) -> Committed {
-        let World { ledger, ledger_clock, plan, .. } = &*self.machine.world;
+        let Scenario { ledger, ledger_clock, plan, .. } = &*self.machine.scenario;
         match plan.defect {
             Some(Defect::RepeatsWhatIsUnknown) => {
                 ledger.commit(changes.into_iter().map(without_unknown).collect()).await
@@ -64,46 +67,33 @@ impl LedgerLink {
     }
 
     fn fault(&self) -> Option<CommitFault> {
-        let Machine { world, clock, .. } = &*self.machine;
-        meets(&world.plan.commits, clock.elapsed(), &mut self.dice.lock().unwrap())
-    }
-}
-
-impl std::fmt::Debug for LedgerLink {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("LedgerLink")
+        let Machine { scenario, clock, .. } = &*self.machine;
+        fault_at(&scenario.plan.commits, clock.elapsed(), &mut self.rng.lock().unwrap())
     }
 }
 
 /// With a defect: what has an unknown outcome is tried again.
-fn without_unknown(change: Change) -> Change {
-    match change {
-        Change::Settle {
-            message,
-            worker,
-            attempt,
-            settlement: Settlement::Unknown(detail),
-            max_failures,
-        } => {
-            let settlement = Settlement::NotSent(detail);
-            Change::Settle { message, worker, attempt, settlement, max_failures }
-        }
-        other => other,
+fn without_unknown(mut change: Change) -> Change {
+    if let Change::Settle { settlement, .. } = &mut change
+        && let Settlement::Unknown(detail) = settlement
+    {
+        *settlement = Settlement::NotSent(std::mem::take(detail));
     }
+    change
 }
 
 type Committed = LedgerResult<Results>;
 
 impl LedgerLayer for LedgerLink {
     async fn ledger(&self) -> LedgerResult<&dyn Ledger> {
-        Ok(&self.machine.world.ledger)
+        Ok(&self.machine.scenario.ledger)
     }
 
     async fn commit_through(&self, changes: Vec<Change>) -> Committed {
-        let oracle = &self.machine.world.oracle;
+        let oracle = &self.machine.scenario.oracle;
         self.wait(1..4).await;
         let lost = || {
-            oracle.lost_reply();
+            oracle.noted().summary.lost_replies += 1;
             Err(LedgerError::Unknown("reset".to_owned()))
         };
         if self.is_cut_off() {
@@ -122,10 +112,10 @@ impl LedgerLayer for LedgerLink {
             }
             Some(CommitFault::AppliedLate) => {
                 let machine = Arc::clone(&self.machine);
-                let delay = self.dice.lock().unwrap().u64(1..20_000);
+                let delay = self.rng.lock().unwrap().u64(1..20_000);
                 tokio::spawn(async move {
                     machine.wait(delay).await;
-                    let _ = machine.world.ledger.commit(changes).await;
+                    let _ = machine.scenario.ledger.commit(changes).await;
                 });
                 lost()
             }

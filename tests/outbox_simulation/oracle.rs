@@ -11,7 +11,7 @@ use super::node_clock::NodeClock;
 
 /// What became of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Account {
+pub(crate) struct Summary {
     pub(crate) violations: Vec<String>,
     /// How many messages ended in each state.
     pub(crate) states: BTreeMap<MessageState, usize>,
@@ -27,7 +27,7 @@ pub(crate) struct Account {
     pub(crate) cut_off: usize,
 }
 
-impl Account {
+impl Summary {
     pub(crate) fn add(&mut self, other: &Self) {
         for (state, count) in &other.states {
             *self.states.entry(*state).or_default() += count;
@@ -73,7 +73,7 @@ pub(super) struct Noted {
     pub(super) posts: Vec<Post>,
     /// Per number: the id that its sender was given.
     pub(super) acknowledged: BTreeMap<u32, MessageId>,
-    pub(super) account: Account,
+    pub(super) summary: Summary,
 }
 
 impl Oracle {
@@ -94,7 +94,7 @@ impl Oracle {
     pub(super) fn violation(&self, text: &str) {
         self.trace(|| format!("WRONG: {text}"));
         let violation = format!("{:.3} {text}", self.clock.elapsed().as_secs_f64());
-        self.noted().account.violations.push(violation);
+        self.noted().summary.violations.push(violation);
     }
 
     /// A request leaves its process. Gives the number of the POST.
@@ -109,10 +109,6 @@ impl Oracle {
         self.noted().posts[post].handled = Some(code);
     }
 
-    pub(super) fn answered(&self, post: usize) {
-        self.noted().posts[post].answered = true;
-    }
-
     /// A sender was assured that its message is recorded.
     pub(super) fn acknowledged(&self, number: u32, id: MessageId) {
         self.trace(|| format!("message {number} is acknowledged as {id}"));
@@ -124,10 +120,6 @@ impl Oracle {
 
     pub(super) fn crashed(&self, process: usize) {
         self.trace(|| format!("process {process} is killed"));
-        self.noted().account.crashes += 1;
-    }
-
-    pub(super) fn lost_reply(&self) {
-        self.noted().account.lost_replies += 1;
+        self.noted().summary.crashes += 1;
     }
 }

@@ -1,9 +1,11 @@
 //! What goes wrong in a run, and when. All of it comes from the seed.
 
-use std::ops::Range;
 use std::time::Duration;
 
 use fastrand::Rng;
+use strum::VariantArray;
+
+use super::fault_window::{FaultWindow, draw_windows};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -12,7 +14,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const UNTIL_NOON: Duration = Duration::from_secs(7 * 3600 + 33 * 60 + 20);
 
 /// How calls to Weixin fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub(super) enum NetworkFault {
     ConnectFails,
     RequestIsLost,
@@ -38,7 +40,7 @@ pub(super) enum Refusal {
 }
 
 /// What happens to a commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub(super) enum CommitFault {
     Unavailable,
     ReplyIsLost,
@@ -50,7 +52,7 @@ pub(super) enum CommitFault {
 }
 
 /// What happens to a call to the inbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub(super) enum InboxFault {
     Unavailable,
     Hangs,
@@ -84,14 +86,6 @@ pub(crate) struct Setup {
 /// So many processes run on one machine.
 const PROCESSES_PER_MACHINE: usize = 4;
 
-/// A time with a fault, and how many calls in a hundred meet it.
-#[derive(Debug, Clone)]
-pub(super) struct Spell<T> {
-    pub(super) span: Range<Duration>,
-    pub(super) percent: u8,
-    pub(super) fault: T,
-}
-
 /// What happens to one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ProcessFault {
@@ -110,10 +104,10 @@ pub(super) struct Plan {
     /// From here on nothing goes wrong.
     pub(super) calm_from: Duration,
     pub(super) end: Duration,
-    pub(super) network: Vec<Spell<NetworkFault>>,
-    pub(super) refusals: Vec<Spell<Refusal>>,
-    pub(super) commits: Vec<Spell<CommitFault>>,
-    pub(super) inbox: Vec<Spell<InboxFault>>,
+    pub(super) network: Vec<FaultWindow<NetworkFault>>,
+    pub(super) refusals: Vec<FaultWindow<Refusal>>,
+    pub(super) commits: Vec<FaultWindow<CommitFault>>,
+    pub(super) inbox: Vec<FaultWindow<InboxFault>>,
     /// Per process: by how many seconds the clock of its machine is ahead from the start.
     pub(super) ahead: Vec<i64>,
     /// Per process, in order.
@@ -125,63 +119,36 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(dice: &mut Rng, setup: Setup) -> Self {
+    pub(super) fn new(rng: &mut Rng, setup: Setup) -> Self {
         let Setup { processes, calm, defect } = setup;
         let is_small = processes <= PROCESSES_PER_MACHINE;
         // A day with 45009 is long; most runs are short.
-        let quota_day = is_small && !calm && dice.u8(0..12) == 0;
+        let quota_day = is_small && !calm && rng.u8(0..12) == 0;
         let calm_from = match (quota_day, is_small) {
             (true, _) => UNTIL_NOON + 13 * HOUR,
             (false, true) => HOUR,
             (false, false) => 10 * MINUTE,
         };
         let end = calm_from + if is_small { 30 * MINUTE } else { 20 * MINUTE };
-        let mut refusals =
-            spells(dice, calm_from, 3, &[Refusal::NoToken, Refusal::MinuteQuota, Refusal::Template]);
+        let short = [Refusal::NoToken, Refusal::MinuteQuota, Refusal::Template];
+        let mut refusals = draw_windows(rng, calm_from, 3, &short);
         if quota_day {
-            let span = UNTIL_NOON..UNTIL_NOON + 12 * HOUR;
-            refusals.push(Spell { span, percent: 100, fault: Refusal::DailyQuota });
+            let (from, to) = (UNTIL_NOON, UNTIL_NOON + 12 * HOUR);
+            refusals.push(FaultWindow { from, to, fault: Refusal::DailyQuota, percent: 100 });
         }
-        use {CommitFault as Commit, NetworkFault as Net};
-        let network = [
-            Net::ConnectFails,
-            Net::RequestIsLost,
-            Net::RequestIsSlow,
-            Net::ResponseIsLost,
-            Net::Gateway,
-            Net::Hangs,
-            Net::LedgerIsCutOff,
-        ];
-        let commits = [
-            Commit::Unavailable,
-            Commit::ReplyIsLost,
-            Commit::AppliedLate,
-            Commit::Slow,
-            Commit::CrashBefore,
-            Commit::CrashAfter,
-        ];
-        let inbox = [
-            InboxFault::Unavailable,
-            InboxFault::Hangs,
-            InboxFault::LocksAreLost,
-            InboxFault::ReplyIsLost,
-            InboxFault::CrashBefore,
-            InboxFault::CrashAfter,
-        ];
         // The clocks of two machines are up to ten minutes apart.
-        let machines: Vec<_> =
-            (0..=processes / PROCESSES_PER_MACHINE).map(|_| dice.i64(-300..=300)).collect();
+        let machines: Vec<_> = (0..=processes / PROCESSES_PER_MACHINE).map(|_| rng.i64(-300..=300)).collect();
         let plan = Self {
             calm_from,
             end,
-            network: spells(dice, calm_from, 5, &network),
+            network: draw_windows(rng, calm_from, 5, NetworkFault::VARIANTS),
             refusals,
-            commits: spells(dice, calm_from, 5, &commits),
-            inbox: spells(dice, calm_from, 4, &inbox),
+            commits: draw_windows(rng, calm_from, 5, CommitFault::VARIANTS),
+            inbox: draw_windows(rng, calm_from, 4, InboxFault::VARIANTS),
             ahead: (0..processes).map(|process| machines[process / PROCESSES_PER_MACHINE]).collect(),
-            processes: (0..processes).map(|_| process_faults(dice, calm_from)).collect(),
-            ledger_clock: clock_faults(dice, calm_from),
-            messages: if quota_day || !is_small { 60 } else { dice.u32(20..60) },
+            processes: (0..processes).map(|_| process_faults(rng, calm_from)).collect(),
+            ledger_clock: clock_faults(rng, calm_from),
+            messages: if quota_day || !is_small { 60 } else { rng.u32(20..60) },
             defect,
         };
         if calm { plan.without_faults() } else { plan }
@@ -195,45 +162,29 @@ impl Plan {
     }
 }
 
-fn spells<T: Copy>(dice: &mut Rng, end: Duration, most: u8, faults: &[T]) -> Vec<Spell<T>> {
-    let spell = |dice: &mut Rng| {
-        let from = Duration::from_secs(dice.u64(0..end.as_secs() - 60));
-        let length = Duration::from_secs([20, 120, 900, 2400][dice.usize(0..4)]);
-        let percent = [5, 30, 60, 100][dice.usize(0..4)];
-        Spell { span: from..end.min(from + length), percent, fault: faults[dice.usize(0..faults.len())] }
-    };
-    (0..dice.u8(0..=most)).map(|_| spell(dice)).collect()
-}
-
-fn process_faults(dice: &mut Rng, end: Duration) -> Vec<(Duration, ProcessFault)> {
-    let fault = |dice: &mut Rng| match dice.u8(0..4) {
-        0 => ProcessFault::Crash(Duration::from_millis(dice.u64(1..180_000))),
-        1 => ProcessFault::Stop(Duration::from_secs([3, 40, 100, 600][dice.usize(0..4)])),
-        2 => ProcessFault::CutOff(Duration::from_secs([3, 40, 100, 600][dice.usize(0..4)])),
-        _ => ProcessFault::ClockSet(seconds(dice)),
+fn process_faults(rng: &mut Rng, end: Duration) -> Vec<(Duration, ProcessFault)> {
+    let fault = |rng: &mut Rng| match rng.u8(0..4) {
+        0 => ProcessFault::Crash(Duration::from_millis(rng.u64(1..180_000))),
+        1 => ProcessFault::Stop(Duration::from_secs([3, 40, 100, 600][rng.usize(0..4)])),
+        2 => ProcessFault::CutOff(Duration::from_secs([3, 40, 100, 600][rng.usize(0..4)])),
+        _ => ProcessFault::ClockSet(seconds(rng)),
     };
     let mut faults: Vec<_> =
-        (0..dice.u8(0..6)).map(|_| (Duration::from_secs(dice.u64(1..end.as_secs())), fault(dice))).collect();
+        (0..rng.u8(0..6)).map(|_| (Duration::from_secs(rng.u64(1..end.as_secs())), fault(rng))).collect();
     faults.sort_by_key(|(at, _)| *at);
     faults
 }
 
-fn clock_faults(dice: &mut Rng, end: Duration) -> Vec<(Duration, i64)> {
-    let mut faults: Vec<_> = (0..dice.u8(0..6).saturating_sub(3))
-        .map(|_| (Duration::from_secs(dice.u64(1..end.as_secs())), seconds(dice)))
+fn clock_faults(rng: &mut Rng, end: Duration) -> Vec<(Duration, i64)> {
+    let mut faults: Vec<_> = (0..rng.u8(0..6).saturating_sub(3))
+        .map(|_| (Duration::from_secs(rng.u64(1..end.as_secs())), seconds(rng)))
         .collect();
     faults.sort_unstable();
     faults
 }
 
 /// The ledger keeps messages for a week, so its clock is not set by more than a day.
-fn seconds(dice: &mut Rng) -> i64 {
-    let most = [20, 90, 3_600, 86_400][dice.usize(0..4)];
-    dice.i64(-most..=most)
-}
-
-/// The fault that a call meets now.
-pub(super) fn meets<T: Copy>(spells: &[Spell<T>], passed: Duration, dice: &mut Rng) -> Option<T> {
-    let covering = spells.iter().filter(|spell| spell.span.contains(&passed));
-    covering.into_iter().find(|spell| dice.u8(0..100) < spell.percent).map(|spell| spell.fault)
+fn seconds(rng: &mut Rng) -> i64 {
+    let most = [20, 90, 3_600, 86_400][rng.usize(0..4)];
+    rng.i64(-most..=most)
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
-use futures_util::future::join4;
+use futures_util::future::{join_all, join4};
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::consent::SigningKey;
 use wxsub_core::proto::{ConsentCallback, Grant, Message, OpenId, Scene, TemplateId};
@@ -21,7 +21,7 @@ use super::inbox::{self, InboxLink};
 use super::ledger_link::LedgerLink;
 use super::oracle::Oracle;
 use super::plan::ProcessFault;
-use super::scenario::{Machine, World};
+use super::scenario::{Machine, Scenario};
 use super::weixin::Line;
 
 /// A message that an application wants to be sent. It asks again until it knows.
@@ -37,130 +37,126 @@ pub(super) struct Process {
     machine: Arc<Machine>,
     link: Arc<LedgerLink>,
     line: Line,
-    dice: Rng,
+    rng: Rng,
 }
 
 impl Process {
-    pub(super) fn new(machine: Machine, dice: &mut Rng) -> Self {
+    pub(super) fn new(machine: Machine, rng: &mut Rng) -> Self {
         let machine = Arc::new(machine);
-        let link = Arc::new(LedgerLink { machine: Arc::clone(&machine), dice: Mutex::new(dice.fork()) });
-        let line = Line::new(Arc::clone(&machine), dice);
-        Self { machine, link, line, dice: dice.fork() }
+        let link = Arc::new(LedgerLink { machine: Arc::clone(&machine), rng: Mutex::new(rng.fork()) });
+        let line = Line::new(Arc::clone(&machine), rng);
+        Self { machine, link, line, rng: rng.fork() }
     }
 
     /// Lives until the end, in as many starts as it takes.
     pub(super) async fn live(mut self) {
-        let mut crashes: VecDeque<_> = self.crashes().into();
-        let Machine { world, number, clock, kill, .. } = &*Arc::clone(&self.machine);
-        while clock.elapsed() < world.plan.end {
-            let dice = self.dice.fork();
+        let crash = |(at, fault): &(Duration, ProcessFault)| match fault {
+            ProcessFault::Crash(pause) => Some((*at, *pause)),
+            ProcessFault::Stop(_) | ProcessFault::CutOff(_) | ProcessFault::ClockSet(_) => None,
+        };
+        let mut crashes: VecDeque<_> = self.faults().iter().filter_map(crash).collect();
+        let Machine { scenario, number, clock, kill, .. } = &*Arc::clone(&self.machine);
+        while clock.elapsed() < scenario.plan.end {
+            let rng = self.rng.fork();
             let next_crash = crashes.front().map_or(Duration::MAX / 4, |(at, _)| *at);
             let pause = tokio::select! {
                 biased;
-                () = kill.notified() => Duration::from_secs(dice.clone().u64(1..60)),
+                () = kill.notified() => Duration::from_secs(rng.clone().u64(1..60)),
                 () = clock.wait_until(next_crash), if !crashes.is_empty() => crashes.pop_front().unwrap().1,
-                () = self.work(dice.clone()) => return,
+                () = self.work(rng.clone()) => return,
             };
-            world.oracle.crashed(*number);
+            scenario.oracle.crashed(*number);
             clock.sleep(pause).await;
         }
     }
 
     fn faults(&self) -> &[(Duration, ProcessFault)] {
-        &self.machine.world.plan.processes[self.machine.number]
-    }
-
-    fn crashes(&self) -> Vec<(Duration, Duration)> {
-        let crash = |(at, fault): &(Duration, ProcessFault)| match fault {
-            ProcessFault::Crash(pause) => Some((*at, *pause)),
-            ProcessFault::Stop(_) | ProcessFault::CutOff(_) | ProcessFault::ClockSet(_) => None,
-        };
-        self.faults().iter().filter_map(crash).collect()
+        &self.machine.scenario.plan.processes[self.machine.number]
     }
 
     /// One start of the process.
-    async fn work(&self, mut dice: Rng) {
-        let Machine { world, clock, .. } = &*self.machine;
+    async fn work(&self, mut rng: Rng) {
+        let Machine { scenario, clock, .. } = &*self.machine;
         let transport = Arc::new(self.line.clone());
-        let (seed, cache_seed) = (dice.u64(..), dice.u64(..));
-        let client = Client::builder(world.appid.clone(), "SECRET", transport)
+        let (seed, cache_seed) = (rng.u64(..), rng.u64(..));
+        let client = Client::builder(scenario.appid.clone(), "SECRET", transport)
             .api_base("http://localhost".parse().unwrap())
             .clock(clock.clone())
             .rng_seed(seed)
             .token_cache(|cache| cache.jitter_seed(cache_seed))
             .build()
             .unwrap();
-        let app = App::new(world.appid.clone(), client)
+        let app = App::new(scenario.appid.clone(), client)
             .concurrency(NonZeroUsize::new(4).unwrap())
             .require_grant(true)
-            .maybe_sent(world.policy);
+            .maybe_sent(scenario.policy);
         let ledger: Arc<dyn Ledger> = self.link.clone();
         let outbox = Outbox::with_ledger(ledger)
             .app(app)
             .clock(clock.clone())
-            .id_seed(dice.u64(..))
+            .id_seed(rng.u64(..))
             .poll_interval(Duration::from_secs(5))
             .build();
-        let end = clock.wait_until(world.plan.end);
+        let end = clock.wait_until(scenario.plan.end);
         let run = async {
             outbox.run(end).await.unwrap();
         };
         let inbox = InboxLink {
-            table: world.table.clone(),
+            table: scenario.table.clone(),
             machine: Arc::clone(&self.machine),
-            dice: Mutex::new(dice.fork()),
+            rng: Mutex::new(rng.fork()),
             is_lost: false,
         };
         let copier = InboxCopier::new(&outbox, inbox);
-        let copy = copier.run(clock.wait_until(world.plan.end));
-        join4(run, copy, self.take_orders(&outbox, dice.fork()), self.set_clocks()).await;
+        let copy = copier.run(clock.wait_until(scenario.plan.end));
+        join4(run, copy, self.take_orders(&outbox, rng.fork()), self.set_clocks()).await;
     }
 
     async fn set_clocks(&self) {
-        let Machine { world, number, clock, .. } = &*self.machine;
+        let Machine { scenario, number, clock, .. } = &*self.machine;
         for (at, fault) in self.faults() {
             if *at > clock.elapsed() {
                 clock.wait_until(*at).await;
                 if let ProcessFault::ClockSet(seconds) = fault {
-                    world.oracle.trace(|| format!("the clock of process {number} is set by {seconds} s"));
+                    scenario.oracle.trace(|| format!("the clock of process {number} is set by {seconds} s"));
                     clock.set(*seconds);
                 }
             }
         }
     }
 
-    async fn take_orders(&self, outbox: &Outbox, mut dice: Rng) {
-        let Machine { world, clock, .. } = &*self.machine;
-        let guard = ConsentVerifier::new(world.appid.clone(), SigningKey::new(&[7; 32]).unwrap())
+    async fn take_orders(&self, outbox: &Outbox, mut rng: Rng) {
+        let Machine { scenario, clock, .. } = &*self.machine;
+        let guard = ConsentVerifier::new(scenario.appid.clone(), SigningKey::new(&[7; 32]).unwrap())
             .clock(clock.clone());
-        while clock.elapsed() < world.plan.calm_from + Duration::from_secs(300) {
-            self.machine.wait(dice.u64(100..90_000)).await;
-            let Some(order) = world.orders.lock().unwrap().pop_front() else { continue };
+        while clock.elapsed() < scenario.plan.calm_from + Duration::from_secs(300) {
+            self.machine.wait(rng.u64(100..90_000)).await;
+            let Some(order) = scenario.orders.lock().unwrap().pop_front() else { continue };
             // An order is not lost with its process.
-            let held = Held { orders: &world.orders, order: Some(order) };
-            if dice.u8(0..4) > 0 {
-                self.consent(outbox, &guard, &held.order().user, dice.bool()).await;
+            let held = Held { orders: &scenario.orders, order: Some(order) };
+            if rng.u8(0..4) > 0 {
+                self.consent(outbox, &guard, &held.order().user, rng.bool()).await;
             }
             match held.order().number % 3 {
-                0 => self.insert(held, &mut dice).await,
+                0 => self.insert(held, &mut rng).await,
                 _ => self.enqueue(outbox, held).await,
             }
         }
     }
 
     /// The application's transaction has a row for the inbox. Some applications repeat it, and some rows are wrong.
-    async fn insert(&self, mut held: Held<'_>, dice: &mut Rng) {
+    async fn insert(&self, mut held: Held<'_>, rng: &mut Rng) {
         let order = held.order().clone();
-        let World { appid, table, poison, oracle, .. } = &*self.machine.world;
+        let Scenario { appid, table, poison, oracle, .. } = &*self.machine.scenario;
         let row = inbox::row(order.number, message(&order), appid);
-        if dice.u8(0..4) == 0 {
-            table.insert(poison.spoil(&row, dice));
+        if rng.u8(0..4) == 0 {
+            table.insert(poison.spoil(&row, rng));
         }
         table.insert(row.clone());
         oracle.acknowledged(order.number, inbox::id_of(order.number));
         held.order = None;
-        if dice.u8(0..3) == 0 {
-            self.machine.wait(dice.u64(1..20_000)).await;
+        if rng.u8(0..3) == 0 {
+            self.machine.wait(rng.u64(1..20_000)).await;
             table.insert(row);
         }
     }
@@ -168,7 +164,7 @@ impl Process {
     /// The user consents, and the callback comes once, or twice at the same time.
     async fn consent(&self, outbox: &Outbox, guard: &ConsentVerifier, user: &str, twice: bool) {
         let request = guard.issue("T".parse().unwrap(), Scene::new(7).unwrap(), user).unwrap();
-        let World { consents, oracle, .. } = &*self.machine.world;
+        let Scenario { consents, oracle, .. } = &*self.machine.scenario;
         consents.lock().unwrap().insert(user.to_owned());
         let reserved = request.reserved.unwrap();
         let callback = format!(
@@ -176,14 +172,9 @@ impl Process {
         );
         let answer: ConsentCallback = callback.parse().unwrap();
         let Ok(verified) = guard.verify(&answer, user) else { return };
-        let first = outbox.record_consent(&verified);
-        if twice {
-            let (first, second) = futures_util::future::join(first, outbox.record_consent(&verified)).await;
-            oracle.trace(|| format!("{user} consents: {first:?}, {second:?}"));
-        } else {
-            let first = first.await;
-            oracle.trace(|| format!("{user} consents: {first:?}"));
-        }
+        let callbacks = (0..=u8::from(twice)).map(|_| outbox.record_consent(&verified));
+        let recorded = join_all(callbacks).await;
+        oracle.trace(|| format!("{user} consents: {recorded:?}"));
     }
 
     async fn enqueue(&self, outbox: &Outbox, held: Held<'_>) {
@@ -225,7 +216,7 @@ impl Process {
     }
 
     fn oracle(&self) -> &Oracle {
-        &self.machine.world.oracle
+        &self.machine.scenario.oracle
     }
 }
 

@@ -18,29 +18,29 @@ use super::invariants;
 use super::ledger_link::CutOffs;
 use super::node_clock::NodeClock;
 use super::operator::{Operator, set_ledger_clock};
-use super::oracle::{Account, Oracle};
+use super::oracle::{Oracle, Summary};
 use super::plan::{Plan, ProcessFault, Setup};
 use super::process::{Order, Process};
 use super::seeds::{in_virtual_time, join_all};
 
 /// Plays one seed. `trace` prints every event.
-pub(crate) fn play(setup: Setup, seed: u64, trace: bool) -> Account {
+pub(crate) fn play(setup: Setup, seed: u64, trace: bool) -> Summary {
     in_virtual_time(run(setup, seed, trace))
 }
 
-async fn run(setup: Setup, seed: u64, trace: bool) -> Account {
-    let mut dice = Rng::with_seed(seed);
-    let plan = Plan::new(&mut dice, setup);
-    let (truth, ledger_clock) = (Arc::new(NodeClock::new()), Arc::new(NodeClock::new()));
-    let oracle = Oracle::new(Arc::clone(&truth), trace);
+async fn run(setup: Setup, seed: u64, trace: bool) -> Summary {
+    let mut rng = Rng::with_seed(seed);
+    let plan = Plan::new(&mut rng, setup);
+    let (true_clock, ledger_clock) = (Arc::new(NodeClock::new()), Arc::new(NodeClock::new()));
+    let oracle = Oracle::new(Arc::clone(&true_clock), trace);
     oracle.trace(|| format!("{plan:#?}"));
-    let orders = (0..plan.messages).map(|number| order(&mut dice, number, &plan, &truth)).collect();
+    let orders = (0..plan.messages).map(|number| order(&mut rng, number, &plan, &true_clock)).collect();
     let policies =
         [MaybeSentPolicy::Hold, MaybeSentPolicy::Hold, MaybeSentPolicy::AssumeSent, MaybeSentPolicy::GiveUp];
-    let world = Arc::new(World {
+    let scenario = Arc::new(Scenario {
         appid: "wx0123456789abcdef".parse().unwrap(),
         plan,
-        truth,
+        true_clock,
         oracle,
         ledger: MemoryLedger::with_clock(ledger_clock.clone()),
         ledger_clock,
@@ -48,29 +48,29 @@ async fn run(setup: Setup, seed: u64, trace: bool) -> Account {
         poison: PoisonRows::default(),
         consents: Mutex::default(),
         orders: Mutex::new(orders),
-        policy: policies[dice.usize(0..policies.len())],
+        policy: policies[rng.usize(0..policies.len())],
     });
     let mut lives = JoinSet::new();
     for number in 0..setup.processes {
-        lives.spawn(Process::new(Machine::new(&world, number), &mut dice).live());
+        lives.spawn(Process::new(Machine::new(&scenario, number), &mut rng).live());
     }
     if !setup.calm {
-        lives.spawn(Operator { world: Arc::clone(&world), dice: dice.fork() }.act());
+        lives.spawn(Operator { scenario: Arc::clone(&scenario), rng: rng.fork() }.act());
     }
-    lives.spawn(set_ledger_clock(Arc::clone(&world)));
-    join_all(lives, |panic| world.oracle.violation(panic)).await;
+    lives.spawn(set_ledger_clock(Arc::clone(&scenario)));
+    join_all(lives, |panic| scenario.oracle.violation(panic)).await;
     // What is slow has arrived by now.
-    world.truth.sleep(Duration::from_secs(120)).await;
-    world.poison.check(&world.table, &world.oracle);
-    invariants::check(&world);
-    std::mem::take(&mut world.oracle.noted().account)
+    scenario.true_clock.sleep(Duration::from_secs(120)).await;
+    scenario.poison.check(&scenario.table, &scenario.oracle);
+    invariants::check(&scenario);
+    std::mem::take(&mut scenario.oracle.noted().summary)
 }
 
 /// What all processes share.
-pub(super) struct World {
+pub(super) struct Scenario {
     pub(super) appid: AppId,
     pub(super) plan: Plan,
-    pub(super) truth: Arc<NodeClock>,
+    pub(super) true_clock: Arc<NodeClock>,
     pub(super) oracle: Oracle,
     pub(super) ledger: MemoryLedger,
     pub(super) ledger_clock: Arc<NodeClock>,
@@ -85,7 +85,7 @@ pub(super) struct World {
 
 /// Where one process runs.
 pub(super) struct Machine {
-    pub(super) world: Arc<World>,
+    pub(super) scenario: Arc<Scenario>,
     /// The number of the process.
     pub(super) number: usize,
     /// The process's own clock, which may stand still.
@@ -96,17 +96,17 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    fn new(world: &Arc<World>, number: usize) -> Self {
+    fn new(scenario: &Arc<Scenario>, number: usize) -> Self {
         let (clock, cut_offs) = (Arc::new(NodeClock::new()), CutOffs::default());
-        clock.set(world.plan.ahead[number]);
-        for (at, fault) in &world.plan.processes[number] {
+        clock.set(scenario.plan.ahead[number]);
+        for (at, fault) in &scenario.plan.processes[number] {
             match fault {
                 ProcessFault::Stop(length) => clock.suspend(*at..*at + *length),
                 ProcessFault::CutOff(length) => cut_offs.add(*at..*at + *length),
                 ProcessFault::Crash(_) | ProcessFault::ClockSet(_) => {}
             }
         }
-        Self { world: Arc::clone(world), number, clock, cut_offs, kill: Notify::new() }
+        Self { scenario: Arc::clone(scenario), number, clock, cut_offs, kill: Notify::new() }
     }
 
     pub(super) async fn wait(&self, millis: u64) {
@@ -121,11 +121,11 @@ impl Machine {
 }
 
 /// A message for one of a few users, some of them for later, some only for a while.
-fn order(dice: &mut Rng, number: u32, plan: &Plan, truth: &NodeClock) -> Order {
-    let now = truth.now().wall;
-    let within = |dice: &mut Rng| now + Duration::from_secs(dice.u64(0..plan.calm_from.as_secs()));
-    let user = format!("o{}", dice.u8(0..12));
-    let send_at = (dice.u8(0..6) == 0).then(|| within(dice));
-    let expires_at = (dice.u8(0..6) == 0).then(|| within(dice));
+fn order(rng: &mut Rng, number: u32, plan: &Plan, true_clock: &NodeClock) -> Order {
+    let now = true_clock.now().wall;
+    let within = |rng: &mut Rng| now + Duration::from_secs(rng.u64(0..plan.calm_from.as_secs()));
+    let user = format!("o{}", rng.u8(0..12));
+    let send_at = (rng.u8(0..6) == 0).then(|| within(rng));
+    let expires_at = (rng.u8(0..6) == 0).then(|| within(rng));
     Order { number, user, send_at, expires_at }
 }

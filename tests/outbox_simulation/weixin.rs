@@ -16,15 +16,16 @@ use wxsub_outbox::Ledger;
 use wxsub_outbox::ledger::MessageQuery;
 use wxsub_outbox::state::MessageState;
 
-use super::plan::{NetworkFault, Refusal, meets};
-use super::scenario::{Machine, World};
+use super::fault_window::fault_at;
+use super::plan::{NetworkFault, Refusal};
+use super::scenario::{Machine, Scenario};
 
 /// The connection of one process.
 #[derive(Clone)]
 pub(super) struct Line {
     machine: Arc<Machine>,
     /// Of one call, on a copy of the line that is made for it.
-    dice: Arc<Mutex<Rng>>,
+    rng: Arc<Mutex<Rng>>,
     seed: u64,
     /// How many calls there were, by the number of their message; 0 stands for token calls.
     calls: Arc<Mutex<BTreeMap<u32, u64>>>,
@@ -38,65 +39,65 @@ fn number_of(body: &[u8]) -> (String, u32) {
 }
 
 /// A message on its way.
-struct Letter {
+struct PostedMessage {
     number: u32,
     user: String,
     post: usize,
 }
 
 impl Line {
-    pub(super) fn new(machine: Arc<Machine>, dice: &mut Rng) -> Self {
-        let own = Arc::new(Mutex::new(dice.fork()));
-        Self { machine, dice: own, seed: dice.u64(..), calls: Arc::default() }
+    pub(super) fn new(machine: Arc<Machine>, rng: &mut Rng) -> Self {
+        let own = Arc::new(Mutex::new(rng.fork()));
+        Self { machine, rng: own, seed: rng.u64(..), calls: Arc::default() }
     }
 
-    fn world(&self) -> &World {
-        &self.machine.world
+    fn scenario(&self) -> &Scenario {
+        &self.machine.scenario
     }
 
-    /// With dice of its own: in which order tokio wakes those who wait for one token is not decided by the seed.
+    /// With rng of its own: in which order tokio wakes those who wait for one token is not decided by the seed.
     fn for_call(&self, number: u32) -> Self {
         let mut calls = self.calls.lock().unwrap();
         let count = calls.entry(number).or_default();
         *count += 1;
         let seed = self.seed ^ (u64::from(number) << 32 | *count);
-        Self { dice: Arc::new(Mutex::new(Rng::with_seed(seed))), ..self.clone() }
+        Self { rng: Arc::new(Mutex::new(Rng::with_seed(seed))), ..self.clone() }
     }
 
-    fn dice<T>(&self, throw: impl FnOnce(&mut Rng) -> T) -> T {
-        throw(&mut self.dice.lock().unwrap())
+    fn rng<T>(&self, draw: impl FnOnce(&mut Rng) -> T) -> T {
+        draw(&mut self.rng.lock().unwrap())
     }
 
     fn millis(&self, range: std::ops::Range<u64>) -> Duration {
-        Duration::from_millis(self.dice(|dice| dice.u64(range)))
+        Duration::from_millis(self.rng(|rng| rng.u64(range)))
     }
 
     fn refusal(&self) -> Option<Refusal> {
-        self.dice(|dice| meets(&self.world().plan.refusals, self.world().truth.elapsed(), dice))
+        self.rng(|rng| fault_at(&self.scenario().plan.refusals, self.scenario().true_clock.elapsed(), rng))
     }
 
-    fn handle(&self, letter: &Letter) -> i64 {
+    fn handle(&self, posted: &PostedMessage) -> i64 {
         let code = match self.refusal() {
             Some(Refusal::NoToken) => 42001,
             Some(Refusal::MinuteQuota) => 45011,
             Some(Refusal::DailyQuota) => 45009,
             Some(Refusal::Template) => 40037,
-            None if self.world().consents.lock().unwrap().remove(&letter.user) => 0,
+            None if self.scenario().consents.lock().unwrap().remove(&posted.user) => 0,
             None => 43101,
         };
-        self.world().oracle.handled(letter.post, code);
+        self.scenario().oracle.handled(posted.post, code);
         code
     }
 
     /// A POST needs an attempt in the ledger. The ledger is looked at directly, not through the process.
-    fn leaves(&self, body: &[u8]) -> Letter {
+    fn leaves(&self, body: &[u8]) -> PostedMessage {
         let (user, number) = number_of(body);
         let text = number.to_string();
         let query = MessageQuery {
             openid: Some(user.parse().unwrap()),
-            ..MessageQuery::new(self.world().appid.clone())
+            ..MessageQuery::new(self.scenario().appid.clone())
         };
-        let rows = self.world().ledger.messages(&query).now_or_never().unwrap().unwrap();
+        let rows = self.scenario().ledger.messages(&query).now_or_never().unwrap().unwrap();
         let durable = rows.iter().any(|row| {
             let attempted = row.state == MessageState::Attempting || row.is_undecided();
             let same = row.body.as_ref().is_some_and(|body| body.content().as_str() == text.as_str());
@@ -106,47 +107,50 @@ impl Line {
         // A process that is stopped between its last look at the clock and its POST posts late.
         let stopped = self.machine.clock.was_suspended(&(now.saturating_sub(Duration::from_secs(700))..now));
         if !durable && !stopped {
-            self.world().oracle.violation(&format!("message {number} is posted without a durable attempt"));
+            self.scenario()
+                .oracle
+                .violation(&format!("message {number} is posted without a durable attempt"));
         }
-        let post = self.world().oracle.leaves(number);
-        self.world().oracle.trace(|| format!("post {post}: message {number} to {user} leaves"));
-        Letter { number, user, post }
+        let post = self.scenario().oracle.leaves(number);
+        self.scenario().oracle.trace(|| format!("post {post}: message {number} to {user} leaves"));
+        PostedMessage { number, user, post }
     }
 
     /// The request arrives later, whether or not its process still waits.
-    fn arrive_later(&self, letter: Letter, delay: Duration) {
+    fn arrive_later(&self, posted: PostedMessage, delay: Duration) {
         let line = self.clone();
         tokio::spawn(async move {
-            line.world().truth.sleep(delay).await;
-            line.handle(&letter);
+            line.scenario().true_clock.sleep(delay).await;
+            line.handle(&posted);
         });
     }
 
     async fn post(&self, body: &[u8]) -> Answer {
-        let fault = self.dice(|dice| meets(&self.world().plan.network, self.machine.clock.elapsed(), dice));
+        let fault =
+            self.rng(|rng| fault_at(&self.scenario().plan.network, self.machine.clock.elapsed(), rng));
         if fault == Some(NetworkFault::ConnectFails) {
             return Err(TransportError::before_sending(TransportErrorKind::Connect, "refused"));
         }
-        let letter = self.leaves(body);
-        self.world().oracle.trace(|| format!("post {} meets {fault:?}", letter.post));
+        let posted = self.leaves(body);
+        self.scenario().oracle.trace(|| format!("post {} meets {fault:?}", posted.post));
         let broken = || Err(TransportError::maybe_sent(TransportErrorKind::Broken, "reset"));
         match fault {
             Some(NetworkFault::RequestIsLost) => return broken(),
             Some(NetworkFault::RequestIsSlow) => {
                 let delay = self.millis(1_000..90_000);
-                self.arrive_later(letter, delay);
+                self.arrive_later(posted, delay);
                 return pending().await;
             }
             Some(NetworkFault::Hangs) => return pending().await,
             Some(NetworkFault::ResponseIsLost) => {
                 let delay = self.millis(1..100);
-                self.arrive_later(letter, delay);
+                self.arrive_later(posted, delay);
                 self.machine.clock.sleep(Duration::from_millis(200)).await;
                 return broken();
             }
             Some(NetworkFault::Gateway) => {
-                if self.dice(Rng::bool) {
-                    self.handle(&letter);
+                if self.rng(Rng::bool) {
+                    self.handle(&posted);
                 }
                 return Ok(RawResponse::new(502, Bytes::from_static(b"<html>502 Bad Gateway</html>")));
             }
@@ -156,22 +160,23 @@ impl Line {
             }
             Some(NetworkFault::ConnectFails) | None => {}
         }
-        let (number, post) = (letter.number, letter.post);
+        let (number, post) = (posted.number, posted.post);
         let (answer, answered) = tokio::sync::oneshot::channel();
         let (line, delay) = (self.clone(), self.millis(2..400));
         tokio::spawn(async move {
-            line.world().truth.sleep(delay).await;
-            let _ = answer.send(line.handle(&letter));
+            line.scenario().true_clock.sleep(delay).await;
+            let _ = answer.send(line.handle(&posted));
         });
         let Ok(code) = answered.await else { return broken() };
         self.machine.clock.sleep(self.millis(2..100)).await;
-        self.world().oracle.answered(post);
-        self.world().oracle.trace(|| format!("message {number} is answered: {code}"));
+        self.scenario().oracle.noted().posts[post].answered = true;
+        self.scenario().oracle.trace(|| format!("message {number} is answered: {code}"));
         Ok(RawResponse::new(200, format!(r#"{{"errcode":{code},"errmsg":"m"}}"#).into()))
     }
 
     async fn token(&self) -> Answer {
-        let fault = self.dice(|dice| meets(&self.world().plan.network, self.machine.clock.elapsed(), dice));
+        let fault =
+            self.rng(|rng| fault_at(&self.scenario().plan.network, self.machine.clock.elapsed(), rng));
         self.machine.clock.sleep(self.millis(2..200)).await;
         if fault.is_some_and(|fault| fault != NetworkFault::LedgerIsCutOff) {
             return Err(TransportError::before_sending(TransportErrorKind::Connect, "refused"));
@@ -180,7 +185,7 @@ impl Line {
             Some(Refusal::NoToken) => {
                 r#"{"errcode":40164,"errmsg":"invalid ip 192.0.2.7, not in whitelist"}"#.to_owned()
             }
-            _ => format!(r#"{{"access_token":"T{}","expires_in":7200}}"#, self.dice(|dice| dice.u64(..))),
+            _ => format!(r#"{{"access_token":"T{}","expires_in":7200}}"#, self.rng(|rng| rng.u64(..))),
         };
         Ok(RawResponse::new(200, body.into()))
     }

@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use fastrand::Rng;
+use strum::VariantArray;
 use wxsub_core::token::TokenEndpoint;
 
 use super::cluster::{Scenario, run_scenario};
 use super::fault_plan::{FaultPlan, ServerPlan};
-use super::faults::{ExternalFetch, FaultWindow, NetworkFault, draw_faults};
-use super::network::SEND_TIMEOUT;
+use super::fault_window::{FaultWindow, draw_windows};
+use super::faults::{ExternalFetch, NetworkFault};
 use super::node_faults::NodeFault;
 use super::oracle::Summary;
-use super::store_faults::{StoreFault, StoreFaultWindow};
+use super::store_faults::StoreFault;
 
 const CACHES: usize = 100;
 
@@ -25,7 +26,7 @@ const CALM_AFTER: Duration = Duration::from_secs(600);
 const CALM_AFTER_CRASH: Duration = Duration::from_secs(180);
 
 /// Runs one seed. `verbose` prints a trace.
-pub(crate) fn run(seed: u64, verbose: bool) -> Summary {
+pub(crate) fn run_apps(seed: u64, verbose: bool) -> Summary {
     let (mut rng, mut summary, mut caches) = (Rng::with_seed(seed), Summary::default(), 0);
     while caches < CACHES {
         let scenario = draw_scenario(&mut rng);
@@ -44,11 +45,8 @@ fn draw_scenario(rng: &mut Rng) -> Scenario {
         1 => (rng.usize(2..5), true),
         _ => (1, rng.u8(0..10) == 0),
     };
-    let faults = draw_faults(rng, FAULTS_END);
-    let mut busy: Vec<_> = faults
-        .iter()
-        .map(|window| window.from.saturating_sub(SEND_TIMEOUT)..window.to + CALM_AFTER)
-        .collect();
+    let faults = draw_windows(rng, FAULTS_END, 4, NetworkFault::VARIANTS);
+    let mut busy: Vec<_> = faults.iter().map(|window| window.from..window.to + CALM_AFTER).collect();
     let mut fault_plan = FaultPlan::default();
     for _ in 0..size {
         let store_faults = store_faults(rng, &faults);
@@ -58,16 +56,19 @@ fn draw_scenario(rng: &mut Rng) -> Scenario {
             match rng.u8(0..4) {
                 0 => {
                     let crash = NodeFault::Killed(Duration::from_millis(rng.u64(1..120_000)));
-                    busy.push(at.saturating_sub(SEND_TIMEOUT)..at + CALM_AFTER_CRASH);
+                    busy.push(at..at + CALM_AFTER_CRASH);
                     plan.node_faults.push((at, crash));
                 }
                 1 => {
-                    // Clocks of servers that share a store are as far apart as in the cluster simulation.
-                    let max = if has_store { 600 } else { [30, 600, 3_600, 9_000][rng.usize(0..4)] };
+                    let max = [30, 600, 3_600, 9_000][rng.usize(0..4)];
                     plan.node_faults.push((at, NodeFault::ClockSet(rng.i64(-max..=max))));
                 }
-                2 => fault_plan.external_fetches.push((at, ExternalFetch::Earlier)),
-                _ => fault_plan.external_fetches.push((at, ExternalFetch::Now)),
+                number => {
+                    let fetch = if number == 2 { ExternalFetch::Earlier } else { ExternalFetch::Now };
+                    fault_plan.external_fetches.push((at, fetch));
+                    // A send fails whose second token is rejected, too.
+                    busy.push(at..at);
+                }
             }
         }
         fault_plan.servers.push(plan);
@@ -79,13 +80,11 @@ fn draw_scenario(rng: &mut Rng) -> Scenario {
 }
 
 /// While the store is unavailable, requests to it or their responses are lost.
-fn store_faults(rng: &mut Rng, faults: &[FaultWindow]) -> Vec<StoreFaultWindow> {
+fn store_faults(rng: &mut Rng, faults: &[FaultWindow<NetworkFault>]) -> Vec<FaultWindow<StoreFault>> {
     let outages = faults.iter().filter(|window| window.fault == NetworkFault::StoreUnavailable);
     let lost = [StoreFault::RequestsLost, StoreFault::ResponsesLost];
-    let outage = |FaultWindow { from, to, .. }: &FaultWindow| StoreFaultWindow {
-        from: *from,
-        to: *to,
-        fault: lost[rng.usize(0..2)],
-    };
-    outages.map(outage).collect()
+    let mut fault = || lost[rng.usize(0..2)];
+    outages
+        .map(|outage| FaultWindow { from: outage.from, to: outage.to, fault: fault(), percent: 100 })
+        .collect()
 }

@@ -18,7 +18,8 @@ use wxsub_core::token::{TokenCache, TokenCacheBuilder, TokenEndpoint};
 use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportErrorKind};
 use wxsub_sandbox::{Response, Sandbox};
 
-use super::faults::{ExternalFetch, FaultWindow, NetworkFault};
+use super::fault_window::{FaultWindow, fault_at};
+use super::faults::{ExternalFetch, NetworkFault};
 use super::node_clock::NodeClock;
 use super::oracle::{Operation, Oracle};
 
@@ -30,7 +31,7 @@ pub(super) struct Network {
     pub(super) node: usize,
     pub(super) weixin: Weixin,
     pub(super) clock: Arc<NodeClock>,
-    pub(super) faults: Vec<FaultWindow>,
+    pub(super) faults: Vec<FaultWindow<NetworkFault>>,
     pub(super) rng: Mutex<Rng>,
 }
 
@@ -71,7 +72,7 @@ impl Weixin {
 }
 
 /// The deadline of one message.
-pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An app at Weixin.
 #[derive(Debug, Clone)]
@@ -151,14 +152,6 @@ struct SentRequest {
 impl Network {
     fn rng<T>(&self, draw: impl FnOnce(&mut Rng) -> T) -> T {
         draw(&mut self.rng.lock().unwrap())
-    }
-
-    fn fault(&self) -> Option<NetworkFault> {
-        let elapsed = self.clock.elapsed();
-        let windows = self.faults.iter().filter(|window| window.covers(elapsed));
-        self.rng(|rng| {
-            windows.into_iter().find(|window| rng.u8(0..100) < window.percent).map(|window| window.fault)
-        })
     }
 
     async fn wait(&self, millis: Range<u64>) {
@@ -251,7 +244,7 @@ impl Transport for Network {
         let target = request.uri().path_and_query().unwrap().to_string();
         let sent = SentRequest { method: request.method().to_string(), target, body: request.into_body() };
         let call = self.weixin.oracle.request_sent(self.node, &sent.target, &sent.body);
-        let fault = self.fault();
+        let fault = self.rng(|rng| fault_at(&self.faults, self.clock.elapsed(), rng));
         self.wait(2..80).await;
         let result = self.deliver(&sent, call.operation, fault).await;
         self.wait(2..80).await;

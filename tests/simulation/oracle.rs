@@ -140,7 +140,10 @@ impl Oracle {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let is_send = path.ends_with("/subscribe");
         let (operation, about) = match is_send {
-            true => (Operation::Send, text(&serde_json::from_slice(body).unwrap(), "touser")),
+            true => {
+                let body: Value = serde_json::from_slice(body).unwrap();
+                (Operation::Send, body["touser"].as_str().unwrap().to_owned())
+            }
             false => (Operation::Token, String::new()),
         };
         self.trace(|| format!("{node}: {path} {about}"));
@@ -310,10 +313,6 @@ impl Drop for PendingCall {
             self.oracle.state().nodes.entry(self.node).or_default().fetching = false;
         }
     }
-}
-
-fn text(object: &Value, name: &str) -> String {
-    object[name].as_str().unwrap_or_default().to_owned()
 }
 
 /// The first 120 characters. Tokens of the sandbox may be printed.

@@ -18,7 +18,7 @@ const FAULTS_END: Duration = Duration::from_secs(1_800);
 const END: Duration = Duration::from_secs(2_400);
 
 /// Runs one seed. `verbose` prints a trace.
-pub(crate) fn run(seed: u64, verbose: bool) -> Outcome {
+pub(crate) fn run_cluster(seed: u64, verbose: bool) -> Outcome {
     let mut rng = Rng::with_seed(seed);
     let endpoint = match rng.u8(0..3) {
         0 => TokenEndpoint::StableToken,

@@ -10,7 +10,7 @@
     reason = "prints what it measures, and needs only a part of the simulated cluster"
 )]
 
-#[path = "../simulation/node_clock.rs"]
+mod fault_window;
 mod node_clock;
 #[path = "../../benches/proc_fs.rs"]
 #[allow(unreachable_pub, reason = "public in the library of the benches")]
@@ -77,7 +77,7 @@ async fn run(scenario: &Scenario) {
     }
     let before = proc_fs::resident("self").unwrap();
     let servers: Vec<Vec<TokenCache>> =
-        (0..SERVERS).map(|number| server(number, &apps, &sandbox, &redis, &mut rng)).collect();
+        (0..SERVERS).map(|_| server(&apps, &sandbox, &redis, &mut rng)).collect();
     for caches in &servers {
         for cache in caches {
             let cache = cache.clone();
@@ -100,19 +100,13 @@ async fn run(scenario: &Scenario) {
     }
     clock.sleep(Duration::from_secs(scenario.seconds)).await;
     let fetches = sandbox.event_log().request_count("/cgi-bin/token");
-    report(scenario, fetches, redis.operations(), reads.load(Ordering::Relaxed), before);
+    report(scenario, fetches, redis.state().operations, reads.load(Ordering::Relaxed), before);
 }
 
 /// The token caches of one server, one for each app.
-fn server(
-    number: usize,
-    apps: &[AppId],
-    sandbox: &Sandbox,
-    redis: &Arc<Redis>,
-    rng: &mut Rng,
-) -> Vec<TokenCache> {
+fn server(apps: &[AppId], sandbox: &Sandbox, redis: &Arc<Redis>, rng: &mut Rng) -> Vec<TokenCache> {
     let clock = Arc::new(NodeClock::new());
-    let store = Arc::new(StoreLink::new(number, &clock, redis, Vec::new(), |_| {}, rng.fork()));
+    let store = Arc::new(StoreLink::new(&clock, redis, Vec::new(), |_| {}, rng.fork()));
     let process = Arc::clone(&store);
     tokio::spawn(async move { process.run_process().await });
     let (weixin, network_clock) = (sandbox.clone(), Arc::clone(&clock));

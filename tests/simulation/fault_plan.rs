@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use fastrand::Rng;
+use strum::VariantArray;
 
-use super::faults::{ExternalFetch, FaultWindow, NetworkFault, draw_faults};
+use super::fault_window::{FaultWindow, draw_windows};
+use super::faults::{ExternalFetch, NetworkFault};
 use super::invariants::{SETTLE_TIME, SETTLE_TIME_AFTER_REFUSAL};
 use super::node_faults::{FetchFault, NodeFault};
-use super::store_faults::StoreFaultWindow;
+use super::store_faults::{StoreFault, draw_store_fault};
 
 /// How long a token stays valid after another fetch has replaced it. Faults end early enough for that.
 const OVERLAP: Duration = Duration::from_secs(300);
@@ -17,7 +19,7 @@ const MAX_REQUEST_DELAY: Duration = Duration::from_secs(90);
 
 #[derive(Debug, Default)]
 pub(crate) struct FaultPlan {
-    pub(crate) redis: Vec<(StoreFaultWindow, RedisReturn)>,
+    pub(crate) redis: Vec<(FaultWindow<StoreFault>, RedisReturn)>,
     pub(crate) external_fetches: Vec<(Duration, ExternalFetch)>,
     pub(crate) fetch_faults: Vec<FetchFault>,
     /// When all leases become leases without end.
@@ -44,9 +46,9 @@ pub(crate) struct ServerPlan {
     /// The offset of its wall clock, in seconds.
     pub(crate) skew: i64,
     /// Between the server and Weixin.
-    pub(crate) faults: Vec<FaultWindow>,
+    pub(crate) faults: Vec<FaultWindow<NetworkFault>>,
     /// Between the server and Redis, and of Redis itself.
-    pub(crate) store_faults: Vec<StoreFaultWindow>,
+    pub(crate) store_faults: Vec<FaultWindow<StoreFault>>,
     pub(crate) node_faults: Vec<(Duration, NodeFault)>,
     /// When a client reports the token as invalid.
     pub(crate) reports: Vec<Duration>,
@@ -56,8 +58,7 @@ pub(crate) struct ServerPlan {
 pub(super) fn draw_fault_plan(rng: &mut Rng, servers: usize, end: Duration) -> FaultPlan {
     let mut fault_plan = FaultPlan::default();
     let some = |rng: &mut Rng, max: u8| if rng.bool() { rng.u8(0..=max) } else { 0 };
-    fault_plan.redis =
-        (0..some(rng, 3)).map(|_| (StoreFaultWindow::draw(rng, end), redis_return(rng))).collect();
+    fault_plan.redis = (0..some(rng, 3)).map(|_| (draw_store_fault(rng, end), redis_return(rng))).collect();
     // Outages follow one another, so that each starts from the state that the one before left.
     fault_plan.redis.sort_by_key(|(window, _)| window.from);
     fault_plan.redis.dedup_by(|later, earlier| later.0.from < earlier.0.to);
@@ -70,16 +71,15 @@ pub(super) fn draw_fault_plan(rng: &mut Rng, servers: usize, end: Duration) -> F
     fault_plan.broken_records = (0..some(rng, 2)).map(|_| (moment(rng, end / 4), rng.bool())).collect();
     fault_plan.has_other_upstream = rng.bool();
     let all = if rng.bool() { draw_faults(rng, end) } else { Vec::new() };
-    let all = all.into_iter().map(|window| end_before(window, end)).collect::<Vec<_>>();
     let (own_faults, own_store, node_faults) = (rng.bool(), rng.bool(), rng.bool());
     for _ in 0..servers {
         let mut plan = ServerPlan { skew: rng.i64(-600..=600), faults: all.clone(), ..ServerPlan::default() };
         plan.store_faults = fault_plan.redis.iter().map(|(window, _)| window.clone()).collect();
         if own_faults && rng.u8(0..4) == 0 {
-            plan.faults.extend(draw_faults(rng, end).into_iter().map(|window| end_before(window, end)));
+            plan.faults.extend(draw_faults(rng, end));
         }
         if own_store && rng.u8(0..4) == 0 {
-            plan.store_faults.push(StoreFaultWindow::draw(rng, end));
+            plan.store_faults.push(draw_store_fault(rng, end));
         }
         if node_faults {
             plan.node_faults = (0..rng.u8(0..3)).map(|_| (moment(rng, end), NodeFault::draw(rng))).collect();
@@ -94,11 +94,12 @@ pub(super) fn draw_fault_plan(rng: &mut Rng, servers: usize, end: Duration) -> F
 }
 
 /// A late request invalidates the token like an external fetch, so late requests end earlier.
-fn end_before(mut window: FaultWindow, end: Duration) -> FaultWindow {
-    if window.fault == NetworkFault::ArrivesLate {
+fn draw_faults(rng: &mut Rng, end: Duration) -> Vec<FaultWindow<NetworkFault>> {
+    let mut faults = draw_windows(rng, end, 4, NetworkFault::VARIANTS);
+    for window in faults.iter_mut().filter(|window| window.fault == NetworkFault::ArrivesLate) {
         window.to = window.to.min(end - OVERLAP - MAX_REQUEST_DELAY);
     }
-    window
+    faults
 }
 
 fn moment(rng: &mut Rng, end: Duration) -> Duration {
@@ -125,7 +126,7 @@ fn fetch_fault(rng: &mut Rng, end: Duration) -> FetchFault {
 impl FaultPlan {
     /// How long recovery may take after the last fault. The token cache treats a refusal by Weixin as persistent.
     pub(super) fn settle_time(&self) -> Duration {
-        let refuses = |window: &FaultWindow| {
+        let refuses = |window: &FaultWindow<NetworkFault>| {
             matches!(window.fault, NetworkFault::Quota | NetworkFault::AddressRefused | NetworkFault::Frozen)
         };
         let is_refused = self.servers.iter().any(|plan| plan.faults.iter().any(refuses));

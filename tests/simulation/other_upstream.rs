@@ -24,7 +24,7 @@ pub(super) async fn run(app: App, invariants: Arc<Invariants>, end: Duration, mu
             watched.oracle.report_violation("a server with another upstream takes the lease");
         }
     };
-    let store = StoreLink::new(usize::MAX, clock, redis, Vec::new(), on_lease, rng.fork());
+    let store = StoreLink::new(clock, redis, Vec::new(), on_lease, rng.fork());
     clock.wait_until(START).await;
     let unreachable = |_: HttpRequest| async {
         Err(TransportError::before_sending(TransportErrorKind::Connect, "connection refused"))

@@ -6,9 +6,10 @@ use wxsub_core::token::TokenEndpoint;
 
 use super::cluster::Scenario;
 use super::fault_plan::ServerPlan;
-use super::faults::{FaultWindow, NetworkFault};
+use super::fault_window::FaultWindow;
+use super::faults::NetworkFault;
 use super::node_faults::NodeFault;
-use super::store_faults::StoreFaultWindow;
+use super::store_faults::StoreFault;
 
 /// Retries of a server soon after a failure, before it slows down or a peer takes over.
 const PROMPT_RETRIES: u64 = 4;
@@ -79,7 +80,7 @@ fn count<T>(events: &[T]) -> u64 {
     events.len() as u64
 }
 
-fn length_s(window: &FaultWindow) -> u64 {
+fn length_s(window: &FaultWindow<NetworkFault>) -> u64 {
     window.to.saturating_sub(window.from).as_secs()
 }
 
@@ -90,8 +91,9 @@ fn faulty_s(plan: &ServerPlan) -> u64 {
 /// For how many seconds the network and the store fail at the same time.
 fn overlap_s(plan: &ServerPlan) -> u64 {
     let windows = plan.faults.iter().flat_map(|window| {
-        let overlap =
-            |store: &StoreFaultWindow| store.to.min(window.to).saturating_sub(store.from.max(window.from));
+        let overlap = |store: &FaultWindow<StoreFault>| {
+            store.to.min(window.to).saturating_sub(store.from.max(window.from))
+        };
         plan.store_faults.iter().map(move |store| overlap(store).as_secs())
     });
     windows.sum()

@@ -1,6 +1,5 @@
 //! The link from one server to Redis: a store as in `wxsub-redis`, with faults of requests and responses.
 
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,9 +14,10 @@ use wxsub_core::store::{
 };
 use wxsub_core::token::Generation;
 
+use super::fault_window::FaultWindow;
 use super::node_clock::NodeClock;
 use super::redis::{Fields, Redis, TokenFields};
-use super::store_faults::{Operation, RoundTrip, StoreFault, StoreFaultWindow};
+use super::store_faults::{Operation, RoundTrip, StoreFault};
 
 /// The longest wait for a response, as in `wxsub-redis`.
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -25,12 +25,13 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Clocks that differ by less count as equal, as in `wxsub-redis`.
 const CLOCK_SKEW_TOLERANCE: Duration = Duration::from_secs(2);
 
+#[derive(derive_more::Debug)]
+#[debug("StoreLink")]
 pub(super) struct StoreLink {
-    server: usize,
     redis: Arc<Redis>,
     clock: Arc<NodeClock>,
     /// Faults of the link and of Redis itself.
-    faults: Vec<StoreFaultWindow>,
+    faults: Vec<FaultWindow<StoreFault>>,
     /// Called when this server has taken the lease, with whether it could read the record before.
     on_lease: Box<dyn Fn(bool) + Send + Sync>,
     rng: Mutex<Rng>,
@@ -40,26 +41,18 @@ pub(super) struct StoreLink {
     connection: AtomicU64,
 }
 
-impl fmt::Debug for StoreLink {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "StoreLink({})", self.server)
-    }
-}
-
 impl StoreLink {
-    /// The link of the server with this number and this clock.
+    /// The link of the server with this clock.
     pub(super) fn new(
-        server: usize,
         clock: &Arc<NodeClock>,
         redis: &Arc<Redis>,
-        faults: Vec<StoreFaultWindow>,
+        faults: Vec<FaultWindow<StoreFault>>,
         on_lease: impl Fn(bool) + Send + Sync + 'static,
         rng: Rng,
     ) -> Self {
         let watcher = Mutex::new(Arc::new(ChangeWatcher::new(clock.clone())));
         let (clock, redis, on_lease) = (Arc::clone(clock), Arc::clone(redis), Box::new(on_lease));
         Self {
-            server,
             redis,
             clock,
             faults,
@@ -149,7 +142,7 @@ impl StoreLink {
     /// Whether the record was readable at some time in the last 20 s, longer than an attempt takes.
     fn could_read(&self) -> bool {
         let elapsed = self.clock.elapsed();
-        let blind = |window: &StoreFaultWindow| {
+        let blind = |window: &FaultWindow<StoreFault>| {
             window.fault.is_unreadable()
                 && window.covers(elapsed)
                 && elapsed - window.from > Duration::from_secs(20)

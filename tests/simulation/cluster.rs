@@ -77,13 +77,14 @@ pub(crate) fn run_scenario(scenario: Scenario, mut rng: Rng, verbose: bool) -> O
             let received = weixin.sandbox.mailbox(&openid.parse().unwrap()).len();
             cluster.oracle.check_mailbox(openid, received);
         }
+        let (redis, hits) = (redis.state(), node_faults.hits.lock().unwrap().clone());
         Outcome {
             summary: cluster.oracle.summary(),
             unsettled: cluster.invariants.unsettled(),
-            store_times: redis.store_times(),
-            hits: node_faults.hits(),
+            store_times: redis.store_times.clone(),
+            hits,
             spreads: cluster.invariants.spreads(),
-            operations: redis.operations(),
+            operations: redis.operations,
         }
     })
 }
@@ -224,9 +225,9 @@ impl Cluster {
         let fetch_faults = Arc::clone(node_faults);
         let on_lease = move |could_read| fetch_faults.on_lease(number, could_read);
         let redis = &self.invariants.redis;
-        let store = self.has_store.then(|| {
-            Arc::new(StoreLink::new(number, &clock, redis, plan.store_faults, on_lease, rng.fork()))
-        });
+        let store = self
+            .has_store
+            .then(|| Arc::new(StoreLink::new(&clock, redis, plan.store_faults, on_lease, rng.fork())));
         Server {
             number,
             app: self.app.clone(),

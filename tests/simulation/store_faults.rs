@@ -1,4 +1,4 @@
-//! Faults of Redis and of the connection to it, and when they happen.
+//! Faults of Redis and of the connection to it.
 
 use std::time::Duration;
 
@@ -6,13 +6,7 @@ use fastrand::Rng;
 use wxsub_core::clock::millis;
 use wxsub_core::store::{StoreError, StoreErrorKind};
 
-/// A span in which requests meet one kind of fault.
-#[derive(Debug, Clone)]
-pub(crate) struct StoreFaultWindow {
-    pub(super) from: Duration,
-    pub(super) to: Duration,
-    pub(super) fault: StoreFault,
-}
+use super::fault_window::FaultWindow;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StoreFault {
@@ -105,23 +99,17 @@ impl StoreFault {
     }
 }
 
-impl StoreFaultWindow {
-    pub(super) fn covers(&self, elapsed: Duration) -> bool {
-        (self.from..self.to).contains(&elapsed)
-    }
-
-    /// Draws a window that begins before `end`.
-    pub(super) fn draw(rng: &mut Rng, end: Duration) -> Self {
-        let from = Duration::from_millis(rng.u64(0..millis(end)));
-        let length = if rng.u8(0..3) == 0 { rng.u64(60_000..1_200_000) } else { rng.u64(100..120_000) };
-        let to = end.min(from + Duration::from_millis(length));
-        let fault = match rng.u8(0..8) {
-            0 => StoreFault::RequestsLost,
-            1 => StoreFault::ResponsesLost,
-            2 => StoreFault::Slow,
-            3 => StoreFault::Suspended(to),
-            _ => StoreFault::Refused(REFUSALS[rng.usize(0..REFUSALS.len())]),
-        };
-        Self { from, to, fault }
-    }
+/// Draws a window that begins before `end`.
+pub(super) fn draw_store_fault(rng: &mut Rng, end: Duration) -> FaultWindow<StoreFault> {
+    let from = Duration::from_millis(rng.u64(0..millis(end)));
+    let length = if rng.u8(0..3) == 0 { rng.u64(60_000..1_200_000) } else { rng.u64(100..120_000) };
+    let to = end.min(from + Duration::from_millis(length));
+    let fault = match rng.u8(0..8) {
+        0 => StoreFault::RequestsLost,
+        1 => StoreFault::ResponsesLost,
+        2 => StoreFault::Slow,
+        3 => StoreFault::Suspended(to),
+        _ => StoreFault::Refused(REFUSALS[rng.usize(0..REFUSALS.len())]),
+    };
+    FaultWindow { from, to, fault, percent: 100 }
 }

@@ -103,7 +103,7 @@ impl Server {
     async fn send(&self, cache: &TokenCache, client: &Client, openid: &str) {
         let held = cache.current().to_owned();
         if let Some(held) = &held {
-            self.check_served(held);
+            self.invariants.oracle.token_served(self.number, held);
         }
         let (span, outcome) = self.network.send(&self.app, client, openid).await;
         if let Err(error) = outcome {
@@ -120,7 +120,7 @@ impl Server {
         held: Option<&CachedToken>,
         span: &Range<Duration>,
     ) {
-        if self.invariants.is_quiet(span.start) {
+        if self.invariants.is_quiet(span) {
             self.network.report_violation(&format!("{openid} failed without a fault: {error}"));
         }
         if self.clock.was_suspended(span) {
@@ -142,7 +142,7 @@ impl Server {
         while self.clock.elapsed() < self.end {
             let current = cache.current().to_owned();
             if let Some(issued) = &current {
-                self.check_served(issued);
+                self.invariants.oracle.token_served(self.number, issued);
             }
             self.invariants.check_read(self.number, current.as_deref());
             let rounds = self.clock.elapsed().as_secs() / READ_INTERVAL.as_secs();
@@ -161,9 +161,5 @@ impl Server {
             self.invariants.oracle.trace(|| format!("{}: a client reports the token", self.number));
             drop(cache.refresh(current.generation(), Evidence::Reported).await);
         }
-    }
-
-    fn check_served(&self, issued: &CachedToken) {
-        self.invariants.oracle.token_served(self.number, issued);
     }
 }

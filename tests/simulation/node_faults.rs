@@ -93,14 +93,10 @@ impl NodeFaults {
         let node_faults = Arc::clone(self);
         tokio::spawn(async move {
             node_faults.clock.sleep(delay).await;
-            if node_faults.redis.is_in_doubt() && node_faults.redis.last_change() <= now {
+            if node_faults.redis.is_in_doubt() && node_faults.redis.state().last_change <= now {
                 node_faults.hits.lock().unwrap().push(node_faults.clock.elapsed());
             }
             node_faults.inject(server, fault);
         });
-    }
-
-    pub(super) fn hits(&self) -> Vec<Duration> {
-        self.hits.lock().unwrap().clone()
     }
 }

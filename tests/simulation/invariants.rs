@@ -54,9 +54,9 @@ impl Invariants {
         elapsed >= self.calm + self.settle_time
     }
 
-    /// Whether a send that begins now succeeds.
-    pub(super) fn is_quiet(&self, elapsed: Duration) -> bool {
-        !self.busy.iter().any(|span| span.contains(&elapsed))
+    /// Whether a send at this time succeeds.
+    pub(super) fn is_quiet(&self, span: &Range<Duration>) -> bool {
+        !self.busy.iter().any(|busy| busy.start <= span.end && span.start < busy.end)
     }
 
     /// A server holds this token from now on.
@@ -110,7 +110,7 @@ impl Invariants {
             state.round = round;
             token.clone_into(&mut state.first_read);
         }
-        let is_spreading = elapsed < self.redis.last_change() + MAX_SPREAD;
+        let is_spreading = elapsed < self.redis.state().last_change + MAX_SPREAD;
         (state.first_read != token && !is_spreading).then_some("holds another token than its peers")
     }
 }

@@ -70,17 +70,18 @@ impl Data {
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     data: Data,
     /// The links that get a notification when a token is stored.
     subscribers: Vec<UnboundedSender<AppId>>,
     /// The state after each change. A replica that lags behind has an older one.
     history: Vec<(Duration, Data)>,
     /// When a token was stored.
-    store_times: Vec<Duration>,
+    pub(super) store_times: Vec<Duration>,
     /// When a token was last stored or lost.
-    last_change: Duration,
-    operations: u64,
+    pub(super) last_change: Duration,
+    /// How many scripts were run.
+    pub(super) operations: u64,
 }
 
 pub(super) struct Redis {
@@ -95,7 +96,7 @@ impl Redis {
         Self { clock, keeps_history, state: Mutex::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
 
@@ -263,20 +264,5 @@ impl Redis {
     /// Whether a token is in doubt: a call to Weixin has no known outcome yet.
     pub(super) fn is_in_doubt(&self) -> bool {
         self.state().data.apps.values().any(|fields| fields.in_doubt_since.is_some())
-    }
-
-    /// When a token was last stored or lost.
-    pub(super) fn last_change(&self) -> Duration {
-        self.state().last_change
-    }
-
-    /// When a token was stored.
-    pub(super) fn store_times(&self) -> Vec<Duration> {
-        self.state().store_times.clone()
-    }
-
-    /// How many scripts were run.
-    pub(super) fn operations(&self) -> u64 {
-        self.state().operations
     }
 }
