@@ -13,7 +13,7 @@ use wxsub_outbox::ledger::{Applied, Change};
 use wxsub_outbox::{Ledger, Outbox};
 use wxsub_sqlite::{SqliteLedger, SqliteOptions};
 
-use crate::ours::{Instantly, app, client, settled};
+use crate::ours::{app, client, instantly, settled};
 use crate::runtime;
 use crate::subject::{SCENE, TEMPLATE, message};
 
@@ -96,7 +96,7 @@ async fn time_claims(path: PathBuf) -> Vec<f64> {
 pub(crate) fn run_sender(path: &Path, messages: usize) {
     runtime().block_on(async {
         let outbox =
-            Outbox::builder(open(path).await).app(app(client(Instantly), 64).require_grant(false)).build();
+            Outbox::builder(open(path).await).app(app(client(instantly), 64).require_grant(false)).build();
         let mut outcomes = outbox.outcomes();
         let worker = outbox.clone();
         let working = tokio::spawn(async move { worker.run(std::future::pending()).await });

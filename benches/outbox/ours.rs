@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use tempfile::TempDir;
@@ -36,19 +35,13 @@ pub(crate) struct Throughput {
     pub(crate) bytes: f64,
 }
 
-/// Answers at once.
-#[derive(Clone, Copy)]
-pub(crate) struct Instantly;
-
-#[async_trait]
-impl Transport for Instantly {
-    async fn execute(&self, request: HttpRequest) -> Result<RawResponse<Bytes>, TransportError> {
-        let body = match request.path() {
-            "/cgi-bin/token" => r#"{"access_token":"T","expires_in":7200}"#,
-            _ => r#"{"errcode":0,"errmsg":"ok"}"#,
-        };
-        Ok(RawResponse::new(200, Bytes::from_static(body.as_bytes())))
-    }
+/// A transport that answers at once.
+pub(crate) async fn instantly(request: HttpRequest) -> Result<RawResponse<Bytes>, TransportError> {
+    let body = match request.path() {
+        "/cgi-bin/token" => r#"{"access_token":"T","expires_in":7200}"#,
+        _ => r#"{"errcode":0,"errmsg":"ok"}"#,
+    };
+    Ok(RawResponse::new(200, Bytes::from_static(body.as_bytes())))
 }
 
 pub(crate) fn client(transport: impl Transport + 'static) -> Client {
@@ -130,7 +123,7 @@ pub(crate) fn throughput(messages: usize) -> Throughput {
 
 async fn send_all(folder: &Path, messages: usize) -> f64 {
     let ledger = ledger(folder, messages + 1).await;
-    let outbox = Outbox::builder(ledger).app(app(client(Instantly), AT_ONCE)).build();
+    let outbox = Outbox::builder(ledger).app(app(client(instantly), AT_ONCE)).build();
     let rate = rate(&outbox, messages, AT_ONCE).await;
     let app = outbox.ledger().app(&appid()).await.unwrap();
     assert_eq!(app.counts.values().sum::<u64>(), messages as u64 + 1);
@@ -165,26 +158,17 @@ pub(crate) struct IdleSample {
     pub(crate) nanos: f64,
 }
 
-/// Answers at once, and notes the commits and the time of the last request.
-struct NotingTransport {
-    commits: Arc<AtomicU64>,
-    last: Arc<Mutex<Option<(u64, Instant)>>>,
-}
-
-#[async_trait]
-impl Transport for NotingTransport {
-    async fn execute(&self, request: HttpRequest) -> Result<RawResponse<Bytes>, TransportError> {
-        *self.last.lock().unwrap() = Some((self.commits.load(Ordering::Relaxed), Instant::now()));
-        Instantly.execute(request).await
-    }
-}
-
 /// Messages that are enqueued one after the other, each after a pause.
 pub(crate) async fn idle(samples: usize) -> Vec<IdleSample> {
     let folder = TempDir::new().unwrap();
     let (commits, last) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(None)));
     let counted = commits.clone();
-    let transport = NotingTransport { commits: commits.clone(), last: last.clone() };
+    let (seen, noted) = (commits.clone(), last.clone());
+    // Notes the commits and the time of the last request.
+    let transport = move |request| {
+        *noted.lock().unwrap() = Some((seen.load(Ordering::Relaxed), Instant::now()));
+        instantly(request)
+    };
     let outbox = Outbox::builder(ledger(folder.path(), samples + 1).await)
         .on_commit(move |_| {
             counted.fetch_add(1, Ordering::Relaxed);

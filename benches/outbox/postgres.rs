@@ -3,16 +3,17 @@
 use std::future::pending;
 use std::time::Instant;
 
+use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use tempfile::TempDir;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, NoTls, Statement};
+use tokio_postgres::{NoTls, Statement};
 use wxsub_benches::subject::app as appid;
 use wxsub_benches::{Arguments, Goal, Row, Running, Unit, again};
 use wxsub_outbox::{Outbox, OutboxMessage};
 use wxsub_postgres::{PostgresLedger, PostgresOptions};
 
-use crate::ours::{Instantly, app, client};
+use crate::ours::{app, client, instantly};
 use crate::server::Postgres;
 use crate::subject::{SCENE, TEMPLATE, message, user};
 use crate::{apalis, print_beside_apalis, rounds, runtime};
@@ -98,7 +99,7 @@ fn seconds() -> f64 {
 pub(crate) fn run_worker(url: &str, number: usize, share: usize) {
     runtime().block_on(async {
         let ledger = PostgresLedger::connect(PostgresOptions::new(url)).await.unwrap();
-        let outbox = Outbox::builder(ledger).app(app(client(Instantly), AT_ONCE)).build();
+        let outbox = Outbox::builder(ledger).app(app(client(instantly), AT_ONCE)).build();
         let worker = outbox.clone();
         let working = tokio::spawn(async move { worker.run(pending()).await });
         let first = number * (share + 1);
@@ -129,6 +130,22 @@ fn id(number: usize) -> String {
     format!("{bytes:032x}")
 }
 
+/// The state of grants; new messages, their history, their claim and their settlement.
+const STATEMENTS: [&str; 5] = [
+    "UPDATE wxsub_grant SET state = $2 WHERE id IN (SELECT unnest($1::text[])::uuid)",
+    "INSERT INTO wxsub_message (id, appid, mode, touser, template_id, scene, priority, created_ms, send_ms,
+        expires_ms, grant_id, state, attempt, failures, version, due_ms, body)
+    SELECT id::uuid, $3, 'queued', touser, $4, $5, 'normal', 1, 1, 9000000000000, id::uuid, 'queued', 0, 0, 1, 1, $6
+    FROM unnest($1::text[], $2::text[]) AS u (id, touser)",
+    "INSERT INTO wxsub_event (message_id, version, at_ms, event, attempt)
+    SELECT unnest($1::text[])::uuid, $2, 1, $3, 1",
+    "UPDATE wxsub_message SET state = 'attempting', attempt = 1, version = 2, attempted_ms = 1, worker = id
+    WHERE id IN (SELECT id FROM wxsub_message WHERE state = 'queued' AND appid = $1 AND priority = 'normal'
+        AND due_ms <= 1 ORDER BY due_ms, id LIMIT 256 FOR UPDATE SKIP LOCKED)",
+    "UPDATE wxsub_message SET state = 'sent', version = 3, settled_ms = 1, body = NULL
+    WHERE id IN (SELECT unnest($1::text[])::uuid)",
+];
+
 /// The statements that the messages need, prepared, on one connection, without rules and without callers. As in the outbox, a
 /// transaction has the settlements of the claim before, the enqueues of the next messages, and their claim.
 async fn bare(messages: usize) -> f64 {
@@ -149,7 +166,10 @@ async fn bare(messages: usize) -> f64 {
         SELECT id::uuid, $3, openid, $4, $5, 'open', 0, 0 FROM unnest($1::text[], $2::text[]) AS u (id, openid)";
     client.execute(grants, &[&ids, &users, &appid, &TEMPLATE, &scene]).await.unwrap();
     let body = String::from_utf8(message(0).to_json()).unwrap();
-    let statements = Statements::prepare(&client).await;
+    let prepared = join_all(STATEMENTS.map(|sql| client.prepare(sql))).await;
+    let [Ok(grant), Ok(insert), Ok(event), Ok(claim), Ok(settle)] = &prepared[..] else {
+        panic!("{prepared:?}")
+    };
     let began = Instant::now();
     let mut claimed: Vec<String> = Vec::new();
     for (ids, users) in ids.chunks(BATCH).zip(users.chunks(BATCH)).chain([(&[][..], &[][..])]) {
@@ -158,57 +178,17 @@ async fn bare(messages: usize) -> f64 {
             client.execute(statement, values).await.unwrap();
         };
         client.batch_execute("BEGIN").await.unwrap();
-        run(&statements.settle, &[&claimed]).await;
-        run(&statements.event, &[&claimed, &3_i32, &"sent"]).await;
-        run(&statements.grant, &[&claimed, &"used"]).await;
-        run(&statements.insert, &[&ids, &users, &appid, &TEMPLATE, &scene, &body]).await;
-        run(&statements.event, &[&ids, &1_i32, &"enqueued"]).await;
-        run(&statements.grant, &[&ids, &"reserved"]).await;
-        run(&statements.claim, &[&appid]).await;
-        run(&statements.event, &[&ids, &2_i32, &"claimed"]).await;
-        run(&statements.grant, &[&ids, &"attempting"]).await;
+        run(settle, &[&claimed]).await;
+        run(event, &[&claimed, &3_i32, &"sent"]).await;
+        run(grant, &[&claimed, &"used"]).await;
+        run(insert, &[&ids, &users, &appid, &TEMPLATE, &scene, &body]).await;
+        run(event, &[&ids, &1_i32, &"enqueued"]).await;
+        run(grant, &[&ids, &"reserved"]).await;
+        run(claim, &[&appid]).await;
+        run(event, &[&ids, &2_i32, &"claimed"]).await;
+        run(grant, &[&ids, &"attempting"]).await;
         client.batch_execute("COMMIT").await.unwrap();
         claimed = ids;
     }
     messages as f64 / began.elapsed().as_secs_f64()
-}
-
-struct Statements {
-    grant: Statement,
-    insert: Statement,
-    event: Statement,
-    claim: Statement,
-    settle: Statement,
-}
-
-impl Statements {
-    async fn prepare(client: &Client) -> Self {
-        let prepare = async |sql: &str| client.prepare(sql).await.unwrap();
-        Self {
-            grant: prepare("UPDATE wxsub_grant SET state = $2 WHERE id IN (SELECT unnest($1::text[])::uuid)").await,
-            insert: prepare(
-                "INSERT INTO wxsub_message (id, appid, mode, touser, template_id, scene, priority, created_ms, send_ms,
-                    expires_ms, grant_id, state, attempt, failures, version, due_ms, body)
-                SELECT id::uuid, $3, 'queued', touser, $4, $5, 'normal', 1, 1, 9000000000000, id::uuid, 'queued', 0, 0, 1, 1, $6
-                FROM unnest($1::text[], $2::text[]) AS u (id, touser)",
-            )
-            .await,
-            event: prepare(
-                "INSERT INTO wxsub_event (message_id, version, at_ms, event, attempt)
-                SELECT unnest($1::text[])::uuid, $2, 1, $3, 1",
-            )
-            .await,
-            claim: prepare(
-                "UPDATE wxsub_message SET state = 'attempting', attempt = 1, version = 2, attempted_ms = 1, worker = id
-                WHERE id IN (SELECT id FROM wxsub_message WHERE state = 'queued' AND appid = $1 AND priority = 'normal'
-                    AND due_ms <= 1 ORDER BY due_ms, id LIMIT 256 FOR UPDATE SKIP LOCKED)",
-            )
-            .await,
-            settle: prepare(
-                "UPDATE wxsub_message SET state = 'sent', version = 3, settled_ms = 1, body = NULL
-                WHERE id IN (SELECT unnest($1::text[])::uuid)",
-            )
-            .await,
-        }
-    }
 }

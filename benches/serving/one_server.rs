@@ -53,7 +53,8 @@ pub(crate) fn print_reading(arguments: &Arguments, folder: &Folder) {
         })
         .collect();
     print_rows(&rounds);
-    let lost = full.metric("wxsub_audit_failures_total", "") as f64 / full.reads() as f64;
+    let lost = full.metric("wxsub_audit_failures_total", "") as f64
+        / full.metric("wxsub_token_reads_total", "") as f64;
     Row::alone("audit lines lost under that load, of 100", Unit::Count, &[lost * 100.0]).print();
 }
 

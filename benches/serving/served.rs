@@ -124,11 +124,6 @@ impl Served {
         self.metric("wxsub_token_fetches_total", "result=\"issued\"")
     }
 
-    /// How many tokens it has served.
-    pub(crate) fn reads(&self) -> u64 {
-        self.metric("wxsub_token_reads_total", "")
-    }
-
     /// How many apps have a token.
     pub(crate) fn holding(&self) -> usize {
         self.metrics("wxsub_token_generation{", "").iter().filter(|generation| **generation > 0).count()

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
-use http::{Method, Request, Uri};
+use http::{Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::handshake;
 use hyper_util::client::legacy::Client as PooledClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use reqwest::Url;
+use reqwest::{Body, IntoUrl, Url};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -20,8 +21,6 @@ use wxsub_benches::subject;
 use wxsub_core::proto::endpoint::subscribe;
 use wxsub_core::proto::{BaseUrl, Message};
 use wxsub_tls::{Roots, client_config};
-
-use super::sending::Sender;
 
 const AGENT: &str = "wxsub/0.1.0";
 
@@ -43,105 +42,56 @@ fn check(status: u16, body: &Bytes) {
 }
 
 /// Prepared bytes on a socket: the lower bound.
-pub(super) struct Socket {
-    stream: TcpStream,
-    request: Vec<u8>,
-}
-
-impl Socket {
-    pub(super) async fn open(server: &str) -> Self {
-        let (url, body) = written(server);
-        let path = url.strip_prefix(&format!("http://{server}")).unwrap();
-        let length = body.len();
-        let head = format!(
-            "POST {path} HTTP/1.1\r\ncontent-type: application/json\r\nuser-agent: {AGENT}\r\nhost: {server}\r\n\
-             content-length: {length}\r\n\r\n"
-        );
-        let stream = TcpStream::connect(server).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { stream, request: [head.into_bytes(), body].concat() }
-    }
-}
-
-impl Sender for Socket {
-    async fn send(&mut self) {
-        self.stream.write_all(&self.request).await.unwrap();
+pub(super) async fn socket(server: &str) -> impl AsyncFnMut() + 'static {
+    let (url, body) = written(server);
+    let path = url.strip_prefix(&format!("http://{server}")).unwrap();
+    let length = body.len();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\ncontent-type: application/json\r\nuser-agent: {AGENT}\r\nhost: {server}\r\n\
+         content-length: {length}\r\n\r\n"
+    );
+    let request = [head.into_bytes(), body].concat();
+    let mut stream = TcpStream::connect(server).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    async move || {
+        stream.write_all(&request).await.unwrap();
         let mut reply = [0; 4096];
         // The server writes its response in one piece.
-        let read = self.stream.read(&mut reply).await.unwrap();
+        let read = stream.read(&mut reply).await.unwrap();
         let body = reply[..read].windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
         check(200, &Bytes::copy_from_slice(&reply[body..read]));
     }
 }
 
 /// The request without the host.
-#[derive(Clone)]
-struct Prepared {
-    uri: Uri,
-    body: Bytes,
+fn request(uri: Uri, body: Bytes) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = uri;
+    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    request
 }
 
-impl Prepared {
-    fn request(&self) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(self.body.clone()));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
-        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        request
-    }
+async fn check_response(response: Response<Incoming>) {
+    let status = response.status().as_u16();
+    check(status, &response.into_body().collect().await.unwrap().to_bytes());
 }
 
 /// One hyper connection, without a pool.
-pub(super) struct Connection {
-    sender: SendRequest<Full<Bytes>>,
-    prepared: Prepared,
-    host: HeaderValue,
-}
-
-impl Connection {
-    pub(super) async fn open(server: &str) -> Self {
-        let (url, body) = written(server);
-        let path = url.strip_prefix(&format!("http://{server}")).unwrap();
-        let stream = TcpStream::connect(server).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        let (sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
-        let prepared = Prepared { uri: path.parse().unwrap(), body: body.into() };
-        Self { sender, prepared, host: HeaderValue::from_str(server).unwrap() }
-    }
-}
-
-impl Sender for Connection {
-    async fn send(&mut self) {
-        let mut request = self.prepared.request();
-        request.headers_mut().insert(HOST, self.host.clone());
-        self.sender.ready().await.unwrap();
-        let response = self.sender.send_request(request).await.unwrap();
-        let status = response.status().as_u16();
-        check(status, &response.into_body().collect().await.unwrap().to_bytes());
-    }
-}
-
-/// The pooled client of hyper-util with default settings.
-#[derive(Clone)]
-pub(super) struct Pool {
-    client: PooledClient<HttpConnector, Full<Bytes>>,
-    prepared: Prepared,
-}
-
-impl Pool {
-    pub(super) fn new(server: &str) -> Self {
-        let (url, body) = written(server);
-        Self { client: pooled(), prepared: Prepared { uri: url.parse().unwrap(), body: body.into() } }
-    }
-}
-
-impl Sender for Pool {
-    async fn send(&mut self) {
-        let response = self.client.request(self.prepared.request()).await.unwrap();
-        let status = response.status().as_u16();
-        check(status, &response.into_body().collect().await.unwrap().to_bytes());
+pub(super) async fn connection(server: &str) -> impl AsyncFnMut() + 'static {
+    let (url, body) = written(server);
+    let path: Uri = url.strip_prefix(&format!("http://{server}")).unwrap().parse().unwrap();
+    let (body, host) = (Bytes::from(body), HeaderValue::from_str(server).unwrap());
+    let stream = TcpStream::connect(server).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let (mut sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    async move || {
+        let mut request = request(path.clone(), body.clone());
+        request.headers_mut().insert(HOST, host.clone());
+        sender.ready().await.unwrap();
+        check_response(sender.send_request(request).await.unwrap()).await;
     }
 }
 
@@ -151,54 +101,24 @@ fn pooled() -> PooledClient<HttpConnector, Full<Bytes>> {
     PooledClient::builder(TokioExecutor::new()).build(connector)
 }
 
+/// The pooled client of hyper-util with default settings.
+pub(super) fn pool(server: &str) -> impl AsyncFnMut() + Clone + 'static {
+    let (url, body) = written(server);
+    let (client, url, body): (_, Uri, _) = (pooled(), url.parse().unwrap(), Bytes::from(body));
+    async move || check_response(client.request(request(url.clone(), body.clone())).await.unwrap()).await
+}
+
 /// The same, but it builds each request from the message, has a timeout, and parses the response.
-#[derive(Clone)]
-pub(super) struct PoolByHand {
-    client: PooledClient<HttpConnector, Full<Bytes>>,
-    by_hand: ByHand,
-}
-
-impl PoolByHand {
-    pub(super) fn new(server: &str) -> Self {
-        Self { client: pooled(), by_hand: ByHand::to(&base(server)) }
-    }
-}
-
-impl Sender for PoolByHand {
-    async fn send(&mut self) {
-        let prepared =
-            Prepared { uri: self.by_hand.url().try_into().unwrap(), body: self.by_hand.body().into() };
+pub(super) fn pool_by_hand(server: &str) -> impl AsyncFnMut() + Clone + 'static {
+    let (client, by_hand) = (pooled(), ByHand::to(&base(server)));
+    async move || {
+        let request = request(by_hand.url().try_into().unwrap(), by_hand.body().into());
         let exchange = async {
-            let response = self.client.request(prepared.request()).await.unwrap();
+            let response = client.request(request).await.unwrap();
             assert_eq!(response.status().as_u16(), 200);
             response.into_body().collect().await.unwrap().to_bytes()
         };
         ByHand::read(&timeout(LIMIT, exchange).await.unwrap());
-    }
-}
-
-/// reqwest with default settings and our trust roots.
-#[derive(Clone)]
-pub(super) struct Reqwest {
-    client: reqwest::Client,
-    url: Url,
-    body: Bytes,
-}
-
-impl Reqwest {
-    pub(super) fn new(server: &str) -> Self {
-        let (url, body) = written(server);
-        Self { client: reqwest_builder().build().unwrap(), url: url.parse().unwrap(), body: body.into() }
-    }
-}
-
-impl Sender for Reqwest {
-    async fn send(&mut self) {
-        let request = self.client.post(self.url.clone());
-        let request = request.header(CONTENT_TYPE, "application/json").header(USER_AGENT, AGENT);
-        let response = request.body(self.body.clone()).send().await.unwrap();
-        let status = response.status().as_u16();
-        check(status, &response.bytes().await.unwrap());
     }
 }
 
@@ -207,25 +127,29 @@ fn reqwest_builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder().http1_only().no_proxy().tls_backend_preconfigured(tls)
 }
 
-/// The same, but it builds each request from the message, has a timeout, and parses the response.
-#[derive(Clone)]
-pub(super) struct ReqwestByHand {
-    client: reqwest::Client,
-    by_hand: ByHand,
+async fn post(client: &reqwest::Client, url: impl IntoUrl, body: impl Into<Body>) -> reqwest::Response {
+    let request = client.post(url).header(CONTENT_TYPE, "application/json").header(USER_AGENT, AGENT);
+    request.body(body).send().await.unwrap()
 }
 
-impl ReqwestByHand {
-    pub(super) fn new(server: &str) -> Self {
-        let client = reqwest_builder().timeout(LIMIT).build().unwrap();
-        Self { client, by_hand: ByHand::to(&base(server)) }
+/// reqwest with default settings and our trust roots.
+pub(super) fn reqwest(server: &str) -> impl AsyncFnMut() + Clone + 'static {
+    let (url, body) = written(server);
+    let client = reqwest_builder().build().unwrap();
+    let (url, body): (Url, _) = (url.parse().unwrap(), Bytes::from(body));
+    async move || {
+        let response = post(&client, url.clone(), body.clone()).await;
+        let status = response.status().as_u16();
+        check(status, &response.bytes().await.unwrap());
     }
 }
 
-impl Sender for ReqwestByHand {
-    async fn send(&mut self) {
-        let request = self.client.post(self.by_hand.url());
-        let request = request.header(CONTENT_TYPE, "application/json").header(USER_AGENT, AGENT);
-        let response = request.body(self.by_hand.body()).send().await.unwrap();
+/// The same, but it builds each request from the message, has a timeout, and parses the response.
+pub(super) fn reqwest_by_hand(server: &str) -> impl AsyncFnMut() + Clone + 'static {
+    let client = reqwest_builder().timeout(LIMIT).build().unwrap();
+    let by_hand = ByHand::to(&base(server));
+    async move || {
+        let response = post(&client, by_hand.url(), by_hand.body()).await;
         assert_eq!(response.status().as_u16(), 200);
         ByHand::read(&response.bytes().await.unwrap());
     }
@@ -234,7 +158,7 @@ impl Sender for ReqwestByHand {
 /// The same message with serde_json and format!, as an application would write it without wxsub: no checks, no token cache, no
 /// retry rules.
 #[derive(Serialize)]
-struct Body<'a> {
+struct MessageBody<'a> {
     touser: &'a str,
     template_id: &'a str,
     scene: &'a str,
@@ -276,7 +200,7 @@ impl ByHand {
 
     pub(super) fn body(&self) -> Vec<u8> {
         let grant = self.message.grant();
-        let body = Body {
+        let body = MessageBody {
             touser: grant.openid().as_str(),
             template_id: grant.template_id().as_str(),
             scene: &grant.scene().get().to_string(),

@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use tokio::runtime::Builder;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, LocalSet};
 use wxsub_benches::{proc_fs, subject};
 use wxsub_core::Client;
-use wxsub_core::proto::Message;
 use wxsub_core::transport::Transport;
 use wxsub_hyper::HyperTransport;
 use wxsub_reqwest::{ReqwestTransport, Roots};
@@ -19,38 +18,30 @@ use super::bare;
 use crate::process::Measured;
 
 pub(super) fn run(name: &str, server: &str, in_flight: usize, messages: usize) -> Measured {
-    Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
         match name {
             "sockets" => {
-                let each = (0..in_flight).map(|_| bare::Socket::open(server));
+                let each = (0..in_flight).map(|_| bare::socket(server));
                 under_load(join_all(each).await, messages).await
             }
             "hyper-connection" => {
-                let each = (0..in_flight).map(|_| bare::Connection::open(server));
+                let each = (0..in_flight).map(|_| bare::connection(server));
                 under_load(join_all(each).await, messages).await
             }
-            "hyper-pool" => under_load(vec![bare::Pool::new(server); in_flight], messages).await,
-            "reqwest" => under_load(vec![bare::Reqwest::new(server); in_flight], messages).await,
-            "hyper-pool-by-hand" => {
-                under_load(vec![bare::PoolByHand::new(server); in_flight], messages).await
-            }
-            "reqwest-by-hand" => {
-                under_load(vec![bare::ReqwestByHand::new(server); in_flight], messages).await
-            }
-            "wxsub-hyper" => under_load(vec![over_hyper(server); in_flight], messages).await,
-            "wxsub-reqwest" => under_load(vec![over_reqwest(server); in_flight], messages).await,
+            "hyper-pool" => under_load(vec![bare::pool(server); in_flight], messages).await,
+            "reqwest" => under_load(vec![bare::reqwest(server); in_flight], messages).await,
+            "hyper-pool-by-hand" => under_load(vec![bare::pool_by_hand(server); in_flight], messages).await,
+            "reqwest-by-hand" => under_load(vec![bare::reqwest_by_hand(server); in_flight], messages).await,
+            "wxsub-hyper" => under_load(vec![ours(over_hyper(server)); in_flight], messages).await,
+            "wxsub-reqwest" => under_load(vec![ours(over_reqwest(server)); in_flight], messages).await,
             _ => panic!("no contender is called {name}"),
         }
     })
 }
 
-/// A contender that can send the message.
-pub(super) trait Sender: Send + 'static {
-    fn send(&mut self) -> impl Future<Output = ()> + Send;
-}
-
 /// Sends a tenth as warm-up, then all messages, from a task for each sender.
-async fn under_load<S: Sender>(senders: Vec<S>, messages: usize) -> Measured {
+async fn under_load<S: AsyncFnMut() + 'static>(senders: Vec<S>, messages: usize) -> Measured {
     let in_flight = senders.len();
     let each = messages.div_ceil(in_flight);
     let senders = all_send(senders, each.div_ceil(10)).await;
@@ -69,50 +60,40 @@ fn measured(cpu: Duration, took: Duration, sent: usize) -> Measured {
     }
 }
 
-async fn all_send<S: Sender>(senders: Vec<S>, each: usize) -> Vec<S> {
-    let tasks: JoinSet<S> = senders
-        .into_iter()
-        .map(|mut sender| async move {
+async fn all_send<S: AsyncFnMut() + 'static>(senders: Vec<S>, each: usize) -> Vec<S> {
+    let mut tasks = JoinSet::new();
+    for mut sender in senders {
+        tasks.spawn_local(async move {
             for _ in 0..each {
-                sender.send().await;
+                sender().await;
             }
             sender
-        })
-        .collect();
+        });
+    }
     tasks.join_all().await
 }
 
-/// A client and its message.
-#[derive(Clone)]
-struct Ours {
-    client: Client,
-    message: Message,
-}
-
-fn over_hyper(server: &str) -> Ours {
+fn over_hyper(server: &str) -> Client {
     over(server, Arc::new(HyperTransport::builder().roots(Roots::Bundled).build().unwrap()))
 }
 
-fn over_reqwest(server: &str) -> Ours {
+fn over_reqwest(server: &str) -> Client {
     over(server, Arc::new(ReqwestTransport::builder().roots(Roots::Bundled).build().unwrap()))
 }
 
-fn over(server: &str, transport: Arc<dyn Transport>) -> Ours {
+fn over(server: &str, transport: Arc<dyn Transport>) -> Client {
     let base = format!("http://{server}").parse().unwrap();
-    let client =
-        Client::builder(subject::app(), subject::secret(), transport).api_base(base).build().unwrap();
-    Ours { client, message: subject::message() }
+    Client::builder(subject::app(), subject::secret(), transport).api_base(base).build().unwrap()
 }
 
-impl Sender for Ours {
-    async fn send(&mut self) {
-        self.client.send(&self.message).await.unwrap();
-    }
+fn ours(client: Client) -> impl AsyncFnMut() + Clone + 'static {
+    let message = subject::message();
+    async move || client.send(&message).await.unwrap()
 }
 
 /// The sends of `wxsub send --file`, on as many threads, without file, checks and results.
 pub(super) fn send_all(server: &str, in_flight: usize, messages: usize) -> Measured {
-    let Ours { client, message } = over_hyper(server);
+    let (client, message) = (over_hyper(server), subject::message());
     let in_flight = NonZeroUsize::new(in_flight).unwrap();
     let runtime = Builder::new_multi_thread().enable_all().build().unwrap();
     let began = Instant::now();
