@@ -11,37 +11,29 @@
     reason = "a test may panic, and says what it found"
 )]
 
-#[path = "kill/arguments.rs"]
-mod arguments;
-#[path = "kill/crash_ledger.rs"]
-mod crash_ledger;
-#[path = "kill/database.rs"]
-mod database;
-#[path = "kill/disk.rs"]
-mod disk;
 mod free_port;
-#[path = "kill/inbox.rs"]
-mod inbox;
-#[path = "kill/judge.rs"]
-mod judge;
-#[path = "../crates/wxsub-mysql/tests/mysql/server.rs"]
-mod mariadb;
-#[path = "kill/orders.rs"]
-mod orders;
-#[path = "kill/plan.rs"]
-mod plan;
-#[path = "../crates/wxsub-postgres/tests/postgres/server.rs"]
-mod server;
-#[path = "kill/servers.rs"]
-mod servers;
-#[path = "kill/tcp_transport.rs"]
-mod tcp_transport;
-#[path = "kill/verdict.rs"]
-mod verdict;
-#[path = "kill/worker.rs"]
-mod worker;
 
-use arguments::Role;
+mod kill {
+    pub(crate) mod arguments;
+    mod crash_ledger;
+    mod database;
+    mod disk;
+    mod inbox;
+    pub(crate) mod judge;
+    #[path = "../../crates/wxsub-mysql/tests/mysql/server.rs"]
+    mod mariadb;
+    mod orders;
+    mod plan;
+    #[path = "../../crates/wxsub-postgres/tests/postgres/server.rs"]
+    mod server;
+    pub(crate) mod servers;
+    mod tcp_transport;
+    mod verdict;
+    pub(crate) mod worker;
+}
+
+use kill::arguments::Role;
+use kill::{judge, servers, worker};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {

@@ -48,6 +48,15 @@ pub(super) fn open(window: &Window, console: &ConsoleServer, path: &str) {
     assert_eq!(window.browser_log(), json!([]), "{path}");
 }
 
+/// The audit has these actions.
+fn check_audit(window: &Window, console: &ConsoleServer, actions: &[&str]) {
+    window.open_url(&format!("{}/audit", console.base));
+    let audit = window.text(&window.find("main"));
+    for action in actions {
+        assert!(audit.contains(action), "{action}: {audit}");
+    }
+}
+
 #[test]
 #[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
 fn operator_acts_with_the_keyboard_alone() {
@@ -80,12 +89,8 @@ fn operator_acts_with_the_keyboard_alone() {
     window.open_url(&format!("{}/outbox/{undecided}", console.base));
     assert!(window.text(&window.find("main")).contains("give_up"));
 
-    window.open_url(&format!("{}/audit", console.base));
-    let audit = window.text(&window.find("main"));
-    for action in ["paused an app", "resumed an app", "revealed an openid", "cancelled a message", "decided"]
-    {
-        assert!(audit.contains(action), "{action}: {audit}");
-    }
+    let actions = ["paused an app", "resumed an app", "revealed an openid", "cancelled a message", "decided"];
+    check_audit(&window, &console, &actions);
     press(&window, "form[action='/logout'] button");
     window.find("#password");
     window.open_url(&format!("{}/audit", console.base));
@@ -114,11 +119,7 @@ fn webhooks_and_grants_need_the_keyboard_alone() {
     press(&window, "form[action$='/void'] button");
 
     window.find("main:not(:has(form[action$='/void']))");
-    window.open_url(&format!("{}/audit", console.base));
-    let audit = window.text(&window.find("main"));
-    for action in ["voided a grant", "delivered webhooks again"] {
-        assert!(audit.contains(action), "{action}: {audit}");
-    }
+    check_audit(&window, &console, &["voided a grant", "delivered webhooks again"]);
 }
 
 #[test]
@@ -143,24 +144,6 @@ fn wrong_password_and_ended_session_lead_to_the_login() {
     window.find("form[action$='/workers/pause']");
     assert!(!window.has("form[action$='/workers/resume']"), "nothing was paused");
     assert_eq!(window.url(), format!("{}/workers?x=1", console.base));
-}
-
-#[test]
-#[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
-fn second_operator_is_told_that_the_message_is_decided() {
-    let console = ConsoleServer::start("");
-    console.undecided(1);
-    console.pass(121);
-    let [ops, ann] = ["ops", "ann"].map(|name| {
-        let window = logged_in(&console, name);
-        open(&window, &console, "/decisions");
-        window
-    });
-    ops.click(&ops.find("button[value=assume_sent]"));
-    ops.find("p.note");
-    ann.click(&ann.find("button[value=send_again]"));
-    let alert = ann.text(&ann.find("[role=alert]"));
-    assert!(alert.contains("was not decided"), "{alert}");
 }
 
 #[test]

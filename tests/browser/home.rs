@@ -1,11 +1,10 @@
 //! The home page shows all events and controls the sandbox.
 
 use serde_json::json;
+use wxsub_tests::SEND;
 
 use super::chromium::{Chromium, Size};
 use super::wxsub::{Sandbox, USER};
-
-const SEND: &str = "/cgi-bin/message/template/subscribe";
 
 /// The first steps of a new user, with clicks only.
 #[test]

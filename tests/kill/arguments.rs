@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::plan::{Fault, Point};
 
 /// One life of the worker.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Life {
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Life {
     /// A file, or the URL of a database.
     pub(super) ledger: PathBuf,
     /// The application's database: a file, or the URL of a database.
@@ -27,7 +27,7 @@ pub(super) struct Life {
 
 /// What the judge does.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sitting {
+pub(crate) struct Sitting {
     pub(super) runs: u32,
     pub(super) seed: u64,
     /// Each kill loses what was not synced.
@@ -38,7 +38,7 @@ pub(super) struct Sitting {
     pub(super) mariadb: bool,
 }
 
-pub(super) enum Role {
+pub(crate) enum Role {
     Worker(Life),
     Judge(Sitting),
     /// The judge of control servers.
@@ -51,7 +51,7 @@ pub(super) enum Role {
 const DEFAULT_RUNS: u32 = 20;
 
 impl Role {
-    pub(super) fn read(arguments: impl Iterator<Item = String>) -> Self {
+    pub(crate) fn read(arguments: impl Iterator<Item = String>) -> Self {
         let arguments: Vec<_> = arguments.collect();
         let after = |name: &str| {
             let at = arguments.iter().position(|argument| argument == name)?;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, TxOpts};
 use rusqlite::{Connection, ErrorCode};
 use wxsub_mysql::{MysqlInbox, MysqlOptions};
 use wxsub_outbox::OutboxMessage;
@@ -52,7 +52,7 @@ impl Application {
     /// Two transactions for an order: one that is rolled back, and one that is committed. False if they must be repeated: a copier
     /// has the table, or the database was killed.
     pub(super) async fn insert(&self, order: u32) -> bool {
-        let rows = [(row(ROLLED_BACK + order), false), (row(order), true)];
+        let rows = [(row(ROLLED_BACK + order), "ROLLBACK"), (row(order), "COMMIT")];
         match self {
             Self::Sqlite(file) => insert(file, rows),
             Self::Postgres { own, other } => {
@@ -102,36 +102,31 @@ fn open(file: &Path) -> Connection {
     connection
 }
 
-fn insert(file: &Path, rows: [(InboxRow, bool); 2]) -> bool {
-    let mut connection = open(file);
-    for (row, is_committed) in rows {
-        let transaction = connection.transaction().unwrap();
-        match transaction.execute(INSERT, (row.id, row.appid, row.message)) {
+/// Each row, and the statement that ends its transaction.
+type Rows = [(InboxRow, &'static str); 2];
+
+fn insert(file: &Path, rows: Rows) -> bool {
+    let connection = open(file);
+    for (row, end) in rows {
+        connection.execute_batch("BEGIN").unwrap();
+        match connection.execute(INSERT, (row.id, row.appid, row.message)) {
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => return false,
             inserted => drop(inserted.unwrap()),
         }
-        if is_committed {
-            transaction.commit().unwrap();
-        } else {
-            transaction.rollback().unwrap();
-        }
+        connection.execute_batch(end).unwrap();
     }
     true
 }
 
-async fn insert_at(url: &str, rows: [(InboxRow, bool); 2]) -> Result<(), tokio_postgres::Error> {
-    let mut client = database::connect(url).await?;
-    for (row, is_committed) in rows {
+async fn insert_at(url: &str, rows: Rows) -> Result<(), tokio_postgres::Error> {
+    let client = database::connect(url).await?;
+    for (row, end) in rows {
         let InboxRow { id, appid, message, send_at_ms, expires_at_ms, priority } = row;
-        let transaction = client.transaction().await?;
+        client.batch_execute("BEGIN").await?;
         let values: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
             [&id, &appid, &message, &send_at_ms, &expires_at_ms, &priority];
-        transaction.execute(POSTGRES_INSERT, &values).await?;
-        if is_committed {
-            transaction.commit().await?;
-        } else {
-            transaction.rollback().await?;
-        }
+        client.execute(POSTGRES_INSERT, &values).await?;
+        client.batch_execute(end).await?;
     }
     Ok(())
 }
@@ -140,18 +135,14 @@ async fn count(url: &str) -> Result<i64, tokio_postgres::Error> {
     Ok(database::connect(url).await?.query_one(COUNT, &[]).await?.get(0))
 }
 
-async fn insert_into_mariadb(url: &str, rows: [(InboxRow, bool); 2]) -> Result<(), mysql_async::Error> {
+async fn insert_into_mariadb(url: &str, rows: Rows) -> Result<(), mysql_async::Error> {
     let mut connection = Conn::from_url(url).await?;
-    for (row, is_committed) in rows {
+    for (row, end) in rows {
         let InboxRow { id, appid, message, send_at_ms, expires_at_ms, priority } = row;
-        let mut transaction = connection.start_transaction(TxOpts::default()).await?;
+        connection.query_drop("BEGIN").await?;
         let values = (id, appid, message, send_at_ms, expires_at_ms, priority);
-        transaction.exec_drop(MYSQL_INSERT, values).await?;
-        if is_committed {
-            transaction.commit().await?;
-        } else {
-            transaction.rollback().await?;
-        }
+        connection.exec_drop(MYSQL_INSERT, values).await?;
+        connection.query_drop(end).await?;
     }
     connection.disconnect().await
 }

@@ -63,7 +63,7 @@ struct Blow {
 const DATABASE_KILLS: usize = 3;
 
 /// Kills the worker so many times; then plants each fault and checks that it is found.
-pub(super) async fn run(sitting: Sitting) {
+pub(crate) async fn run(sitting: Sitting) {
     let Sitting { runs, seed, power_loss, mariadb, .. } = sitting;
     let (mut court, mut rng) = (Court::open(sitting).await, Rng::with_seed(seed));
     let turns = court.turns();
@@ -192,17 +192,8 @@ impl Court {
 
     /// A life that is not ended.
     fn life(&mut self, fault: Option<Fault>) -> Life {
-        let (orders, ledger, inbox) = (self.orders(), self.ledger(), self.inbox());
-        Life {
-            ledger,
-            inbox,
-            address: self.address.clone(),
-            point: None,
-            passes: 0,
-            victim: None,
-            fault,
-            orders,
-        }
+        let (orders, address) = (self.orders(), self.address.clone());
+        Life { ledger: self.ledger(), inbox: self.inbox(), address, fault, orders, ..Life::default() }
     }
 
     /// One life of the worker.

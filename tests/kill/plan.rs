@@ -3,31 +3,12 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Pid, Signal, getpid, kill_process};
-use serde::{Deserialize, Serialize};
+use wxsub_core::proto::named_enum;
 
-macro_rules! named {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-        pub(super) enum $name {
-            $($(#[$variant_doc])* $variant,)+
-        }
-
-        impl $name {
-            pub(super) const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            pub(super) fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $text,)+
-                }
-            }
-        }
-    };
-}
-
-named! {
+named_enum! {
     /// A point of a process's life.
-    Point {
+    #[derive(PartialOrd, Ord)]
+    pub(super) enum Point {
         BeforeConsent = "before a consent is committed",
         AfterConsent = "after a consent is committed",
         BeforeEnqueue = "before an enqueue is committed",
@@ -67,9 +48,9 @@ impl Point {
     }
 }
 
-named! {
+named_enum! {
     /// A fault that the judge must find.
-    Fault {
+    pub(super) enum Fault {
         /// Attempts of the process before are queued again: what job queues do.
         Requeue = "requeue",
         /// Attempts of the process before count as sent.

@@ -1,13 +1,9 @@
 //! Two control servers on one ledger in PostgreSQL. They and their database are killed at random times, while clients repeat their
 //! requests until they have an answer, and an endpoint gets webhooks.
 
-#[path = "servers/clients.rs"]
 mod clients;
-#[path = "servers/process.rs"]
 mod process;
-#[path = "servers/receiver.rs"]
 mod receiver;
-#[path = "servers/verdict.rs"]
 mod verdict;
 
 use std::sync::Arc;
@@ -32,7 +28,7 @@ const LIFE_MILLIS: std::ops::Range<u64> = 100..1500;
 const PLANTED_RUNS: u32 = 8;
 
 /// Kills a server or the database so many times; then plants each fault and checks that it is found.
-pub(super) async fn run(Sitting { runs, seed, .. }: Sitting) {
+pub(crate) async fn run(Sitting { runs, seed, .. }: Sitting) {
     let verdict = sit(runs, seed, None).await;
     println!("{verdict}");
     assert!(verdict.is_clean(), "seed {seed}");

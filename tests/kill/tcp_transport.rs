@@ -9,10 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use wxsub_core::proto::codec::RawResponse;
 use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportErrorKind};
+use wxsub_tests::SEND;
 
 use super::plan::{Point, Trap};
-
-pub(super) const SEND: &str = "/cgi-bin/message/template/subscribe";
 
 pub(super) struct TcpTransport {
     pub(super) address: String,

@@ -24,7 +24,7 @@ use super::plan::{Fault, Trap};
 use super::tcp_transport::TcpTransport;
 
 /// Lives until everything is sent, unless it is killed.
-pub(super) async fn live(life: Life) {
+pub(crate) async fn live(life: Life) {
     if let Some(fault @ (Fault::Requeue | Fault::AssumeSent)) = life.fault {
         database::falsify(&life.ledger, fault).await;
     }

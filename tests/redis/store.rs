@@ -117,29 +117,23 @@ async fn one_of_a_hundred_gets_the_lease_and_it_expires() {
 async fn lease_without_end_counts_as_free() {
     let redis = Redis::start();
     let (store, app) = (redis.store(), app());
+    let acquire =
+        async |store: &RedisStore, holder| store.acquire_lease(&app, holder, MAX_LEASE).await.unwrap();
     let held = LeaseOutcome::HeldBy("one".to_owned());
     for command in ["PERSIST wxsub:{wx1}:lease", "PEXPIRE wxsub:{wx1}:lease 3600000"] {
-        store.acquire_lease(&app, "one", MAX_LEASE).await.unwrap();
-        assert_eq!(store.acquire_lease(&app, "two", MAX_LEASE).await.unwrap(), held);
+        acquire(&store, "one").await;
+        assert_eq!(acquire(&store, "two").await, held);
         redis.ask(command);
-        assert_eq!(
-            store.acquire_lease(&app, "two", MAX_LEASE).await.unwrap(),
-            LeaseOutcome::Acquired,
-            "{command}"
-        );
+        assert_eq!(acquire(&store, "two").await, LeaseOutcome::Acquired, "{command}");
         store.release_lease(&app, "two").await.unwrap();
     }
     redis.ask("HSET wxsub:{wx1}:lease no string");
-    assert_eq!(
-        store.acquire_lease(&app, "two", MAX_LEASE).await.unwrap(),
-        LeaseOutcome::Acquired,
-        "a key of another type"
-    );
+    assert_eq!(acquire(&store, "two").await, LeaseOutcome::Acquired, "a key of another type");
     store.release_lease(&app, "two").await.unwrap();
     // Without the right to see its end, each lease counts.
     let old = redis.store_with_rights("~wxsub:* &wxsub:* +@hash +@string +@scripting +time");
-    store.acquire_lease(&app, "one", MAX_LEASE).await.unwrap();
-    assert_eq!(old.acquire_lease(&app, "two", MAX_LEASE).await.unwrap(), held);
+    acquire(&store, "one").await;
+    assert_eq!(acquire(&old, "two").await, held);
 }
 
 #[tokio::test]

@@ -12,10 +12,11 @@ use tokio::join;
 use wxsub_core::clock::{Clock, SystemClock, timeout_at};
 use wxsub_core::transport::{HttpRequest, Transport};
 use wxsub_sandbox::{Fault, Sandbox};
+use wxsub_tests::SEND;
 
 use super::super::orders::{APP, SCENE, TEMPLATE, allow, is_synchronous, message, pause, user};
 use super::super::plan::Trap;
-use super::super::tcp_transport::{SEND, TcpTransport};
+use super::super::tcp_transport::TcpTransport;
 use super::process::Servers;
 
 /// The longest time until a client has an answer: a lease may have to end before.

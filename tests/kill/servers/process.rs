@@ -1,5 +1,6 @@
 //! The two `wxsub serve` processes, and their database.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -13,11 +14,11 @@ use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_server::{ApiKeyDigest, generate_api_key};
 
 use super::super::database;
-use super::super::free_port::free_port;
 use super::super::orders::{APP, SECRET, pause};
 use super::super::plan::Fault;
 use super::super::server::Postgres;
 use super::receiver::Receiver;
+use crate::free_port::free_port;
 
 /// How long the servers may take for what is left when no more is asked of them: longer than a lease.
 const END_TIMEOUT: Duration = Duration::from_secs(100);
@@ -60,7 +61,7 @@ pub(super) enum ServerFault {
 }
 
 /// What ends: servers, or their database.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Blow {
     One(usize),
     Both,
@@ -79,7 +80,7 @@ pub(super) struct Servers {
     children: Vec<Child>,
     /// Under which id each works on the ledger, as soon as that is known.
     workers: [Option<String>; 2],
-    kills: [u32; 4],
+    kills: BTreeMap<Blow, u32>,
 }
 
 impl Servers {
@@ -113,7 +114,7 @@ impl Servers {
         let binary = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("wxsub");
         assert!(binary.exists(), "{} is missing: run scripts/kill-test", binary.display());
         let (sql, key) = (postgres.sql().await, key.expose_secret().to_owned());
-        let (children, workers, kills) = (Vec::new(), [None, None], [0; 4]);
+        let (children, workers, kills) = (Vec::new(), [None, None], BTreeMap::new());
         let mut servers =
             Self { postgres, sql, folder, binary, fault, addresses, key, children, workers, kills };
         for server in [0, 1] {
@@ -148,6 +149,7 @@ impl Servers {
     /// Ends servers or their database without a warning, and starts them again. What servers left behind is soon older than its
     /// lease.
     pub(super) async fn kill(&mut self, blow: Blow) {
+        *self.kills.entry(blow).or_default() += 1;
         let killed = match blow {
             Blow::One(server) => vec![server],
             Blow::Both => vec![0, 1],
@@ -155,7 +157,6 @@ impl Servers {
                 self.postgres.stop_immediately();
                 self.postgres.start_again();
                 self.sql = self.postgres.sql().await;
-                self.kills[3] += 1;
                 return;
             }
         };
@@ -181,8 +182,6 @@ impl Servers {
         for server in &killed {
             self.children[*server] = self.spawn(*server);
         }
-        let place = if let [server] = killed[..] { server } else { 2 };
-        self.kills[place] += 1;
     }
 
     /// # Panics
@@ -231,7 +230,9 @@ fn configuration(folder: &Path, address: &str) -> PathBuf {
 
 impl fmt::Display for Servers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [first, second, both, database] = self.kills;
+        let kills = [Blow::One(0), Blow::One(1), Blow::Both, Blow::Database];
+        let [first, second, both, database] =
+            kills.map(|blow| self.kills.get(&blow).copied().unwrap_or_default());
         write!(
             f,
             "kills: {first} of the first server, {second} of the second, {both} of both, {database} of the database"

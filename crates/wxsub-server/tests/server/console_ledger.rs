@@ -195,7 +195,7 @@ async fn of_two_operators_one_decides_a_message() {
     assert!(stale.status == 409 && stale.text.contains("was not decided"), "{stale:?}");
     assert_eq!(ops.submit("/", &path, &fields(&version)).await.location(), "/decisions?decided");
     let late = ann.submit("/", &path, &fields(&version)).await;
-    assert!(late.status == 409 && late.text.contains("decided"), "{late:?}");
+    assert!(late.status == 409 && late.text.contains("was not decided"), "{late:?}");
     let page = ops.get("/decisions?decided").await;
     assert!(page.text.contains("The decision is recorded.") && !page.text.contains(&id), "{page:?}");
     ops.get(&format!("/outbox/{id}")).await.shows(&["<code>assume_sent</code> · <bdi>ops</bdi>"]);
