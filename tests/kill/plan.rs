@@ -7,7 +7,6 @@ use wxsub_core::proto::named_enum;
 
 named_enum! {
     /// A point of a process's life.
-    #[derive(PartialOrd, Ord)]
     pub(super) enum Point {
         BeforeConsent = "before a consent is committed",
         AfterConsent = "after a consent is committed",
