@@ -1,7 +1,10 @@
 //! A session with the limits of the copier, and what is checked when it begins.
 
+use std::time::Duration;
+
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error};
+use wxsub_core::clock::{Clock, SystemClock, timeout_at};
 use wxsub_outbox::inbox::InboxError;
 
 use crate::error::{inbox_error, refused};
@@ -29,8 +32,18 @@ const CHECKS: [&str; 3] = [
 const ENGINE: &str = "SELECT engine FROM information_schema.tables
     WHERE table_schema = DATABASE() AND table_name = 'wxsub_inbox'";
 
+/// Maximum time until a connection can copy. A server may accept a connection and not respond.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Opens a connection that can copy.
 pub(crate) async fn open(options: &MysqlOptions) -> Result<Conn, InboxError> {
+    let clock = SystemClock::new();
+    let opened = timeout_at(&clock, clock.now().mono + OPEN_TIMEOUT, connect(options)).await;
+    let no_response = || format!("{}: no response within {} s", options.place(), OPEN_TIMEOUT.as_secs());
+    opened.unwrap_or_else(|| Err(InboxError::Unavailable(no_response())))
+}
+
+async fn connect(options: &MysqlOptions) -> Result<Conn, InboxError> {
     let place = options.place();
     let settings = SETTINGS.iter().map(|setting| (*setting).to_owned()).collect();
     let mut connection =

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::{AsyncMessage, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
-use wxsub_core::clock::{Clock, SystemClock};
+use wxsub_core::clock::{Clock, SystemClock, timeout_at};
 use wxsub_tls::{Roots, client_config};
 
 use crate::error::{ConnectError, ServerProblem};
@@ -61,8 +61,11 @@ impl PostgresOptions {
     }
 }
 
-/// Limit for opening one connection to one host.
+/// Maximum time until one address of a host accepts a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Maximum time until a session is ready, for each host of the URL. A server may accept a connection and not respond.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection whose server does not acknowledge for so long is given up.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -136,6 +139,14 @@ impl Connector {
 
     /// Opens a connection to a server that can be written to.
     pub(crate) async fn connect(&self) -> Result<Session, ConnectError> {
+        let hosts = u32::try_from(self.config.get_hosts().len()).unwrap_or(u32::MAX);
+        let limit = SESSION_TIMEOUT.saturating_mul(hosts);
+        let opened = timeout_at(&*self.clock, self.clock.now().mono + limit, self.open()).await;
+        let no_response = || ServerProblem::Unreachable(format!("no response within {} s", limit.as_secs()));
+        opened.unwrap_or_else(|| Err(no_response().at(&self.host)))
+    }
+
+    async fn open(&self) -> Result<Session, ConnectError> {
         let mut config = self.config.clone();
         if let Some(path) = &self.password_file {
             let password = std::fs::read_to_string(path)
@@ -200,9 +211,17 @@ fn parse(url: &str) -> Result<Config, ConnectError> {
     if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
         return Err(ConnectError::Url("it does not begin with postgres://".to_owned()));
     }
+    // The user and the password end with the first @.
+    let (user, rest) = url.split_at(url.find('@').map_or(0, |at| at + 1));
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let pairs: Vec<_> = query.split('&').collect();
+    let prefers = pairs.contains(&"sslmode=prefer");
     // The certificate and its name are verified in every mode that encrypts.
-    let url =
-        url.replace("sslmode=verify-full", "sslmode=require").replace("sslmode=verify-ca", "sslmode=require");
+    let pairs = pairs.into_iter().map(|pair| match pair {
+        "sslmode=verify-full" | "sslmode=verify-ca" => "sslmode=require",
+        pair => pair,
+    });
+    let url = format!("{user}{place}?{}", pairs.collect::<Vec<_>>().join("&"));
     let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         ConnectError::Url(cause.unwrap_or_else(|| error.to_string()))
@@ -210,13 +229,15 @@ fn parse(url: &str) -> Result<Config, ConnectError> {
     if config.get_hosts().is_empty() {
         return Err(ConnectError::Url("it names no host".to_owned()));
     }
-    let remote = config.get_hosts().iter().find(|host| !is_local(host)).map(name_of);
-    match (remote, url.contains("sslmode="), config.get_ssl_mode()) {
-        (Some(host), _, SslMode::Disable) => return Err(ServerProblem::PlainText("disable").at(&host)),
-        (Some(host), true, SslMode::Prefer) => return Err(ServerProblem::PlainText("prefer").at(&host)),
-        (Some(_), _, _) => drop(config.ssl_mode(SslMode::Require)),
-        (None, false, _) => drop(config.ssl_mode(SslMode::Disable)),
-        (None, true, _) => {}
+    let remote_host = config.get_hosts().iter().find(|host| !is_local(host)).map(name_of);
+    let remote_address = || config.get_hostaddrs().iter().find(|address| !address.is_loopback());
+    let remote = remote_host.or_else(|| remote_address().map(ToString::to_string));
+    match (remote, config.get_ssl_mode(), prefers) {
+        (Some(host), SslMode::Disable, _) => return Err(ServerProblem::PlainText("disable").at(&host)),
+        (Some(host), SslMode::Prefer, true) => return Err(ServerProblem::PlainText("prefer").at(&host)),
+        (Some(_), ..) => drop(config.ssl_mode(SslMode::Require)),
+        (None, SslMode::Prefer, false) => drop(config.ssl_mode(SslMode::Disable)),
+        (None, ..) => {}
     }
     Ok(config)
 }
@@ -255,6 +276,8 @@ mod tests {
         for mode_in_url in ["require", "verify-ca", "verify-full"] {
             assert_eq!(mode(&format!("postgres://u@db/d?sslmode={mode_in_url}")), Ok(SslMode::Require));
         }
+        // The address that is connected to decides, too.
+        assert_eq!(mode("postgres://u@localhost/d?hostaddr=10.0.0.1"), Ok(SslMode::Require));
         for mode_in_url in ["disable", "prefer"] {
             let error = mode(&format!("postgres://u@db/d?sslmode={mode_in_url}")).unwrap_err();
             assert_eq!(error, ServerProblem::PlainText(mode_in_url).at("db"));
@@ -271,6 +294,16 @@ mod tests {
                 "{host}"
             );
         }
+        assert_eq!(mode("postgres://u@localhost/d?ssl%6Dode=require"), Ok(SslMode::Require));
+    }
+
+    #[test]
+    fn sslmode_in_another_part_of_the_url_is_no_mode() {
+        let url = "postgres://u:sslmode=verify-ca@localhost/d?application_name=sslmode=verify-full";
+        let config = parse(url).unwrap();
+        assert_eq!(config.get_password(), Some(&b"sslmode=verify-ca"[..]));
+        assert_eq!(config.get_application_name(), Some("sslmode=verify-full"));
+        assert_eq!(config.get_ssl_mode(), SslMode::Disable);
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! What an operator meets: rights, tables, restarts, TLS.
 
 use std::path::Path;
+use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
+use tokio::net::TcpListener;
+use wxsub_core::clock::{Clock, SystemClock, timeout_at};
 use wxsub_mysql::{MysqlInbox, MysqlOptions};
 use wxsub_outbox::inbox::{Inbox, InboxError};
 use wxsub_outbox::testing::inbox_conformance::{InboxTable, numbered_row};
@@ -68,6 +71,21 @@ async fn what_is_missing_is_named_at_the_start() {
     server.run(&["SET GLOBAL read_only = 1"]).await;
     let text = refusal(table.options()).await;
     assert!(text.contains("read-only") && text.contains("connect to the primary"), "{text}");
+}
+
+/// For example a process that is stopped: the kernel accepts connections.
+#[tokio::test]
+#[ignore = "waits for 10 s: scripts/test runs it"]
+async fn a_server_that_accepts_and_does_not_respond_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("mysql://wxsub@{}/shop", listener.local_addr().unwrap());
+    let clock = SystemClock::new();
+    let connecting = MysqlInbox::connect(MysqlOptions::new(&url).unwrap());
+    let connected = timeout_at(&clock, clock.now().mono + Duration::from_secs(30), connecting).await;
+    match connected.expect("the client gives up") {
+        Err(InboxError::Unavailable(what)) => assert!(what.contains("10 s"), "{what}"),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]

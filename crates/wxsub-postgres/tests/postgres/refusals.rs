@@ -2,8 +2,13 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use tokio::net::TcpListener;
+use wxsub_core::clock::{Clock, SystemClock};
+use wxsub_core::testing::ManualClock;
 use wxsub_outbox::{Ledger, LedgerError};
 use wxsub_postgres::{ConnectError, PostgresLedger, PostgresOptions, ServerProblem};
 use wxsub_tls::Roots;
@@ -73,6 +78,26 @@ async fn each_reason_has_its_words() {
 
     sql.batch_execute("ALTER DATABASE postgres SET default_transaction_read_only = on").await.unwrap();
     assert_problem!(with(&postgres.url()), ReadOnly);
+}
+
+/// For example a pooler with too much to do, or a process that is stopped: the kernel accepts connections.
+#[tokio::test]
+async fn a_server_that_accepts_and_does_not_respond_is_given_up() {
+    let (listener, clock) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), Arc::new(ManualClock::new()));
+    let url = format!("postgres://postgres@{}/postgres", listener.local_addr().unwrap());
+    let options = PostgresOptions::new(url).clock(clock.clone());
+    let accept = async {
+        let _connection = listener.accept().await.unwrap();
+        clock.advance(Duration::from_secs(10));
+        let real = SystemClock::new();
+        real.sleep_until(real.now().mono + Duration::from_secs(20)).await;
+    };
+    tokio::select! {
+        problem = problem(options) => {
+            assert!(matches!(&problem, Unreachable(what) if what.contains("10 s")), "{problem}");
+        }
+        () = accept => panic!("the client still waits"),
+    }
 }
 
 /// A replica alone is refused. With both servers in the URL, the process goes on when the replica has become the primary.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
-use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
+use tokio::net::TcpListener;
+use wxsub_core::clock::{Clock, SystemClock, UnixMillis, timeout_at};
 use wxsub_server::{Diagnostic, Server, StartCheck};
 
 use super::outbox::{OUTBOX_SCOPES, enqueue};
@@ -96,6 +97,23 @@ async fn server_starts_while_postgresql_is_away_and_opens_it_later() {
     let queued = enqueue(&setup, &[], message("oUser", 1)).await.has(202, &json!({}));
     until_state(&setup, &queued, "sent").await;
     assert_eq!(setup.ask("GET", "/readyz", None, "").await.json()["ledger"], "up");
+}
+
+/// For example a pooler with too much to do, or a process that is stopped: the kernel accepts connections.
+#[tokio::test]
+#[ignore = "waits for 30 s: scripts/test runs it"]
+async fn server_starts_while_postgresql_accepts_and_does_not_respond() {
+    let (silent, folder) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), Folder::new());
+    let text = ledger_at(silent.local_addr().unwrap().port(), &folder.password("p", PASSWORD));
+    let clock = SystemClock::new();
+    let limit = clock.now().mono + Duration::from_secs(60);
+    let served = async {
+        one(&check(&text).await.warnings, "ledger: ", "no response within 10 s");
+        let setup = Setup::in_real_time(config(&text)).await;
+        assert_eq!(setup.token().await.status, 200);
+        assert_eq!(enqueue(&setup, &[], message("oUser", 1)).await.status, 503);
+    };
+    timeout_at(&clock, limit, served).await.expect("each wait has a deadline");
 }
 
 #[tokio::test]
