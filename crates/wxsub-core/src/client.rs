@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt};
+use futures_util::{FutureExt, Stream, StreamExt};
 use tracing::warn;
 use wxsub_proto::endpoint::subscribe;
 use wxsub_proto::{
@@ -23,6 +23,9 @@ use crate::jitter::{self, Jitter};
 use crate::retry::{RetryBudget, retry_delay};
 use crate::token::{CachedToken, Evidence, TokenCache, TokenCacheBuilder, TokenErrorKind, TokenSource};
 use crate::transport::{HttpRequest, RequestState, Transport};
+
+/// Minimum time for a response whose absence counts as a failure of the host.
+const MIN_HOST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sends one-time subscription messages for one app.
 ///
@@ -284,13 +287,10 @@ impl Client {
                 let outcome = self.post(message, &new_token, deadline, posting).await;
                 if matches!(&outcome, Err(Cause::Refused(api_error)) if api_error.errcode().is_stale_token())
                 {
-                    // The message is not posted a third time. The report keeps other sends from this token.
-                    let _ = self
-                        .with_deadline(
-                            deadline,
-                            self.inner.source.refresh(new_token.generation(), Evidence::Observed),
-                        )
-                        .await;
+                    // The message is not posted a third time. The report keeps other sends from this token, and this
+                    // send does not wait for the next one.
+                    let report = self.inner.source.refresh(new_token.generation(), Evidence::Observed);
+                    let _ = report.now_or_never();
                 }
                 outcome
             }
@@ -358,10 +358,11 @@ impl Client {
         deadline: MonotonicInstant,
     ) -> Result<(), Cause> {
         let inner = &*self.inner;
-        if inner.clock.now().mono >= deadline {
+        let start = inner.clock.now().mono;
+        if start >= deadline {
             return Err(Cause::TokenTimeout);
         }
-        let base = inner.hosts.preferred(inner.clock.now().mono);
+        let base = inner.hosts.preferred(start);
         let request = subscribe::request(token.token(), message);
         let http_request = HttpRequest::new(base, request).map_err(Cause::Transport)?;
         let response = timeout_at(&*inner.clock, deadline, inner.transport.execute(http_request)).await;
@@ -369,7 +370,8 @@ impl Client {
             let raw = raw.map_err(Cause::Transport)?;
             subscribe::parse_response(raw.status, &raw.body).map_err(Cause::Unreadable)
         });
-        if result.is_err() {
+        let had_time = deadline.duration_since(start) >= MIN_HOST_TIMEOUT;
+        if matches!(&result, Err(cause) if had_time || !matches!(cause, Cause::SendTimeout)) {
             inner.hosts.failed(base, inner.clock.now().mono);
         }
         match result? {

@@ -85,7 +85,25 @@ async fn second_stale_code_ends_the_send() {
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Refused, Delivery::Rejected));
     assert_eq!(error.trace_id().unwrap().as_str(), "6004f3da-1529ba72-5c345f67");
     assert_eq!(bench.weixin.count(SEND), 2);
+    // The refresh goes on.
+    bench.clock.advance_and_run(Duration::ZERO).await;
     assert_eq!(bench.weixin.count(TOKEN), 3);
+}
+
+/// The third token may take as long as the time limit of the client.
+#[tokio::test]
+async fn second_stale_code_is_returned_before_the_third_token() {
+    let clock = Arc::new(ManualClock::new());
+    let weixin = MockTransport::new().token("TOKEN-A").token("TOKEN-B");
+    weixin.respond_always(TOKEN, MockResponse::Hang);
+    weixin.respond_always(SEND, refusal(40001));
+    let client = Client::builder("wx1", "SECRET", weixin.clone()).clock(clock.clone()).build().unwrap();
+    let sender = client.clone();
+    let sending = tokio::spawn(async move { sender.send(&message("t")).await.unwrap_err() });
+    clock.advance_and_run(Duration::ZERO).await;
+    assert!(sending.is_finished(), "the send waits for a token that it does not use");
+    assert_eq!(sending.await.unwrap().kind(), ErrorKind::Refused);
+    assert_eq!((weixin.count(SEND), weixin.count(TOKEN)), (2, 3));
 }
 
 /// A token source without a new token.

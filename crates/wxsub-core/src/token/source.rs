@@ -62,7 +62,8 @@ pub trait TokenSource: Send + Sync + fmt::Debug {
     /// Cancel safe: the attempt continues for other callers.
     async fn token(&self) -> Result<Arc<CachedToken>, TokenError>;
 
-    /// Returns another token than the one of this generation, which no longer works.
+    /// Returns another token than the one of this generation, which no longer works. The first poll reports that to the
+    /// source; a caller that needs no token does not poll again.
     ///
     /// # Errors
     /// [`TokenError`] if the attempt failed, or the rate limit for refreshes is reached.

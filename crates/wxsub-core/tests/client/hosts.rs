@@ -131,6 +131,21 @@ async fn host_that_works_is_kept_and_the_first_is_tried_again_after_five_minutes
     }
 }
 
+/// One slow response to a caller without patience says nothing about the host.
+#[tokio::test]
+async fn only_a_host_that_had_five_seconds_is_left_at_the_deadline() {
+    for (timeout, host) in [(1, "a"), (4, "a"), (5, "b"), (30, "b")] {
+        let clock = Arc::new(ManualClock::new());
+        let weixin = weixin(SEND, [MockResponse::Hang]);
+        let builder = Client::builder("wx1", "SECRET", weixin.clone()).api_bases(hosts());
+        let client = builder.clock(clock.clone()).timeout(Duration::from_secs(timeout)).build().unwrap();
+        let unknown = run(&clock, client.send(&message())).await.unwrap_err();
+        assert_eq!(unknown.delivery(), Delivery::MaybeSent);
+        run(&clock, client.send(&message())).await.unwrap();
+        assert_eq!(calls(&weixin).last().unwrap(), &format!("{host} subscribe"), "{timeout} s");
+    }
+}
+
 #[tokio::test]
 async fn deadline_and_retry_budget_are_shared_by_all_hosts() {
     let clock = Arc::new(ManualClock::new());

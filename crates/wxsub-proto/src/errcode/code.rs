@@ -89,11 +89,6 @@ impl ErrCode {
     pub const fn is_stale_token(self) -> bool {
         matches!(self, Self::INVALID_CREDENTIAL | Self::INVALID_ACCESS_TOKEN | Self::ACCESS_TOKEN_EXPIRED)
     }
-
-    /// Whether a *token call* with this code may be retried at once. A send is never retried because of its code.
-    pub const fn is_transient_on_token_call(self) -> bool {
-        matches!(self.0, -1 | 268_487_001 | 268_487_002)
-    }
 }
 
 #[cfg(test)]

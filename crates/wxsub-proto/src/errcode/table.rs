@@ -623,13 +623,12 @@ mod tests {
     }
 
     #[test]
-    fn a_transient_token_call_is_one_to_retry_later() {
-        for code in [-1, 268_487_001, 268_487_002].map(ErrCode::new) {
-            assert!(code.is_transient_on_token_call(), "{code}");
+    fn a_token_call_is_retried_after_transient_codes_only() {
+        for code in [-1000, -1, 45102, 268_487_001, 268_487_002].map(ErrCode::new) {
             assert_eq!(code.remedy(Operation::FetchToken), RetryLater, "{code}");
         }
         for code in [0, 40001, 40125, 45009, 45011, 99999].map(ErrCode::new) {
-            assert!(!code.is_transient_on_token_call(), "{code}");
+            assert_ne!(code.remedy(Operation::FetchToken), RetryLater, "{code}");
         }
     }
 

@@ -90,7 +90,8 @@ impl SendReport {
                 Signal::RateLimited(self.retry_after.unwrap_or(MINUTE_QUOTA_DELAY))
             }
             (_, Some(code), _)
-                if stage == Some(Operation::FetchToken) && !code.is_transient_on_token_call() =>
+                if stage == Some(Operation::FetchToken)
+                    && code.remedy(Operation::FetchToken) != Remedy::RetryLater =>
             {
                 Signal::Blocked(Block::TokenRefused)
             }
@@ -237,6 +238,8 @@ mod tests {
             ("503 not_sent 40125 fix_config token", five, NotSent, Blocked(Block::TokenRefused), true),
             ("503 not_sent 40164 allow_ip token", five, NotSent, Blocked(Block::TokenRefused), true),
             ("503 not_sent -1 retry_later token", five, NotSent, NotReached(after), true),
+            ("503 not_sent -1000 retry_later token", five, NotSent, NotReached(after), true),
+            ("503 not_sent 45102 retry_later token", none, NotSent, NotReached(zero), true),
             ("503 not_sent - retry_later token", none, NotSent, NotReached(zero), true),
             ("503 not_sent - retry_later -", five, NotSent, NotReached(after), true),
             ("503 not_sent - investigate token", none, NotSent, NotReached(zero), true),
