@@ -40,7 +40,7 @@ use self::report_limiter::Admission;
 pub(crate) use self::send::{OutboxFailure, SendJob, SendOutcome, current};
 pub use self::send::{failed_send, stored_send};
 pub(crate) use self::server_state::{
-    ConfigSnapshot, MAX_KEYLESS_BODIES, MAX_KEYLESS_REQUESTS, ServerState, SharedState,
+    ConfigSnapshot, MAX_APP_READS, MAX_KEYLESS_BODIES, MAX_KEYLESS_REQUESTS, ServerState, SharedState,
 };
 use self::token_service::TokenService;
 use crate::config::{AppConfig, TokenOrigin};

@@ -14,9 +14,11 @@ use wxsub_api::{SendResult, SendStatus};
 use wxsub_core::clock::MonotonicInstant;
 use wxsub_core::token::{Generation, TokenSource};
 use wxsub_outbox::Outbox;
+use wxsub_outbox::app::StoredApp;
 use wxsub_outbox::idempotency::IdempotencyKey;
 use wxsub_proto::{Message, Remedy};
 
+use self::outcome::pause_end;
 pub(crate) use self::outcome::{OutboxFailure, SendOutcome, current};
 pub use self::outcome::{failed_send, stored_send};
 use super::{ManagedApp, RequestPermit, ServerState};
@@ -99,15 +101,24 @@ impl SendJob {
     async fn send_through(&self, outbox: &Outbox, message: &Message) -> SendOutcome {
         let sending = async {
             let sent = outbox.send(message.clone(), self.key.clone()).await;
-            SendOutcome::of_outbox(message, sent, outbox, self.app.appid(), self.state.clock().now().wall)
-                .await
+            SendOutcome::of_outbox(message, sent, outbox).await
         };
-        tokio::select! {
+        let mut outcome = tokio::select! {
             biased;
             outcome = sending => outcome,
             // The attempt goes on, and the ledger has its outcome.
-            () = self.state.deadline(self.deadline) => SendResult::given_up(message).into(),
+            () = self.state.deadline(self.deadline) => return SendResult::given_up(message).into(),
+        };
+        if outcome.is_paused_or_not_sent() {
+            let app = tokio::select! {
+                biased;
+                app = outbox.ledger().app(self.app.appid()) => app.unwrap_or_default(),
+                () = self.state.deadline(self.deadline) => StoredApp::default(),
+            };
+            let pause_end = pause_end(&app.pauses, self.state.clock().now().wall);
+            outcome.retry_after = pause_end.or(outcome.retry_after);
         }
+        outcome
     }
 
     /// Whether there is a token, or an error that says why not, before the deadline. If not, nothing was posted.

@@ -43,7 +43,7 @@ pub(crate) const MAX_KEYLESS_BODIES: usize = 256;
 pub(crate) const MAX_KEYLESS_REQUESTS: usize = 200;
 
 /// How many apps are read from the ledger at once.
-const MAX_APP_READS: usize = 32;
+pub(crate) const MAX_APP_READS: usize = 32;
 
 /// The current configuration with its apps. A request uses one snapshot throughout.
 pub(crate) struct ConfigSnapshot {

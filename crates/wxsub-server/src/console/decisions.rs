@@ -6,6 +6,7 @@ use axum::response::{Html, Response};
 use serde::Deserialize;
 use wxsub_console::{DecisionsView, UndecidedView};
 use wxsub_outbox::LedgerError;
+use wxsub_outbox::app::StoredApp;
 use wxsub_outbox::grant::Subject;
 use wxsub_outbox::ledger::MessageQuery;
 use wxsub_outbox::message::StoredMessage;
@@ -30,14 +31,17 @@ pub(super) async fn list(
     Query(query): Query<PageQuery>,
 ) -> Result<Html<String>, Response> {
     let (mut messages, mut has_more) = (Vec::new(), false);
-    for appid in session.apps() {
+    let ledger = session.outbox.ledger();
+    let undecided_apps = session.done(ledger.undecided_apps().await)?;
+    for appid in session.apps().into_iter().filter(|appid| undecided_apps.contains(appid)) {
         let all = MessageQuery::new(appid);
         let undecided = MessageQuery { undecided: true, limit: MAX_PER_APP + 1, ..all };
         let read = async {
-            let found = session.outbox.ledger().messages(&undecided).await?;
+            let found = ledger.messages(&undecided).await?;
             has_more |= found.len() > MAX_PER_APP;
+            let app = ledger.app(&undecided.appid).await?;
             for message in found.iter().take(MAX_PER_APP) {
-                messages.push(evidence(&session, message).await?);
+                messages.push(evidence(&session, &app, message).await?);
             }
             Ok::<_, LedgerError>(())
         };
@@ -47,9 +51,12 @@ pub(super) async fn list(
     Ok(Html(wxsub_console::decisions(&session.session.frame(), &view)))
 }
 
-async fn evidence(session: &LedgerSession, message: &StoredMessage) -> Result<UndecidedView, LedgerError> {
+async fn evidence(
+    session: &LedgerSession,
+    app: &StoredApp,
+    message: &StoredMessage,
+) -> Result<UndecidedView, LedgerError> {
     let ledger = session.outbox.ledger();
-    let app = ledger.app(&message.appid).await?;
     let subject = Subject::of_message(message);
     let grants = match &subject {
         Some(subject) => ledger.grants(&subject.appid, &subject.openid).await?,
@@ -62,7 +69,7 @@ async fn evidence(session: &LedgerSession, message: &StoredMessage) -> Result<Un
     let newer_grant = newer_grant.filter(|newer| grant.is_some() || newer.consented_at > message.created_at);
     let (now, at) = (session.now(), message.decidable_at());
     Ok(UndecidedView {
-        message: MessageView::new(message, &app, now),
+        message: MessageView::new(message, app, now),
         decidable_at: (now < at).then_some(at),
         newer_grant: newer_grant.map(GrantView::from),
         grant: grant.map(GrantView::from),

@@ -94,11 +94,12 @@ pub(super) async fn log_in(AnyForm { visit, fields }: AnyForm) -> Response {
     let browser = known.and_then(|user| KnownBrowser::parse(visit.browser.as_deref()?, user));
     let sources = LoginSources::new(visit.address, name, browser.as_ref());
     let (logins, address) = (&visit.console.logins, visit.address_text());
-    if let Err(too_early) = logins.begin(&sources, now.mono) {
-        return wait(&visit, next, too_early);
-    }
+    let counted = match logins.begin(&sources, now.mono) {
+        Ok(counted) => counted,
+        Err(too_early) => return wait(&visit, next, too_early),
+    };
     let Ok(user) = verify(&visit, known, password, browser.is_some()).await else {
-        logins.release(&sources);
+        logins.release(&counted);
         return wait(&visit, next, Duration::ZERO);
     };
     let Some(user) = user else {
@@ -108,7 +109,7 @@ pub(super) async fn log_in(AnyForm { visit, fields }: AnyForm) -> Response {
         let text = LocalizedText::new("Name or password is wrong.", "用户名或密码错误。");
         return failure(&visit, next, StatusCode::FORBIDDEN, &text.into());
     };
-    logins.release(&sources);
+    logins.release(&counted);
     if let Some(before) = &visit.secret {
         visit.console.sessions.end(before);
     }

@@ -38,6 +38,7 @@ enum Source {
 }
 
 /// The sources of one login.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct LoginSources(Vec<Source>);
 
 impl LoginSources {
@@ -59,11 +60,15 @@ impl LoginSources {
 pub(super) struct LoginLimiter(Mutex<HashMap<Source, TokenBucket>>);
 
 impl LoginLimiter {
-    /// Begins a login. It counts as failed until [`release`](Self::release).
+    /// Begins a login. It counts as failed for the sources that this returns, until their [`release`](Self::release).
     ///
     /// # Errors
     /// How long to wait. The login does not count then.
-    pub(super) fn begin(&self, sources: &LoginSources, now: MonotonicInstant) -> Result<(), Duration> {
+    pub(super) fn begin(
+        &self,
+        sources: &LoginSources,
+        now: MonotonicInstant,
+    ) -> Result<LoginSources, Duration> {
         let mut known = locked(&self.0);
         if known.len() >= MAX_SOURCES {
             known.retain(|_, bucket| bucket.wait(now) > Duration::ZERO);
@@ -76,16 +81,17 @@ impl LoginLimiter {
         if !wait.is_zero() {
             return Err(wait);
         }
-        for key in keys {
-            known.entry(key.clone()).and_modify(|bucket| bucket.force_acquire(now));
+        let counted: Vec<_> = keys.into_iter().cloned().collect();
+        for source in &counted {
+            known.entry(source.clone()).and_modify(|bucket| bucket.force_acquire(now));
         }
-        Ok(())
+        Ok(LoginSources(counted))
     }
 
-    /// The login did not fail.
-    pub(super) fn release(&self, sources: &LoginSources) {
+    /// The login of these sources, which [`begin`](Self::begin) returned, did not fail.
+    pub(super) fn release(&self, counted: &LoginSources) {
         let mut known = locked(&self.0);
-        for source in &sources.0 {
+        for source in &counted.0 {
             known.entry(source.clone()).and_modify(TokenBucket::release);
         }
     }
@@ -108,36 +114,57 @@ mod tests {
         LoginSources::new(Some([192, 0, 2, address].into()), name, None)
     }
 
+    fn begin(limiter: &LoginLimiter, sources: &LoginSources, now: MonotonicInstant) -> Result<(), Duration> {
+        limiter.begin(sources, now).map(drop)
+    }
+
     #[test]
     fn five_failures_of_an_address_are_prompt_and_then_one_in_ten_seconds() {
         let limiter = LoginLimiter::default();
         for name in ["a", "b", "c", "d", "e"] {
-            assert_eq!(limiter.begin(&from(1, name), at(0)), Ok(()));
+            assert_eq!(begin(&limiter, &from(1, name), at(0)), Ok(()));
         }
-        assert_eq!(limiter.begin(&from(1, "a"), at(0)), Err(Duration::from_secs(10)));
-        assert_eq!(limiter.begin(&from(2, "a"), at(0)), Ok(()));
-        assert_eq!(limiter.begin(&from(1, "a"), at(10)), Ok(()));
+        assert_eq!(begin(&limiter, &from(1, "a"), at(0)), Err(Duration::from_secs(10)));
+        assert_eq!(begin(&limiter, &from(2, "a"), at(0)), Ok(()));
+        assert_eq!(begin(&limiter, &from(1, "a"), at(10)), Ok(()));
         limiter.release(&from(1, "a"));
-        assert_eq!(limiter.begin(&from(1, "a"), at(10)), Ok(()));
+        assert_eq!(begin(&limiter, &from(1, "a"), at(10)), Ok(()));
         assert!(limiter.begin(&from(1, "a"), at(10)).is_err());
+    }
+
+    #[test]
+    fn successful_login_of_an_unknown_source_releases_the_shared_limit() {
+        let limiter = LoginLimiter::default();
+        // Each of them has to wait, so it stays known.
+        for source in 0..u32::try_from(MAX_SOURCES).unwrap() {
+            let address = Source::Address(Some(std::net::Ipv4Addr::from(source).into()));
+            let mut bucket = bucket_of(&address);
+            (0..PROMPT_FAILURES).for_each(|_| bucket.force_acquire(at(0)));
+            locked(&limiter.0).insert(address, bucket);
+        }
+        for _ in 0..20 {
+            let sources = from(1, "ops");
+            let counted = limiter.begin(&sources, at(0)).unwrap();
+            limiter.release(&counted);
+        }
     }
 
     #[test]
     fn twenty_failures_of_a_name_are_prompt_and_a_known_browser_need_not_wait() {
         let limiter = LoginLimiter::default();
         for address in 0..20 {
-            assert_eq!(limiter.begin(&from(address, "ops"), at(0)), Ok(()));
+            assert_eq!(begin(&limiter, &from(address, "ops"), at(0)), Ok(()));
         }
         for address in 20..200 {
-            assert_eq!(limiter.begin(&from(address, "ops"), at(0)), Err(Duration::from_secs(10)));
+            assert_eq!(begin(&limiter, &from(address, "ops"), at(0)), Err(Duration::from_secs(10)));
         }
         let browser = KnownBrowser::generate().unwrap();
         let known = LoginSources::new(Some([192, 0, 2, 1].into()), "ops", Some(&browser));
         for _ in 0..5 {
-            assert_eq!(limiter.begin(&known, at(0)), Ok(()));
+            assert_eq!(begin(&limiter, &known, at(0)), Ok(()));
         }
-        assert_eq!(limiter.begin(&known, at(0)), Err(Duration::from_secs(10)));
+        assert_eq!(begin(&limiter, &known, at(0)), Err(Duration::from_secs(10)));
         // The refused logins did not count for their addresses.
-        assert_eq!(limiter.begin(&from(20, "ann"), at(0)), Ok(()));
+        assert_eq!(begin(&limiter, &from(20, "ann"), at(0)), Ok(()));
     }
 }

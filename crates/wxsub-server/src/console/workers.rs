@@ -1,18 +1,20 @@
 //! Workers and apps: pause and resume.
 
 use axum::response::{Html, Response};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use wxsub_console::WorkersView;
+use wxsub_proto::AppId;
 
 use super::ledger::{LedgerSession, OperatorForm};
+use crate::apps::MAX_APP_READS;
 
 /// `GET /workers`.
 pub(super) async fn list(session: LedgerSession) -> Result<Html<String>, Response> {
     let mut workers = session.done(session.outbox.ledger().workers().await)?;
     workers.sort_by_key(|worker| (worker.gone_at.is_some(), std::cmp::Reverse(worker.beat_at)));
-    let mut apps = Vec::new();
-    for appid in session.apps() {
-        apps.push(session.app_view(&appid).await?);
-    }
+    let read = async |appid: &AppId| session.app_view(appid).await;
+    let appids = session.apps();
+    let apps = stream::iter(&appids).map(read).buffered(MAX_APP_READS).try_collect().await?;
     Ok(Html(wxsub_console::workers(&session.session.frame(), &WorkersView { workers, apps })))
 }
 

@@ -176,7 +176,8 @@ impl Audit {
     /// Opens the file anew, after it was renamed.
     pub(crate) fn reopen(&self) {
         if let Some(inner) = &self.0 {
-            // Fails only if the thread is gone, or so far behind that the queue is full.
+            // The thread looks at it after what it writes now, also if the queue is full.
+            inner.state.must_reopen.store(true, Ordering::Relaxed);
             let _ = inner.queue.try_send(AuditMessage::Reopen);
         }
     }

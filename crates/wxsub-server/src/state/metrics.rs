@@ -6,6 +6,7 @@ mod apps;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::mem;
 use std::sync::{Arc, Mutex};
 
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
@@ -76,6 +77,8 @@ pub(crate) struct Metrics {
     webhook_pending: Family<Labels<1>, Gauge>,
     webhook_dead: Family<Labels<1>, Gauge>,
     webhook_disabled: Family<Labels<1>, Gauge>,
+    /// The endpoints that have series.
+    endpoints: Mutex<Vec<String>>,
     /// For the readiness.
     disabled_endpoints: Mutex<Vec<String>>,
     /// For the problems of the server.
@@ -198,6 +201,7 @@ impl Metrics {
                 "wxsub_webhook_disabled",
                 "1 while the endpoint gets no webhooks because it responded with 410",
             ),
+            endpoints: Mutex::default(),
             disabled_endpoints: Mutex::default(),
             replaced_endpoints: Mutex::default(),
             failing_inboxes: Mutex::default(),
@@ -341,9 +345,16 @@ impl Metrics {
         let disabled = endpoints.iter().filter(|known| known.endpoint.disabled_at.is_some());
         *locked(&self.disabled_endpoints) = disabled.map(|known| known.endpoint.name.clone()).collect();
         *locked(&self.replaced_endpoints) = replaced;
-        self.webhook_pending.clear();
-        self.webhook_dead.clear();
-        self.webhook_disabled.clear();
+        let names = endpoints.iter().map(|known| known.endpoint.name.clone()).collect();
+        let before = mem::replace(&mut *locked(&self.endpoints), names);
+        // Those that are still there keep their series: a scrape may come now.
+        let is_gone = |name: &&String| endpoints.iter().all(|known| known.endpoint.name != **name);
+        for name in before.iter().filter(is_gone) {
+            let labels = labels([("endpoint", name)]);
+            self.webhook_pending.remove(&labels);
+            self.webhook_dead.remove(&labels);
+            self.webhook_disabled.remove(&labels);
+        }
         for EndpointStatus { endpoint, pending, dead, .. } in endpoints {
             let labels = labels([("endpoint", &endpoint.name)]);
             let to_i64 = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
@@ -445,5 +456,48 @@ impl Metrics {
         encode_registry(&mut text, &self.registry)?;
         encode_eof(&mut text)?;
         Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wxsub_core::testing::ManualClock;
+    use wxsub_outbox::webhook::StoredEndpoint;
+
+    use super::*;
+
+    #[test]
+    fn series_of_an_endpoint_are_there_until_it_is_gone() {
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
+        let metrics = Metrics::new(&clock);
+        let status = |name: &str| EndpointStatus {
+            endpoint: StoredEndpoint {
+                name: name.to_owned(),
+                url_sha256: [0; 32],
+                apps: None,
+                events: Default::default(),
+                with_openid: false,
+                disabled_at: None,
+            },
+            due_since: None,
+            pending: 1,
+            dead: 0,
+        };
+        let has = |name: &str| {
+            let mut text = String::new();
+            encode_registry(&mut text, &metrics.registry).unwrap();
+            text.contains(&format!("wxsub_webhook_pending{{endpoint=\"{name}\"}}"))
+        };
+        let both = [status("one"), status("two")];
+        metrics.record_endpoints(&both, Vec::new());
+        std::thread::scope(|scope| {
+            let recording =
+                scope.spawn(|| (0..5_000).for_each(|_| metrics.record_endpoints(&both, Vec::new())));
+            while !recording.is_finished() {
+                assert!(has("one") && has("two"));
+            }
+        });
+        metrics.record_endpoints(&both[1..], Vec::new());
+        assert!(!has("one") && has("two"));
     }
 }

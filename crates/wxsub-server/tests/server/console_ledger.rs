@@ -206,6 +206,20 @@ async fn of_two_operators_one_decides_a_message() {
     assert_eq!(audit(&ledger).await, [denied, line("ops", false), line("ops", true), line("ann", false)]);
 }
 
+/// A server may have thousands of apps.
+#[tokio::test]
+async fn pages_of_many_apps_read_the_undecided_ones_only_or_several_at_once() {
+    let (setup, ledger) = setup().await;
+    setup.undecided(OPENID).await;
+    let mut ops = Browser::logged_in(&setup, "ops").await;
+    let before = ledger.message_lists();
+    ops.get("/decisions").await.shows(&[MASKED]);
+    assert_eq!(ledger.message_lists() - before, 1, "wx2 has no undecided message");
+    ledger.fail(Fault::PairedApps);
+    let page = setup.within_two_minutes(ops.get("/workers")).await;
+    assert!(page.status == 200 && page.text.contains("wx2"), "{page:?}");
+}
+
 #[tokio::test]
 async fn message_cannot_be_decided_while_a_stopped_worker_may_post_it() {
     let (setup, _ledger) = setup().await;

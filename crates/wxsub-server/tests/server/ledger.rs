@@ -61,6 +61,37 @@ async fn tokens_are_served_while_the_ledger_is_away() {
     ready().await.has(200, &json!({"ledger": "up"}));
 }
 
+/// What a message waits for is left out then.
+#[tokio::test]
+async fn recorded_message_and_decision_do_not_wait_for_a_read_that_does_not_end() {
+    let (setup, ledger) = Setup::with_ledger(&ledger_config()).await;
+    let (id, version) = setup.undecided("oUser").await;
+    ledger.fail(Fault::SilentApp);
+    let queued = setup.within_two_minutes(enqueue(&setup, &[], later("oUser"))).await;
+    queued.has(202, &json!({"state": "queued"}));
+    ledger.fail(Fault::SilentApp);
+    let line = later("oUser").replacen('{', r#"{"idempotency_key":"k","#, 1);
+    let media = ("Content-Type", "application/x-ndjson");
+    let lines = setup.within_two_minutes(enqueue(&setup, &[media], line)).await;
+    lines.has(200, &json!({"status": 202, "message": {"state": "queued"}}));
+    ledger.fail(Fault::SilentApp);
+    let decision = r#"{"decision":"assume_sent"}"#.to_owned();
+    let (path, headers) = (format!("outbox/{id}/decision"), [("If-Match", version.as_str())]);
+    let deciding = post(&setup, &path, &headers, decision);
+    setup.within_two_minutes(deciding).await.has(200, &json!({"decision": "assume_sent"}));
+}
+
+/// The app is read for the `Retry-After` only.
+#[tokio::test]
+async fn message_that_is_not_sent_is_so_also_if_the_read_of_its_app_does_not_end() {
+    let (setup, ledger) = Setup::with_ledger(&ledger_config()).await;
+    post(&setup, "outbox/pause", &[], String::new()).await;
+    ledger.fail(Fault::SilentApp);
+    let response = setup.within_two_minutes(setup.send(message("oUser", 1))).await;
+    let response = response.has(503, &json!({"kind": "paused", "outcome": "not_sent"}));
+    assert!(response.headers.contains_key("retry-after"));
+}
+
 #[tokio::test]
 async fn a_lost_commit_reply_is_recorded_unknown_and_the_key_tells() {
     let (setup, ledger) = Setup::with_ledger(&ledger_config()).await;

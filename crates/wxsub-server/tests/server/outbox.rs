@@ -238,7 +238,7 @@ async fn a_decision_needs_the_version_that_was_seen() {
 
 #[tokio::test]
 async fn lines_are_recorded_each_by_itself() {
-    let (setup, _ledger) = Setup::with_ledger(&ledger_config()).await;
+    let (setup, ledger) = Setup::with_ledger(&ledger_config()).await;
     post(&setup, "outbox/pause", &[], String::new()).await;
     let line = |number: usize| {
         with(&message(&format!("o{number}"), 1), &format!(r#""idempotency_key":"k{number}""#))
@@ -252,7 +252,9 @@ async fn lines_are_recorded_each_by_itself() {
         response.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     };
     let media = ("Content-Type", "application/x-ndjson");
+    let before = ledger.app_reads();
     let response = enqueue(&setup, &[media], lines_of(&lines)).await;
+    assert_eq!(ledger.app_reads() - before, 1, "once for all lines");
     assert_eq!((response.status, &response.headers["content-type"]), (200, &media.1.parse().unwrap()));
     let recorded = results(&response);
     assert_eq!(recorded.len(), 1_000);

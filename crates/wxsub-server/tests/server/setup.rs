@@ -456,6 +456,24 @@ pub(crate) async fn call(mut router: Router, mut request: Request<Body>, address
     TestResponse { request: asked, status: head.status.as_u16(), headers: head.headers, text }
 }
 
+impl Setup {
+    /// What the work returns while time passes.
+    ///
+    /// # Panics
+    /// After two minutes of the manual clock.
+    pub(crate) async fn within_two_minutes<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        for _ in 0..120 {
+            tokio::select! {
+                biased;
+                output = &mut work => return output,
+                () = self.pass(1) => {}
+            }
+        }
+        panic!("the work has no deadline")
+    }
+}
+
 /// Lets other tasks run, without time passing, until this is so.
 pub(crate) async fn until(mut is_so: impl AsyncFnMut() -> bool) {
     while !is_so().await {

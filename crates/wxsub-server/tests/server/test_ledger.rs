@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use futures_util::future::BoxFuture;
+use tokio::sync::Barrier;
 use wxsub_core::testing::ManualClock;
 use wxsub_outbox::ledger::{Change, LedgerLayer, Results};
 use wxsub_outbox::{Ledger, LedgerError, LedgerResult, MemoryLedger};
@@ -27,6 +28,8 @@ pub(crate) enum Fault {
     SilentWorkers,
     /// The next reading of an app does not end.
     SilentApp,
+    /// The reading of an app ends when that of another one has begun.
+    PairedApps,
 }
 
 #[derive(Debug)]
@@ -38,6 +41,9 @@ pub(crate) struct TestLedger {
     silent: AtomicUsize,
     /// How many claims of webhooks were committed.
     webhook_claims: AtomicUsize,
+    app_reads: AtomicUsize,
+    message_lists: AtomicUsize,
+    pair: Barrier,
 }
 
 /// A call of the ledger.
@@ -57,8 +63,9 @@ impl TestLedger {
 
     pub(crate) fn around(rows: impl Ledger + 'static) -> Self {
         let fault = AtomicU8::new(Fault::None as u8);
-        let (running, silent, webhook_claims) = Default::default();
-        Self { rows: Box::new(rows), fault, running, silent, webhook_claims }
+        let (running, silent, webhook_claims, app_reads, message_lists) = Default::default();
+        let (rows, pair) = (Box::new(rows), Barrier::new(2));
+        Self { rows, fault, running, silent, webhook_claims, app_reads, message_lists, pair }
     }
 
     /// Whether no call is under way.
@@ -73,6 +80,16 @@ impl TestLedger {
 
     pub(crate) fn webhook_claims(&self) -> usize {
         self.webhook_claims.load(Ordering::SeqCst)
+    }
+
+    /// How often an app was read.
+    pub(crate) fn app_reads(&self) -> usize {
+        self.app_reads.load(Ordering::SeqCst)
+    }
+
+    /// How often messages were listed.
+    pub(crate) fn message_lists(&self) -> usize {
+        self.message_lists.load(Ordering::SeqCst)
     }
 
     fn begin(&self) -> Running<'_> {
@@ -127,7 +144,12 @@ impl LedgerLayer for TestLedger {
             }
             return std::future::pending().await;
         }
+        if method == "app" && self.fails(Fault::PairedApps) {
+            self.pair.wait().await;
+        }
         let _running = self.begin();
+        self.app_reads.fetch_add(usize::from(method == "app"), Ordering::SeqCst);
+        self.message_lists.fetch_add(usize::from(method == "messages"), Ordering::SeqCst);
         read(&*self.rows).await
     }
 }

@@ -14,6 +14,7 @@ use super::ProblemResponse;
 use super::ledger::{MessagePath, OutboxClient};
 use super::members::{Members, RawBody, one_of};
 use super::outbox::set_version;
+use super::queue::app;
 use crate::api::request::{Json, json_response};
 use crate::apps::check_note;
 
@@ -43,14 +44,13 @@ pub(in crate::api) async fn decide(
         members.required("decision", one_of("must be assume_sent, give_up or send_again"));
     let note = members.optional("note", note).unwrap_or_default();
     let decision = members.finish(decision)?;
-    let (message, child) = client
-        .work(async {
-            client.message(id).await?;
-            client.outbox.decide(id, decision, &client.client.name, &note, seen).await
-        })
-        .await?;
+    let decided = async {
+        client.message(id).await?;
+        let decided = client.outbox.decide(id, decision, &client.client.name, &note, seen).await?;
+        Ok((decided, app(&client).await))
+    };
+    let ((message, child), app) = client.work(decided).await?;
     client.context.audit(|entry| entry.outcome = decision.as_str());
-    let app = client.outbox.ledger().app(client.app.appid()).await.unwrap_or_default();
     let view = |message| MessageView::new(message, &app, client.now());
     let decided = DecidedView::new(view(&message), child.as_ref().map(view));
     let mut response = json_response(StatusCode::OK, "application/json", &decided);

@@ -6,11 +6,12 @@ use axum::response::Response;
 use futures_util::future::join_all;
 use wxsub_api::{LineResult, ProblemKind};
 use wxsub_outbox::idempotency::IdempotencyKey;
+use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::view::MessageView;
 
 use super::ProblemResponse;
 use super::ledger::OutboxClient;
-use super::queue::{parse_message, record, view, with_key};
+use super::queue::{app, parse_message, record, with_key};
 use crate::api::request::response;
 
 /// The media type of lines.
@@ -39,9 +40,12 @@ pub(super) async fn enqueue(
         return Err(ProblemResponse::new(ProblemKind::TooLarge, detail));
     }
     let _permit = client.permit()?;
-    let results = join_all(lines.into_iter().map(|(index, line)| one(client, index as u64 + 1, line)));
+    let recorded = join_all(lines.iter().map(|(_, line)| record_line(client, line))).await;
+    let (app, now) = (app(client).await, client.now());
     let mut text = Vec::new();
-    for result in results.await {
+    for ((index, _), recorded) in lines.into_iter().zip(recorded) {
+        let viewed = recorded.map(|(message, replayed)| (MessageView::new(&message, &app, now), replayed));
+        let result = line_result(index as u64 + 1, viewed);
         if serde_json::to_writer(&mut text, &result).is_ok() {
             text.push(b'\n');
         }
@@ -50,8 +54,8 @@ pub(super) async fn enqueue(
     Ok(response(StatusCode::OK, MEDIA_TYPE, text))
 }
 
-async fn one(client: &OutboxClient, line: u64, text: &[u8]) -> LineResult<MessageView> {
-    match record_line(client, text).await {
+fn line_result(line: u64, recorded: Result<(MessageView, bool), ProblemResponse>) -> LineResult<MessageView> {
+    match recorded {
         Ok((message, replayed)) => {
             LineResult { line, status: 202, replayed, message: Some(message), problem: None }
         }
@@ -62,7 +66,7 @@ async fn one(client: &OutboxClient, line: u64, text: &[u8]) -> LineResult<Messag
     }
 }
 
-async fn record_line(client: &OutboxClient, text: &[u8]) -> Result<(MessageView, bool), ProblemResponse> {
+async fn record_line(client: &OutboxClient, text: &[u8]) -> Result<(StoredMessage, bool), ProblemResponse> {
     let (message, key) = parse_message(text, true)?;
     let key = key.ok_or_else(|| {
         let detail = "idempotency_key: is missing; give each line a key of its own";
@@ -71,5 +75,5 @@ async fn record_line(client: &OutboxClient, text: &[u8]) -> Result<(MessageView,
     let recording = record(client, with_key(message, Some(key)));
     let (message, replayed) = super::ledger::in_time(&client.context, recording).await?;
     client.context.state().metrics().record_enqueued(client.app.appid(), replayed);
-    Ok((view(client, &message).await, replayed))
+    Ok((message, replayed))
 }

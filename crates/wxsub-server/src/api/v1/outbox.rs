@@ -18,7 +18,7 @@ use super::ProblemResponse;
 use super::ledger::{LedgerClient, ListClient, MessagePath, OutboxClient, RequestKey};
 use super::lines::{self, MAX_LINES_BYTES};
 use super::members::{RawBody, one_of, text};
-use super::queue::{parse_message, record, view, with_key};
+use super::queue::{app, parse_message, record, with_key};
 use crate::api::request::{Json, RequestContext, json_response};
 use crate::apps::SharedState;
 
@@ -73,10 +73,14 @@ pub(in crate::api) async fn enqueue(
     };
     let (message, _) = parse_message(&body, false)?;
     let message = with_key(message, key);
-    let (message, is_replayed) = client.work(record(&client, message)).await?;
+    let recorded = async {
+        let (message, is_replayed) = record(&client, message).await?;
+        Ok((message, is_replayed, app(&client).await))
+    };
+    let (message, is_replayed, app) = client.work(recorded).await?;
     client.context.audit(|entry| entry.message = Some(message.id.to_string()));
     client.context.state().metrics().record_enqueued(client.app.appid(), is_replayed);
-    let view = view(&client, &message).await;
+    let view = MessageView::new(&message, &app, client.now());
     let mut response = json_response(StatusCode::ACCEPTED, "application/json", &view);
     if is_replayed {
         super::messages::mark_replayed(&mut response);

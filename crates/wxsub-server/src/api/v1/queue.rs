@@ -4,10 +4,10 @@ use serde_json::Value;
 use wxsub_api::{FieldError, ProblemKind, SendResult, SendStatus};
 use wxsub_core::clock::UnixMillis;
 use wxsub_core::rfc3339;
+use wxsub_outbox::app::StoredApp;
 use wxsub_outbox::idempotency::IdempotencyKey;
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::state::Priority;
-use wxsub_outbox::view::MessageView;
 use wxsub_outbox::{OutboxError, OutboxMessage};
 
 use super::ProblemResponse;
@@ -36,10 +36,10 @@ pub(super) async fn record(
     Ok((message, receipt.replayed()))
 }
 
-/// The view of a message. What it waits for is left out if the ledger does not tell now.
-pub(super) async fn view(client: &OutboxClient, message: &StoredMessage) -> MessageView {
-    let app = client.outbox.ledger().app(client.app.appid()).await.unwrap_or_default();
-    MessageView::new(message, &app, client.now())
+/// The app of the client, for views of messages. What they wait for is left out if the ledger does not tell in time.
+pub(super) async fn app(client: &OutboxClient) -> StoredApp {
+    let read = client.outbox.ledger().app(client.app.appid());
+    client.context.with_timeout(read).await.and_then(Result::ok).unwrap_or_default()
 }
 
 /// Parses a message with the members of the outbox. A line has its key in itself.

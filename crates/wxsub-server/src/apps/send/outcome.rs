@@ -13,7 +13,7 @@ use wxsub_outbox::ledger::{NotCancelled, NotDecided, NotRecorded};
 use wxsub_outbox::message::{NotDecidable, StoredMessage};
 use wxsub_outbox::state::{MessageState, Reason, Stage};
 use wxsub_outbox::{LedgerError, Outbox, OutboxError, Receipt};
-use wxsub_proto::{AppId, Message, TraceId};
+use wxsub_proto::{Message, TraceId};
 
 /// When to try again, if nothing says more.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -82,7 +82,7 @@ pub fn stored_send(message: &StoredMessage) -> SendResult {
 }
 
 /// How long the pauses of an app last at least; `None` if it is not paused.
-fn pause_end(pauses: &Pauses, now: UnixMillis) -> Option<Duration> {
+pub(super) fn pause_end(pauses: &Pauses, now: UnixMillis) -> Option<Duration> {
     let until = [
         pauses.operator.as_ref().map(|_| now + OPERATOR_PAUSE_RETRY_AFTER),
         pauses.minute_quota_until,
@@ -126,23 +126,20 @@ impl SendOutcome {
         message: &Message,
         sent: Result<Receipt, OutboxError>,
         outbox: &Outbox,
-        appid: &AppId,
-        now: UnixMillis,
     ) -> Self {
-        let mut outcome = match sent {
+        match sent {
             Ok(receipt) => {
                 let current = current(receipt.message(), outbox).await;
                 Self { replayed: receipt.replayed(), ..Self::of_message(&current) }
             }
             Err(error) => Self::of_failure(message, &error),
-        };
-        let waits = [ProblemKind::NotSent, ProblemKind::Paused];
-        if outcome.problem.as_ref().is_some_and(|(kind, _)| waits.contains(kind))
-            && let Ok(app) = outbox.ledger().app(appid).await
-        {
-            outcome.retry_after = pause_end(&app.pauses, now).or(outcome.retry_after);
         }
-        outcome
+    }
+
+    /// Whether a pause of the app says when to try again.
+    pub(super) fn is_paused_or_not_sent(&self) -> bool {
+        let waits = [ProblemKind::NotSent, ProblemKind::Paused];
+        self.problem.as_ref().is_some_and(|(kind, _)| waits.contains(kind))
     }
 
     fn of_message(message: &StoredMessage) -> Self {

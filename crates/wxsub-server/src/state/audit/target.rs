@@ -11,7 +11,7 @@ use crate::config::{Links, owner_only, with_tried_path, without_blocking};
 pub(super) struct Target {
     out: Box<dyn Output>,
     /// The path to open anew. `None` for standard error.
-    path: Option<PathBuf>,
+    pub(super) path: Option<PathBuf>,
     /// Whether lines must be on the disk before they count as written.
     is_durable: bool,
     /// Whether the last line is incomplete.

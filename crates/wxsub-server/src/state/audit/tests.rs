@@ -253,6 +253,28 @@ async fn lines_that_wait_for_a_write_share_the_next_one() {
 }
 
 #[tokio::test]
+async fn file_is_opened_anew_also_if_the_queue_was_full() {
+    let (path, disk) = (temporary(), Disk::default());
+    let (permit, slow) = SlowDisk::new(&disk);
+    let mut target = Target::fake(Box::new(slow), false);
+    target.path = Some(path.to_path_buf());
+    let failures = Counter::default();
+    let audit = Audit::start_on(target, false, Arc::new(ManualClock::new()), failures.clone()).unwrap();
+    // The thread has taken what it writes first, and the queue is full.
+    while failures.get() < 10 * QUEUE_CAPACITY as u64 {
+        let _ = record(&audit, "ok").now_or_never();
+    }
+    audit.reopen();
+    for _ in 0..100 {
+        // The disk is closed as soon as the file is open.
+        let _ = permit.send(());
+    }
+    audit.flush();
+    record(&audit, "after").await.unwrap();
+    assert!(std::fs::read_to_string(&path).unwrap().contains("after"));
+}
+
+#[tokio::test]
 async fn stalled_audit_delays_one_request_and_refuses_if_required() {
     for is_required in [false, true] {
         let (disk, clock) = (Disk::default(), Arc::new(ManualClock::new()));

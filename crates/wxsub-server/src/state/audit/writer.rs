@@ -54,6 +54,8 @@ pub(super) struct AuditState {
     pub(super) is_required: bool,
     /// Set while the thread has not written a line in time. Requests do not wait meanwhile.
     pub(super) is_stalled: AtomicBool,
+    /// Set until the thread opens the file anew.
+    pub(super) must_reopen: AtomicBool,
     pub(super) line_limiter: Mutex<LineLimiter>,
     pub(super) clock: Arc<dyn Clock>,
     /// Lines that were not recorded.
@@ -63,8 +65,8 @@ pub(super) struct AuditState {
 
 impl AuditState {
     pub(super) fn new(is_required: bool, clock: Arc<dyn Clock>, failures: Counter) -> Self {
-        let (is_stalled, line_limiter, failing) = Default::default();
-        Self { is_required, is_stalled, line_limiter, clock, failures, failing }
+        let (is_stalled, must_reopen, line_limiter, failing) = Default::default();
+        Self { is_required, is_stalled, must_reopen, line_limiter, clock, failures, failing }
     }
 }
 
@@ -111,14 +113,12 @@ impl Writer {
                 match message {
                     AuditMessage::Line(entry, done) => self.batch.add(&entry, Some(done)),
                     AuditMessage::Flush(done) => flushes.push(done),
-                    AuditMessage::Reopen => {
-                        self.write_batch();
-                        self.reopen();
-                    }
+                    AuditMessage::Reopen => self.reopen_if_due(),
                 }
             }
             self.add_summaries(!flushes.is_empty());
             self.write_batch();
+            self.reopen_if_due();
             self.state.is_stalled.store(false, Ordering::Relaxed);
             for done in flushes {
                 let _ = done.send(());
@@ -137,7 +137,12 @@ impl Writer {
         }
     }
 
-    fn reopen(&mut self) {
+    /// Opens the file anew if that was requested. Lines that were collected before go to the old file.
+    fn reopen_if_due(&mut self) {
+        if !self.state.must_reopen.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        self.write_batch();
         if let Err(error) = self.target.reopen() {
             tracing::error!(%error, "reopening the audit file failed; lines go on to the file that is open");
         }
