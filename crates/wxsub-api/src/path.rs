@@ -86,6 +86,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn name_of_an_endpoint_stays_one_segment_of_its_path() {
+        assert_eq!(redeliver("shop-1"), "/v1/webhooks/shop-1/redeliver");
+        assert_eq!(redeliver("a/../b c?d"), "/v1/webhooks/a%2F..%2Fb%20c%3Fd/redeliver");
+    }
+
+    #[test]
     fn functions_fill_in_the_templates() {
         let appid: AppId = "wx1".parse().unwrap();
         for (path, template) in

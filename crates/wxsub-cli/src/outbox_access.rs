@@ -9,7 +9,6 @@ use wxsub_client::{ControlServer, ControlServerError, MessageFilter};
 use wxsub_outbox::Ledger;
 use wxsub_outbox::id::MessageId;
 use wxsub_outbox::ledger::MessageQuery;
-use wxsub_outbox::state::MessageState;
 use wxsub_outbox::view::{GrantList, MessageList, MessageView};
 use wxsub_proto::{AppId, OpenId};
 
@@ -124,12 +123,10 @@ impl OutboxAccess {
                 Ok((page.messages, page.next))
             }
             Self::Server(server) => {
-                let MessageQuery { appid, state, openid, undecided, after, limit, .. } = query;
-                let state = if *undecided { state.or(Some(MessageState::MaybeSent)) } else { *state };
-                let limit = u32::try_from(*limit).ok();
-                let filter = MessageFilter { state, openid: openid.clone(), after: *after, limit };
-                let mut page = server.messages(appid, &filter).await?;
-                page.messages.retain(|message| !undecided || message.is_undecided());
+                let MessageQuery { appid, state, openid, undecided, after, limit, .. } = query.clone();
+                let limit = u32::try_from(limit).ok();
+                let filter = MessageFilter { state, openid, undecided, after, limit };
+                let page = server.messages(&appid, &filter).await?;
                 Ok((page.messages, page.next))
             }
         }

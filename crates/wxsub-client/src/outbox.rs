@@ -54,6 +54,8 @@ pub struct MessageFilter {
     pub state: Option<MessageState>,
     /// To this user only.
     pub openid: Option<OpenId>,
+    /// `maybe_sent` without a decision only.
+    pub undecided: bool,
     /// After this message: the `next` of the page before.
     pub after: Option<MessageId>,
     /// At most so many, 1 to 1000. 100 unless given.
@@ -195,10 +197,11 @@ impl ControlServer {
         appid: &AppId,
         filter: &MessageFilter,
     ) -> Result<MessageList, ControlServerError> {
-        let MessageFilter { state, openid, after, limit } = filter;
+        let MessageFilter { state, openid, undecided, after, limit } = filter;
         let pairs = [
             ("state", state.map(|state| state.to_string())),
             ("openid", openid.as_ref().map(OpenId::to_string)),
+            ("undecided", undecided.then(|| "true".to_owned())),
             ("after", after.map(|after| after.to_string())),
             ("limit", limit.map(|limit| limit.to_string())),
         ];

@@ -237,6 +237,21 @@ async fn a_decision_needs_the_version_that_was_seen() {
 }
 
 #[tokio::test]
+async fn undecided_messages_are_listed_without_decided_ones() {
+    let (setup, _ledger) = Setup::with_ledger(&ledger_config()).await;
+    let (decided, _) = setup.undecided("oOne").await;
+    let (undecided, _) = setup.undecided("oTwo").await;
+    let body = r#"{"decision":"assume_sent"}"#.to_owned();
+    let decision = post(&setup, &format!("outbox/{decided}/decision"), &[("If-Match", "*")], body).await;
+    decision.has(200, &json!({"id": decided}));
+    for (query, expected) in [("undecided=true", &undecided), ("undecided=false", &decided)] {
+        let listed = setup.read(&format!("outbox?{query}&limit=1")).await.json();
+        assert_eq!(listed["messages"][0]["id"], *expected, "{query}: {listed}");
+    }
+    setup.read("outbox?undecided=yes").await.is(422, "invalid");
+}
+
+#[tokio::test]
 async fn lines_are_recorded_each_by_itself() {
     let (setup, ledger) = Setup::with_ledger(&ledger_config()).await;
     post(&setup, "outbox/pause", &[], String::new()).await;

@@ -342,3 +342,41 @@ fn explain_restored(messages: &[MessageView]) {
         "send_again：为每条加入一条新消息；用户可能收到两条"
     ));
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The time and the ids count up.
+    fn grant(number: u8) -> GrantView {
+        let id = format!("0190c2a0-0000-7000-8000-00000000000{number}");
+        let consented_at = format!("2026-05-0{number}T00:00:00Z");
+        let grant = json!({"id": id, "appid": "wx1", "openid": "o", "template_id": "T", "scene": "7", "state": "open",
+            "consented_at": consented_at});
+        serde_json::from_value(grant).unwrap()
+    }
+
+    /// Recorded between the second and the third.
+    fn message(grant: Option<&GrantView>) -> MessageView {
+        let at = "2026-05-02T12:00:00Z";
+        let message = json!({"id": "0190c2a0-0000-7000-8000-00000000000f", "appid": "wx1", "state": "maybe_sent",
+            "attempt": 1, "failures": 0, "version": 3, "created_at": at, "send_at": at, "expires_at": at,
+            "grant": grant.map(|grant| grant.id)});
+        serde_json::from_value(message).unwrap()
+    }
+
+    #[test]
+    fn newer_consent_is_after_that_of_the_message_or_after_the_message() {
+        let all = [1, 2, 3].map(grant);
+        let newer = |own: Option<usize>, count: usize| {
+            let (grants, own) = (&all[..count], own.map(|own| &all[own]));
+            newer_grant(&message(own), grants).map(|newer| newer.id)
+        };
+        assert_eq!([newer(None, 0), newer(None, 1), newer(None, 2)], [None; 3]);
+        assert_eq!(newer(None, 3), Some(all[2].id));
+        assert_eq!([newer(Some(0), 1), newer(Some(1), 2), newer(Some(2), 3)], [None; 3]);
+        assert_eq!(newer(Some(0), 2), Some(all[1].id));
+    }
+}

@@ -36,6 +36,9 @@ use crate::shell::quote;
 /// How many lines are recorded at once. The ledger commits them together.
 const RECORDED_AT_ONCE: usize = 256;
 
+/// How many messages are read at once, each by its id. In a database, one after the other would take too long.
+const MAX_READS: usize = 64;
+
 /// After so many failed commits in a row the batch stops. The worker repeats a failed commit every second.
 const MAX_LEDGER_FAILURES: u32 = 20;
 
@@ -275,8 +278,10 @@ impl DurableBatch<'_> {
     async fn read_waiting<W: Write>(&self, run: &mut DurableRun<W>) -> Result<(), CliError> {
         let waiting: Vec<_> = run.waiting.keys().copied().collect();
         run.unsettled = 0;
-        for id in waiting {
-            let Some(message) = self.outbox.ledger().message(id).await? else { continue };
+        let ledger = self.outbox.ledger();
+        let mut messages = stream::iter(waiting).map(|id| ledger.message(id)).buffer_unordered(MAX_READS);
+        while let Some(message) = messages.next().await {
+            let Some(message) = message? else { continue };
             run.unsettled += usize::from(message.state == MessageState::Attempting);
             run.end(message, None);
         }

@@ -116,7 +116,7 @@ pub(in crate::api) async fn apps(client: LedgerClient) -> Result<Json<OutboxApps
     path = "/v1/apps/{appid}/outbox",
     operation_id = "list_messages",
     summary = "A page of messages; needs outbox:read",
-    params(("appid" = String, Path), ("state" = Option<String>, Query), ("openid" = Option<String>, Query), ("after" = Option<String>, Query), ("limit" = Option<u32>, Query)),
+    params(("appid" = String, Path), ("state" = Option<String>, Query), ("openid" = Option<String>, Query), ("undecided" = Option<bool>, Query), ("after" = Option<String>, Query), ("limit" = Option<u32>, Query)),
     responses(
         (status = 200, body = OutboxPageView, description = "The messages, oldest first"),
         (status = 422, body = Problem, description = "The query is invalid")
@@ -127,12 +127,13 @@ pub(in crate::api) async fn list(
 ) -> Result<Json<MessageList>, ProblemResponse> {
     let state: Option<MessageState> = query.optional("state", state);
     let openid: Option<OpenId> = query.optional("openid", text);
+    let undecided = query.optional("undecided", one_of("must be true or false")).unwrap_or(false);
     let after: Option<MessageId> =
         query.optional("after", one_of("must be the id of a message; use the next of a page"));
     let limit = query.optional("limit", limit).unwrap_or(DEFAULT_PAGE);
     query.finish(Some(()))?;
     let all = MessageQuery::new(client.app.appid().clone());
-    let query = MessageQuery { state, openid, after, limit, ..all };
+    let query = MessageQuery { state, openid, undecided, after, limit, ..all };
     let read = client.work(async {
         let ledger = client.outbox.ledger();
         Ok((ledger.messages(&query).await?, ledger.app(&query.appid).await?))
