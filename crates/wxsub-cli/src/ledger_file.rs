@@ -141,7 +141,7 @@ impl From<NotRecorded> for CliError {
     fn from(error: NotRecorded) -> Self {
         let exit = match error {
             NotRecorded::Grant(_) => ExitStatus::Refused,
-            NotRecorded::KeyReused(_) => ExitStatus::Usage,
+            NotRecorded::KeyReused(_) | NotRecorded::ExpiresTooEarly => ExitStatus::Usage,
             NotRecorded::Paused | NotRecorded::WorkerGone => ExitStatus::NotSent,
         };
         Self::new(exit, shown(&OutboxError::NotRecorded(error).localized()))

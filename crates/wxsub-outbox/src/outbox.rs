@@ -258,7 +258,7 @@ impl Outbox {
     /// Records a message. When this returns, it is not lost any more, and ends in exactly one final state.
     ///
     /// # Errors
-    /// [`OutboxError::NotRecorded`] if its grant or its key does not allow it. After
+    /// [`OutboxError::NotRecorded`] if its grant, its key or its times do not allow it. After
     /// [`LedgerError::Unknown`](crate::ledger::LedgerError::Unknown) it may have been recorded: enqueue it again with the same
     /// idempotency key.
     ///
@@ -266,6 +266,9 @@ impl Outbox {
     /// The message may or may not have been recorded: enqueue it again with the same idempotency key.
     pub async fn enqueue(&self, message: OutboxMessage) -> Result<Receipt, OutboxError> {
         let OutboxMessage { message, send_at, expires_at, priority, idempotency_key } = message;
+        if NewMessage::expires_too_early(send_at, expires_at) {
+            return Err(NotRecorded::ExpiresTooEarly.into());
+        }
         let new = NewMessage { send_at, expires_at, priority, ..self.new_message(message)? };
         self.record(Change::Enqueue(Box::new(self.with_key(new, "outbox", idempotency_key)?))).await
     }

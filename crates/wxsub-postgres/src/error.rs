@@ -263,9 +263,10 @@ impl From<tokio_postgres::Error> for Failure {
             SqlState::INSUFFICIENT_PRIVILEGE => {
                 Self::Refused(format!("the role lacks a right: {what}; grant it as docs/postgres.md says"))
             }
-            SqlState::INVALID_SQL_STATEMENT_NAME | SqlState::DUPLICATE_PSTATEMENT => Self::Refused(format!(
-                "{what}; a connection pooler must have pool_mode=session for this database"
-            )),
+            // The prepared statements of the session are lost.
+            SqlState::INVALID_SQL_STATEMENT_NAME | SqlState::DUPLICATE_PSTATEMENT => Self::Disconnected(
+                format!("{what}; a connection pooler must have pool_mode=session for this database"),
+            ),
             ref code if ["57P", "08", "25"].iter().any(|class| code.code().starts_with(class)) => {
                 Self::Disconnected(what)
             }

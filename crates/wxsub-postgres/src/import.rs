@@ -29,6 +29,8 @@ fn lengths(rows: &Written) -> [(&'static str, usize); 7] {
 pub struct PostgresImport {
     session: Session,
     written: BTreeMap<&'static str, usize>,
+    /// Whether rows were not written. PostgreSQL then replies to COMMIT without an error, and undoes the transaction.
+    has_failed: bool,
 }
 
 impl PostgresImport {
@@ -57,7 +59,7 @@ impl PostgresImport {
                 return Err(ServerProblem::NotEmpty(table).at(&connector.host));
             }
         }
-        Ok(Self { session, written: BTreeMap::new() })
+        Ok(Self { session, written: BTreeMap::new(), has_failed: false })
     }
 
     /// Writes rows. Grants come before messages, and those of a user in the order of their recording.
@@ -71,10 +73,14 @@ impl PostgresImport {
         for (table, length) in lengths(rows) {
             *self.written.entry(table).or_default() += length;
         }
+        // Also if this is dropped.
+        let has_failed = std::mem::replace(&mut self.has_failed, true);
         let apps = column(&rows.apps, |app| app.appid.as_str());
         let insert_apps = self.session.query(sql::INSERT_APPS, &[&*apps]).await;
         insert_apps.map_err(|error| Failure::from(error).into_error())?;
-        write::write(&self.session, 0, None, rows).await.map_err(Failure::into_error)
+        write::write(&self.session, 0, None, rows).await.map_err(Failure::into_error)?;
+        self.has_failed = has_failed;
+        Ok(())
     }
 
     /// Compares the number of rows in each table with that of the rows that were given, and looks for rows that contradict
@@ -109,11 +115,17 @@ impl PostgresImport {
     /// Commits.
     ///
     /// # Errors
-    /// [`LedgerError::Unknown`] if the reply of the database was lost: all rows are there or none.
+    /// [`LedgerError::Inconsistent`] if rows were not written: none is kept. [`LedgerError::Unknown`] if the reply of the
+    /// database was lost: all rows are there or none.
     ///
     /// # Cancel safety
     /// All rows are there or none.
     pub async fn commit(self) -> LedgerResult<()> {
+        if self.has_failed {
+            return Err(LedgerError::Inconsistent(
+                "rows were not written; begin the import again".to_owned(),
+            ));
+        }
         let committed = self.session.batch("COMMIT").await;
         committed.map_err(|error| match Failure::from(error) {
             Failure::Disconnected(what) => LedgerError::Unknown(what),

@@ -96,14 +96,19 @@ impl PostgresLedger {
         sql: &'static str,
         params: &[&(dyn ToSql + Sync)],
     ) -> LedgerResult<Vec<T>> {
-        let rows = self.reader().await?.query(sql, params).await.map_err(unreadable)?;
+        let session = self.reader().await?;
+        let rows = session.query(sql, params).await.map_err(|error| unreadable(&session, error))?;
         rows.iter().map(columns::read).collect()
     }
 }
 
-/// Nothing was changed by a read.
-fn unreadable(error: tokio_postgres::Error) -> LedgerError {
-    Failure::from(error).into_error()
+/// Nothing was changed by a read. The next one gets another session if this one is of no use any more.
+fn unreadable(session: &Session, error: tokio_postgres::Error) -> LedgerError {
+    let failure = Failure::from(error);
+    if let Failure::Disconnected(_) = failure {
+        session.close();
+    }
+    failure.into_error()
 }
 
 #[async_trait]
@@ -189,7 +194,8 @@ impl Ledger for PostgresLedger {
         let mut pipeline = Pipeline::default();
         let pauses = pipeline.push(sql::APPS, vec![Box::new(vec![appid.as_str()])]);
         let counts = pipeline.push(sql::COUNTS, vec![Box::new(appid.as_str())]);
-        let found = self.reader().await?.run(&pipeline).await.map_err(unreadable)?;
+        let session = self.reader().await?;
+        let found = session.run(&pipeline).await.map_err(|error| unreadable(&session, error))?;
         let mut app = StoredApp::default();
         if let Some(row) = found.of(Some(pauses)).next() {
             app.pauses = columns::read(row)?;
@@ -239,5 +245,27 @@ impl Ledger for PostgresLedger {
     async fn audit(&self, before: Option<u64>, limit: usize) -> LedgerResult<Vec<StoredAudit>> {
         let before = before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
         self.read(sql::AUDIT, &[&before, &at_most(limit)]).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::Postgres;
+
+    /// A pooler that gives each transaction another server connection loses them. Its configuration may be corrected later.
+    #[tokio::test]
+    #[ignore = "needs postgresql: scripts/test runs it"]
+    async fn a_session_whose_statements_are_lost_is_replaced() {
+        let postgres = Postgres::start();
+        let ledger = PostgresLedger::connect(PostgresOptions::new(postgres.url())).await.unwrap();
+        ledger.apps().await.unwrap();
+        ledger.reader().await.unwrap().batch("DEALLOCATE ALL").await.unwrap();
+        let lost = ledger.apps().await.unwrap_err();
+        assert!(lost.to_string().contains("pool_mode=session"), "{lost}");
+        while !ledger.reader.lock().await.as_ref().unwrap().is_closed() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(ledger.apps().await, Ok(Vec::new()));
     }
 }

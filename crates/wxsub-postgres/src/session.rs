@@ -96,6 +96,11 @@ impl Session {
         }
     }
 
+    /// Closes the connection. What still waits for a reply fails.
+    pub(crate) fn close(&self) {
+        self.driver.abort();
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.client.is_closed()
     }

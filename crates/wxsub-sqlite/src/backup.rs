@@ -1,6 +1,6 @@
 //! Copies of a ledger: check, back up, restore.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -66,7 +66,7 @@ pub(crate) fn back_up(from: &Path, to: &Path) -> Result<(), OpenError> {
     let reader = connection::open_current_reader(&from)?;
     let failed = |error| OpenError::file(to, "the backup cannot be written", error);
     // Holds the name until the copy is whole.
-    connection::create_new(to).map_err(|error| match error.kind() {
+    let _held = hold_name(to).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => OpenErrorKind::TargetExists.at(to),
         _ => failed(error),
     })?;
@@ -80,6 +80,23 @@ pub(crate) fn back_up(from: &Path, to: &Path) -> Result<(), OpenError> {
         let _ = fs::remove_file(to);
     }
     written
+}
+
+/// Makes an empty file and locks it. Takes over the file of a backup that was killed: it is empty, and not locked.
+fn hold_name(to: &Path) -> std::io::Result<File> {
+    let is_empty = || fs::symlink_metadata(to).is_ok_and(|found| found.is_file() && found.len() == 0);
+    let file = match connection::create_new(to) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && is_empty() => {
+            File::options().write(true).open(to)?
+        }
+        created => created?,
+    };
+    // Where files cannot be locked, the name is held by the file alone.
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(ErrorKind::AlreadyExists.into()),
+        _ if is_empty() => Ok(file),
+        _ => Err(ErrorKind::AlreadyExists.into()),
+    }
 }
 
 /// Copies what is committed, and marks the copy. The commit of the mark syncs the whole file.
@@ -159,7 +176,7 @@ fn remove_all(path: &Path) {
 }
 
 fn copy_file(from: &Path, to: &Path) -> Result<(), OpenError> {
-    let copied = fs::File::open(from).and_then(|mut from| {
+    let copied = File::open(from).and_then(|mut from| {
         let mut to = connection::create_new(to)?;
         std::io::copy(&mut from, &mut to)?;
         to.sync_all()

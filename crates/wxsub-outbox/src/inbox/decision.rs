@@ -29,6 +29,9 @@ pub fn decide(row: &InboxRow, require_grant: impl Fn(&AppId) -> Option<bool>) ->
     let body = draft.as_ref().and_then(|draft| validate(draft, &mut problems));
     let send_at = time("send_at_ms", row.send_at_ms, &mut problems);
     let expires_at = time("expires_at_ms", row.expires_at_ms, &mut problems);
+    if NewMessage::expires_too_early(send_at, expires_at) {
+        problems.push("expires_at_ms: must be later than send_at_ms; no attempt could begin".to_owned());
+    }
     let priority: Option<Priority> = row.priority.parse().ok();
     if priority.is_none() {
         problems.push("priority: must be high, normal or low".to_owned());
@@ -154,6 +157,14 @@ mod tests {
         }
         let Change::RecordInvalid(invalid) = decided(&broken).unwrap() else { panic!() };
         assert_eq!(invalid.touser.map(|user| user.as_str().to_owned()).as_deref(), Some("o"));
+    }
+
+    #[test]
+    fn a_row_that_expires_before_its_time_breaks_a_rule() {
+        let row = |expires_at_ms| InboxRow { expires_at_ms: Some(expires_at_ms), ..row() };
+        let rule = "expires_at_ms: must be later than send_at_ms; no attempt could begin";
+        assert_eq!([problems(&row(4)), problems(&row(5))], [rule, rule]);
+        assert!(matches!(decided(&row(6)), Ok(Change::Enqueue(_))));
     }
 
     #[test]

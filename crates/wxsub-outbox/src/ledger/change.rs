@@ -219,6 +219,11 @@ impl NewMessage {
         Self { id, appid, body, priority, send_at, expires_at, key, require_grant: false }
     }
 
+    /// Whether no attempt could begin between these times.
+    pub(crate) fn expires_too_early(send_at: Option<UnixMillis>, expires_at: Option<UnixMillis>) -> bool {
+        send_at.zip(expires_at).is_some_and(|(send_at, expires_at)| expires_at <= send_at)
+    }
+
     /// With a key of this client. The key stands for what the message asks for now, on this route.
     #[must_use]
     pub fn with_key(self, route: &str, client: &str, key: IdempotencyKey, kind: KeyKind) -> Self {
@@ -493,6 +498,9 @@ pub enum NotRecorded {
         "idempotency_key: it stands for the message {0}, and this request asks for something else; repeat that request as it was, or choose another key"
     )]
     KeyReused(MessageId),
+    /// It expires at its `send_at` or earlier.
+    #[error("expires_at: must be later than send_at; no attempt could begin")]
+    ExpiresTooEarly,
     /// A synchronous send while its app waits.
     #[error("app: it is paused; send the message through the queue, or resume the app")]
     Paused,
@@ -512,6 +520,7 @@ impl NotRecorded {
                     "idempotency_key：已用于消息 {message}，而本次请求的内容与当时不同；请原样重复当时的请求，或换一个幂等键"
                 )
             }
+            Self::ExpiresTooEarly => "expires_at：必须晚于 send_at，否则不会有机会发送".to_owned(),
             Self::Paused => "app：已暂停；请放入队列发送，或恢复该应用".to_owned(),
             Self::WorkerGone => "worker：已失联或没有登记；请先运行发件箱再发送".to_owned(),
         };

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, yield_now};
 use wxsub_core::clock::Clock;
@@ -14,6 +15,9 @@ use crate::ledger::{Applied, Change, FromApplied, Ledger, LedgerError, LedgerRes
 
 /// The most changes of one transaction.
 const MAX_BATCH: usize = 1024;
+
+/// Maximum number of changes that wait for the ledger. Callers that gave up may have left some of them.
+const MAX_WAITING: usize = 10_000;
 
 type Reply = LedgerResult<Applied>;
 
@@ -74,7 +78,7 @@ pub(crate) struct Writer {
 }
 
 struct Task {
-    jobs: mpsc::UnboundedSender<Job>,
+    jobs: mpsc::Sender<Job>,
     abort: AbortHandle,
 }
 
@@ -107,17 +111,21 @@ impl Writer {
     fn send(&self, job: Job) -> LedgerResult<()> {
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         let job = match &*task {
-            Some(running) => match running.jobs.send(job) {
+            Some(running) => match running.jobs.try_send(job) {
                 Ok(()) => return Ok(()),
+                Err(TrySendError::Full(_)) => {
+                    let text = format!("{MAX_WAITING} changes wait for the ledger already; try again later");
+                    return Err(LedgerError::Unavailable(text));
+                }
                 // Its runtime has ended.
-                Err(mpsc::error::SendError(job)) => job,
+                Err(TrySendError::Closed(job)) => job,
             },
             None => job,
         };
         let unavailable = || LedgerError::Unavailable("no tokio runtime; call it from within one".to_owned());
         let runtime = Handle::try_current().map_err(|_| unavailable())?;
-        let (jobs, waiting) = mpsc::unbounded_channel();
-        let sent = jobs.send(job).map_err(|_| unavailable());
+        let (jobs, waiting) = mpsc::channel(MAX_WAITING);
+        let sent = jobs.try_send(job).map_err(|_| unavailable());
         let (ledger, failure, observer) =
             (Arc::clone(&self.ledger), Arc::clone(&self.failure), self.observer.clone());
         let (finals, wake) = (self.finals.clone(), Arc::clone(&self.wake));
@@ -145,7 +153,7 @@ async fn write(
     publish: impl Fn(&Applied),
     observer: CommitObserver,
     failure: Arc<Mutex<Option<LedgerFailure>>>,
-    mut waiting: mpsc::UnboundedReceiver<Job>,
+    mut waiting: mpsc::Receiver<Job>,
 ) {
     let mut jobs = Vec::new();
     while waiting.recv_many(&mut jobs, MAX_BATCH).await > 0 {

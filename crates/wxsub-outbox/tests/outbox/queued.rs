@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
 use wxsub_core::Client;
@@ -19,7 +20,7 @@ use wxsub_outbox::idempotency::IdempotencyKey;
 use wxsub_outbox::ledger::{Change, Gone};
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::state::{EventKind, MessageState, Reason, Stage, WaitingFor};
-use wxsub_outbox::{Gate, Ledger, MaybeSentPolicy, OutboxError, OutboxMessage};
+use wxsub_outbox::{Gate, Ledger, LedgerError, MaybeSentPolicy, OutboxError, OutboxMessage};
 
 use super::harness::{Fault, Harness, MINUTE, SECOND, SEND, TOKEN, message, ok};
 
@@ -33,6 +34,35 @@ async fn a_message_is_sent_and_its_sender_hears_of_it() {
     assert_eq!(outcomes.next().await.unwrap().id, id);
     assert_eq!(harness.weixin.count(SEND), 1);
     worker.abort();
+}
+
+/// A ledger that hangs must not fill the memory of the process.
+#[tokio::test]
+async fn changes_are_refused_while_too_many_wait_for_the_ledger() {
+    let harness = Harness::new();
+    let enqueue = |_| harness.outbox.enqueue(OutboxMessage::new(message("o"))).now_or_never();
+    let mut results = (0..20_000).map(enqueue);
+    assert_eq!(results.by_ref().take_while(Option::is_none).count(), 10_000);
+    let refused = results.next().unwrap().unwrap();
+    let Err(OutboxError::Ledger(LedgerError::Unavailable(what))) = &refused else { panic!("{refused:?}") };
+    assert!(what.contains("10000 changes"), "{what}");
+    // The ledger has caught up.
+    tokio::task::yield_now().await;
+    harness.enqueue("o").await;
+}
+
+#[tokio::test]
+async fn a_message_that_expires_before_its_time_is_refused() {
+    let harness = Harness::new();
+    let at = harness.clock.now().wall + MINUTE;
+    for (expires_at, is_refused) in [(at, true), (at + SECOND, false)] {
+        let new = OutboxMessage::new(message("o")).send_at(at).expires_at(expires_at);
+        let result = harness.outbox.enqueue(new).await;
+        assert_eq!(result.is_err(), is_refused, "{result:?}");
+        if let Err(error) = result {
+            assert!(error.to_string().contains("expires_at: must be later than send_at"), "{error}");
+        }
+    }
 }
 
 /// Each claim waits for a commit, so a claim for each free slot would send one message a commit.

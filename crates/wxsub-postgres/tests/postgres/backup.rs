@@ -3,12 +3,13 @@
 use tempfile::TempDir;
 use wxsub_outbox::Ledger;
 use wxsub_outbox::grant::Consent;
-use wxsub_outbox::ledger::{Change, InboxBacklog, RestoreReport};
+use wxsub_outbox::id::IdGenerator;
+use wxsub_outbox::ledger::{Change, InboxBacklog, RestoreReport, Written};
 use wxsub_outbox::message::Settlement;
 use wxsub_outbox::state::{GrantState, MessageState};
-use wxsub_postgres::{PostgresLedger, PostgresOptions};
+use wxsub_postgres::{PostgresImport, PostgresLedger, PostgresOptions};
 
-use super::fixture::{Process, appid, check};
+use super::fixture::{NOW, Process, appid, check};
 use super::server::Postgres;
 
 const ROW: &str = r#"INSERT INTO wxsub_inbox (id, appid, message) VALUES ('0190c2a0-0000-7000-8000-000000000001', 'wx1',
@@ -116,4 +117,17 @@ async fn point_in_time_recovery_brings_a_ledger_back() {
         tokio::task::yield_now().await;
     }
     restore(&Process::start(&restored).await, &restored, &restored.url()).await;
+}
+
+/// PostgreSQL replies to the COMMIT of a failed transaction without an error, and undoes it.
+#[tokio::test]
+#[ignore = "needs postgresql: scripts/test runs it"]
+async fn an_import_whose_rows_were_not_written_is_not_committed() {
+    let postgres = Postgres::start();
+    let mut import = PostgresImport::begin(&PostgresOptions::new(postgres.url())).await.unwrap();
+    // There is no such grant.
+    let nonces = vec![([1; 16], IdGenerator::new(None).grant(NOW).unwrap())];
+    import.write(&Written { nonces, ..Written::default() }).await.unwrap_err();
+    let error = import.commit().await.unwrap_err();
+    assert!(error.to_string().contains("were not written"), "{error}");
 }

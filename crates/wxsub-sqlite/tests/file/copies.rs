@@ -156,6 +156,23 @@ async fn a_backup_replaces_no_file_and_leaves_no_part_behind() {
     assert!(names.into_iter().all(|name| !name.to_string_lossy().contains("partial")));
 }
 
+/// A backup that was killed leaves the empty file with which it holds the name.
+#[tokio::test]
+async fn a_backup_takes_over_the_empty_file_of_one_that_was_killed() {
+    let (fixture, ledger) = Fixture::opened().await;
+    fixture.enqueue(&ledger, "o").await;
+    let copy = fixture.folder.path().join("backup.db");
+    let other = fs::File::create(&copy).unwrap();
+    other.lock().unwrap();
+    let refused = SqliteLedger::backup(fixture.path(), &copy).await.unwrap_err();
+    assert!(matches!(refused.kind, OpenErrorKind::TargetExists), "the other one is still at work");
+    drop(other);
+    SqliteLedger::backup(fixture.path(), &copy).await.unwrap();
+    assert!(fs::metadata(&copy).unwrap().len() > 0);
+    let refused = SqliteLedger::backup(fixture.path(), &copy).await.unwrap_err();
+    assert!(matches!(refused.kind, OpenErrorKind::TargetExists));
+}
+
 #[tokio::test]
 async fn only_its_owner_can_read_a_backup() {
     let (fixture, ledger) = Fixture::opened().await;

@@ -228,6 +228,7 @@ impl From<&OutboxError> for OutboxFailure {
                 (kind_of_grant(*not_admitted), None)
             }
             OutboxError::NotRecorded(NotRecorded::KeyReused(_)) => (Kind::KeyReused, None),
+            OutboxError::NotRecorded(NotRecorded::ExpiresTooEarly) => (Kind::Invalid, None),
             OutboxError::NotRecorded(NotRecorded::Paused) => (Kind::Paused, wait),
             OutboxError::RateLimited(wait) => (Kind::RateLimited, Some(*wait)),
             OutboxError::NotSettled(_) => (Kind::MaybeSent, None),
