@@ -51,7 +51,7 @@ async fn each_refusal_has_its_kind_and_remedy() {
     gone.kill();
     check_read(&gone.store(), Unreachable, RetryLater).await;
 
-    let unknown = RedisStore::builder("redis://no-such-host.invalid:6379/0").build().unwrap();
+    let unknown = RedisStore::builder("redis://no-such-host.invalid:6379/0").plaintext(true).build().unwrap();
     check_read(&unknown, UnknownHost, FixConfig).await;
 
     let protected = Redis::with(&["--requirepass", "SESAME"]);

@@ -1,11 +1,13 @@
 //! The builder of a [`RedisStore`].
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use redis::{
-    Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisResult, TlsCertificates, TlsMode,
+    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisResult,
+    TlsCertificates, TlsMode,
 };
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::store::ChangeWatcher;
@@ -33,6 +35,8 @@ pub struct RedisStoreBuilder {
     /// Sets the prefix of all keys: 1 to 64 of `A-Z a-z 0-9 . _ -`. The default is `wxsub`.
     #[setters(into)]
     prefix: String,
+    #[setters(skip)]
+    is_plaintext_allowed: bool,
     /// Asks sentinels for the master of this name. The address is that of the sentinels: hosts separated by commas.
     #[setters(into)]
     sentinel_master: Option<String>,
@@ -51,13 +55,15 @@ pub struct RedisStoreBuilder {
 impl RedisStore {
     /// Starts a store for this address: `redis://host:6379/0`, or `rediss://` for TLS.
     ///
-    /// A Redis ACL user stands before the host, as in `redis://user@host`.
+    /// A Redis ACL user stands before the host, as in `redis://user@host`. `redis://` to another machine needs
+    /// [`plaintext`](RedisStoreBuilder::plaintext).
     #[must_use]
     pub fn builder(address: impl Into<String>) -> RedisStoreBuilder {
         RedisStoreBuilder {
             address: Zeroizing::new(address.into()),
             password: None,
             prefix: "wxsub".to_owned(),
+            is_plaintext_allowed: false,
             sentinel_master: None,
             certificate_authorities: None,
             encryption_key: None,
@@ -85,6 +91,13 @@ impl RedisStoreBuilder {
         Self { password: Some(Box::new(source)), ..self }
     }
 
+    /// Allows `redis://` to another machine. The password, and tokens without an [encryption key](Self::encryption_key), then
+    /// travel unencrypted: for a network that no other machine can reach.
+    #[must_use]
+    pub fn plaintext(self, is_allowed: bool) -> Self {
+        Self { is_plaintext_allowed: is_allowed, ..self }
+    }
+
     /// Builds the store. It connects on first use, so Redis may be unavailable now.
     ///
     /// # Errors
@@ -101,6 +114,9 @@ impl RedisStoreBuilder {
         let hosts = parse_addresses(&self.address)?;
         if self.sentinel_master.is_none() && hosts.len() != 1 {
             return Err(RedisConfigError::Address);
+        }
+        if !self.is_plaintext_allowed && !hosts.iter().all(is_private) {
+            return Err(RedisConfigError::Plaintext);
         }
         let (current, previous) = (self.encryption_key.take(), self.previous_encryption_key.take());
         let encryption = current.map(|current| EncryptionKeys { current, previous });
@@ -173,6 +189,13 @@ impl RedisStoreBuilder {
     }
 }
 
+/// Whether the connection is encrypted, or does not leave this machine.
+fn is_private(host: &ConnectionInfo) -> bool {
+    let ConnectionAddr::Tcp(name, _) = host.addr() else { return true };
+    let address: Option<IpAddr> = name.trim_matches(['[', ']']).parse().ok();
+    name == "localhost" || address.is_some_and(|address| address.is_loopback())
+}
+
 fn with_password(host: ConnectionInfo, password: &str) -> ConnectionInfo {
     let settings = host.redis_settings().clone().set_password(password);
     host.set_redis_settings(settings)
@@ -213,6 +236,23 @@ mod tests {
         assert!(!format!("{:?} {:?}", store(), store().build().unwrap()).contains("SESAME"));
         let authorities = RedisStore::builder("rediss://localhost").certificate_authorities("no PEM");
         assert!(matches!(error(authorities), RedisConfigError::CertificateAuthorities(_)));
+    }
+
+    #[test]
+    fn connection_to_another_machine_is_encrypted_unless_plaintext_is_allowed() {
+        let built = |address: &str, is_allowed| {
+            let store = RedisStore::builder(address).sentinel_master("m").plaintext(is_allowed);
+            store.build().map(drop)
+        };
+        for remote in
+            ["redis://10.0.0.1", "redis://db.example", "redis://localhost,10.0.0.1", "redis://[2001:db8::1]"]
+        {
+            assert_eq!(built(remote, false), Err(RedisConfigError::Plaintext), "{remote}");
+            assert_eq!(built(remote, true), Ok(()), "{remote}");
+        }
+        for private in ["redis://localhost", "redis://127.0.0.1:1,[::1]:2", "rediss://10.0.0.1,db.example"] {
+            assert_eq!(built(private, false), Ok(()), "{private}");
+        }
     }
 
     #[test]

@@ -14,6 +14,12 @@ pub enum RedisConfigError {
          hosts by commas"
     )]
     Address,
+    /// The address is that of another machine, and begins with `redis://`.
+    #[error(
+        "the connection to Redis would not be encrypted, so others could read its password and tokens; write rediss://, or \
+         set plaintext = true in a network that no other machine can reach"
+    )]
+    Plaintext,
     /// The prefix of the keys.
     #[error("the prefix must be 1 to 64 characters of A-Z a-z 0-9 . _ -")]
     Prefix,
@@ -32,6 +38,9 @@ impl RedisConfigError {
         let chinese = match self {
             Self::Address => "Redis 地址无效；请写成 redis://host:6379/0，使用 TLS 时写 rediss://；\
                               多个 sentinel 主机用逗号分隔"
+                .to_owned(),
+            Self::Plaintext => "到 Redis 的连接不会加密，密码和 access_token 可能被窃听；请使用 rediss://；\
+                                如果其他机器无法访问该网络，可设置 plaintext = true"
                 .to_owned(),
             Self::Prefix => "前缀必须是 1 到 64 个字符，只能用 A-Z a-z 0-9 . _ -".to_owned(),
             Self::EncryptionKey => {

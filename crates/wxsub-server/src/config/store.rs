@@ -32,6 +32,7 @@ pub(super) fn read(mut section: TableReader<'_>) -> Option<SharedStore> {
     }
     section.check_present("redis");
     let address = section.text("redis").map(Zeroizing::new);
+    let is_plaintext_allowed = section.flag("plaintext");
     let prefix = section.text("prefix");
     let master = section.text("sentinel_master");
     let authorities = pem(&mut section, "redis_ca_file");
@@ -52,7 +53,7 @@ pub(super) fn read(mut section: TableReader<'_>) -> Option<SharedStore> {
         let key = text?.parse::<EncryptionKey>();
         key.map_err(|error| section.problem(name, error.localized())).ok()
     };
-    let builder = RedisStore::builder(address?.as_str());
+    let builder = RedisStore::builder(address?.as_str()).plaintext(is_plaintext_allowed);
     let builder = prefix.into_iter().fold(builder, RedisStoreBuilder::prefix);
     let builder = master.into_iter().fold(builder, RedisStoreBuilder::sentinel_master);
     let builder = authorities.into_iter().fold(builder, RedisStoreBuilder::certificate_authorities);

@@ -170,16 +170,17 @@ fn each_problem_has_its_path() {
         ("limits = 1", "limits: must be a table"),
         ("[store]\nprefix = \"p\"", "store.redis: is missing"),
         ("[store]\nredis = \"h:6379\"", "store.redis: the address of Redis is invalid"),
-        ("[store]\nredis = \"redis://h\"\nprefix = \"{\"", "store.prefix: the prefix must be"),
+        ("[store]\nredis = \"redis://h\"", "store.redis: the connection to Redis would not be encrypted"),
+        ("[store]\nredis = \"redis://localhost\"\nprefix = \"{\"", "store.prefix: the prefix must be"),
         (
-            "[store]\nredis = \"redis://h\"\nencryption_key_file = \"/nowhere\"",
+            "[store]\nredis = \"redis://localhost\"\nencryption_key_file = \"/nowhere\"",
             "store.encryption_key_file: names a file that cannot be read",
         ),
-        ("[store]\nredis = \"redis://h\"\npassword = \"x\"", "store.password: is an unknown key"),
+        ("[store]\nredis = \"redis://localhost\"\npassword = \"x\"", "store.password: is an unknown key"),
     ] {
         assert_problem(&with_app(text), problem);
     }
-    assert!(read(&with_app("[store]\nredis = \"redis://:SESAME@h/0\"")).is_ok());
+    assert!(read(&with_app("[store]\nredis = \"redis://:SESAME@localhost/0\"")).is_ok());
 }
 
 #[test]
@@ -512,7 +513,7 @@ fn only_regular_files_are_read() {
             (with_app("") + &format!("ca_file = {path:?}"), "apps[0].ca_file"),
             (with_app(&format!("tls_cert_file = {path:?}\ntls_key_file = {path:?}")), "tls_cert_file"),
             (
-                with_app(&format!("[store]\nredis = \"redis://h\"\nredis_ca_file = {path:?}")),
+                with_app(&format!("[store]\nredis = \"redis://localhost\"\nredis_ca_file = {path:?}")),
                 "store.redis_ca_file",
             ),
         ];

@@ -54,7 +54,8 @@ fn check_tries_the_store() {
 /// While DNS is down, no host is known. `systemctl reload` runs the check, and a reload needs no store.
 #[test]
 fn unknown_host_of_the_store_is_a_warning() {
-    let config = with_store("check-unknown-host", "redis = \"redis://redis.invalid:6379/0\"");
+    let config =
+        with_store("check-unknown-host", "redis = \"redis://redis.invalid:6379/0\"\nplaintext = true");
     let (code, text) = serve(&config, true);
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("warning: store: ") && text.contains("(fix_config)\n"), "{text}");
