@@ -56,6 +56,9 @@ use crate::webhook::{EndpointStatus, StoredDelivery};
 /// The ledger's own clock decides when a message is due or expired, when a worker's lease is over and when a message can be
 /// decided: the database's where several machines share it.
 ///
+/// Each call ends within about a minute, also if the database does not respond: the worker and the writer of an outbox wait for
+/// it.
+///
 /// # Errors
 /// Each method that reads fails with [`LedgerError`] if the ledger cannot be read now.
 ///

@@ -1,6 +1,7 @@
 //! The messages that users received.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -19,9 +20,16 @@ pub struct ReceivedMessage {
     pub body: Map<String, Value>,
 }
 
+/// Maximum number of messages in all mailboxes. The oldest are deleted.
+const MAX_MESSAGES: usize = 100_000;
+
 /// The messages of all users, oldest first.
 #[derive(Default)]
-pub(crate) struct Mailboxes(HashMap<OpenId, Vec<ReceivedMessage>>);
+pub(crate) struct Mailboxes {
+    by_user: HashMap<OpenId, VecDeque<ReceivedMessage>>,
+    /// The user of each message, in the order of their arrival.
+    users: VecDeque<OpenId>,
+}
 
 impl Mailboxes {
     pub(crate) fn deliver(
@@ -33,20 +41,55 @@ impl Mailboxes {
     ) {
         body.retain(|name, _| name != "appid" && name != "received_at");
         let received = ReceivedMessage { appid, received_at, body };
-        self.0.entry(to).or_default().push(received);
+        self.by_user.entry(to.clone()).or_default().push_back(received);
+        self.users.push_back(to);
+        if self.users.len() > MAX_MESSAGES {
+            self.delete_oldest();
+        }
+    }
+
+    fn delete_oldest(&mut self) {
+        let Some(user) = self.users.pop_front() else { return };
+        if let Entry::Occupied(mut mailbox) = self.by_user.entry(user) {
+            mailbox.get_mut().pop_front();
+            if mailbox.get().is_empty() {
+                mailbox.remove();
+            }
+        }
     }
 
     /// All mailboxes. The one with the latest message comes first.
-    pub(crate) fn sorted(&self) -> Vec<(&OpenId, &[ReceivedMessage])> {
-        let mut all: Vec<_> = self.0.iter().map(|(openid, received)| (openid, received.as_slice())).collect();
-        let latest = |received: &[ReceivedMessage]| received.last().map(|received| received.received_at);
+    pub(crate) fn sorted(&self) -> Vec<(&OpenId, &VecDeque<ReceivedMessage>)> {
+        let mut all: Vec<_> = self.by_user.iter().collect();
+        let latest = |received: &VecDeque<ReceivedMessage>| received.back().map(|last| last.received_at);
         all.sort_by(|(one, ones), (other, others)| {
             latest(others).cmp(&latest(ones)).then_with(|| one.cmp(other))
         });
         all
     }
 
-    pub(crate) fn messages(&self, openid: &OpenId) -> &[ReceivedMessage] {
-        self.0.get(openid).map(Vec::as_slice).unwrap_or_default()
+    pub(crate) fn messages(&self, openid: &OpenId) -> Vec<ReceivedMessage> {
+        self.by_user.get(openid).into_iter().flatten().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn oldest_message_is_deleted_when_there_are_too_many() {
+        let mut mailboxes = Mailboxes::default();
+        let [first, second]: [OpenId; 2] = ["first", "second"].map(|openid| openid.parse().unwrap());
+        let appid: AppId = "wx1".parse().unwrap();
+        mailboxes.deliver(first.clone(), appid.clone(), 0, Map::new());
+        for at in 1..=MAX_MESSAGES as u64 {
+            mailboxes.deliver(second.clone(), appid.clone(), at, Map::new());
+        }
+        assert_eq!((mailboxes.messages(&first).len(), mailboxes.sorted().len()), (0, 1));
+        mailboxes.deliver(first.clone(), appid, 0, Map::new());
+        let seconds = mailboxes.messages(&second);
+        assert_eq!((mailboxes.messages(&first).len(), seconds.len()), (1, MAX_MESSAGES - 1));
+        assert_eq!(seconds[0].received_at, 2);
     }
 }

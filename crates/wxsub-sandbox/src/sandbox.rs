@@ -127,10 +127,10 @@ impl Sandbox {
         self.with_state(|state, now| state.consent(now, request, action))
     }
 
-    /// The messages this user received, oldest first.
+    /// The messages this user received, oldest first. Mailboxes keep the last 100 000 messages of all users.
     #[must_use]
     pub fn mailbox(&self, openid: &OpenId) -> Vec<ReceivedMessage> {
-        self.with_state(|state, _| state.mailboxes.messages(openid).to_vec())
+        self.with_state(|state, _| state.mailboxes.messages(openid))
     }
 
     /// The time of the sandbox, since the Unix epoch.
