@@ -25,7 +25,7 @@ impl Running {
     pub fn start(command: &mut Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut said = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
         assert!(!said.is_empty(), "{command:?} did not start");
         Self { _stdin: child.stdin.take(), child, said: said.trim_end().to_owned() }
     }

@@ -86,7 +86,7 @@ impl Served {
             .spawn()
             .unwrap();
         let mut base = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut base).unwrap();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut base).unwrap();
         let address = base.trim_end().rsplit('/').next().unwrap().parse().unwrap();
         let keys = keys.map(|key| key.expose_secret().to_owned());
         let served = Self { child, address, keys, tls, audit, _files: [config, certificate, private_key] };

@@ -7,7 +7,9 @@ use tempfile::tempdir;
 use wxsub_core::clock::Clock;
 use wxsub_outbox::Ledger;
 use wxsub_outbox::ledger::{Change, Gone};
+use wxsub_sqlite::{SqliteLedger, SqliteOptions};
 
+use super::databases::until;
 use super::outbox::{OUTBOX_SCOPES, consent_key, enqueue, later, ledger_config, post};
 use super::setup::{
     ALL, APPS, SEND, Setup, client, config, config_of_apps, key, message, read_config, usual,
@@ -27,11 +29,10 @@ async fn queued_message_is_sent_and_survives_a_restart() {
     let queued = enqueue(&setup, &key, message("oUser", 1)).await.has(202, &json!({}));
     let shown = setup.until_state(&queued, "sent").await;
     assert_eq!((&shown.json()["idempotency_key"], setup.received("oUser")), (&json!("order-1"), 1));
-    // The lock is free when the server is gone.
+    // The lock is free when the tasks of the server are gone.
     drop(setup);
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
+    let path = folder.path().join("ledger.db");
+    until(async || SqliteLedger::open(&path, SqliteOptions::new()).await.is_ok()).await;
     let setup = Setup::with_own_store(config(&format!("{clients}{ledger}"))).await;
     setup.server.run_worker();
     let again = enqueue(&setup, &key, message("oUser", 1)).await.has(202, &json!({"id": queued.id()}));
