@@ -139,9 +139,9 @@ async fn only_a_host_that_had_five_seconds_is_left_at_the_deadline() {
         let weixin = weixin(SEND, [MockResponse::Hang]);
         let builder = Client::builder("wx1", "SECRET", weixin.clone()).api_bases(hosts());
         let client = builder.clock(clock.clone()).timeout(Duration::from_secs(timeout)).build().unwrap();
-        let unknown = run(&clock, client.send(&message())).await.unwrap_err();
+        let unknown = run(&clock, client.send(&message("title"))).await.unwrap_err();
         assert_eq!(unknown.delivery(), Delivery::MaybeSent);
-        run(&clock, client.send(&message())).await.unwrap();
+        run(&clock, client.send(&message("title"))).await.unwrap();
         assert_eq!(calls(&weixin).last().unwrap(), &format!("{host} subscribe"), "{timeout} s");
     }
 }
