@@ -75,7 +75,7 @@ async fn what_is_missing_is_named_at_the_start() {
 
 /// For example a process that is stopped: the kernel accepts connections.
 #[tokio::test]
-#[ignore = "waits for 10 s: scripts/test runs it"]
+#[ignore = "needs mariadb-server: scripts/test runs it"]
 async fn a_server_that_accepts_and_does_not_respond_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("mysql://wxsub@{}/shop", listener.local_addr().unwrap());

@@ -101,7 +101,7 @@ async fn server_starts_while_postgresql_is_away_and_opens_it_later() {
 
 /// For example a pooler with too much to do, or a process that is stopped: the kernel accepts connections.
 #[tokio::test]
-#[ignore = "waits for 30 s: scripts/test runs it"]
+#[ignore = "needs postgresql: scripts/test runs it"]
 async fn server_starts_while_postgresql_accepts_and_does_not_respond() {
     let (silent, folder) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), Folder::new());
     let text = ledger_at(silent.local_addr().unwrap().port(), &folder.password("p", PASSWORD));
