@@ -26,9 +26,15 @@ async fn concurrent_cold_reads_cost_one_fetch() {
 }
 
 #[tokio::test]
-async fn concurrent_reports_cost_one_fetch_and_late_ones_none() {
+async fn concurrent_reads_cost_one_fetch_reports_another_and_late_ones_none() {
     let setup = Setup::new(&usual()).await;
-    let first = setup.token().await;
+    let reads = join_all((0..300).map(|_| setup.token())).await;
+    let first = &reads[0];
+    assert!(
+        reads.iter().all(|read| read.status == 200 && read.access_token() == first.access_token()),
+        "{reads:?}"
+    );
+    assert_eq!(setup.seen(TOKEN), 1);
     let token = first.access_token();
     setup.invalidate_tokens();
     let responses = join_all((0..300).map(|_| setup.report(&token))).await;
