@@ -28,8 +28,14 @@ use crate::config::MAX_SIDE_CONNECTIONS;
 use crate::state::connections::{Connections, OpenConnection};
 use crate::state::limit::Limit;
 
-/// Maximum number of connections that are accepted before other tasks of the server run.
-const MAX_ACCEPTED_AT_ONCE: usize = 32;
+/// Maximum number of connections that are accepted, and of those that are closed, before other tasks of the server run.
+const MAX_AT_ONCE: usize = 8;
+
+/// While connections wait to be accepted, how many of them are accepted before the next one is served.
+const ACCEPTED_PER_START: usize = 32;
+
+/// Maximum number of replaced connections that stay open while connections wait to be accepted.
+const MAX_REPLACED: usize = 256;
 
 /// Wait before accepting again, after an error or at the connection limit.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
@@ -55,6 +61,11 @@ pub(super) struct Acceptor {
     /// The connections that are not served yet, by their numbers, so in the order in which they were accepted.
     waiting: BTreeMap<u64, WaitingConnection>,
     queue: StartQueue,
+    /// The number of connections that were accepted since the last start.
+    accepted: usize,
+    /// Those that have made room for others of their address. Closing one costs more than accepting one, so it has time until no
+    /// connection waits to be accepted.
+    replaced: Vec<WaitingConnection>,
 }
 
 /// A connection that is not served yet. Dropping it closes it.
@@ -135,6 +146,8 @@ impl Acceptor {
             held: None,
             waiting: BTreeMap::new(),
             queue: StartQueue::default(),
+            accepted: 0,
+            replaced: Vec::new(),
         })
     }
 
@@ -144,7 +157,7 @@ impl Acceptor {
     /// Nothing is lost.
     async fn run(&mut self) {
         while self.listener.is_some() || !self.waiting.is_empty() {
-            if self.queue.is_empty() && !self.is_accepting() {
+            if self.queue.is_empty() && self.replaced.is_empty() && !self.is_accepting() {
                 self.wait().await;
             }
             for event in self.poll.take_events() {
@@ -155,7 +168,12 @@ impl Acceptor {
             }
             self.accept();
             self.close_late();
-            self.start_next();
+            let is_accepting = self.is_accepting();
+            if !is_accepting || self.accepted >= ACCEPTED_PER_START {
+                self.start_next();
+            }
+            let spare = if is_accepting { MAX_REPLACED } else { 0 };
+            self.close_replaced(self.replaced.len().saturating_sub(spare).min(MAX_AT_ONCE));
             // Requests on open connections come first. New ones would delay them.
             yield_now().await;
         }
@@ -209,13 +227,16 @@ impl Acceptor {
             return;
         }
         self.accept_again_at = None;
-        for _ in 0..MAX_ACCEPTED_AT_ONCE {
+        for _ in 0..MAX_AT_ONCE {
             let held = self.held.take().map(Ok);
             let Some(accepted) = held.or_else(|| self.listener.as_ref().map(TcpListener::accept)) else {
                 return;
             };
             match accepted {
-                Ok((stream, peer)) if self.has_room() => self.open(stream, peer),
+                Ok((stream, peer)) if self.has_room() => {
+                    self.accepted += 1;
+                    self.open(stream, peer);
+                }
                 Ok(accepted) => {
                     self.held = Some(accepted);
                     return self.pause();
@@ -241,18 +262,25 @@ impl Acceptor {
     fn has_room(&mut self) -> bool {
         let max = self.max();
         if self.connections.count() >= max {
+            self.close_replaced(self.replaced.len());
+        }
+        if self.connections.count() >= max {
             self.state.record_limit(self.limits.0, &"all");
             let closed = self.connections.close_longest_waiting();
-            self.drop_waiting(closed);
+            self.replace(closed);
+            self.close_replaced(self.replaced.len());
         }
         self.connections.count() < max
     }
 
-    /// Closes a connection that is not served yet. One that is served closes itself.
-    fn drop_waiting(&mut self, number: Option<u64>) {
-        if let Some(number) = number
-            && let Some(closed) = self.waiting.remove(&number)
-        {
+    /// Takes a connection away that is not served yet. One that is served closes itself.
+    fn replace(&mut self, number: Option<u64>) {
+        self.replaced.extend(number.and_then(|number| self.waiting.remove(&number)));
+    }
+
+    /// Closes the oldest of the replaced connections.
+    fn close_replaced(&mut self, count: usize) {
+        for closed in self.replaced.drain(..count) {
             // A reset costs the kernel much less than an orderly end, and in a flood nothing else costs as much.
             let _ = SockRef::from(&closed.stream).set_linger(Some(Duration::ZERO));
         }
@@ -272,7 +300,7 @@ impl Acceptor {
             self.state.record_limit(per_address, &peer.ip());
         }
         let Ok((open, closed)) = opened else { return };
-        self.drop_waiting(closed);
+        self.replace(closed);
         let (number, deadline) = (open.number(), self.now() + snapshot.limits.header);
         let Ok(token) = usize::try_from(number) else { return };
         if self.poll.registry().register(&mut stream, Token(token), Interest::READABLE).is_ok() {
@@ -305,6 +333,7 @@ impl Acceptor {
 
     /// Starts serving the next connection of the queue.
     fn start_next(&mut self) {
+        self.accepted = 0;
         while let Some(number) = self.queue.pop() {
             let Some(WaitingConnection { mut stream, peer, open, .. }) = self.waiting.remove(&number) else {
                 continue;
