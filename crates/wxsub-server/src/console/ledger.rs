@@ -155,14 +155,8 @@ impl LedgerSession {
         appid: Option<AppId>,
         subject: String,
     ) -> AuditEntry {
-        AuditEntry {
-            actor: self.session.user.name.clone(),
-            address: self.session.visit.address_text(),
-            action,
-            appid,
-            subject,
-            detail: String::new(),
-        }
+        let entry = self.session.visit.audit_entry(&self.session.user.name, action);
+        AuditEntry { appid, subject, ..entry }
     }
 
     /// What the ledger returned, or a page that says what it did not do.

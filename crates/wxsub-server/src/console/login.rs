@@ -11,7 +11,6 @@ use serde::Deserialize;
 use tracing::{info, warn};
 use wxsub_console::LoginView;
 use wxsub_core::clock::timeout_at;
-use wxsub_outbox::audit::AuditEntry;
 use wxsub_outbox::state::AuditAction;
 use wxsub_proto::{LocalizedText, localized_text};
 
@@ -21,6 +20,7 @@ use super::passwords::Overloaded;
 use super::request::{AnyForm, OUTDATED_FORM, SessionForm, Visit};
 use super::session::SessionSecret;
 use crate::config::{ConsoleUser, MAX_PASSWORD_BYTES};
+use crate::state::pace::retry_after_s;
 
 /// Limit for the line in the audit of the ledger.
 const AUDIT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -72,7 +72,7 @@ fn failure(visit: &Visit, next: &str, status: StatusCode, text: &LocalizedText<S
 
 /// The login page after too many logins.
 fn wait(visit: &Visit, next: &str, wait: Duration) -> Response {
-    let seconds = wait.as_secs().max(1);
+    let seconds = retry_after_s(wait);
     let text = localized_text!(
         "Too many logins failed, or are made at once. Try again in {seconds} s.",
         "登录失败次数过多，或同时登录的人过多。请 {seconds} 秒后再试。"
@@ -129,14 +129,7 @@ pub(super) async fn log_in(AnyForm { visit, fields }: AnyForm) -> Response {
 /// Appends to the audit, if there is a ledger. A ledger that fails or does not respond must not lock operators out.
 async fn record(visit: &Visit, actor: &str, action: AuditAction) {
     let Some(outbox) = &visit.snapshot.outbox else { return };
-    let entry = AuditEntry {
-        actor: actor.to_owned(),
-        address: visit.address_text(),
-        action,
-        appid: None,
-        subject: String::new(),
-        detail: String::new(),
-    };
+    let entry = visit.audit_entry(actor, action);
     let deadline = visit.now().mono + AUDIT_TIMEOUT;
     let recorded =
         timeout_at(&**visit.console.state.clock(), deadline, outbox.outbox().record_audit(entry)).await;

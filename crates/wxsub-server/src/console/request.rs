@@ -14,6 +14,8 @@ use axum::response::{Html, IntoResponse, Response};
 use cookie::{Cookie, SameSite};
 use wxsub_console::{Frame, Visitor, notice};
 use wxsub_core::clock::ClockReading;
+use wxsub_outbox::audit::AuditEntry;
+use wxsub_outbox::state::AuditAction;
 use wxsub_proto::{Language, LocalizedText};
 
 use super::context::Console;
@@ -150,6 +152,13 @@ impl Visit {
     /// The address for logs; empty if it is not known.
     pub(super) fn address_text(&self) -> String {
         self.address.map(|address| address.to_string()).unwrap_or_default()
+    }
+
+    /// A line for the audit, about nothing in particular.
+    pub(super) fn audit_entry(&self, actor: &str, action: AuditAction) -> AuditEntry {
+        let (actor, address, (appid, subject, detail)) =
+            (actor.to_owned(), self.address_text(), Default::default());
+        AuditEntry { actor, address, action, appid, subject, detail }
     }
 
     pub(super) fn now(&self) -> ClockReading {

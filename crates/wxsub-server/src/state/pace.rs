@@ -13,6 +13,11 @@ use crate::state::locked;
 /// Minimum number of addresses at which those without a wait are removed.
 const MIN_SWEEP: usize = 1024;
 
+/// Whole seconds for `Retry-After`, at least 1. Zero would invite an immediate retry.
+pub(crate) fn retry_after_s(wait: Duration) -> u64 {
+    wait.as_millis().div_ceil(1000).max(1).try_into().unwrap_or(u64::MAX)
+}
+
 /// The pace of one caller.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Pace {
@@ -128,6 +133,13 @@ mod tests {
             assert_eq!(plan(&format!("2001:db8::{host}"), 9000), Ok(0));
         }
         assert_eq!(plan("2001:db8::ffff", 9000), Ok(100));
+    }
+
+    #[test]
+    fn retry_after_is_rounded_up_to_whole_seconds() {
+        for (millis, expected) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (60_000, 60)] {
+            assert_eq!(retry_after_s(Duration::from_millis(millis)), expected, "{millis}");
+        }
     }
 
     #[test]

@@ -110,6 +110,20 @@ async fn guesses_at_one_name_are_slowed_and_do_not_lock_its_operator_out() {
     }
 }
 
+/// At the time that the page names, the login is possible.
+#[tokio::test]
+async fn wait_after_failed_logins_is_rounded_up() {
+    let setup = setup().await;
+    let mut browser = Browser::new(&setup);
+    for _ in 0..5 {
+        assert_eq!(browser.log_in("ops", "wrong").await.status, 403);
+    }
+    setup.clock.advance(std::time::Duration::from_millis(500));
+    let slowed = browser.log_in("ops", PASSWORD).await;
+    assert_eq!((slowed.status, slowed.retry_after()), (429, 10));
+    slowed.shows(&["Try again in 10 s."]);
+}
+
 #[tokio::test]
 async fn session_ends_after_30_idle_minutes_and_after_12_hours() {
     let setup = setup().await;

@@ -15,6 +15,7 @@ use crate::apps::public_reason;
 use crate::state::audit::Action;
 use crate::state::denial::Denial;
 use crate::state::limit::Limit;
+use crate::state::pace::retry_after_s;
 
 /// A problem as a response.
 pub(in crate::api) struct ProblemResponse {
@@ -107,18 +108,13 @@ impl ProblemResponse {
     }
 }
 
-/// Whole seconds, at least 1. Zero would invite an immediate retry.
-fn seconds(wait: Duration) -> u64 {
-    wait.as_millis().div_ceil(1000).max(1).try_into().unwrap_or(u64::MAX)
-}
-
 impl IntoResponse for ProblemResponse {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = json_response(status, PROBLEM_JSON, &self.problem);
         let headers = response.headers_mut();
         if let Some(wait) = self.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
+            headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_s(wait)));
         }
         if let Some(method) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(method));
@@ -199,12 +195,5 @@ mod tests {
             text.contains("no usable access token: no connection;") && !text.contains("PLANTED"),
             "{text}"
         );
-    }
-
-    #[test]
-    fn retry_after_is_rounded_up_to_whole_seconds() {
-        for (millis, expected) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (60_000, 60)] {
-            assert_eq!(seconds(Duration::from_millis(millis)), expected, "{millis}");
-        }
     }
 }
