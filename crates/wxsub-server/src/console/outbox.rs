@@ -53,6 +53,10 @@ pub(super) async fn list(
                 LocalizedText::new("Enter a time like 2027-01-31T12:00", "请输入时间，例如 2027-01-31T12:00")
             }
             "openid" => LocalizedText::new("This is no openid", "这不是 openid"),
+            "after" => LocalizedText::new(
+                "There is no such page; begin at the first one",
+                "没有这一页；请从第一页开始",
+            ),
             _ => LocalizedText::new("There is no such state", "没有这种状态"),
         };
         session.session.notice(StatusCode::BAD_REQUEST, text)
@@ -62,7 +66,7 @@ pub(super) async fn list(
         optional(&query.openid, |text| text.parse::<OpenId>().ok()).map_err(|()| invalid("openid"))?;
     let begin = optional(&from, |text| rfc3339::parse(&format!("{}:00Z", text.get(..16)?)).ok());
     let begin = begin.map_err(|()| invalid("from"))?.map(first_id);
-    let after = optional(&query.after, |text| text.parse().ok()).map_err(|()| invalid("state"))?;
+    let after = optional(&query.after, |text| text.parse().ok()).map_err(|()| invalid("after"))?;
     let oldest_first = query.order == "oldest";
     let after = if oldest_first { after.or(begin) } else { after };
     let all = MessageQuery::new(app.clone());

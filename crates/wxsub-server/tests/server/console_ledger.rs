@@ -64,8 +64,15 @@ async fn list_filters_messages_and_masks_openids() {
             assert!(!page.text.contains(OPENID), "{page:?}");
         }
     }
-    for wrong in ["?state=x", "?openid=%3Cb%3E", "?from=yesterday", "?after=x"] {
-        assert_eq!(eve.get(&format!("/outbox{wrong}")).await.status, 400, "{wrong}");
+    for (wrong, text) in [
+        ("?state=x", "There is no such state"),
+        ("?openid=%3Cb%3E", "This is no openid"),
+        ("?from=yesterday", "Enter a time like"),
+        ("?after=x", "There is no such page"),
+    ] {
+        let page = eve.get(&format!("/outbox{wrong}")).await;
+        assert_eq!(page.status, 400, "{wrong}");
+        page.shows(&[text]);
     }
     for wrong in ["/audit?before=x", "/outbox/%FF"] {
         let page = eve.get(wrong).await;
