@@ -11,11 +11,12 @@ use axum::http::{HeaderValue, Method, Request, Uri, header};
 use serde_json::{Map, Value};
 use wxsub_api::ReportRequest;
 use wxsub_core::clock::{Clock, timeout_at};
-use wxsub_core::proto::codec::RawResponse;
+use wxsub_core::proto::codec::{RawResponse, decode_query};
 use wxsub_core::proto::endpoint::token::TokenResponse;
 use wxsub_core::token::{FetchedToken, TokenErrorKind, TokenUpstream, UpstreamBehavior, UpstreamRequest};
 use wxsub_core::transport::{HttpRequest, Transport};
 use wxsub_proto::{AccessToken, AppId, LocalizedText, Remedy, localized_text};
+use zeroize::Zeroizing;
 
 use crate::config::TokenServiceConfig;
 
@@ -204,7 +205,7 @@ impl TokenServiceConfig {
         match read {
             Ok(Ok(token)) => Ok(FetchedToken::new(token.access_token, token.expires_in)),
             Ok(Err(refusal)) => {
-                let redacted = self.secrets().fold(refusal, |refusal, secret| refusal.redact(secret));
+                let redacted = self.secrets().fold(refusal, |refusal, secret| refusal.redact(&secret));
                 Err(TokenErrorKind::Refused(redacted))
             }
             Err(error) => {
@@ -221,12 +222,18 @@ impl TokenServiceConfig {
         }
     }
 
-    /// What may be secret in the header and in the query of the URL. A shorter text may stand in an error for another reason.
-    fn secrets(&self) -> impl Iterator<Item = &str> {
+    /// What may be secret in the header and in the query of the URL, as it is and decoded. A shorter text may stand in an error for
+    /// another reason.
+    fn secrets(&self) -> impl Iterator<Item = Zeroizing<String>> {
         let header = self.header.as_ref().and_then(|(_, value)| value.to_str().ok());
-        let texts = header.into_iter().chain(self.url.query());
-        let parts = texts.flat_map(|text| text.split(|c: char| c.is_whitespace() || "=&;,".contains(c)));
-        parts.filter(|part| part.len() >= MIN_SECRET_BYTES)
+        let query = self.url.query();
+        let decoded = query.and_then(|query| decode_query(query).ok()).into_iter().flatten();
+        let texts = header.into_iter().chain(query).map(str::to_owned);
+        texts.chain(decoded.map(|(_, value)| value)).map(Zeroizing::new).flat_map(|text| {
+            let parts = text.split(|c: char| c.is_whitespace() || "=&;,".contains(c));
+            let parts = parts.filter(|part| part.len() >= MIN_SECRET_BYTES);
+            parts.map(|part| Zeroizing::new(part.to_owned())).collect::<Vec<_>>()
+        })
     }
 }
 

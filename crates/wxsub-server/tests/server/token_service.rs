@@ -66,12 +66,16 @@ impl Service {
     }
 
     fn config_with_base(&self, base: &str, more: &str) -> Config {
+        self.config_with_target("token?app=wx1", base, more)
+    }
+
+    fn config_with_target(&self, target: &str, base: &str, more: &str) -> Config {
         let port = self.port;
         let header = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("token-service-{port}"));
         std::fs::write(&header, format!("X-Token-Key: {HEADER_SECRET}\n")).unwrap();
         let text = format!(
             "audit = \"off\"\n[[apps]]\nappid = \"wx1\"\napi_base = \"{base}\"\n\
-             token_url = \"http://localhost:{port}/token?app=wx1\"\ntoken_url_header_file = {header:?}\n{more}\n{}",
+             token_url = \"http://localhost:{port}/{target}\"\ntoken_url_header_file = {header:?}\n{more}\n{}",
             client('a', "\"wx1\"", &format!("{ALL}, \"admin\""))
         );
         Config::read(&text, |_| None).unwrap().0
@@ -348,6 +352,20 @@ async fn odd_response_is_an_error_without_secrets() {
         assert_eq!(&app["error"]["remedy"], remedy, "{app}");
         assert!(!format!("{response:?}{app}").contains("PLANTED"), "{response:?} {app}");
     }
+}
+
+/// A service decodes the query before it names what is wrong with it.
+#[tokio::test]
+async fn decoded_secret_of_the_query_is_not_shown() {
+    let service = Service::start().await;
+    let config = service.config_with_target("token?key=PLANTED%2Fservice%2Bsecret", "http://127.0.0.1:1", "");
+    let setup = Setup::in_real_time(config).await;
+    let refusal = r#"{"errcode":40125,"errmsg":"invalid key PLANTED/service+secret"}"#;
+    service.can(vec![(200, refusal.to_owned()); 10]);
+    let response = setup.token().await.is(503, "no_token");
+    let app = setup.app().await;
+    assert!(app["error"]["text"].as_str().unwrap().contains("invalid key"), "{app}");
+    assert!(!format!("{response:?}{app}").contains("PLANTED"), "{response:?} {app}");
 }
 
 #[tokio::test]
