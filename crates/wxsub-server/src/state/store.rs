@@ -81,14 +81,19 @@ impl FileStore {
     /// Tries what [`open`](Self::open) needs: that the folder can be locked and written.
     ///
     /// # Errors
-    /// As [`open`](Self::open). A folder that did not exist is removed again.
+    /// As [`open`](Self::open). Folders that did not exist are removed again.
     pub fn check(folder: &Path) -> Result<(), StateError> {
-        let exists = folder.exists();
-        StateFolder::open(folder)?;
-        if !exists {
-            fs::remove_dir(folder)?;
+        let missing: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
+        let opened = StateFolder::open(folder).map(|opened| {
+            if !missing.is_empty() {
+                opened.remove_lock_file();
+            }
+        });
+        // The innermost one first. One that another process uses by now is not empty, and stays.
+        for folder in missing {
+            let _ = fs::remove_dir(folder);
         }
-        Ok(())
+        opened
     }
 
     /// The apps whose files could not be read when the store was opened.

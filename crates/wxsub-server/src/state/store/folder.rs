@@ -73,6 +73,12 @@ impl StateFolder {
         Ok(folder)
     }
 
+    /// Removes the file that is locked, if the folder itself cannot be locked.
+    pub(super) fn remove_lock_file(&self) {
+        // There is none if the folder is locked.
+        let _ = fs::remove_file(self.path.join(LOCK_FILE));
+    }
+
     /// The paths of all files.
     pub(super) fn files(&self) -> io::Result<Vec<PathBuf>> {
         fs::read_dir(&self.path)?.map(|entry| Ok(entry?.path())).collect()
@@ -143,22 +149,42 @@ fn warn_if_others_can_write(path: &Path, metadata: &fs::Metadata) {
 #[cfg(not(unix))]
 fn warn_if_others_can_write(_: &Path, _: &fs::Metadata) {}
 
-/// Locks the folder itself, because a file in it could be deleted and locked again.
-///
-/// Where a folder cannot be locked, as on NFS and Windows, a file in it is locked.
+/// The file that is locked where a folder cannot be locked, as on NFS and Windows.
+const LOCK_FILE: &str = "lock";
+
+/// Locks the folder itself, because a file in it could be deleted and locked again; or else [`LOCK_FILE`].
 fn lock(path: &Path) -> Result<File, StateError> {
     let folder = without_blocking(OpenOptions::new().read(true), Links::Refuse).open(path);
     match folder.map(|folder| (folder.try_lock(), folder)) {
-        Ok((Ok(()), folder)) => return Ok(folder),
-        Ok((Err(TryLockError::WouldBlock), _)) => return Err(StateError::InUse),
-        Ok((Err(TryLockError::Error(_)), _)) | Err(_) => {}
+        Ok((Ok(()), folder)) => Ok(folder),
+        Ok((Err(TryLockError::WouldBlock), _)) => Err(StateError::InUse),
+        Ok((Err(TryLockError::Error(_)), _)) | Err(_) => lock_file(path),
     }
+}
+
+fn lock_file(path: &Path) -> Result<File, StateError> {
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true);
-    let file = without_blocking(owner_only(&mut options), Links::Refuse).open(path.join("lock"))?;
+    let file = without_blocking(owner_only(&mut options), Links::Refuse).open(path.join(LOCK_FILE))?;
     file.try_lock().map_err(|error| match error {
         TryLockError::WouldBlock => StateError::InUse,
         TryLockError::Error(error) => StateError::Io(error),
     })?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folder_without_its_lock_file_can_be_removed() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path().join("state");
+        create(&path).unwrap();
+        let folder = StateFolder { _lock: lock_file(&path).unwrap(), path: path.clone() };
+        assert!(path.join(LOCK_FILE).exists());
+        folder.remove_lock_file();
+        fs::remove_dir(path).unwrap();
+    }
 }

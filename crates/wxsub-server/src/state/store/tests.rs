@@ -230,8 +230,10 @@ mod unix {
 #[tokio::test]
 async fn check_leaves_nothing_behind() {
     let folder = Folder::new();
-    FileStore::check(&folder.0).unwrap();
-    assert!(!folder.0.exists());
+    for path in [folder.0.clone(), folder.0.join("deep/er")] {
+        FileStore::check(&path).unwrap();
+        assert!(!folder.0.exists());
+    }
     let _store = folder.open().await.unwrap();
     assert!(matches!(FileStore::check(&folder.0), Err(StateError::InUse)));
     assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0);
