@@ -43,6 +43,7 @@ pub(crate) use self::server_state::{
     ConfigSnapshot, MAX_APP_READS, MAX_KEYLESS_BODIES, MAX_KEYLESS_REQUESTS, ServerState, SharedState,
 };
 use self::token_service::TokenService;
+pub(crate) use self::webhooks::redeliver;
 use crate::config::{AppConfig, TokenOrigin};
 use crate::state::metrics::{Metrics, TokenGauges};
 

@@ -137,7 +137,7 @@ fn a_killed_server_delivers_after_its_restart() {
     let unknown = call(&server, &["redeliver", "other"]);
     assert_eq!(unknown.code, 2, "{unknown:?}");
     let rule =
-        "ENDPOINT: there is no endpoint with this name; use one of the [[webhooks]] of the server: shop\n";
+        "ENDPOINT: there is no endpoint with this name; use one of the endpoints of the ledger: shop\n";
     assert!(unknown.err.ends_with(rule), "{unknown:?}");
     assert_eq!(server.stop("TERM"), Some(0));
 }

@@ -1,5 +1,7 @@
 //! How many connections fit into the limit of open files.
 
+use wxsub_proto::{LocalizedText, localized_text};
+
 use crate::config::Limits;
 
 /// Files of everything else: listeners, log, audit, state files, a reload, and the connections of the listener of `/metrics`.
@@ -11,7 +13,7 @@ fn other_files(limits: &Limits, apps: usize) -> usize {
 }
 
 /// The files that the process needs to keep its limits.
-pub(super) fn needed_files(limits: &Limits, apps: usize) -> usize {
+fn needed_files(limits: &Limits, apps: usize) -> usize {
     limits.connections + other_files(limits, apps)
 }
 
@@ -20,6 +22,23 @@ pub(super) fn needed_files(limits: &Limits, apps: usize) -> usize {
 pub(super) fn max_connections(limits: &Limits, apps: usize, open_files: Option<usize>) -> usize {
     let Some(open_files) = open_files else { return limits.connections };
     open_files.saturating_sub(other_files(limits, apps)).max(open_files / 4).clamp(1, limits.connections)
+}
+
+/// What to say of this limit of open files, if it is too low.
+pub(super) fn open_files_warning(
+    limits: &Limits,
+    apps: usize,
+    open_files: usize,
+) -> Option<LocalizedText<String>> {
+    let (needed, accepted) = (needed_files(limits, apps), max_connections(limits, apps, Some(open_files)));
+    (accepted < limits.connections).then(|| {
+        localized_text!(
+            "the limit of open files is {open_files}, so the server accepts only {accepted} connections, fewer than \
+             limits.connections; raise it to {needed} (LimitNOFILE of systemd, ulimit -n)",
+            "打开文件数的上限是 {open_files}，因此服务器只接受 {accepted} 个连接，少于 limits.connections；\
+             请提高到 {needed}（systemd 的 LimitNOFILE，或 ulimit -n）"
+        )
+    })
 }
 
 #[cfg(test)]

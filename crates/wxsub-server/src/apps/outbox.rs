@@ -18,6 +18,9 @@ use super::{ManagedApp, Services};
 use crate::config::{AppAccess, InboxConfig, InboxDatabase, OutboxSettings, WebhookConfig};
 use crate::state::metrics::Metrics;
 
+/// The table of the inbox in the ledger's own database, as the name of that inbox.
+const LEDGER_INBOX: &str = "wxsub_inbox";
+
 /// Maximum length of a note of an operator.
 const MAX_NOTE_BYTES: usize = 1_000;
 
@@ -144,7 +147,7 @@ async fn copy(outbox: Outbox, name: String, inbox: InboxConfig, services: Servic
     };
     let copier = match inbox.apps {
         AppAccess(None) => copier,
-        AppAccess(Some(apps)) => copier.apps(apps),
+        AppAccess(Some(apps)) => copier.apps(apps.into_iter().collect()),
     };
     let status = copier.status();
     tokio::select! {
@@ -179,19 +182,19 @@ impl Workers {
         let current = self.current.as_ref().map(|(current, _)| current);
         let is_same = current.is_some_and(|current| current.is_same(outbox));
         if !is_same || current.is_none_or(|current| current.inboxes != outbox.inboxes) {
+            services.metrics.forget_inboxes(|name| !is_same || name != LEDGER_INBOX);
             self.copy_inboxes(outbox, services);
         }
         if let Some((current, _)) = self.current.as_mut().filter(|_| is_same) {
             current.inboxes.clone_from(&outbox.inboxes);
             return;
         }
-        while self.tasks.try_join_next().is_some() {}
         let stop = CancellationToken::new();
         let working = outbox.outbox.run(stop.clone().cancelled_owned());
         let outcomes = count_outcomes(outbox.outbox.outcomes(), Arc::clone(&services.metrics));
         // The worker moves the rows of the inbox in the ledger's own database.
         let rejected =
-            record_inbox_status("wxsub_inbox".to_owned(), outbox.outbox.inbox_status(), services.clone());
+            record_inbox_status(LEDGER_INBOX.to_owned(), outbox.outbox.inbox_status(), services.clone());
         self.tasks.spawn(async {
             let ended = tokio::select! {
                 // What is final before the end is counted.
@@ -208,7 +211,6 @@ impl Workers {
 
     fn copy_inboxes(&mut self, outbox: &ServerOutbox, services: &Services) {
         self.copiers = JoinSet::new();
-        services.metrics.forget_inboxes();
         for (index, inbox) in outbox.inboxes.iter().enumerate() {
             let name = format!("inboxes[{index}]");
             self.copiers.spawn(copy(outbox.outbox.clone(), name, inbox.clone(), services.clone()));
@@ -222,6 +224,8 @@ impl Workers {
         services: &Services,
         webhooks: &[Arc<WebhookConfig>],
     ) {
+        // Each reload starts another sender.
+        while self.tasks.try_join_next().is_some() {}
         let stop = CancellationToken::new();
         let sender = WebhookSender::new(&outbox.outbox, services, webhooks);
         self.tasks.spawn(sender.run(stop.clone().cancelled_owned()));

@@ -8,7 +8,7 @@ use wxsub_proto::{Language, LocalizedText, Remedy, localized_text};
 
 use super::ServerState;
 use super::expiry::{certificate_warning, key_warnings};
-use super::server_state::FewFiles;
+use super::webhooks::replaced_warning;
 use crate::state::metrics::FailingInbox;
 
 /// How many attempts to take rows of an inbox fail in a row before that is a problem. They take some seconds.
@@ -27,9 +27,9 @@ impl ServerState {
         let reload = self.failed_reload().map(|at| problem("reload", &reload_warning(&rfc3339::format(at))));
         let certificate = snapshot.tls.as_ref().and_then(|tls| certificate_warning(tls, now));
         let certificate = certificate.map(|text| problem("certificate", &text));
-        let open_files = self.few_files().map(|files| problem("open_files", &open_files_warning(files)));
+        let open_files = self.open_files_warning().map(|text| problem("open_files", &text));
         let replaced = self.metrics().replaced_endpoints();
-        let webhooks = (!replaced.is_empty()).then(|| problem("webhooks", &webhooks_warning(&replaced)));
+        let webhooks = (!replaced.is_empty()).then(|| problem("webhooks", &replaced_warning(&replaced)));
         let inboxes = self.metrics().failing_inboxes().into_iter();
         let inboxes = inboxes.filter(|(_, inbox)| inbox.failures >= MIN_INBOX_FAILURES);
         let inboxes = inboxes.map(|(name, inbox)| problem("inbox", &inbox_warning(&name, inbox)));
@@ -73,26 +73,5 @@ fn inbox_warning(name: &str, inbox: FailingInbox) -> LocalizedText<String> {
         "the rows of {name} have not been taken since {since}: {error}; the server tries again by itself",
         "自 {since} 起无法处理 {name} 中的行：{error}；服务器会自动重试";
         error
-    )
-}
-
-fn webhooks_warning(endpoints: &[String]) -> LocalizedText<String> {
-    let endpoints = endpoints.join(", ");
-    localized_text!(
-        "another server on the ledger has given these endpoints of webhooks another url, or removed them, so this server delivers \
-         nothing to them: {endpoints}; give all servers on the ledger the same [[webhooks]] and reload them",
-        "同一消息库的另一台服务器更换了以下 webhook endpoint 的 url，或删除了它们，因此本服务器不向它们投递：{endpoints}；\
-         请让使用同一消息库的所有服务器配置相同的 [[webhooks]]，并重新加载"
-    )
-}
-
-fn open_files_warning(
-    FewFiles { open_files, needed, accepted_connections }: FewFiles,
-) -> LocalizedText<String> {
-    localized_text!(
-        "the limit of open files is {open_files}, so the server accepts only {accepted_connections} connections, fewer than \
-         limits.connections; raise it to {needed} (LimitNOFILE of systemd, ulimit -n)",
-        "打开文件数的上限是 {open_files}，因此服务器只接受 {accepted_connections} 个连接，少于 limits.connections；\
-         请提高到 {needed}（systemd 的 LimitNOFILE，或 ulimit -n）"
     )
 }

@@ -19,10 +19,10 @@ use wxsub_core::clock::{Clock, MonotonicInstant, UnixMillis, timeout_at};
 use wxsub_core::token::TokenSource;
 use wxsub_outbox::Outbox;
 use wxsub_outbox::state::MessageState;
-use wxsub_proto::AppId;
+use wxsub_proto::{AppId, LocalizedText};
 
 use super::load::{Load, RequestPermit};
-use super::open_files::{max_connections, needed_files};
+use super::open_files::{max_connections, open_files_warning};
 use super::{ManagedApp, ServerOutbox, Services, Workers};
 use crate::config::{
     ApiClient, AppConfig, Config, ConsentConfig, ConsoleUser, Limits, MAX_SIDE_CONNECTIONS, Network, Tls,
@@ -106,15 +106,6 @@ pub(crate) struct ServerState {
     pub(crate) metrics_text: Shared<Option<Bytes>>,
     /// Whether `/readyz` responds 200, and its JSON.
     pub(crate) readiness: Shared<(bool, Bytes)>,
-}
-
-/// A limit of open files that is too low.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct FewFiles {
-    pub(super) open_files: usize,
-    /// The files that the limits of the configuration need.
-    pub(super) needed: usize,
-    pub(super) accepted_connections: usize,
 }
 
 impl ServerState {
@@ -346,22 +337,15 @@ impl ServerState {
 
     /// Warns if the limit of open files is too low for the limits of the configuration.
     pub(crate) fn warn_of_few_files(&self) {
-        if let Some(FewFiles { open_files, needed, accepted_connections }) = self.few_files() {
-            warn!(
-                open_files,
-                needed,
-                accepted_connections,
-                "the limit of open files is too low for limits.connections; raise it (LimitNOFILE of systemd, ulimit -n)"
-            );
+        if let Some(text) = self.open_files_warning() {
+            warn!("{text}");
         }
     }
 
-    /// The limit of open files, if it is too low for the limits of the configuration.
-    pub(super) fn few_files(&self) -> Option<FewFiles> {
-        let (snapshot, accepted_connections) = (self.snapshot(), self.max_connections());
-        let limits = &snapshot.limits;
-        let open_files = self.open_files.filter(|_| accepted_connections < limits.connections)?;
-        Some(FewFiles { open_files, needed: needed_files(limits, snapshot.apps.len()), accepted_connections })
+    /// What to say of the limit of open files, if it is too low for the limits of the configuration.
+    pub(super) fn open_files_warning(&self) -> Option<LocalizedText<String>> {
+        let snapshot = self.snapshot();
+        open_files_warning(&snapshot.limits, snapshot.apps.len(), self.open_files?)
     }
 
     /// When a reload failed, if no later one succeeded.

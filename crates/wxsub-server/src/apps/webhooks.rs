@@ -15,8 +15,9 @@ use wxsub_outbox::webhook::{
     DELIVERY_LEASE, DeliveryOutcome, EndpointStatus, StoredDelivery, StoredEndpoint,
 };
 use wxsub_outbox::{Outbox, OutboxError};
+use wxsub_proto::{LocalizedText, localized_text};
 
-use crate::config::WebhookConfig;
+use crate::config::{AppAccess, WebhookConfig};
 use crate::state::metrics::Metrics;
 
 /// How long an endpoint may take for its response.
@@ -30,6 +31,32 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The pause after the ledger failed.
 const LEDGER_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Enables an endpoint of the ledger, whichever server has it in its configuration, and makes its failed webhooks due. Returns how
+/// many; or the endpoints whose apps are all among these, if none of them has this name.
+pub(crate) async fn redeliver(
+    outbox: &Outbox,
+    name: &str,
+    apps: &AppAccess,
+) -> Result<Result<usize, Vec<String>>, OutboxError> {
+    let mut known = outbox.ledger().webhook_endpoints().await?;
+    known.retain(|known| apps.includes_all(known.endpoint.apps.as_ref()));
+    match known.iter().any(|known| known.endpoint.name == name) {
+        true => outbox.redeliver(name).await.map(Ok),
+        false => Ok(Err(known.into_iter().map(|known| known.endpoint.name).collect())),
+    }
+}
+
+/// What to say of endpoints that another server has replaced.
+pub(super) fn replaced_warning(endpoints: &[String]) -> LocalizedText<String> {
+    let endpoints = endpoints.join(", ");
+    localized_text!(
+        "another server on the ledger has given these endpoints of webhooks another url, or removed them, so this server delivers \
+         nothing to them: {endpoints}; give all servers on the ledger the same [[webhooks]] and reload them",
+        "同一消息库的另一台服务器更换了以下 webhook endpoint 的 url，或删除了它们，因此本服务器不向它们投递：{endpoints}；\
+         请让使用同一消息库的所有服务器配置相同的 [[webhooks]]，并重新加载"
+    )
+}
 
 /// What the sender shares with its attempts.
 struct Services {
@@ -103,14 +130,15 @@ impl WebhookSender {
             clock.sleep_until(clock.now().mono + LEDGER_RETRY_INTERVAL).await;
         }
         if self.endpoints.is_empty() {
-            metrics.record_endpoints(&[], Vec::new());
+            metrics.record_endpoints(Vec::new(), Vec::new());
             return;
         }
         loop {
             while attempts.try_join_next().is_some() {}
             match outbox.ledger().webhook_endpoints().await {
                 Ok(statuses) => {
-                    metrics.record_endpoints(&statuses, self.replaced(&statuses));
+                    let replaced = self.replaced(&statuses);
+                    metrics.record_endpoints(statuses.clone(), replaced);
                     let is_due =
                         |one: &&EndpointStatus| one.due_since.is_some() && one.endpoint.disabled_at.is_none();
                     for due in statuses.iter().filter(is_due) {
@@ -135,12 +163,9 @@ impl WebhookSender {
         let is_stored = |one: &&Endpoint| statuses.iter().any(|status| one.is_stored_as(status));
         let replaced = self.endpoints.iter().filter(|one| !is_stored(one));
         let replaced: Vec<_> = replaced.map(|one| one.config.endpoint.name.clone()).collect();
-        for endpoint in replaced.iter().filter(|name| !known.contains(name)) {
-            warn!(
-                endpoint,
-                "another server on the ledger has given an endpoint of webhooks another url, or removed it, so this server delivers \
-                 nothing to it; give all servers on the ledger the same [[webhooks]] and reload them"
-            );
+        let new: Vec<_> = replaced.iter().filter(|name| !known.contains(name)).cloned().collect();
+        if !new.is_empty() {
+            warn!("{}", replaced_warning(&new));
         }
         replaced
     }

@@ -9,6 +9,8 @@ use wxsub_outbox::{Ledger, LedgerError};
 use wxsub_proto::LocalizedText;
 
 use super::ledger::{LedgerSession, OperatorForm};
+use crate::apps;
+use crate::config::AppAccess;
 
 /// Maximum number of failed webhooks of an endpoint on the page.
 const MAX_LISTED: usize = 50;
@@ -42,12 +44,10 @@ pub(super) async fn list(
 
 /// `POST /webhooks/redeliver`.
 pub(super) async fn redeliver(OperatorForm { session, fields }: OperatorForm) -> Result<Response, Response> {
-    let endpoints = session.done(session.outbox.ledger().webhook_endpoints().await)?;
-    let endpoint = fields.get("endpoint");
-    if !endpoints.iter().any(|known| known.endpoint.name == endpoint) {
+    let redelivering = apps::redeliver(&session.outbox, fields.get("endpoint"), &AppAccess(None));
+    if session.done(redelivering.await)?.is_err() {
         let text = LocalizedText::new("There is no such endpoint", "没有这个 endpoint");
         return Err(session.session.notice(StatusCode::NOT_FOUND, text));
     }
-    session.done(session.outbox.redeliver(endpoint).await)?;
     Ok(session.session.visit.redirect("/webhooks?redelivered"))
 }

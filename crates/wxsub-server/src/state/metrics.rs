@@ -6,7 +6,6 @@ mod apps;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::mem;
 use std::sync::{Arc, Mutex};
 
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
@@ -74,13 +73,8 @@ pub(crate) struct Metrics {
     commits: Family<Labels<0>, Histogram>,
     lag: Histogram,
     webhook_attempts: Family<Labels<2>, Counter>,
-    webhook_pending: Family<Labels<1>, Gauge>,
-    webhook_dead: Family<Labels<1>, Gauge>,
-    webhook_disabled: Family<Labels<1>, Gauge>,
-    /// The endpoints that have series.
-    endpoints: Mutex<Vec<String>>,
-    /// For the readiness.
-    disabled_endpoints: Mutex<Vec<String>>,
+    /// What the ledger has of the endpoints.
+    endpoints: Mutex<Vec<EndpointStatus>>,
     /// For the problems of the server.
     replaced_endpoints: Mutex<Vec<String>>,
     /// The inboxes whose attempts fail, by their names. For the problems of the server.
@@ -191,18 +185,7 @@ impl Metrics {
             idempotency: new.add("wxsub_idempotency", "Requests with an idempotency key by result"),
             webhook_attempts: new
                 .add("wxsub_webhook_attempts", "Attempts to deliver a webhook, by endpoint and result"),
-            webhook_pending: new
-                .add("wxsub_webhook_pending", "Webhooks that are to be delivered; 1000 stands for more"),
-            webhook_dead: new.add(
-                "wxsub_webhook_dead",
-                "Webhooks that are not tried again until an operator wants it; 1000 stands for more",
-            ),
-            webhook_disabled: new.add(
-                "wxsub_webhook_disabled",
-                "1 while the endpoint gets no webhooks because it responded with 410",
-            ),
             endpoints: Mutex::default(),
-            disabled_endpoints: Mutex::default(),
             replaced_endpoints: Mutex::default(),
             failing_inboxes: Mutex::default(),
             registry: new.0,
@@ -331,9 +314,9 @@ impl Metrics {
         failing.insert(name.to_owned(), FailingInbox { since, error, failures });
     }
 
-    /// Other inboxes are copied from now on.
-    pub(crate) fn forget_inboxes(&self) {
-        locked(&self.failing_inboxes).clear();
+    /// Others take the rows of these inboxes from now on, and count their failures from 0.
+    pub(crate) fn forget_inboxes(&self, is_among: impl Fn(&str) -> bool) {
+        locked(&self.failing_inboxes).retain(|name, _| !is_among(name));
     }
 
     pub(crate) fn failing_inboxes(&self) -> BTreeMap<String, FailingInbox> {
@@ -341,32 +324,16 @@ impl Metrics {
     }
 
     /// Records what the ledger has of the endpoints, and which ones of this server another server has replaced in it.
-    pub(crate) fn record_endpoints(&self, endpoints: &[EndpointStatus], replaced: Vec<String>) {
-        let disabled = endpoints.iter().filter(|known| known.endpoint.disabled_at.is_some());
-        *locked(&self.disabled_endpoints) = disabled.map(|known| known.endpoint.name.clone()).collect();
+    pub(crate) fn record_endpoints(&self, endpoints: Vec<EndpointStatus>, replaced: Vec<String>) {
+        *locked(&self.endpoints) = endpoints;
         *locked(&self.replaced_endpoints) = replaced;
-        let names = endpoints.iter().map(|known| known.endpoint.name.clone()).collect();
-        let before = mem::replace(&mut *locked(&self.endpoints), names);
-        // Those that are still there keep their series: a scrape may come now.
-        let is_gone = |name: &&String| endpoints.iter().all(|known| known.endpoint.name != **name);
-        for name in before.iter().filter(is_gone) {
-            let labels = labels([("endpoint", name)]);
-            self.webhook_pending.remove(&labels);
-            self.webhook_dead.remove(&labels);
-            self.webhook_disabled.remove(&labels);
-        }
-        for EndpointStatus { endpoint, pending, dead, .. } in endpoints {
-            let labels = labels([("endpoint", &endpoint.name)]);
-            let to_i64 = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-            self.webhook_pending.get_or_create(&labels).set(to_i64(*pending));
-            self.webhook_dead.get_or_create(&labels).set(to_i64(*dead));
-            self.webhook_disabled.get_or_create(&labels).set(endpoint.disabled_at.is_some().into());
-        }
     }
 
     /// The names of the endpoints that get no webhooks because they responded with 410.
     pub(crate) fn disabled_endpoints(&self) -> Vec<String> {
-        locked(&self.disabled_endpoints).clone()
+        let endpoints = locked(&self.endpoints);
+        let disabled = endpoints.iter().filter(|known| known.endpoint.disabled_at.is_some());
+        disabled.map(|known| known.endpoint.name.clone()).collect()
     }
 
     /// The names of the endpoints of this server that another server has replaced in the ledger.
@@ -451,7 +418,9 @@ impl Metrics {
         let mut text = String::with_capacity(gauges.len() * TYPICAL_BYTES_PER_APP + TYPICAL_BYTES);
         let mut of_apps = Registry::default();
         let (counters, sends) = (Arc::clone(&self.apps), Arc::clone(&self.sends));
-        of_apps.register_collector(Box::new(AppCollector { gauges, senders, outbox, counters, sends }));
+        let endpoints = locked(&self.endpoints).clone();
+        let collector = AppCollector { gauges, senders, outbox, endpoints, counters, sends };
+        of_apps.register_collector(Box::new(collector));
         encode_registry(&mut text, &of_apps)?;
         encode_registry(&mut text, &self.registry)?;
         encode_eof(&mut text)?;
@@ -484,20 +453,38 @@ mod tests {
             dead: 0,
         };
         let has = |name: &str| {
-            let mut text = String::new();
-            encode_registry(&mut text, &metrics.registry).unwrap();
+            let (apps, now) = (Vec::new(), clock.now().wall);
+            let outbox = Some(OutboxStatus { is_ledger_up: true, apps, now });
+            let text = metrics.encode(Vec::new(), Box::new(|_: &AppId| Vec::new()), &[], outbox).unwrap();
             text.contains(&format!("wxsub_webhook_pending{{endpoint=\"{name}\"}}"))
         };
-        let both = [status("one"), status("two")];
-        metrics.record_endpoints(&both, Vec::new());
+        let both = || vec![status("one"), status("two")];
+        metrics.record_endpoints(both(), Vec::new());
         std::thread::scope(|scope| {
             let recording =
-                scope.spawn(|| (0..5_000).for_each(|_| metrics.record_endpoints(&both, Vec::new())));
+                scope.spawn(|| (0..5_000).for_each(|_| metrics.record_endpoints(both(), Vec::new())));
             while !recording.is_finished() {
                 assert!(has("one") && has("two"));
             }
         });
-        metrics.record_endpoints(&both[1..], Vec::new());
+        metrics.record_endpoints(vec![status("two")], Vec::new());
         assert!(!has("one") && has("two"));
+    }
+
+    /// The worker of the ledger goes on, and counts on from the failures before a reload.
+    #[test]
+    fn failures_of_an_inbox_that_a_reload_keeps_count_once() {
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
+        let metrics = Metrics::new(&clock);
+        let record = |name: &str, failures| {
+            let error = LocalizedText::new("away", "away").into();
+            metrics.record_inbox(name, failures, Some(error), clock.now().wall);
+        };
+        record("wxsub_inbox", 7);
+        record("inboxes[0]", 2);
+        metrics.forget_inboxes(|name| name != "wxsub_inbox");
+        record("inboxes[0]", 1);
+        record("wxsub_inbox", 8);
+        assert_eq!(metrics.inbox_failures.get(), 11);
     }
 }

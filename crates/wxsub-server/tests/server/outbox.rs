@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use wxsub_sandbox::Fault;
 
 use super::setup::{ALL, SEND, Setup, TestResponse, client, has, key, message, until};
+use super::test_ledger;
 
 pub(crate) const OUTBOX_SCOPES: &str = r#""outbox:write", "outbox:read", "outbox:decide", "consent""#;
 
@@ -249,6 +250,19 @@ async fn undecided_messages_are_listed_without_decided_ones() {
         assert_eq!(listed["messages"][0]["id"], *expected, "{query}: {listed}");
     }
     setup.read("outbox?undecided=yes").await.is(422, "invalid");
+}
+
+/// A server may have thousands of apps.
+#[tokio::test]
+async fn apps_are_read_several_at_once() {
+    let (setup, ledger) = Setup::with_ledger(&ledger_config()).await;
+    for app in ["wx1", "wx2"] {
+        let path = format!("/v1/apps/{app}/outbox/pause");
+        assert_eq!(setup.ask("POST", &path, Some(&key('a')), "").await.status, 200);
+    }
+    ledger.fail(test_ledger::Fault::PairedApps);
+    let listed = setup.within_two_minutes(setup.get("/v1/outbox", &key('a'))).await;
+    listed.has(200, &json!({"apps": [{"appid": "wx1"}, {"appid": "wx2"}]}));
 }
 
 #[tokio::test]

@@ -254,7 +254,7 @@ async fn a_key_for_some_apps_sees_and_redelivers_their_endpoints_only() {
         let response = setup.ask("POST", &path, Some(&key('q')), "").await;
         assert_eq!(response.status, status, "{name}: {response:?}");
         if status == 404 {
-            assert!(response.text.contains("of the server: one.example\""), "{response:?}");
+            assert!(response.text.contains("of the ledger: one.example\""), "{response:?}");
         }
         assert_eq!(setup.redeliver(name).await.status, 200, "{name}");
     }
@@ -331,7 +331,21 @@ async fn a_webhook_that_no_server_delivers_is_due_ever_longer() {
     ledger.commit(vec![Change::SetEndpoints(vec![moved])]).await.unwrap();
     setup.sent("oUser").await;
     setup.pass(301).await;
-    assert!((300..310).contains(&due().await.unwrap().as_u64().unwrap()), "{:?}", due().await);
+    let age_s = due().await.unwrap().as_u64().unwrap();
+    assert!((300..310).contains(&age_s), "{age_s}");
+    let age = format!("wxsub_webhook_oldest_due_age_seconds{{endpoint=\"shop.example\"}} {age_s}");
+    setup.assert_metrics(&[&age]).await;
+}
+
+/// A proxy may lead an operator to any of the servers.
+#[tokio::test]
+async fn an_endpoint_of_another_server_is_redelivered() {
+    let (setup, ledger) = Setup::with_endpoints(&[]).await;
+    setup.pass(1).await;
+    let other = setup.on_ledger(&text(&[endpoint("shop.example", "")]), &ledger).await;
+    other.pass(1).await;
+    has(&setup.webhooks().await, &json!({"endpoints": [{"name": "shop.example"}]}));
+    assert_eq!(setup.redeliver("shop.example").await.status, 200);
 }
 
 /// The first server dies between the commit of the event and its delivery, or during the attempt.

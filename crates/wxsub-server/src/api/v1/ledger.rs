@@ -16,7 +16,7 @@ use super::apps::ScopedClient;
 use super::members::{Members, invalid_field};
 use super::{AuthorizedClient, ProblemResponse, path_param};
 use crate::api::request::RequestContext;
-use crate::apps::{ManagedApp, OutboxFailure, RequestPermit, SharedState};
+use crate::apps::{ManagedApp, OutboxFailure, SharedState};
 use crate::config::ApiClient;
 
 /// The header of an idempotency key.
@@ -25,20 +25,16 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const NO_LEDGER: &str =
     "this server has no ledger, so it records no grants and messages; add [ledger] to its configuration";
 
-/// A client that may do this with the app, and the outbox of both. An axum extractor.
-pub(in crate::api) struct OutboxClient {
+/// A client of a server with a ledger, for a request about no app in particular. An axum extractor.
+pub(in crate::api) struct LedgerClient<A = ()> {
     pub(super) context: RequestContext,
     pub(super) client: Arc<ApiClient>,
-    pub(super) app: Arc<ManagedApp>,
+    pub(super) app: A,
     pub(super) outbox: Outbox,
 }
 
-/// A client of a server with a ledger, for a request about no app in particular. An axum extractor.
-pub(in crate::api) struct LedgerClient {
-    pub(super) context: RequestContext,
-    pub(super) client: Arc<ApiClient>,
-    pub(super) outbox: Outbox,
-}
+/// A client that may do this with the app, and the outbox of both. An axum extractor.
+pub(in crate::api) type OutboxClient = LedgerClient<Arc<ManagedApp>>;
 
 /// The client of a list, and the query that selects from it. An axum extractor.
 pub(in crate::api) struct ListClient {
@@ -68,23 +64,9 @@ impl FromRequestParts<SharedState> for LedgerClient {
 
     async fn from_request_parts(parts: &mut Parts, state: &SharedState) -> Result<Self, ProblemResponse> {
         let ScopedClient { context, client } = ScopedClient::from_request_parts(parts, state).await?;
-        match context.snapshot().outbox.as_ref().map(|outbox| outbox.outbox().clone()) {
-            Some(outbox) => Ok(Self { context, client, outbox }),
-            None => {
-                context.audit(|entry| entry.outcome = "no_ledger");
-                Err(no_ledger())
-            }
-        }
-    }
-}
-
-impl LedgerClient {
-    /// Does this work on the ledger, until the deadline of the request.
-    pub(super) async fn work<T>(
-        &self,
-        work: impl Future<Output = Result<T, OutboxError>>,
-    ) -> Result<T, ProblemResponse> {
-        work_on_ledger(&self.context, work).await
+        let outbox = context.snapshot().outbox.as_ref().map(|outbox| outbox.outbox().clone());
+        let outbox = outbox.ok_or_else(|| audit_no_ledger(&context))?;
+        Ok(Self { context, client, app: (), outbox })
     }
 }
 
@@ -107,49 +89,39 @@ pub(super) fn no_ledger() -> ProblemResponse {
     ProblemResponse::new(ProblemKind::NoLedger, NO_LEDGER)
 }
 
-/// Takes a place in flight and does this work on the ledger, until the deadline of the request. Audits its outcome.
-async fn work_on_ledger<T>(
-    context: &RequestContext,
-    work: impl Future<Output = Result<T, OutboxError>>,
-) -> Result<T, ProblemResponse> {
-    let _permit = context.try_acquire_permit()?;
-    let done = in_time(context, work).await;
-    context.audit(|entry| {
-        entry.outcome = match &done {
-            Ok(_) => "ok",
-            Err(problem) => problem.problem.kind.as_str(),
-        };
-    });
-    done
+fn audit_no_ledger(context: &RequestContext) -> ProblemResponse {
+    context.audit(|entry| entry.outcome = "no_ledger");
+    no_ledger()
 }
 
-impl OutboxClient {
-    fn new(authorized: AuthorizedClient) -> Result<Self, ProblemResponse> {
-        let AuthorizedClient { context, client, app } = authorized;
-        match outbox_of(&context, &client, &app) {
-            Some(outbox) => Ok(Self { context, client, app, outbox }),
-            None => {
-                context.audit(|entry| entry.outcome = "no_ledger");
-                Err(no_ledger())
-            }
-        }
-    }
-
+impl<A> LedgerClient<A> {
     /// The time for the views.
     pub(super) fn now(&self) -> UnixMillis {
         self.context.state().clock().now().wall
     }
 
-    /// Takes a place in flight and does this work on the ledger, until the deadline of the request.
+    /// Takes a place in flight and does this work on the ledger, until the deadline of the request. Audits its outcome.
     pub(super) async fn work<T>(
         &self,
         work: impl Future<Output = Result<T, OutboxError>>,
     ) -> Result<T, ProblemResponse> {
-        work_on_ledger(&self.context, work).await
+        let _permit = self.context.try_acquire_permit()?;
+        let done = in_time(&self.context, work).await;
+        self.context.audit(|entry| {
+            entry.outcome = match &done {
+                Ok(_) => "ok",
+                Err(problem) => problem.problem.kind.as_str(),
+            };
+        });
+        done
     }
+}
 
-    pub(super) fn permit(&self) -> Result<RequestPermit, ProblemResponse> {
-        Ok(self.context.try_acquire_permit()?)
+impl OutboxClient {
+    fn new(authorized: AuthorizedClient) -> Result<Self, ProblemResponse> {
+        let AuthorizedClient { context, client, app } = authorized;
+        let outbox = outbox_of(&context, &client, &app).ok_or_else(|| audit_no_ledger(&context))?;
+        Ok(Self { context, client, app, outbox })
     }
 
     /// The message with this id, if it is one of the app.

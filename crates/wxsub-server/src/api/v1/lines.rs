@@ -39,7 +39,7 @@ pub(super) async fn enqueue(
         let detail = format!("the body has more than {MAX_LINES} lines; send fewer at once");
         return Err(ProblemResponse::new(ProblemKind::TooLarge, detail));
     }
-    let _permit = client.permit()?;
+    let _permit = client.context.try_acquire_permit()?;
     let recorded = join_all(lines.iter().map(|(_, line)| record_line(client, line))).await;
     let (app, now) = (app(client).await, client.now());
     let mut text = Vec::new();

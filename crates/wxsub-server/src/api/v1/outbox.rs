@@ -4,6 +4,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_TYPE, ETAG};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 use wxsub_api::schema::{OutboxAppsView, OutboxMessageView, OutboxPageView, SendMessageRequest};
 use wxsub_api::{OutboxApps, Problem};
@@ -12,7 +13,8 @@ use wxsub_outbox::ledger::MessageQuery;
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::state::MessageState;
 use wxsub_outbox::view::{AppView, MessageList, MessageView};
-use wxsub_proto::OpenId;
+use wxsub_outbox::{LedgerError, OutboxError};
+use wxsub_proto::{AppId, OpenId};
 
 use super::ProblemResponse;
 use super::ledger::{LedgerClient, ListClient, MessagePath, OutboxClient, RequestKey};
@@ -20,7 +22,7 @@ use super::lines::{self, MAX_LINES_BYTES};
 use super::members::{RawBody, one_of, text};
 use super::queue::{app, parse_message, record, with_key};
 use crate::api::request::{Json, RequestContext, json_response};
-use crate::apps::SharedState;
+use crate::apps::{MAX_APP_READS, SharedState};
 
 /// How many messages a page has, unless the request says otherwise, and at most.
 const DEFAULT_PAGE: usize = 100;
@@ -100,13 +102,15 @@ pub(in crate::api) async fn enqueue(
 )]
 pub(in crate::api) async fn apps(client: LedgerClient) -> Result<Json<OutboxApps<AppView>>, ProblemResponse> {
     let read = client.work(async {
-        let (ledger, now) = (client.outbox.ledger(), client.context.state().clock().now().wall);
-        let mut apps = Vec::new();
-        for appid in ledger.apps().await?.into_iter().filter(|appid| client.client.can_access(appid)) {
+        let (ledger, now) = (client.outbox.ledger(), client.now());
+        let view = async |appid: AppId| {
             let app = ledger.app(&appid).await?;
-            apps.push(AppView::new(appid, &app, now));
-        }
-        Ok(OutboxApps { apps })
+            Ok::<_, LedgerError>(AppView::new(appid, &app, now))
+        };
+        let mut appids = ledger.apps().await?;
+        appids.retain(|appid| client.client.can_access(appid));
+        let apps = stream::iter(appids).map(view).buffered(MAX_APP_READS).try_collect().await?;
+        Ok::<_, OutboxError>(OutboxApps { apps })
     });
     read.await.map(Json)
 }

@@ -4,12 +4,12 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use wxsub_api::{FailedWebhook, Problem, ProblemKind, Redelivery, WebhookEndpoint, WebhookList};
 use wxsub_core::rfc3339;
-use wxsub_outbox::webhook::{EndpointStatus, StoredDelivery, StoredEndpoint};
+use wxsub_outbox::webhook::{EndpointStatus, StoredDelivery};
 
 use super::ledger::LedgerClient;
 use super::{ProblemResponse, path_param};
 use crate::api::request::Json;
-use crate::apps::SharedState;
+use crate::apps::{self, SharedState};
 
 /// How many failed webhooks of an endpoint are listed.
 const MAX_LISTED: usize = 100;
@@ -23,11 +23,6 @@ impl FromRequestParts<SharedState> for EndpointPath {
     async fn from_request_parts(parts: &mut Parts, state: &SharedState) -> Result<Self, ProblemResponse> {
         Ok(Self(path_param(parts, state, "name").await.unwrap_or_default()))
     }
-}
-
-/// Whether the key may use all apps of the endpoint. To other keys it does not exist.
-fn can_access(client: &LedgerClient, endpoint: &StoredEndpoint) -> bool {
-    client.client.apps.includes_all(endpoint.apps.as_ref())
 }
 
 fn failed(delivery: StoredDelivery) -> FailedWebhook {
@@ -57,8 +52,8 @@ pub(in crate::api) async fn list(client: LedgerClient) -> Result<Json<WebhookLis
         let ledger = client.outbox.ledger();
         let mut endpoints = Vec::new();
         let mut known = ledger.webhook_endpoints().await?;
-        known.retain(|status| can_access(&client, &status.endpoint));
-        let now = client.context.state().clock().now().wall;
+        known.retain(|status| client.client.apps.includes_all(status.endpoint.apps.as_ref()));
+        let now = client.now();
         for EndpointStatus { endpoint, due_since, pending, dead } in known {
             let deliveries = ledger.failed_deliveries(&endpoint.name, MAX_LISTED).await?;
             let failed = deliveries.into_iter().map(failed).collect();
@@ -95,23 +90,16 @@ pub(in crate::api) async fn redeliver(
     client: LedgerClient,
     EndpointPath(name): EndpointPath,
 ) -> Result<Json<Redelivery>, ProblemResponse> {
-    let snapshot = client.context.snapshot();
-    let endpoints = snapshot.webhooks.iter().map(|webhook| &webhook.endpoint);
-    let names: Vec<_> = endpoints
-        .filter(|endpoint| can_access(&client, endpoint))
-        .map(|endpoint| endpoint.name.as_str())
-        .collect();
-    if !names.contains(&name.as_str()) {
-        client.context.audit(|entry| entry.outcome = "not_found");
-        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        let detail = format!(
-            "there is no endpoint with this name; use one of the [[webhooks]] of the server: {names}"
-        );
-        return Err(ProblemResponse::new(ProblemKind::NotFound, detail));
-    }
     // No user of the console has a name with a colon.
     let actor = format!("client:{}", client.client.name);
     let address = client.context.address().map(|address| address.to_string()).unwrap_or_default();
     let outbox = client.outbox.for_operator(&actor, &address);
-    client.work(outbox.redeliver(&name)).await.map(|due| Json(Redelivery { due }))
+    let due = client.work(apps::redeliver(&outbox, &name, &client.client.apps)).await?;
+    due.map(|due| Json(Redelivery { due })).map_err(|names| {
+        client.context.audit(|entry| entry.outcome = "not_found");
+        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        let detail =
+            format!("there is no endpoint with this name; use one of the endpoints of the ledger: {names}");
+        ProblemResponse::new(ProblemKind::NotFound, detail)
+    })
 }

@@ -18,6 +18,7 @@ use wxsub_core::clock::UnixMillis;
 use wxsub_core::store::StoreErrorKind;
 use wxsub_outbox::app::{Pauses, StoredApp};
 use wxsub_outbox::state::{MessageState, WaitingFor};
+use wxsub_outbox::webhook::EndpointStatus;
 use wxsub_proto::AppId;
 
 /// What is counted for each app.
@@ -113,6 +114,7 @@ pub(super) struct AppCollector {
     pub(super) gauges: Vec<TokenGauges>,
     pub(super) senders: Box<Senders>,
     pub(super) outbox: Option<OutboxStatus>,
+    pub(super) endpoints: Vec<EndpointStatus>,
     pub(super) counters: Arc<AppCounters>,
     pub(super) sends: Arc<SendCounters>,
 }
@@ -122,7 +124,9 @@ impl Collector for AppCollector {
         self.encode_tokens(&mut encoder)?;
         self.encode_counters(&mut encoder)?;
         self.encode_sends(&mut encoder)?;
-        self.outbox.as_ref().map_or(Ok(()), |outbox| encode_outbox(outbox, &mut encoder))
+        let Some(outbox) = &self.outbox else { return Ok(()) };
+        encode_outbox(outbox, &mut encoder)?;
+        self.encode_webhooks(outbox.now, &mut encoder)
     }
 }
 
@@ -216,6 +220,37 @@ impl AppCollector {
             }
         }
         Ok(())
+    }
+
+    fn encode_webhooks(&self, now: UnixMillis, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut gauge = |name: &str, help: &str, value: &dyn Fn(&EndpointStatus) -> u64| {
+            let series = self.endpoints.iter();
+            let series = series.map(|known| ([("endpoint", known.endpoint.name.as_str())], value(known)));
+            encode_gauges(encoder, name, help, series)
+        };
+        gauge(
+            "wxsub_webhook_pending",
+            "Webhooks that are to be delivered; 1000 stands for more.",
+            &|known| known.pending,
+        )?;
+        gauge(
+            "wxsub_webhook_dead",
+            "Webhooks that are not tried again until an operator wants it; 1000 stands for more.",
+            &|known| known.dead,
+        )?;
+        gauge(
+            "wxsub_webhook_disabled",
+            "1 while the endpoint gets no webhooks because it responded with 410.",
+            &|known| known.endpoint.disabled_at.is_some().into(),
+        )?;
+        gauge(
+            "wxsub_webhook_oldest_due_age_seconds",
+            "How long a webhook has been due that no server has attempted to deliver; 0 without one.",
+            &|known| {
+                let due_since = known.due_since.filter(|_| known.endpoint.disabled_at.is_none());
+                due_since.map_or(0, |since| now.since(since).as_secs())
+            },
+        )
     }
 }
 
