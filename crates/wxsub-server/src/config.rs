@@ -223,6 +223,11 @@ impl Config {
         let consent = consent::read(&mut top);
         let listening = Listening { has_tls: tls.is_some(), is_plaintext_allowed };
         let (console, console_users) = console::read(&mut top, &listening).unzip();
+        let console_listen = console.as_ref().map(|console| console.listen);
+        check_listeners(
+            &top,
+            &[("listen", Some(listen)), ("metrics_listen", metrics_listen), ("console", console_listen)],
+        );
         let mut transports = TransportCache::default();
         let has_apps = top.has("apps") || top.has("include");
         let (mut apps, mut clients) = (Vec::new(), Vec::new());
@@ -295,16 +300,32 @@ fn listen(top: &mut TableReader<'_>) -> (SocketAddr, Option<Tls>, bool) {
             "is missing; it belongs to tls_key_file",
             "未填写；它要和 tls_key_file 一起设置",
         ),
-        [false, false] if !plaintext && !listen.ip().is_loopback() => top.refuse(
-            "listen",
-            "is reachable from other machines, but keys and tokens would travel unencrypted; set tls_cert_file and \
-                 tls_key_file, or plaintext = true if a proxy in front of it terminates TLS",
-            "可从其他机器访问，密钥和 access_token 会明文传输；请设置 tls_cert_file 和 tls_key_file，\
-                 如果前面的代理负责 TLS，请设置 plaintext = true",
-        ),
+        [false, false] if !plaintext && !listen.ip().is_loopback() => {
+            let secrets = LocalizedText::new("keys and tokens", "密钥和 access_token ");
+            tls::refuse_plaintext(top, secrets);
+        }
         _ => {}
     }
     (listen, tls, plaintext)
+}
+
+/// Each listener needs a port of its own. One without an address takes the port of every address.
+fn check_listeners(top: &TableReader<'_>, listeners: &[(&str, Option<SocketAddr>)]) {
+    let is_same = |one: SocketAddr, other: SocketAddr| {
+        let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();
+        let has_same_ip = one.ip() == other.ip() || (is_any && one.is_ipv4() == other.is_ipv4());
+        has_same_ip && one.port() == other.port() && one.port() != 0
+    };
+    let listeners = listeners.iter().filter_map(|(key, address)| Some((key, (*address)?)));
+    for (index, (key, address)) in listeners.clone().enumerate() {
+        if let Some((other, _)) = listeners.clone().take(index).find(|(_, other)| is_same(address, *other)) {
+            let text = localized_text!(
+                "listens on {address}, where {other} listens already; choose another port",
+                "监听 {address}，与 {other} 冲突；请换一个端口"
+            );
+            top.problem(key, text);
+        }
+    }
 }
 
 fn path(top: &mut TableReader<'_>, key: &str) -> Option<PathBuf> {

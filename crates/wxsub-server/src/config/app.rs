@@ -123,13 +123,7 @@ const DEFAULT_CONCURRENCY: u32 = 8;
 fn outbox_settings(section: &mut TableReader<'_>, has_ledger: bool) -> OutboxSettings {
     if !has_ledger {
         for key in ["rate_per_s", "concurrency", "maybe_sent", "require_grant", "require_idempotency_key"] {
-            if section.has(key) {
-                section.refuse(
-                    key,
-                    "has an effect only with [ledger]; add it, or remove this key",
-                    "只有配置了 [ledger] 才起作用；请添加 [ledger]，或删除这一项",
-                );
-            }
+            section.check_needs(key, "[ledger]", LocalizedText::new("this key", "这一项"));
         }
     }
     let has_rate = section.has("rate_per_s");

@@ -1,6 +1,7 @@
 //! The clients of the server, their rights and networks, and how `[[clients]]` is read.
 
 use std::borrow::Borrow;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use wxsub_core::clock::UnixMillis;
@@ -45,12 +46,12 @@ pub(crate) struct ClientKey {
 
 /// The apps that a key may use. They need not be configured. `None` stands for all configured apps.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct AppAccess(pub(crate) Option<Vec<AppId>>);
+pub(crate) struct AppAccess(pub(crate) Option<BTreeSet<AppId>>);
 
 impl AppAccess {
     /// The apps that are named; none for all.
-    pub(super) fn named(&self) -> &[AppId] {
-        self.0.as_deref().unwrap_or_default()
+    pub(super) fn named(&self) -> impl Iterator<Item = &AppId> {
+        self.0.iter().flatten()
     }
 
     /// Reads `apps`.
@@ -65,7 +66,7 @@ impl AppAccess {
                 text.parse::<AppId>().map(Some).map_err(|invalid: ValidationError| invalid.rule().localized())
             }
         });
-        let appids: Vec<_> = appids.into_iter().flatten().collect();
+        let appids: BTreeSet<_> = appids.into_iter().flatten().collect();
         if all && !appids.is_empty() {
             section.refuse(
                 "apps",
@@ -236,7 +237,7 @@ mod tests {
         ApiClient {
             name: letter.to_owned(),
             keys: vec![key(letter)],
-            apps: AppAccess(Some(vec!["wx1".parse().unwrap()])),
+            apps: AppAccess(Some(["wx1".parse().unwrap()].into())),
             scopes: vec![Scope::TokenRead],
             allowed_networks: Vec::new(),
         }

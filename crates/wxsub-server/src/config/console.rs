@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 
-use super::client;
+use wxsub_proto::LocalizedText;
+
 use super::document::{TableReader, without_places};
 use super::password::PasswordHash;
+use super::{client, tls};
 
 /// Where the console listens, and how browsers reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,13 +63,7 @@ pub(super) fn read(
     if listen.is_some_and(|listen| {
         !listen.ip().is_loopback() && !listening.has_tls && !listening.is_plaintext_allowed
     }) {
-        section.refuse(
-            "listen",
-            "is reachable from other machines, but passwords would travel unencrypted; set tls_cert_file and \
-                 tls_key_file, or plaintext = true if a proxy in front of it terminates TLS",
-            "可从其他机器访问，密码会明文传输；请设置 tls_cert_file 和 tls_key_file，\
-                 如果前面的代理负责 TLS，请设置 plaintext = true",
-        );
+        tls::refuse_plaintext(&section, LocalizedText::new("passwords", "密码"));
     }
     let public_url = section.text_as(
         "public_url",
@@ -119,8 +115,9 @@ fn parse_public_url(text: &str) -> Option<PublicUrl> {
         !segment.is_empty() && segment.bytes().all(is_known) && !matches!(segment, "." | "..")
     };
     let is_path = path.is_empty() || path.split('/').skip(1).all(is_plain);
-    let is_valid =
-        is_path && (is_https || is_loopback) && !host.is_empty() && !authority.as_str().contains('@');
+    let has_valid_port = authority.port_u16().is_some() || authority.as_str() == host;
+    let is_valid = is_path && (is_https || is_loopback) && !host.is_empty() && has_valid_port;
+    let is_valid = is_valid && !authority.as_str().contains('@');
     // Browsers leave the port of the scheme out.
     let port = authority.port_u16().filter(|port| *port != default_port);
     let port = port.map(|port| format!(":{port}")).unwrap_or_default();
@@ -170,6 +167,8 @@ mod tests {
             ("http://[::1]:1/x", Some((false, "http://[::1]:1", "/x"))),
             ("http://ops.example", None),
             ("https://", None),
+            ("https://ops.example:84433", None),
+            ("https://ops.example:", None),
             ("https://user@ops.example", None),
             ("https://ops.example/a//b", None),
             ("https://ops.example/../b", None),

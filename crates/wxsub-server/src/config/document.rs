@@ -247,6 +247,18 @@ impl<'a> TableReader<'a> {
         self.document.problems.borrow_mut().push(Diagnostic::at(place, text));
     }
 
+    /// Adds a problem if the table has this key, which has an effect only with another one. `what` is to be removed otherwise.
+    pub(super) fn check_needs(&self, key: &str, other: &str, what: LocalizedText) {
+        if self.has(key) {
+            let text = localized_text!(
+                "has an effect only with {other}; add it, or remove {what}",
+                "只有配置了 {other} 才起作用；请添加 {other}，或删除{what}";
+                what
+            );
+            self.problem(key, text);
+        }
+    }
+
     /// Adds a warning: the configuration is valid, but may not be what the operator wants.
     pub(super) fn warn(&self, key: &str, english: &'static str, chinese: &'static str) {
         self.warning(key, LocalizedText::new(english, chinese));

@@ -87,31 +87,22 @@ pub(crate) fn open_regular(path: &Path, links: Links) -> io::Result<File> {
 }
 
 /// Makes opening a FIFO return at once.
-#[cfg(unix)]
+#[cfg_attr(not(unix), expect(unused_variables, reason = "there are no such flags"))]
 pub(crate) fn without_blocking(options: &mut OpenOptions, links: Links) -> &mut OpenOptions {
-    use rustix::fs::OFlags;
-    use std::os::unix::fs::OpenOptionsExt;
-    let flags = match links {
-        Links::Follow => OFlags::NONBLOCK,
-        Links::Refuse => OFlags::NONBLOCK | OFlags::NOFOLLOW,
-    };
-    options.custom_flags(flags.bits().cast_signed())
-}
-
-#[cfg(not(unix))]
-pub(crate) fn without_blocking(options: &mut OpenOptions, _: Links) -> &mut OpenOptions {
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        let follow = OFlags::NONBLOCK;
+        let flags = if links == Links::Follow { follow } else { follow | OFlags::NOFOLLOW };
+        std::os::unix::fs::OpenOptionsExt::custom_flags(options, flags.bits().cast_signed());
+    }
     options
 }
 
 /// A file that is created is for this user only.
-#[cfg(unix)]
 pub(crate) fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
-    use std::os::unix::fs::OpenOptionsExt;
-    options.mode(0o600)
-}
-
-#[cfg(not(unix))]
-pub(crate) fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options
 }
 

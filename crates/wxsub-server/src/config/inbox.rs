@@ -2,6 +2,7 @@
 
 use wxsub_mysql::MysqlOptions;
 use wxsub_postgres::PostgresOptions;
+use wxsub_proto::LocalizedText;
 
 use super::client::AppAccess;
 use super::database::DatabaseConfig;
@@ -23,12 +24,8 @@ pub(crate) enum InboxDatabase {
 
 /// Reads all `[[inboxes]]`.
 pub(super) fn read_all(top: &mut TableReader<'_>, has_ledger: bool) -> Vec<InboxConfig> {
-    if top.has("inboxes") && !has_ledger {
-        top.refuse(
-            "inboxes",
-            "has an effect only with [ledger]; add it, or remove the inboxes",
-            "只有配置了 [ledger] 才起作用；请添加 [ledger]，或删除 inboxes",
-        );
+    if !has_ledger {
+        top.check_needs("inboxes", "[ledger]", LocalizedText::new("the inboxes", " inboxes"));
     }
     top.sections("inboxes").into_iter().filter_map(read).collect()
 }

@@ -46,7 +46,10 @@ pub(super) fn read_all(top: &mut TableReader<'_>, read_lists: &mut dyn FnMut(&mu
         let folder = folder.display();
         top.warning(
             "include",
-            localized_text!("matches no file in {folder}", "在目录 {folder} 中没有匹配的文件"),
+            localized_text!(
+                "matches no file in {folder}; put one there, or remove include",
+                "在目录 {folder} 中没有匹配的文件；请在其中放入文件，或删除 include"
+            ),
         );
     }
     if names.len() > MAX_FILES {
@@ -65,8 +68,8 @@ pub(super) fn read_all(top: &mut TableReader<'_>, read_lists: &mut dyn FnMut(&mu
             return top.problem(
                 "include",
                 localized_text!(
-                    "matches files of more than {MAX_CONFIG_BYTES} bytes together",
-                    "匹配的文件合计超过 {MAX_CONFIG_BYTES} 字节"
+                    "matches files of more than {MAX_CONFIG_BYTES} bytes together; remove some",
+                    "匹配的文件合计超过 {MAX_CONFIG_BYTES} 字节；请减少文件"
                 ),
             );
         }
@@ -85,7 +88,11 @@ fn read(top: &TableReader<'_>, path: &Path, read_lists: &mut dyn FnMut(&mut Tabl
     let document = Document::new(&text, Some(path));
     if let Some(mut table) = document.parse() {
         if !table.has("apps") && !table.has("clients") {
-            table.warn("", "has no [[apps]] and no [[clients]]", "没有 [[apps]]，也没有 [[clients]]");
+            table.warn(
+                "",
+                "has no [[apps]] and no [[clients]]; add some, or remove the file",
+                "没有 [[apps]]，也没有 [[clients]]；请添加，或删除该文件",
+            );
         }
         read_lists(&mut table);
         table.finish_with(LocalizedText::new(
@@ -241,9 +248,15 @@ mod tests {
         let problems = with_pattern("missing.d/*.toml").unwrap_err();
         assert!(problems[0].contains("names the folder missing.d, which cannot be read"), "{problems:?}");
         let (_, warnings) = with_pattern("apps.d/*.toml").unwrap();
-        assert_eq!(warnings, ["wxsub.toml:1: include: matches no file in apps.d"]);
+        assert_eq!(
+            warnings,
+            ["wxsub.toml:1: include: matches no file in apps.d; put one there, or remove include"]
+        );
         let (_, warnings) = read(&folder(&app('1'), &[("a.toml", "# later\n")])).unwrap();
-        assert_eq!(warnings, ["apps.d/a.toml: has no [[apps]] and no [[clients]]"]);
+        assert_eq!(
+            warnings,
+            ["apps.d/a.toml: has no [[apps]] and no [[clients]]; add some, or remove the file"]
+        );
     }
 
     #[cfg(unix)]
@@ -263,6 +276,9 @@ mod tests {
         let text = "#".repeat(1 << 20);
         let files: Vec<_> = names.iter().map(|name| (name.as_str(), text.as_str())).collect();
         let problems = read(&folder(&app('1'), &files)).unwrap_err();
-        assert_eq!(problems, ["wxsub.toml:1: include: matches files of more than 16777216 bytes together"]);
+        assert_eq!(
+            problems,
+            ["wxsub.toml:1: include: matches files of more than 16777216 bytes together; remove some"]
+        );
     }
 }

@@ -97,16 +97,6 @@ pub(super) fn line(section: &mut TableReader<'_>, key: &str) -> Option<Zeroizing
     filled_line(section, key, &path)
 }
 
-/// Checks the file that this key names. Returns what reads its line again, so that the file may change. `None` if the
-/// key is absent, or has a problem.
-pub(super) fn file(
-    section: &mut TableReader<'_>,
-    key: &str,
-) -> Option<impl Fn() -> Option<Zeroizing<String>> + Send + Sync + 'static> {
-    let path = path(section, key)?;
-    Some(move || SecretFile::read_regular(&path).ok().map(|file| file.text))
-}
-
 /// Checks the file that this key names. `None` if the key is absent, or has a problem.
 pub(super) fn path(section: &mut TableReader<'_>, key: &str) -> Option<PathBuf> {
     let path = section.text(key)?;

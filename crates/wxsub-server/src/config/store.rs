@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::document::TableReader;
 use super::file::pem;
-use super::secret;
+use super::secret::{self, SecretFile};
 
 /// The shared store, and a digest of its settings.
 #[derive(Clone, derive_more::Debug)]
@@ -36,19 +36,21 @@ pub(super) fn read(mut section: TableReader<'_>) -> Option<SharedStore> {
     let prefix = section.text("prefix");
     let master = section.text("sentinel_master");
     let authorities = pem(&mut section, "redis_ca_file");
-    let password = secret::file(&mut section, "redis_password_file");
+    let password = secret::path(&mut section, "redis_password_file");
     let encryption = secret::line(&mut section, "encryption_key_file");
     let previous = secret::line(&mut section, "previous_encryption_key_file");
-    let mut settings = Sha256::new();
-    let texts =
-        [address.as_deref(), prefix.as_ref(), master.as_ref(), encryption.as_deref(), previous.as_deref()];
-    for text in texts {
-        let text = text.map_or("", String::as_str);
-        settings.update(text.len().to_be_bytes());
-        settings.update(text);
-    }
-    settings.update(authorities.as_deref().unwrap_or_default());
-
+    let parts = [
+        address.as_ref().map(|text| text.as_bytes()),
+        prefix.as_ref().map(String::as_bytes),
+        master.as_ref().map(String::as_bytes),
+        encryption.as_ref().map(|text| text.as_bytes()),
+        previous.as_ref().map(|text| text.as_bytes()),
+        password.as_ref().map(|path| path.as_os_str().as_encoded_bytes()),
+        authorities.as_deref(),
+    ];
+    let settings = parts.into_iter().map(Option::unwrap_or_default).fold(Sha256::new(), |settings, part| {
+        settings.chain_update(part.len().to_be_bytes()).chain_update(part)
+    });
     let key = |text: Option<Zeroizing<String>>, name: &str| {
         let key = text?.parse::<EncryptionKey>();
         key.map_err(|error| section.problem(name, error.localized())).ok()
@@ -57,7 +59,13 @@ pub(super) fn read(mut section: TableReader<'_>) -> Option<SharedStore> {
     let builder = prefix.into_iter().fold(builder, RedisStoreBuilder::prefix);
     let builder = master.into_iter().fold(builder, RedisStoreBuilder::sentinel_master);
     let builder = authorities.into_iter().fold(builder, RedisStoreBuilder::certificate_authorities);
-    let builder = password.into_iter().fold(builder, RedisStoreBuilder::password_from);
+    let builder = match password {
+        // Read for each connection, so that the file may change.
+        Some(path) => {
+            builder.password_from(move || SecretFile::read_regular(&path).ok().map(|file| file.text))
+        }
+        None => builder,
+    };
     let encryption = key(encryption, "encryption_key_file");
     let builder = encryption.into_iter().fold(builder, RedisStoreBuilder::encryption_key);
     let previous = key(previous, "previous_encryption_key_file");

@@ -162,6 +162,17 @@ fn each_problem_has_its_path() {
         ("audit = \"\"", "audit: must be"),
         ("trusted_proxies = [\"10.0.0.1/8\"]", "trusted_proxies[0]: has bits set after the first 8"),
         ("trusted_proxies = [\"::/0\"]", "trusted_proxies[0]: trusts every address"),
+        (
+            "metrics_listen = \"127.0.0.1:8460\"",
+            "metrics_listen: listens on 127.0.0.1:8460, where listen listens already; choose another port",
+        ),
+        ("metrics_listen = \"0.0.0.0:8460\"", "metrics_listen: listens on 0.0.0.0:8460"),
+        (
+            "metrics_listen = \"[::1]:1\"\n[console]\nlisten = \"[::1]:1\"\n[[console.users]]\nname = \"a\"\n\
+             password_hash = \"$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g\"\n\
+             role = \"viewer\"",
+            "console: listens on [::1]:1, where metrics_listen listens already",
+        ),
         ("audit_required = true", "audit_required: needs a file"),
         ("audit = \"off\"\naudit_required = true", "audit_required: needs a file"),
         ("state_dir = \"\"", "state_dir: is empty"),
@@ -391,6 +402,26 @@ fn webhook_of_an_unknown_app_is_a_warning() {
     let (_, warnings) = read(&with_app(&(client("") + &webhook))).unwrap();
     let warning = "webhooks[0]: apps names the app wx0000000000000009, which is not configured; add the app or correct the AppID";
     assert!(warnings.iter().any(|text| text == warning), "{warnings:?}");
+}
+
+#[test]
+fn listeners_on_other_ports_or_addresses_are_allowed() {
+    for metrics in ["127.0.0.1:8461", "127.0.0.2:8460", "[::]:8460"] {
+        assert!(read(&with_app(&format!("metrics_listen = {metrics:?}"))).is_ok(), "{metrics}");
+    }
+    assert!(read(&with_app("listen = \"127.0.0.1:0\"\nmetrics_listen = \"127.0.0.1:0\"")).is_ok());
+}
+
+/// A reload reads the new password from the file that the server knows.
+#[test]
+fn another_password_file_of_the_store_needs_a_restart() {
+    let (one, other) = (file("p"), file("p"));
+    let start = |password: &TempPath| {
+        let store = format!("[store]\nredis = \"redis://localhost\"\nredis_password_file = {password:?}");
+        read(&with_app(&store)).unwrap().0.start
+    };
+    assert_eq!(start(&one).changed_keys(&start(&one)), [""; 0]);
+    assert_eq!(start(&one).changed_keys(&start(&other)), ["store"]);
 }
 
 #[cfg(unix)]

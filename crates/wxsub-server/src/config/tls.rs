@@ -9,7 +9,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use wxsub_core::clock::UnixMillis;
-use wxsub_proto::localized_text;
+use wxsub_proto::{LocalizedText, localized_text};
 use x509_parser::certificate::Validity;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
@@ -75,6 +75,18 @@ impl Tls {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Some(Self { config: Arc::new(config), valid_from, valid_until })
     }
+}
+
+/// Refuses a listener that other machines reach without TLS: `secrets` would travel unencrypted.
+pub(super) fn refuse_plaintext(section: &TableReader<'_>, secrets: LocalizedText) {
+    let text = localized_text!(
+        "is reachable from other machines, but {secrets} would travel unencrypted; set tls_cert_file and tls_key_file, or \
+         plaintext = true if a proxy in front of it terminates TLS",
+        "可从其他机器访问，{secrets}会明文传输；请设置 tls_cert_file 和 tls_key_file，如果前面的代理负责 TLS，\
+         请设置 plaintext = true";
+        secrets
+    );
+    section.problem("listen", text);
 }
 
 fn millis(time: ASN1Time) -> UnixMillis {

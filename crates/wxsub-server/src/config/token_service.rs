@@ -6,6 +6,7 @@ use axum::http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use axum::http::{HeaderName, HeaderValue, Uri};
 use subtle::ConstantTimeEq;
 use wxsub_core::transport::Transport;
+use wxsub_proto::LocalizedText;
 
 use super::document::TableReader;
 use super::transport::{TransportCache, TransportSettings};
@@ -58,14 +59,10 @@ pub(super) fn read(
     transports: &mut TransportCache,
 ) -> Option<TokenServiceConfig> {
     if !section.has("token_url") {
-        for key in KEYS.into_iter().filter(|key| section.has(key)) {
-            section.refuse(
-                key,
-                "has an effect only with token_url; add it, or remove this key",
-                "只有设置了 token_url 才起作用；请添加 token_url，或删除这一项",
-            );
+        for key in KEYS {
+            section.check_needs(key, "token_url", LocalizedText::new("this key", "这一项"));
+            section.ignore(key);
         }
-        KEYS.into_iter().for_each(|key| section.ignore(key));
         return None;
     }
     for key in ["secret_file", "secret_env", "token_endpoint"].into_iter().filter(|key| section.has(key)) {

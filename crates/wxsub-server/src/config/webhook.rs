@@ -10,7 +10,7 @@ use wxsub_core::transport::Transport;
 use wxsub_core::webhook::WebhookSecret;
 use wxsub_outbox::state::WebhookEvent;
 use wxsub_outbox::webhook::StoredEndpoint;
-use wxsub_proto::{BaseUrl, BaseUrls, localized_text};
+use wxsub_proto::{BaseUrl, BaseUrls, LocalizedText, localized_text};
 
 use super::client::{self, AppAccess};
 use super::document::TableReader;
@@ -46,11 +46,7 @@ pub(super) fn read(
         section.check_present(key);
     }
     if !has_ledger {
-        section.refuse(
-            "url",
-            "has an effect only with [ledger]; add it, or remove this endpoint",
-            "只有配置了 [ledger] 才起作用；请添加 [ledger]，或删除这个 endpoint",
-        );
+        section.check_needs("url", "[ledger]", LocalizedText::new("this endpoint", "这个 endpoint"));
     }
     let target = target::read(&mut section, "url");
     let origin = target.as_ref().map(|target| BaseUrls::from(target.origin.clone()));
@@ -59,7 +55,6 @@ pub(super) fn read(
     let name = name(&mut section, target.as_ref().map(|target| &target.origin));
     let secrets = secrets(&mut section);
     let AppAccess(apps) = AppAccess::read(&mut section);
-    let apps = apps.map(|appids| appids.into_iter().collect());
     let events = events(&mut section);
     let with_openid = section.flag("include_openid");
     section.finish();
