@@ -133,3 +133,54 @@ async fn unknown(uri: Uri) -> Response {
         false => weixin_compat::not_found().into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use axum::body::Body;
+    use axum::http::Request;
+    use tower_service::Service;
+    use wxsub_api::ApiKey;
+    use wxsub_core::clock::Clock;
+    use wxsub_core::store::MemoryStore;
+    use wxsub_core::testing::ManualClock;
+    use wxsub_core::token::AttemptLimit;
+    use wxsub_outbox::{Ledger, MemoryLedger};
+
+    use super::*;
+    use crate::apps::{ServerState, Services};
+    use crate::config::ApiKeyDigest;
+    use crate::config::tests::{read, with_app};
+    use crate::state::audit::tests::on_full_disk;
+    use crate::state::metrics::Metrics;
+
+    #[tokio::test]
+    async fn change_that_a_required_audit_cannot_record_is_not_made() {
+        let key = "a".repeat(ApiKey::LENGTH);
+        let digest = ApiKeyDigest::of(&key.parse().unwrap());
+        let client =
+            format!("name = \"a\"\nkey_sha256 = \"{digest}\"\napps = [\"*\"]\nscopes = [\"outbox:decide\"]");
+        let text = format!("[ledger]\nurl = \"sqlite:/unused\"\n[[clients]]\n{client}\n");
+        let config = read(&with_app(&text)).unwrap().0;
+        let clock = Arc::new(ManualClock::new());
+        let ledger = Arc::new(MemoryLedger::with_clock(clock.clone()));
+        let clock: Arc<dyn Clock> = clock;
+        let services = Services {
+            clock: Arc::clone(&clock),
+            store: Arc::new(MemoryStore::private(Arc::clone(&clock))),
+            metrics: Arc::new(Metrics::new(&clock)),
+            transport: None,
+            attempt_limit: AttemptLimit::new(1),
+            ledger: Some(ledger.clone()),
+        };
+        let audit = on_full_disk(&clock);
+        let state = Arc::new(ServerState::new(&config, services, audit, HashSet::new(), None));
+        state.run_worker();
+        let request = Request::post("/v1/apps/wx0000000000000001/outbox/pause");
+        let request = request.header("Authorization", format!("Bearer {key}")).body(Body::empty());
+        let response = router(&state, true).call(request.unwrap()).await.unwrap();
+        let app = ledger.app(&config.apps[0].appid).await.unwrap();
+        assert_eq!((response.status().as_u16(), app.pauses.operator), (503, None));
+    }
+}

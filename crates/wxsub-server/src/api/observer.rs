@@ -8,7 +8,8 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use axum::extract::Request;
-use axum::response::Response;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use futures_util::future::BoxFuture;
 use prometheus_client::metrics::histogram::Histogram;
 use tower_layer::Layer;
@@ -52,13 +53,19 @@ impl RouteObserver {
         }
     }
 
-    /// Records the audit line, if the handler has left it. A required line that cannot be recorded changes the response.
+    /// Whether the request changes something.
+    fn is_change(&self) -> bool {
+        self.audit.is_some_and(|(_, action)| action.is_change())
+    }
+
+    /// Records the audit line, if the handler has left it. A required line that cannot be recorded changes the response; not that to a
+    /// change, which is made, and whose start is recorded.
     async fn record(&self, response: Response, context: Option<&RequestContext>) -> Response {
         let Some(line) = context.and_then(RequestContext::take_audit) else { return response };
-        let (is_refused, api) = (line.is_refused(), line.api);
+        let (must_be_recorded, api) = (!line.is_refused() && !self.is_change(), line.api);
         match (self.state.audit().record(line).await, api) {
-            (Err(Unrecorded), ApiSurface::V1) if !is_refused => v1::unrecorded(),
-            (Err(Unrecorded), ApiSurface::Weixin) if !is_refused => weixin_compat::unrecorded(),
+            (Err(Unrecorded), ApiSurface::V1) if must_be_recorded => v1::unrecorded(),
+            (Err(Unrecorded), ApiSurface::Weixin) if must_be_recorded => weixin_compat::unrecorded(),
             _ => response,
         }
     }
@@ -98,7 +105,8 @@ where
         let begin = |(api, action)| RequestContext::begin(&observer.state, &mut request, api, action);
         let context = observer.audit.map(begin);
         let response = self.handler.call(request);
-        Box::pin(async move {
+        let tasks = observer.is_change().then(|| observer.state.tasks.clone());
+        let handling = async move {
             let Ok(response) = response.await;
             let mut response = observer.record(response, context.as_ref()).await;
             observer.measure(started_at, &response);
@@ -107,6 +115,17 @@ where
                 response.extensions_mut().insert(late);
             }
             Ok(response)
-        })
+        };
+        match tasks {
+            // A change is audited, also if its client disconnects. The task ends early only if the runtime shuts down.
+            Some(tasks) => {
+                let handled = tasks.spawn(handling);
+                Box::pin(async move {
+                    let failed = |_| Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response());
+                    handled.await.unwrap_or_else(failed)
+                })
+            }
+            None => Box::pin(handling),
+        }
     }
 }

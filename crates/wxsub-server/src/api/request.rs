@@ -22,7 +22,7 @@ use crate::apps::{
     SharedState,
 };
 use crate::config::ApiClient;
-use crate::state::audit::{Action, ApiSurface, Entry};
+use crate::state::audit::{Action, ApiSurface, Entry, Unrecorded};
 use crate::state::denial::Denial;
 use crate::state::limit::Limit;
 use crate::state::locked;
@@ -274,6 +274,15 @@ impl RequestContext {
         if let Some(entry) = locked(&self.0.audit).as_deref_mut() {
             change(entry);
         }
+    }
+
+    /// Records that a change of a known caller starts, if the audit is required.
+    ///
+    /// # Errors
+    /// [`Unrecorded`]: nothing may be changed.
+    pub(super) async fn record_start(&self) -> Result<(), Unrecorded> {
+        let entry = locked(&self.0.audit).clone();
+        self.state().audit().record_start(entry.as_deref()).await
     }
 
     /// Takes the audit line, so that the caller queues it.

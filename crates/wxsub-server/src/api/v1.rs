@@ -26,12 +26,13 @@ use wxsub_api::ApiKey;
 use wxsub_proto::AppId;
 
 use self::members::Members;
+use self::problem::audit_unavailable;
 pub(super) use self::problem::{ProblemResponse, not_found, unrecorded, wrong_method};
 use super::policy::authorize_for_app;
 use super::request::RequestContext;
 use crate::apps::{ManagedApp, SharedState};
 use crate::config::ApiClient;
-use crate::state::audit::Action;
+use crate::state::audit::{Action, Unrecorded};
 use crate::state::denial::Denial;
 
 /// The client of the request's key and the app of the path. The client may do this with the app.
@@ -68,7 +69,7 @@ impl AuthorizedClient {
                 }
             });
         let admitted = match authorized {
-            Ok(authorized) => context.admit().await.map(|()| authorized).map_err(ProblemResponse::from),
+            Ok(authorized) => admit(&context).await.map(|()| authorized),
             Err(denied) => Err(denied),
         };
         match admitted {
@@ -76,6 +77,19 @@ impl AuthorizedClient {
             // Every response to a message has the members of the result object.
             Err(problem) => Err(if action == Action::Send { problem.not_tried() } else { problem }),
         }
+    }
+}
+
+/// Waits for the turn of a request of an authorized client, and records that a change starts.
+async fn admit(context: &RequestContext) -> Result<(), ProblemResponse> {
+    context.admit().await?;
+    match context.action().is_change() {
+        // Boxed to keep the future of a read small.
+        true => Box::pin(context.record_start()).await.map_err(|Unrecorded| {
+            drop(context.take_audit());
+            audit_unavailable()
+        }),
+        false => Ok(()),
     }
 }
 

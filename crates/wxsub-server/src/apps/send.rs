@@ -67,12 +67,12 @@ impl SendJob {
             });
             return Ok(self.record(SendResult::no_token(&message).into()).await);
         }
-        self.record_start().await?;
+        self.state.audit().record_start(self.audit.as_deref()).await?;
         let message = Arc::new(message);
         let task = {
             let message = Arc::clone(&message);
             async move {
-                let _running = self.state.sends.token();
+                let _running = self.state.tasks.token();
                 let outcome = match &self.outbox {
                     Some(outbox) => self.send_through(outbox, &message).await,
                     None => self.send_directly(&message).await,
@@ -128,18 +128,6 @@ impl SendJob {
                 _ = self.app.token() => true,
                 () = self.state.deadline(self.deadline) => false,
             }
-    }
-
-    /// Records that the send starts, if the audit is required. The message cannot be taken back after that.
-    async fn record_start(&self) -> Result<(), Unrecorded> {
-        match &self.audit {
-            Some(audit) if self.state.audit().is_required() => {
-                let mut started = audit.clone();
-                started.outcome = "started";
-                self.state.audit().record(started).await
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Counts and audits the outcome, and gives up the place in flight.

@@ -94,8 +94,8 @@ pub(crate) struct ServerState {
     draining: CancellationToken,
     /// Whether the time to finish requests is over.
     cut: CancellationToken,
-    /// The running sends. They go on when their client disconnects.
-    pub(crate) sends: TaskTracker,
+    /// The sends and changes under way. They go on when their client disconnects.
+    pub(crate) tasks: TaskTracker,
     /// How many messages may have been sent, because the server stopped.
     cut_messages: AtomicUsize,
     workers: Mutex<Workers>,
@@ -132,7 +132,7 @@ impl ServerState {
             open_files,
             draining: CancellationToken::new(),
             cut: CancellationToken::new(),
-            sends: TaskTracker::new(),
+            tasks: TaskTracker::new(),
             cut_messages: AtomicUsize::default(),
             workers: Mutex::default(),
             corrupt_apps,
@@ -298,10 +298,10 @@ impl ServerState {
         self.cut_messages.load(Ordering::Relaxed)
     }
 
-    /// Waits until no send is running.
-    pub(crate) async fn sends_ended(&self) {
-        self.sends.close();
-        self.sends.wait().await;
+    /// Waits until no send or change is under way.
+    pub(crate) async fn tasks_ended(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 
     /// The status of each app of this snapshot.

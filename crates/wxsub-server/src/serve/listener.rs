@@ -63,7 +63,7 @@ impl Server {
         let deadline = self.state.clock().now().mono + self.state.snapshot().limits.drain;
         let is_idle = async {
             connections.wait_idle().await;
-            self.state.sends_ended().await;
+            self.state.tasks_ended().await;
             workers.stop().await;
         };
         let is_cut = tokio::select! {
@@ -75,7 +75,7 @@ impl Server {
             self.state.cut();
             let deadline = self.state.clock().now().mono + CUT_TIMEOUT;
             // Connections that are still open after the deadline are dropped.
-            let responded = async { tokio::join!(connections.wait_idle(), self.state.sends_ended()) };
+            let responded = async { tokio::join!(connections.wait_idle(), self.state.tasks_ended()) };
             timeout_at(&**self.state.clock(), deadline, responded).await;
         }
         // What is still being posted is cut.

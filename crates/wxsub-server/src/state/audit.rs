@@ -71,13 +71,22 @@ impl Audit {
     pub(crate) fn check(config: &AuditConfig) -> io::Result<()> {
         let AuditTo::File(path) = &config.to else { return Ok(()) };
         let exists = path.exists();
-        Target::file(path, config.is_required)?;
-        if exists { Ok(()) } else { std::fs::remove_file(path) }
+        let opened = Target::file(path, config.is_required);
+        // Of a link, the file that it leads to.
+        let removed = if exists { Ok(()) } else { path.canonicalize().and_then(std::fs::remove_file) };
+        opened.and(removed)
     }
 
-    /// Whether a request that cannot be recorded must be refused.
-    pub(crate) fn is_required(&self) -> bool {
-        self.0.as_ref().is_some_and(|inner| inner.state.is_required)
+    /// Records that a send or a change starts, if the audit is required: it cannot be taken back after that.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record).
+    pub(crate) async fn record_start(&self, entry: Option<&Entry>) -> Result<(), Unrecorded> {
+        let is_required = self.0.as_ref().is_some_and(|inner| inner.state.is_required);
+        match entry.filter(|_| is_required) {
+            Some(entry) => self.record(Box::new(Entry { outcome: "started", ..entry.clone() })).await,
+            None => Ok(()),
+        }
     }
 
     /// Begins the line of a request. `None` if the audit is off.
@@ -194,4 +203,4 @@ impl Audit {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -2,12 +2,18 @@
 
 use std::path::PathBuf;
 
+use axum::body::Body;
+use axum::http::Request;
+use futures_util::FutureExt;
 use serde_json::{Value, json};
+use tower_service::Service;
 use wxsub_core::proto::ErrCode;
 use wxsub_core::rfc3339;
 use wxsub_sandbox::Fault;
 
+use super::outbox::ledger_config;
 use super::setup::{ALL, SEND, STABLE, Setup, TOKEN, client, config_with_audit, digest, has, key, message};
+use super::test_ledger;
 
 /// A client `name` with the key of this letter. Its line `keys` has `DIGEST` for the digest.
 fn client_with_keys(name: &str, letter: char, keys: &str) -> String {
@@ -253,6 +259,31 @@ async fn message_that_is_cut_at_the_stop_is_maybe_sent() {
     let text = std::fs::read_to_string(path).unwrap();
     let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     assert_eq!((&last["action"], &last["outcome"]), (&json!("send"), &json!("maybe_sent")));
+}
+
+/// The pause may be in the ledger, so the audit has it.
+#[tokio::test]
+async fn change_whose_client_has_gone_has_its_line() {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("audit-change.jsonl");
+    let _ = std::fs::remove_file(&path);
+    let config = config_with_audit(&format!("{path:?}"), &ledger_config());
+    let (setup, ledger) = Setup::with_ledger_and(config).await;
+    ledger.fail(test_ledger::Fault::Silent);
+    let request = Request::post("/v1/apps/wx1/outbox/pause");
+    let request = request.header("Authorization", format!("Bearer {}", key('a'))).body(Body::empty());
+    let mut router = setup.server.router();
+    let mut pausing = Box::pin(router.call(request.unwrap()));
+    while !ledger.is_silent() {
+        assert!(pausing.as_mut().now_or_never().is_none());
+        tokio::task::yield_now().await;
+    }
+    drop(pausing);
+    setup.pass(31).await;
+    // Its line is written after all lines before it.
+    setup.token().await;
+    let text = std::fs::read_to_string(path).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    has(&lines[0], &json!({"action": "pause", "client": "a", "outcome": "ledger_unavailable"}));
 }
 
 /// The stop waits for a message whose client has gone.

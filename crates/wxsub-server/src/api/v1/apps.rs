@@ -15,7 +15,7 @@ use wxsub_outbox::view::AppView;
 use wxsub_proto::AppId;
 
 use super::members::Members;
-use super::{ProblemResponse, bearer};
+use super::{ProblemResponse, admit, bearer};
 use crate::api::policy::authorize;
 use crate::api::request::{Json, RequestContext};
 use crate::apps::{ServerState, SharedState};
@@ -39,7 +39,7 @@ impl FromRequestParts<SharedState> for ScopedClient {
         let action = context.action();
         let client = authorize(&context, bearer(&parts.headers), action)
             .map_err(|denial| ProblemResponse::denied(denial, action))?;
-        context.admit().await?;
+        admit(&context).await?;
         Members::of_query(parts).finish(Some(()))?;
         Ok(Self { context, client })
     }

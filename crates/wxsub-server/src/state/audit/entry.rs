@@ -92,3 +92,15 @@ pub(crate) enum Action {
     /// Tries the failed webhooks of an endpoint again.
     Redeliver,
 }
+
+impl Action {
+    /// Whether it changes something. A send has a task of its own.
+    pub(crate) fn is_change(self) -> bool {
+        match self {
+            Self::Read | Self::Send | Self::List | Self::ListGrants => false,
+            Self::ReadOutbox | Self::ListWebhooks => false,
+            Self::Report | Self::IssueConsent | Self::RecordGrant | Self::VoidGrant | Self::Enqueue => true,
+            Self::Cancel | Self::Decide | Self::Pause | Self::Resume | Self::Redeliver => true,
+        }
+    }
+}

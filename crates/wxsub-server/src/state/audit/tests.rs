@@ -90,6 +90,13 @@ fn temporary() -> TempPath {
     NamedTempFile::new().unwrap().into_temp_path()
 }
 
+/// A required audit that can record nothing.
+pub(crate) fn on_full_disk(clock: &Arc<dyn Clock>) -> Audit {
+    let disk = Disk::default();
+    disk.set_free(Some(0));
+    start(Box::new(disk), true, Arc::clone(clock)).0
+}
+
 #[tokio::test]
 async fn line_is_in_the_file_before_the_response() {
     let path = temporary();
@@ -186,6 +193,17 @@ fn check_removes_the_file_that_it_created() {
     std::fs::write(&path, "kept").unwrap();
     Audit::check(&config).unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "kept");
+}
+
+/// A link to a file that does not exist yet, as on a new volume.
+#[cfg(unix)]
+#[test]
+fn check_keeps_a_link_and_removes_the_file_that_it_created() {
+    let folder = tempfile::tempdir().unwrap();
+    let [link, file] = ["link", "file"].map(|name| folder.path().join(name));
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    Audit::check(&AuditConfig { to: AuditTo::File(link.clone()), is_required: true }).unwrap();
+    assert!(link.is_symlink() && !file.exists());
 }
 
 #[tokio::test]
