@@ -189,6 +189,27 @@ async fn record_of_later_layout_is_rejected_and_kept() {
     assert!(redis.ask("HGETALL wxsub:{wx1}:record").ends_with("$1\r\nX\r\n+OK\r\n"));
 }
 
+/// No server wrote it. Each change replaces it, also one that needs no token.
+#[tokio::test]
+#[ignore = "needs redis-server: scripts/test runs it"]
+async fn record_of_another_type_is_broken_until_the_next_change() {
+    let redis = Redis::start();
+    let (store, app, now) = (redis.store(), app(), UnixMillis::new(1_800_000_000_000));
+    let break_record = async || {
+        redis.ask("SET wxsub:{wx1}:record text");
+        assert!(store.load(&app).await.unwrap().broken.is_some());
+    };
+    break_record().await;
+    assert!(store.try_acquire_force_refresh(&app, now).await.unwrap());
+    assert!(!store.try_acquire_force_refresh(&app, now).await.unwrap(), "it was counted");
+    break_record().await;
+    store.set_in_doubt(&app, now).await.unwrap();
+    assert_eq!(store.load(&app).await.unwrap().in_doubt_since, Some(now));
+    break_record().await;
+    let put = store.compare_and_set(&app, Generation::default(), token("A", 5, now)).await.unwrap();
+    assert!(matches!(put, CasOutcome::Stored), "{put:?}");
+}
+
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]
 async fn unknown_fields_are_kept_and_record_outlives_token() {

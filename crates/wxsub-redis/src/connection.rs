@@ -162,11 +162,8 @@ async fn connect(
 /// Whether a new connection may help: this one is broken, its server is not the master any more, or the password has
 /// changed.
 fn should_reconnect(error: &RedisError) -> bool {
-    let refused = ["READONLY", "LOADING", "MASTERDOWN", "NOAUTH", "WRONGPASS"];
-    error.code().is_some_and(|code| refused.contains(&code))
-        || error.is_io_error()
-        || error.is_timeout()
-        || error.is_unrecoverable_error()
+    use StoreErrorKind::{ReadOnly, Unreachable, WrongCredentials};
+    error.is_io_error() || matches!(to_store_error(error).kind(), ReadOnly | Unreachable | WrongCredentials)
 }
 
 /// The app of a notification. `None` for another push message.
@@ -178,9 +175,26 @@ fn app_of_push(push: PushInfo, keys: &Keys) -> Option<AppId> {
 
 #[cfg(test)]
 mod tests {
-    use redis::Value;
+    use redis::{Value, make_extension_error};
 
     use super::*;
+
+    #[test]
+    fn connection_to_a_server_that_is_not_the_master_any_more_is_replaced() {
+        for (code, detail, expected) in [
+            ("READONLY", "You can't write against a read only replica.", true),
+            // Redis 6.2, in a script.
+            ("ERR", "Error running script (call to f_1): @user_script:33: -READONLY You can't write", true),
+            ("LOADING", "Redis is loading the dataset in memory", true),
+            ("WRONGPASS", "invalid username-password pair", true),
+            ("OOM", "command not allowed when used memory > 'maxmemory'.", false),
+            ("NOPERM", "this user has no permissions to run the 'hgetall' command", false),
+            ("ERR", "unknown command", false),
+        ] {
+            let error = make_extension_error(code.to_owned(), Some(detail.to_owned()));
+            assert_eq!(should_reconnect(&error), expected, "{code} {detail}");
+        }
+    }
 
     #[test]
     fn notification_names_its_app_and_other_pushes_none() {

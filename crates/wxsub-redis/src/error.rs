@@ -94,8 +94,8 @@ pub(crate) fn kind_of_refusal(text: &str) -> Option<StoreErrorKind> {
     if words.iter().any(|words| text.contains(words)) {
         return Some(StoreErrorKind::MissingRight);
     }
-    // Redis 6.2 reports an error inside a script as `ERR`, with the code in the text.
-    text.split([' ', ':']).find_map(|word| match word {
+    // Redis 6.2 reports an error inside a script as `ERR`, with the code in the text, in part as `-CODE`.
+    text.split([' ', ':', '-']).find_map(|word| match word {
         "NOAUTH" | "WRONGPASS" => Some(StoreErrorKind::WrongCredentials),
         "NOPERM" => Some(StoreErrorKind::MissingRight),
         "READONLY" => Some(StoreErrorKind::ReadOnly),
@@ -130,6 +130,16 @@ mod tests {
                 "ERR",
                 "Error running script (call to f_1): @user_script:5: NOPERM no permissions",
                 MissingRight,
+            ),
+            (
+                "ERR",
+                "Error running script (call to f_1): @user_script: 33: -READONLY You can't write",
+                ReadOnly,
+            ),
+            (
+                "ERR",
+                "Error running script (call to f_1): @user_script: 33: -OOM command not allowed",
+                OutOfMemory,
             ),
             ("ERR", "The user executing the script can't run this command or subcommand", MissingRight),
             ("ERR", "unknown command", Failed),

@@ -5,19 +5,24 @@ use std::sync::LazyLock;
 use redis::Script;
 
 pub(crate) static LOAD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/load.lua")));
-pub(crate) static COMPARE_AND_SET: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(concat!(include_str!("scripts/announce.lua"), include_str!("scripts/compare_and_set.lua")))
-});
+pub(crate) static COMPARE_AND_SET: LazyLock<Script> =
+    LazyLock::new(|| changing(include_str!("scripts/compare_and_set.lua")));
 pub(crate) static ACQUIRE_LEASE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("scripts/acquire_lease.lua")));
 pub(crate) static RELEASE_LEASE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("scripts/release_lease.lua")));
-pub(crate) static SET_FIELD: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(concat!(include_str!("scripts/announce.lua"), include_str!("scripts/set_field.lua")))
-});
+pub(crate) static SET_FIELD: LazyLock<Script> =
+    LazyLock::new(|| changing(include_str!("scripts/set_field.lua")));
 pub(crate) static READ_CHANGES: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("scripts/read_changes.lua")));
 pub(crate) static CHECK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/check.lua")));
+
+/// A script that changes a record.
+fn changing(script: &str) -> Script {
+    Script::new(
+        &[include_str!("scripts/read_layout.lua"), include_str!("scripts/announce.lua"), script].concat(),
+    )
+}
 
 /// All scripts that the store needs.
 pub(crate) static ALL: [&LazyLock<Script>; 6] =
@@ -38,6 +43,7 @@ mod tests {
         let scripts = [
             include_str!("scripts/load.lua"),
             include_str!("scripts/announce.lua"),
+            include_str!("scripts/read_layout.lua"),
             include_str!("scripts/read_changes.lua"),
             include_str!("scripts/compare_and_set.lua"),
             include_str!("scripts/acquire_lease.lua"),

@@ -6,15 +6,7 @@
 -- A generation that is no number, or is above the maximum, counts as none.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local version = redis.pcall('HGET', KEYS[1], 'version') or '1'
-if type(version) == 'table' then
-    if not string.find(version.err, 'WRONGTYPE') then
-        return version
-    end
-    -- A key of another type is a broken record.
-    redis.call('DEL', KEYS[1])
-    version = '1'
-end
+local version = read_layout(KEYS[1])
 local text = redis.call('HGET', KEYS[1], 'generation') or ''
 local stored = string.match(text, '^%d+$') and tonumber(text) or 0
 if stored > tonumber(ARGV[3]) then

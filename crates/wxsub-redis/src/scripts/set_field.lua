@@ -1,7 +1,7 @@
 -- Sets one field of the record if it still has the expected value. An empty value means that the field is absent.
 -- Returns whether the field was set, and its value.
 -- KEYS: record, change log. ARGV: app, field, expected value, new value
-local version = redis.call('HGET', KEYS[1], 'version') or '1'
+local version = read_layout(KEYS[1])
 local current = redis.call('HGET', KEYS[1], ARGV[2]) or ''
 if (version ~= '1' and string.match(version, '^%d+$')) or current ~= ARGV[3] then
     return { 0, current }
