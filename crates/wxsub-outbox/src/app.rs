@@ -104,12 +104,11 @@ impl Pauses {
     /// How many messages may be claimed now, of at most `limit`.
     #[must_use]
     pub fn claimable(&self, limit: usize, now: UnixMillis) -> usize {
-        let token_wait = self.token.is_some_and(|pause| now < pause.until);
-        if self.operator.is_some() || self.rate_limited(now) || token_wait {
+        if self.operator.is_some() || self.rate_limited(now) || self.lacks_token(now) {
             return 0;
         }
         match &self.daily_quota {
-            Some(quota) if now < quota.next_probe_at => 0,
+            Some(quota) if waits(quota.next_probe_at, PROBE_INTERVAL, now) => 0,
             Some(_) => limit.min(1),
             None => limit,
         }
@@ -124,7 +123,7 @@ impl Pauses {
             Some(WaitingFor::Quota)
         } else if self.rate_limited(now) {
             Some(WaitingFor::Rate)
-        } else if self.token.is_some_and(|pause| now < pause.until) {
+        } else if self.lacks_token(now) {
             Some(WaitingFor::Token)
         } else {
             None
@@ -178,7 +177,7 @@ impl Pauses {
 
     /// There is no token to send with.
     fn lack_token(&mut self, now: UnixMillis) {
-        if self.token.is_some_and(|pause| now < pause.until) {
+        if self.lacks_token(now) {
             // Several attempts failed together.
             return;
         }
@@ -195,8 +194,17 @@ impl Pauses {
     }
 
     fn rate_limited(&self, now: UnixMillis) -> bool {
-        self.minute_quota_until.is_some_and(|until| now < until)
+        self.minute_quota_until.is_some_and(|until| waits(until, MINUTE_QUOTA_DELAY, now))
     }
+
+    fn lacks_token(&self, now: UnixMillis) -> bool {
+        self.token.is_some_and(|pause| waits(pause.until, MAX_TOKEN_PAUSE, now))
+    }
+}
+
+/// Whether a pause goes on. One with more left than the longest began before the ledger's clock was set back, and is over.
+fn waits(until: UnixMillis, longest: Duration, now: UnixMillis) -> bool {
+    now < until && until <= now + longest
 }
 
 #[cfg(test)]
@@ -233,6 +241,22 @@ mod tests {
             assert_eq!(pauses.claimable(9, later), then, "{waiting}");
         }
         assert_eq!((Pauses::default().claimable(9, now), Pauses::default().waiting_for(now)), (9, None));
+    }
+
+    /// The clock of the ledger was set back after the pauses began.
+    #[test]
+    fn a_pause_that_is_longer_than_it_can_be_is_over() {
+        let (now, later) =
+            (UnixMillis::new(1_780_286_400_000), UnixMillis::new(1_780_286_400_000) + 24 * 60 * MINUTE);
+        let token = TokenPause { until: later + MINUTE, failures: 1 };
+        let quota = DailyQuotaPause { until: later, next_probe_at: later, probe: None };
+        let mut pauses = Pauses { minute_quota_until: Some(later), token: Some(token), ..Pauses::default() };
+        assert_eq!((pauses.claimable(9, now), pauses.waiting_for(now)), (9, None));
+        // It begins anew.
+        pauses.lack_token(now);
+        assert_eq!((pauses.claimable(9, now), pauses.waiting_for(now)), (0, Some(WaitingFor::Token)));
+        let pauses = Pauses { daily_quota: Some(quota), ..Pauses::default() };
+        assert_eq!((pauses.claimable(9, now), pauses.waiting_for(now)), (1, Some(WaitingFor::Quota)));
     }
 
     #[test]

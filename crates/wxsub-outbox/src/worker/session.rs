@@ -12,7 +12,7 @@ use wxsub_proto::AppId;
 
 use crate::id::{MessageId, NoRandomBytes, WorkerId};
 use crate::ledger::{Applied, Change, Gone, LedgerError, LedgerResult};
-use crate::message::{DEFAULT_MAX_FAILURES, Detail, Settlement};
+use crate::message::{Detail, Settlement};
 use crate::outbox::Inner;
 
 /// How often a worker shows that it is alive.
@@ -217,8 +217,8 @@ impl WorkerSession {
         for (message, attempt) in self.lost_claims(attempts.into_iter().collect()) {
             tracing::warn!(%message, attempt, "the reply to a claim was lost");
             let settlement = Settlement::NotSent(Detail::not_posted("the reply to its claim was lost"));
-            let max_failures = DEFAULT_MAX_FAILURES;
-            let settle = Change::Settle { message, worker, attempt, settlement, max_failures };
+            // The limit is that of its app. The next failure is measured against it.
+            let settle = Change::Settle { message, worker, attempt, settlement, max_failures: u32::MAX };
             self.inner.writer.submit::<Applied>(settle).await?;
         }
         Ok(true)

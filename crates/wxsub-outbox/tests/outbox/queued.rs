@@ -193,6 +193,24 @@ async fn a_claim_whose_reply_was_lost_is_given_back() {
     assert_eq!(harness.weixin.count(SEND), 1);
 }
 
+/// The limit is that of the app, also for an attempt of which the process does not know.
+#[tokio::test]
+async fn a_lost_reply_to_a_claim_ends_no_message_below_the_limit_of_its_app() {
+    let harness = Harness::with(|app| app.max_failures(40));
+    harness.weixin.respond_always(SEND, MockResponse::refuse_connection());
+    let id = harness.enqueue("o").await;
+    let _worker = harness.run();
+    while harness.get(id).await.failures < 25 {
+        harness.clock.advance_and_run(15 * MINUTE).await;
+    }
+    let attempt = harness.get(id).await.attempt;
+    harness.fail_first_claim(Fault::LostReply);
+    harness.clock.advance_and_run(20 * MINUTE).await;
+    let message = harness.get(id).await;
+    assert!(message.attempt > attempt, "{message:?}");
+    assert_eq!((message.state, message.reason), (MessageState::Queued, None));
+}
+
 #[tokio::test]
 async fn an_outcome_is_settled_when_the_ledger_is_back() {
     let harness = Harness::new();
