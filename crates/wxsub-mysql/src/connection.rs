@@ -5,7 +5,7 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error};
 use wxsub_core::clock::{Clock, SystemClock, timeout_at};
-use wxsub_outbox::inbox::InboxError;
+use wxsub_outbox::inbox::{CHECKS, InboxError};
 
 use crate::error::{inbox_error, refused};
 use crate::options::MysqlOptions;
@@ -19,14 +19,6 @@ const SETTINGS: [&str; 5] = [
     "SET SESSION wait_timeout = 120",
     // A statement may take 30 s. MariaDB and MySQL call that differently, and each reads the other's name as a comment.
     "SET SESSION autocommit = 1 /*M!100108 , max_statement_time = 30 */ /*!80000 , max_execution_time = 30000 */",
-];
-
-/// What the copier does, on no rows: it fails if the table, a column or a right is missing.
-const CHECKS: [&str; 3] = [
-    "SELECT id, appid, message, send_at_ms, expires_at_ms, priority FROM wxsub_inbox
-     WHERE id = '' AND error IS NULL FOR UPDATE SKIP LOCKED",
-    "UPDATE wxsub_inbox SET error = NULL WHERE id = ''",
-    "DELETE FROM wxsub_inbox WHERE id = ''",
 ];
 
 const ENGINE: &str = "SELECT engine FROM information_schema.tables

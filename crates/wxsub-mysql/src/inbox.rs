@@ -68,11 +68,11 @@ impl Inbox for MysqlInbox {
 async fn read(connection: &mut Conn, limit: usize) -> Result<Vec<InboxRow>, Error> {
     connection.query_drop("ROLLBACK").await?;
     connection.query_drop("START TRANSACTION").await?;
-    // In the order of the primary key: another order would lock all rows to sort them.
+    // Any other order would lock all rows to sort them.
     let characters = MAX_MESSAGE_BYTES + 1;
     let select = format!(
         "SELECT id, appid, LEFT(message, {characters}), send_at_ms, expires_at_ms, CAST(priority AS CHAR)
-         FROM wxsub_inbox WHERE error IS NULL LIMIT {limit} FOR UPDATE SKIP LOCKED"
+         FROM wxsub_inbox WHERE error IS NULL ORDER BY id LIMIT {limit} FOR UPDATE SKIP LOCKED"
     );
     let rows: Vec<Row> = connection.exec(select, ()).await?;
     if rows.is_empty() {

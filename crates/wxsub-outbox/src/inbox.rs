@@ -66,13 +66,21 @@ pub const MYSQL_INSERT: &str = "\
 INSERT INTO wxsub_inbox (id, appid, message, send_at_ms, expires_at_ms, priority)
 VALUES (?, ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE id = id";
 
+/// What the copier does, on no rows, in PostgreSQL, MySQL and MariaDB: it fails if the table, a column or a right is missing.
+pub const CHECKS: [&str; 3] = [
+    "SELECT id, appid, message, send_at_ms, expires_at_ms, priority FROM wxsub_inbox
+     WHERE id = '' AND error IS NULL FOR UPDATE SKIP LOCKED",
+    "UPDATE wxsub_inbox SET error = NULL WHERE id = ''",
+    "DELETE FROM wxsub_inbox WHERE id = ''",
+];
+
 /// The application's table, as the copier uses it. One value is one connection.
 ///
 /// A transaction is open from a [`read`](Self::read) that gives rows until the next call. It locks these rows, so that what
 /// is deleted is what was read. The application is not blocked: it does not touch rows after their insert.
 #[async_trait]
 pub trait Inbox: Send + fmt::Debug {
-    /// Reads at most so many committed rows without `error`, and locks them. Rows that another transaction has locked are
+    /// Reads at most so many committed rows without `error`, by their ids, and locks them. Rows that another transaction has locked are
     /// skipped. A message longer than [`MAX_MESSAGE_BYTES`] may be cut to one byte more. Ends an earlier read without
     /// changes.
     ///

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
-use wxsub_outbox::inbox::{Inbox, InboxError, InboxRow, MAX_MESSAGE_BYTES, Rejected};
+use wxsub_outbox::inbox::{CHECKS, Inbox, InboxError, InboxRow, MAX_MESSAGE_BYTES, Rejected};
 use wxsub_proto::{Language, LocalizedText};
 
 use crate::columns;
@@ -13,14 +13,6 @@ use crate::session::Session;
 
 /// The rights that the role of an inbox needs, in the application's database. Replace the name of the role.
 pub const INBOX_GRANTS: &str = "GRANT SELECT, DELETE, UPDATE (error) ON wxsub_inbox TO wxsub";
-
-/// What the copier does, on no rows: it fails if the table, a column or a right is missing.
-const CHECKS: [&str; 3] = [
-    "SELECT id, appid, message, send_at_ms, expires_at_ms, priority FROM wxsub_inbox
-     WHERE id = '' AND error IS NULL FOR UPDATE SKIP LOCKED",
-    "UPDATE wxsub_inbox SET error = NULL WHERE id = ''",
-    "DELETE FROM wxsub_inbox WHERE id = ''",
-];
 
 /// The inbox in a table `wxsub_inbox` of an application's PostgreSQL, which
 /// [`POSTGRES_TABLE`](wxsub_outbox::inbox::POSTGRES_TABLE) makes. It has one connection, and makes a new one after a failure.
@@ -118,7 +110,7 @@ async fn read(session: &Session, limit: usize) -> Result<Vec<InboxRow>, Error> {
     session.batch("ROLLBACK; BEGIN").await?;
     let select = format!(
         "SELECT id::text, appid::text, left(message::text, {}), send_at_ms, expires_at_ms, priority::text
-         FROM wxsub_inbox WHERE error IS NULL LIMIT {limit} FOR UPDATE SKIP LOCKED",
+         FROM wxsub_inbox WHERE error IS NULL ORDER BY wxsub_inbox.id LIMIT {limit} FOR UPDATE SKIP LOCKED",
         MAX_MESSAGE_BYTES + 1
     );
     let rows = session.query_once(&select, &[]).await?;

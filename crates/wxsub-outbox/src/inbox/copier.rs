@@ -1,6 +1,5 @@
 //! Copies the rows of an inbox to the outbox: record, then delete.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use super::decision::decide;
 use super::row::InboxRow;
 use super::{Inbox, InboxError, InboxStatus};
 use crate::ledger::{Change, RowOutcomes};
-use crate::outbox::Outbox;
+use crate::outbox::{Inner, Outbox};
 
 /// How many rows are copied at a time.
 pub(super) const BATCH: usize = 1_000;
@@ -65,30 +64,16 @@ impl InboxCopier {
     /// # Cancel safety
     /// No row is lost. Rows that were recorded and not deleted are deleted by the next copier.
     pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) {
-        let mut shutdown = pin!(shutdown);
-        let clock = Arc::clone(&self.outbox.inner.clock);
-        loop {
-            let copied = tokio::select! {
-                biased;
-                () = &mut shutdown => return,
-                copied = self.copy() => copied,
-            };
-            let wait = match copied {
-                // More rows may be waiting.
-                Ok(copied) if copied >= BATCH => continue,
-                Ok(_) => self.outbox.inner.poll_interval,
-                Err(error) => {
-                    let failures = self.status.borrow().failures;
-                    tracing::warn!(%error, failures, "inbox: copying failed");
-                    retry_delay(failures)
-                }
-            };
-            let next = clock.now().mono + wait;
-            tokio::select! {
-                biased;
-                () = &mut shutdown => return,
-                () = clock.sleep_until(next) => {}
+        let copying = async {
+            loop {
+                let copied = self.copy().await;
+                pause_after(copied, "copying", &self.outbox.inner, &self.status).await;
             }
+        };
+        tokio::select! {
+            biased;
+            () = shutdown => {}
+            () = copying => {}
         }
     }
 
@@ -152,7 +137,26 @@ async fn in_time<T>(clock: &dyn Clock, step: &str, work: impl Future<Output = T>
     done.ok_or_else(|| InboxError::Unavailable(too_slow()))
 }
 
-pub(super) fn retry_delay(failures: u32) -> Duration {
+/// Waits for the time of the next attempt: not at all if more rows may be waiting.
+pub(super) async fn pause_after(
+    attempt: Result<usize, InboxError>,
+    what: &str,
+    inner: &Inner,
+    status: &watch::Sender<InboxStatus>,
+) {
+    let wait = match attempt {
+        Ok(done) if done >= BATCH => return,
+        Ok(_) => inner.poll_interval,
+        Err(error) => {
+            let failures = status.borrow().failures;
+            tracing::warn!(%error, failures, "inbox: {what} failed");
+            retry_delay(failures)
+        }
+    };
+    inner.clock.sleep_until(inner.clock.now().mono + wait).await;
+}
+
+fn retry_delay(failures: u32) -> Duration {
     let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
     MIN_RETRY_DELAY.saturating_mul(doubled).min(MAX_RETRY_DELAY)
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use wxsub_proto::AppId;
 
 use super::InboxError;
-use super::copier::{BATCH, retry_delay};
+use super::copier::{BATCH, pause_after};
 use crate::ledger::{Change, InboxBacklog, LedgerResult, RowOutcomes};
 use crate::outbox::Inner;
 
@@ -23,21 +23,11 @@ pub(crate) async fn move_rows(inner: &Inner) {
     loop {
         let moved = move_batch(inner, &apps, &appids).await.map_err(InboxError::from);
         inner.inbox.send_modify(|status| status.note(&moved));
-        let wait = match moved {
-            Ok(None) => {
-                inner.inbox.send_modify(|status| status.is_empty = true);
-                return pending().await;
-            }
-            // More rows may be waiting.
-            Ok(Some(moved)) if moved >= BATCH => continue,
-            Ok(Some(_)) => inner.poll_interval,
-            Err(error) => {
-                let failures = inner.inbox.borrow().failures;
-                tracing::warn!(%error, failures, "inbox: moving rows failed");
-                retry_delay(failures)
-            }
+        let Some(moved) = moved.transpose() else {
+            inner.inbox.send_modify(|status| status.is_empty = true);
+            return pending().await;
         };
-        inner.clock.sleep_until(inner.clock.now().mono + wait).await;
+        pause_after(moved, "moving rows", inner, &inner.inbox).await;
     }
 }
 

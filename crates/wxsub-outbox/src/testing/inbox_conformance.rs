@@ -51,6 +51,7 @@ impl InboxTable for MemoryInbox {
 pub async fn run<T: InboxTable>(make: impl AsyncFn() -> T) {
     rows_are_read_as_they_were_inserted(&make().await).await;
     rows_are_read_in_batches(&make().await).await;
+    rows_are_read_in_the_order_of_their_ids(&make().await).await;
     rows_of_another_reader_are_skipped(&make().await).await;
     rows_that_were_not_finished_are_read_again(&make().await).await;
     a_rejected_row_waits_until_its_error_is_cleared(&make().await).await;
@@ -115,6 +116,17 @@ async fn rows_are_read_in_batches(table: &impl InboxTable) {
         seen.extend(ids);
     }
     assert_eq!((seen.len(), table.rows().await), (5, Vec::new()));
+}
+
+async fn rows_are_read_in_the_order_of_their_ids(table: &impl InboxTable) {
+    for number in [3, 1, 2] {
+        table.insert(numbered_row(number)).await;
+    }
+    let rows = table.connect().await.read(2).await.unwrap();
+    assert_eq!(
+        rows.iter().map(|row| &row.id).collect::<Vec<_>>(),
+        [&numbered_row(1).id, &numbered_row(2).id]
+    );
 }
 
 async fn rows_of_another_reader_are_skipped(table: &impl InboxTable) {
