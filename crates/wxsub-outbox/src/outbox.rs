@@ -31,7 +31,7 @@ use wxsub_proto::{AppId, Message};
 
 use self::wake::Wake;
 use self::watch::Finals;
-use self::writer::{CommitObserver, Writer};
+use self::writer::Writer;
 use crate::audit::AuditEntry;
 use crate::grant::{Consent, StoredGrant, Subject};
 use crate::id::{GrantId, IdGenerator, MessageId};
@@ -296,7 +296,7 @@ impl Outbox {
 
     async fn record(&self, change: Change) -> Result<Receipt, OutboxError> {
         let recorded: Result<Recorded, NotRecorded> = self.inner.writer.submit(change).await?;
-        Ok(recorded?.into())
+        Ok(Receipt(recorded?))
     }
 
     /// Waits until a message is final, whichever process settles it.
@@ -452,8 +452,14 @@ impl OutboxBuilder {
     pub fn build(self) -> Outbox {
         let Self { ledger, apps, clock, id_seed, poll_interval, retention, on_commit } = self;
         let (finals, wake) = (Finals::new(), Arc::new(Wake::new(apps.keys())));
-        let observer = CommitObserver { clock: Arc::clone(&clock), observe: on_commit };
-        let writer = Writer::new(Arc::clone(&ledger), finals.clone(), Arc::clone(&wake), observer);
+        let writer = Writer::new(writer::Shared {
+            ledger: Arc::clone(&ledger),
+            finals: finals.clone(),
+            wake: Arc::clone(&wake),
+            clock: Arc::clone(&clock),
+            on_commit,
+            failure: Mutex::default(),
+        });
         let ids = IdGenerator::new(id_seed);
         let inbox = tokio::sync::watch::Sender::default();
         let inner = Inner { ledger, writer, apps, clock, ids, poll_interval, retention, finals, wake, inbox };

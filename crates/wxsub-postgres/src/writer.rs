@@ -1,4 +1,4 @@
-//! The task that writes. What is asked for while it commits goes into the next transaction.
+//! The task that writes: one batch of changes after the other. It ends what it began, also if the caller has gone.
 
 use std::sync::Arc;
 
@@ -12,19 +12,13 @@ use crate::connection::Connector;
 use crate::error::Failure;
 use crate::session::Session;
 
-/// The most changes of one transaction, unless one batch has more.
-const MAX_CHANGES: usize = 1024;
-
 /// How often a transaction is tried whose rows others change at the same time.
 const MAX_TRIES: u32 = 5;
 
 /// To so many shards processes add the numbers of messages.
 const SHARDS: u8 = 16;
 
-struct Batch {
-    changes: Vec<Change>,
-    reply: oneshot::Sender<LedgerResult<Results>>,
-}
+type Batch = (Vec<Change>, oneshot::Sender<LedgerResult<Results>>);
 
 /// The writing task. It ends after the commit under way when this is dropped.
 #[derive(Debug)]
@@ -48,12 +42,11 @@ impl Writer {
 
     pub(crate) async fn commit(&self, changes: Vec<Change>) -> LedgerResult<Results> {
         let (reply, replied) = oneshot::channel();
-        if self.batches.send(Batch { changes, reply }).is_err() {
-            return Err(LedgerError::Unavailable("the runtime of the ledger has ended".to_owned()));
+        let ended = || "its task has ended: restart the program, whose log has the cause".to_owned();
+        if self.batches.send((changes, reply)).is_err() {
+            return Err(LedgerError::Unavailable(ended()));
         }
-        replied
-            .await
-            .unwrap_or_else(|_| Err(LedgerError::Unknown("the runtime of the ledger has ended".to_owned())))
+        replied.await.unwrap_or_else(|_| Err(LedgerError::Unknown(ended())))
     }
 }
 
@@ -66,29 +59,9 @@ struct Writing {
 
 impl Writing {
     async fn run(mut self, mut waiting: mpsc::UnboundedReceiver<Batch>) {
-        while let Some(first) = waiting.recv().await {
-            let mut changes = first.changes;
-            let mut replies = vec![(first.reply, changes.len())];
-            while changes.len() < MAX_CHANGES
-                && let Ok(next) = waiting.try_recv()
-            {
-                replies.push((next.reply, next.changes.len()));
-                changes.extend(next.changes);
-            }
-            match self.commit(&changes).await {
-                Ok(mut results) => {
-                    for (reply, count) in replies {
-                        let rest = results.split_off(count.min(results.len()));
-                        // A caller that has gone needs no reply.
-                        let _ = reply.send(Ok(std::mem::replace(&mut results, rest)));
-                    }
-                }
-                Err(error) => {
-                    for (reply, _) in replies {
-                        let _ = reply.send(Err(error.clone()));
-                    }
-                }
-            }
+        while let Some((changes, reply)) = waiting.recv().await {
+            // A caller that has gone needs no reply.
+            let _ = reply.send(self.commit(&changes).await);
         }
     }
 
@@ -96,9 +69,15 @@ impl Writing {
     async fn commit(&mut self, changes: &[Change]) -> LedgerResult<Results> {
         match self.try_commit(changes).await {
             Err(Failure::Row(_)) if changes.len() > 1 => {
-                let mut results = Vec::with_capacity(changes.len());
+                let (mut results, mut lost) = (Vec::with_capacity(changes.len()), None);
                 for change in changes {
-                    let committed = self.try_commit(std::slice::from_ref(change)).await;
+                    let committed = match lost {
+                        // The others would wait for a connection, too, one after the other.
+                        Some(lost) => Err(lost),
+                        None => self.try_commit(std::slice::from_ref(change)).await,
+                    };
+                    let is_lost = |failure: &&Failure| matches!(failure, Failure::Disconnected(_));
+                    lost = committed.as_ref().err().filter(is_lost).cloned();
                     results.push(match committed {
                         Ok(mut one) => one
                             .pop()

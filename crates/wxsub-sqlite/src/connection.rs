@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
 
 use crate::error::{OpenError, OpenErrorKind};
-use crate::schema::{self, Found, VERSION};
+use crate::schema::{self, VERSION};
 
 /// How a ledger is opened.
 #[derive(Debug, Clone, Setters)]
@@ -152,15 +152,8 @@ pub(crate) fn sync_folder(path: &Path) -> std::io::Result<()> {
 
 /// Which version the schema has; 0 for an empty file.
 pub(crate) fn version(connection: &Connection, path: &Path) -> Result<u32, OpenError> {
-    match schema::find(connection).map_err(|error| OpenError::database(path, &error))? {
-        Found::Nothing => Ok(0),
-        Found::Version(found) if found > VERSION => {
-            Err(OpenErrorKind::NewerVersion { found, known: VERSION }.at(path))
-        }
-        Found::Version(found) => Ok(found),
-        Found::Changed(version) => Err(OpenErrorKind::ChangedSchema(version).at(path)),
-        Found::Foreign => Err(OpenErrorKind::NotALedger.at(path)),
-    }
+    let version = schema::version(connection).map_err(|error| OpenError::database(path, &error))?;
+    version.map_err(|kind| kind.at(path))
 }
 
 /// Opens the file for reading, if its schema is the one that this program needs.
@@ -201,9 +194,13 @@ pub(crate) fn quick_check(connection: &Connection, path: &Path) -> Result<(), Op
     }
 }
 
-/// Brings the schema up to date, and turns the write-ahead log on.
-pub(crate) fn migrate(connection: &mut Connection, path: &Path, now: UnixMillis) -> Result<(), OpenError> {
-    let from = version(connection, path)?;
+/// Brings the schema up to date from this version, and turns the write-ahead log on.
+pub(crate) fn migrate(
+    connection: &mut Connection,
+    path: &Path,
+    from: u32,
+    now: UnixMillis,
+) -> Result<(), OpenError> {
     let set_up = |connection: &mut Connection| {
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
         if from < VERSION {

@@ -13,8 +13,8 @@
 //!
 //! What it promises beyond [`Ledger`](wxsub_outbox::Ledger):
 //!
-//! * A commit is on the disk when it returns: SQLite's write-ahead log with `synchronous=FULL`. One thread writes. What is
-//!   asked for while it commits goes into the next transaction.
+//! * A commit is on the disk when it returns: SQLite's write-ahead log with `synchronous=FULL`. One thread writes:
+//!   one batch of changes after the other.
 //! * One process writes. It holds the lock file `FILE.lock`; another one is refused, with the name of
 //!   the holder. The process that takes the lock ends the attempts of the one before: they become `maybe_sent`. Readers
 //!   need no lock.

@@ -3,15 +3,18 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 use wxsub_core::clock::UnixMillis;
+use wxsub_outbox::ledger::millis;
+
+use crate::error::OpenErrorKind;
 
 /// A step of the schema. A step that was released never changes.
-pub(crate) struct Step {
-    pub(crate) version: u32,
+struct Step {
+    version: u32,
     name: &'static str,
     sql: &'static str,
 }
 
-pub(crate) const STEPS: [Step; 1] =
+const STEPS: [Step; 1] =
     [Step { version: 1, name: "ledger", sql: include_str!("migrations/0001_ledger.sql") }];
 
 /// The version that the schema has with all steps.
@@ -21,31 +24,18 @@ pub(crate) const VERSION: u32 = {
 };
 
 /// Marks the file as a ledger: `wxsb`.
-pub(crate) const APPLICATION_ID: i32 = 0x7778_7362;
+const APPLICATION_ID: i32 = 0x7778_7362;
 
-/// What the schema of a file is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Found {
-    /// An empty file.
-    Nothing,
-    /// A ledger, at this version.
-    Version(u32),
-    /// A ledger in which this step is not the one that this program has.
-    Changed(u32),
-    /// Another database.
-    Foreign,
-}
-
-/// What the file holds.
-pub(crate) fn find(connection: &Connection) -> rusqlite::Result<Found> {
+/// Which version the schema of a file has, 0 for an empty file; or why it cannot be used.
+pub(crate) fn version(connection: &Connection) -> rusqlite::Result<Result<u32, OpenErrorKind>> {
     let application_id: i32 =
         connection.query_row("SELECT application_id FROM pragma_application_id", [], |row| row.get(0))?;
     let tables: u32 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if tables == 0 && application_id == 0 {
-        return Ok(Found::Nothing);
+        return Ok(Ok(0));
     }
     if application_id != APPLICATION_ID {
-        return Ok(Found::Foreign);
+        return Ok(Err(OpenErrorKind::NotALedger));
     }
     for step in &STEPS {
         let checksum = connection
@@ -54,13 +44,14 @@ pub(crate) fn find(connection: &Connection) -> rusqlite::Result<Found> {
             })
             .optional()?;
         if checksum.is_some_and(|checksum| checksum != step.checksum()) {
-            return Ok(Found::Changed(step.version));
+            return Ok(Err(OpenErrorKind::ChangedSchema(step.version)));
         }
     }
-    let version = connection
-        .query_row("SELECT coalesce(max(version), 0) FROM wxsub_schema", [], |row| row.get(0))
-        .map(Found::Version)?;
-    Ok(version)
+    let newest = "SELECT coalesce(max(version), 0) FROM wxsub_schema";
+    Ok(match connection.query_row(newest, [], |row| row.get(0))? {
+        found if found > VERSION => Err(OpenErrorKind::NewerVersion { found, known: VERSION }),
+        found => Ok(found),
+    })
 }
 
 /// Applies the steps after this version, in one transaction.
@@ -79,10 +70,9 @@ pub(crate) fn migrate(connection: &mut Connection, from: u32, now: UnixMillis) -
     }
     for step in STEPS.iter().filter(|step| step.version > from) {
         transaction.execute_batch(step.sql)?;
-        let applied_ms = i64::try_from(now.get()).unwrap_or(i64::MAX);
         transaction.execute(
             "INSERT INTO wxsub_schema (version, name, checksum, applied_ms) VALUES (?1, ?2, ?3, ?4)",
-            params![step.version, step.name, step.checksum(), applied_ms],
+            params![step.version, step.name, step.checksum(), millis(now)],
         )?;
     }
     transaction.commit()

@@ -1,4 +1,4 @@
-//! The thread that writes. What is asked for while it commits goes into the next transaction.
+//! The thread that writes: one batch of changes after the other, each in one transaction.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,13 +16,7 @@ use crate::lock::WriterLock;
 use crate::rows::Rows;
 use crate::tables::OpenTables;
 
-/// The most changes of one transaction, unless one batch has more.
-const MAX_CHANGES: usize = 1024;
-
-struct Batch {
-    changes: Vec<Change>,
-    reply: oneshot::Sender<LedgerResult<Results>>,
-}
+type Batch = (Vec<Change>, oneshot::Sender<LedgerResult<Results>>);
 
 /// The writing thread. It ends when this is dropped, and gives the lock back.
 #[derive(Debug)]
@@ -49,12 +43,11 @@ impl Writer {
 
     pub(crate) async fn commit(&self, changes: Vec<Change>) -> LedgerResult<Results> {
         let (reply, replied) = oneshot::channel();
-        let sent =
-            self.batches.as_ref().is_some_and(|batches| batches.send(Batch { changes, reply }).is_ok());
-        if !sent {
-            return Err(LedgerError::Unavailable("the writer has ended".to_owned()));
+        let ended = || "its thread has ended: restart the program, whose log has the cause".to_owned();
+        if self.batches.as_ref().is_none_or(|batches| batches.send((changes, reply)).is_err()) {
+            return Err(LedgerError::Unavailable(ended()));
         }
-        replied.await.unwrap_or_else(|_| Err(LedgerError::Unknown("the writer has ended".to_owned())))
+        replied.await.unwrap_or_else(|_| Err(LedgerError::Unknown(ended())))
     }
 }
 
@@ -96,7 +89,7 @@ impl OpenFile {
     ) -> Result<Self, OpenError> {
         let now = options.clock.now().wall;
         let mut connection = connection::open_writer(path)?;
-        connection::version(&connection, path)?;
+        let version = connection::version(&connection, path)?;
         let mark = connection::mark(&connection).map_err(|error| OpenError::database(path, &error))?;
         match (mark, purpose) {
             (IS_BACKUP, Purpose::Use | Purpose::Move) => {
@@ -108,7 +101,7 @@ impl OpenFile {
         if options.quick_check {
             connection::quick_check(&connection, path)?;
         }
-        connection::migrate(&mut connection, path, now)?;
+        connection::migrate(&mut connection, path, version, now)?;
         Ok(Self { connection, rows: Rows::default(), path: path.to_owned(), lock })
     }
 
@@ -128,33 +121,28 @@ impl OpenFile {
     /// Ends the attempts of the process that had the lock before: they may have been sent.
     pub(crate) fn reclaim(&mut self, clock: &dyn Clock) -> Result<(), OpenError> {
         let changes = vec![Change::MarkGone(Gone::All), Change::Reclaim(usize::MAX)];
-        self.commit(vec![changes], clock)
-            .and_then(|results| results.into_iter().flatten().try_for_each(|result| result.map(drop)))
+        self.commit(changes, clock)
+            .and_then(|results| results.into_iter().try_for_each(|result| result.map(drop)))
             .map_err(|error| OpenError::ledger(&self.path, &error))
     }
 
-    /// Applies the changes of all batches, in one transaction.
-    pub(crate) fn commit(
-        &mut self,
-        batches: Vec<Vec<Change>>,
-        clock: &dyn Clock,
-    ) -> LedgerResult<Vec<Results>> {
+    /// Applies the changes in one transaction.
+    pub(crate) fn commit(&mut self, changes: Vec<Change>, clock: &dyn Clock) -> LedgerResult<Results> {
         let now = clock.now().wall;
         let together = self.transact(|tables| {
-            let mut apply = |change: &Change| apply(tables, change.clone(), now).map(Ok);
-            batches.iter().map(|changes| changes.iter().map(&mut apply).collect()).collect()
+            changes.iter().map(|change| apply(tables, change.clone(), now).map(Ok)).collect()
         });
         if !matches!(together, Err(LedgerError::Inconsistent(_))) {
             return together;
         }
         // One of them fails. The others are applied all the same.
         self.transact(|tables| {
-            let mut apply = |change| match tables.separately(|tables| apply(tables, change, now)) {
+            let apply = |change| match tables.separately(|tables| apply(tables, change, now)) {
                 // SQLite may have undone the transaction.
                 Err(error @ (LedgerError::Unavailable(_) | LedgerError::Unknown(_))) => Err(error),
                 applied => Ok(applied),
             };
-            batches.into_iter().map(|changes| changes.into_iter().map(&mut apply).collect()).collect()
+            changes.into_iter().map(apply).collect()
         })
     }
 
@@ -181,25 +169,9 @@ impl OpenFile {
     }
 
     fn write(mut self, mut waiting: mpsc::UnboundedReceiver<Batch>, clock: &dyn Clock) {
-        while let Some(first) = waiting.blocking_recv() {
-            let mut changes = first.changes.len();
-            let mut batches = vec![first];
-            while changes < MAX_CHANGES
-                && let Ok(next) = waiting.try_recv()
-            {
-                changes += next.changes.len();
-                batches.push(next);
-            }
-            let (changes, replies): (Vec<_>, Vec<_>) =
-                batches.into_iter().map(|batch| (batch.changes, batch.reply)).unzip();
-            let results = match self.commit(changes, clock) {
-                Ok(results) => results.into_iter().map(Ok).collect(),
-                Err(error) => vec![Err(error); replies.len()],
-            };
-            for (reply, result) in replies.into_iter().zip(results) {
-                // A caller that has gone needs no reply.
-                let _ = reply.send(result);
-            }
+        while let Some((changes, reply)) = waiting.blocking_recv() {
+            // A caller that has gone needs no reply.
+            let _ = reply.send(self.commit(changes, clock));
         }
         // After a failure the log stays beside the file, and the next process reads it.
         let _ = self.close();
@@ -270,9 +242,7 @@ mod tests {
 
         fn commit(&mut self, change: Change) -> LedgerResult<Applied> {
             let clock = Arc::clone(&self.clock);
-            self.file
-                .commit(vec![vec![change]], &*clock)
-                .map(|mut results| results.remove(0).remove(0).unwrap())
+            self.file.commit(vec![change], &*clock).map(|mut results| results.remove(0).unwrap())
         }
 
         fn claim(&mut self, worker: WorkerId, limit: usize) -> LedgerResult<Vec<StoredMessage>> {

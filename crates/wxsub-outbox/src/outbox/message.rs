@@ -34,41 +34,25 @@ impl OutboxMessage {
 
 /// A message that is recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receipt {
-    message: StoredMessage,
-    replayed: bool,
-}
-
-impl From<Recorded> for Receipt {
-    fn from(recorded: Recorded) -> Self {
-        match recorded {
-            Recorded::New(message) => Self::new(*message, false),
-            Recorded::Replayed(message) => Self::new(*message, true),
-        }
-    }
-}
+pub struct Receipt(pub(super) Recorded);
 
 impl Receipt {
-    pub(crate) fn new(message: StoredMessage, replayed: bool) -> Self {
-        Self { message, replayed }
-    }
-
     /// Its id.
     #[must_use]
     pub fn id(&self) -> MessageId {
-        self.message.id
+        self.message().id
     }
 
     /// The message: after [`enqueue`](crate::Outbox::enqueue) as it was recorded, after [`send`](crate::Outbox::send) as
     /// it ended, and as it is now if its key was used before.
     #[must_use]
     pub fn message(&self) -> &StoredMessage {
-        &self.message
+        self.0.message()
     }
 
     /// Whether its key was used before, so that nothing new was recorded.
     #[must_use]
     pub fn replayed(&self) -> bool {
-        self.replayed
+        matches!(self.0, Recorded::Replayed(_))
     }
 }

@@ -89,7 +89,7 @@ impl Sending {
             other => {
                 self.app.give_back(1);
                 // A caller that has gone needs no reply.
-                let _ = reply.send(other.map(Receipt::from));
+                let _ = reply.send(other.map(Receipt));
                 return;
             }
         };
@@ -131,8 +131,8 @@ impl Sending {
 async fn receipt(posting: &Posting, settled: Option<StoredMessage>) -> Result<Receipt, OutboxError> {
     let id = posting.message.id;
     let message = match settled {
-        Some(settled) => Some(settled),
-        None => posting.inner.ledger.message(id).await?,
+        Some(settled) => settled,
+        None => posting.inner.ledger.message(id).await?.ok_or(OutboxError::NoSuchMessage(id))?,
     };
-    message.map(|message| Receipt::new(message, false)).ok_or(OutboxError::NoSuchMessage(id))
+    Ok(Receipt(Recorded::New(Box::new(message))))
 }

@@ -41,27 +41,6 @@ pub struct CommitEvent {
     pub late_answers: u64,
 }
 
-/// Observes commits.
-#[derive(Clone)]
-pub(super) struct CommitObserver {
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) observe: Arc<dyn Fn(&CommitEvent) + Send + Sync>,
-}
-
-impl CommitObserver {
-    /// Commits to the ledger.
-    async fn commit(&self, ledger: &dyn Ledger, changes: Vec<Change>) -> LedgerResult<Results> {
-        let started_at = self.clock.now().mono;
-        let committed = ledger.commit(changes).await;
-        let is_late =
-            |applied: &&Result<Applied, _>| matches!(applied, Ok(Applied::Settled { is_late: true, .. }));
-        let late_answers = committed.iter().flatten().filter(is_late).count() as u64;
-        let duration = self.clock.now().mono.duration_since(started_at);
-        (self.observe)(&CommitEvent { duration, late_answers });
-        committed
-    }
-}
-
 struct Job {
     change: Change,
     reply: oneshot::Sender<Reply>,
@@ -69,12 +48,18 @@ struct Job {
 
 /// Writes to the ledger. The task starts at the first use, and ends with this.
 pub(crate) struct Writer {
-    ledger: Arc<dyn Ledger>,
-    finals: Finals,
-    wake: Arc<Wake>,
-    observer: CommitObserver,
-    failure: Arc<Mutex<Option<LedgerFailure>>>,
+    shared: Arc<Shared>,
     task: Mutex<Option<Task>>,
+}
+
+/// What the task needs.
+pub(super) struct Shared {
+    pub(super) ledger: Arc<dyn Ledger>,
+    pub(super) finals: Finals,
+    pub(super) wake: Arc<Wake>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) on_commit: Arc<dyn Fn(&CommitEvent) + Send + Sync>,
+    pub(super) failure: Mutex<Option<LedgerFailure>>,
 }
 
 struct Task {
@@ -83,18 +68,13 @@ struct Task {
 }
 
 impl Writer {
-    pub(super) fn new(
-        ledger: Arc<dyn Ledger>,
-        finals: Finals,
-        wake: Arc<Wake>,
-        observer: CommitObserver,
-    ) -> Self {
-        Self { ledger, finals, wake, observer, failure: Arc::default(), task: Mutex::new(None) }
+    pub(super) fn new(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared), task: Mutex::new(None) }
     }
 
     /// Why commits fail; `None` while they succeed.
     pub(crate) fn failure(&self) -> Option<LedgerFailure> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Has one change committed, with whatever else is waiting.
@@ -126,14 +106,7 @@ impl Writer {
         let runtime = Handle::try_current().map_err(|_| unavailable())?;
         let (jobs, waiting) = mpsc::channel(MAX_WAITING);
         let sent = jobs.try_send(job).map_err(|_| unavailable());
-        let (ledger, failure, observer) =
-            (Arc::clone(&self.ledger), Arc::clone(&self.failure), self.observer.clone());
-        let (finals, wake) = (self.finals.clone(), Arc::clone(&self.wake));
-        let publish = move |applied: &Applied| {
-            finals.publish(applied);
-            wake.publish(applied);
-        };
-        let writing = write(ledger, publish, observer, failure, waiting);
+        let writing = Arc::clone(&self.shared).write(waiting);
         *task = Some(Task { jobs, abort: runtime.spawn(writing).abort_handle() });
         sent
     }
@@ -148,44 +121,51 @@ impl Drop for Writer {
     }
 }
 
-async fn write(
-    ledger: Arc<dyn Ledger>,
-    publish: impl Fn(&Applied),
-    observer: CommitObserver,
-    failure: Arc<Mutex<Option<LedgerFailure>>>,
-    mut waiting: mpsc::Receiver<Job>,
-) {
-    let mut jobs = Vec::new();
-    while waiting.recv_many(&mut jobs, MAX_BATCH).await > 0 {
-        // First, attempts that end together send their settlements; then their worker sends the claim for their slots.
-        for _ in 0..2 {
-            yield_now().await;
-        }
-        while jobs.len() < MAX_BATCH
-            && let Ok(job) = waiting.try_recv()
-        {
-            jobs.push(job);
-        }
-        // The slots that settlements free are claimed in the same commit.
-        jobs.sort_by_key(|job| order(&job.change));
-        let (changes, replies): (Vec<_>, Vec<_>) = jobs.drain(..).map(|job| (job.change, job.reply)).unzip();
-        let committed = observer.commit(&*ledger, changes).await;
-        note_failure(&failure, committed.as_ref().err());
-        let applied = committed.unwrap_or_else(|error| replies.iter().map(|_| Err(error.clone())).collect());
-        for (reply, applied) in replies.into_iter().zip(applied) {
-            if let Ok(applied) = &applied {
-                publish(applied);
+impl Shared {
+    async fn write(self: Arc<Self>, mut waiting: mpsc::Receiver<Job>) {
+        let mut jobs = Vec::new();
+        while waiting.recv_many(&mut jobs, MAX_BATCH).await > 0 {
+            // First, attempts that end together send their settlements; then their worker sends the claim for their slots.
+            for _ in 0..2 {
+                yield_now().await;
             }
-            // Who does not wait any more does not need the reply.
-            let _ = reply.send(applied);
+            while jobs.len() < MAX_BATCH
+                && let Ok(job) = waiting.try_recv()
+            {
+                jobs.push(job);
+            }
+            // The slots that settlements free are claimed in the same commit.
+            jobs.sort_by_key(|job| order(&job.change));
+            let (changes, replies): (Vec<_>, Vec<_>) =
+                jobs.drain(..).map(|job| (job.change, job.reply)).unzip();
+            let committed = self.commit(changes).await;
+            let applied =
+                committed.unwrap_or_else(|error| replies.iter().map(|_| Err(error.clone())).collect());
+            for (reply, applied) in replies.into_iter().zip(applied) {
+                if let Ok(applied) = &applied {
+                    self.finals.publish(applied);
+                    self.wake.publish(applied);
+                }
+                // Who does not wait any more does not need the reply.
+                let _ = reply.send(applied);
+            }
         }
     }
-}
 
-fn note_failure(failure: &Mutex<Option<LedgerFailure>>, error: Option<&LedgerError>) {
-    let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
-    let commits = failure.as_ref().map_or(0, |before| before.commits).saturating_add(1);
-    *failure = error.map(|error| LedgerFailure { error: error.clone(), commits });
+    async fn commit(&self, changes: Vec<Change>) -> LedgerResult<Results> {
+        let started_at = self.clock.now().mono;
+        let committed = self.ledger.commit(changes).await;
+        let is_late =
+            |applied: &&Result<Applied, _>| matches!(applied, Ok(Applied::Settled { is_late: true, .. }));
+        let late_answers = committed.iter().flatten().filter(is_late).count() as u64;
+        let duration = self.clock.now().mono.duration_since(started_at);
+        (self.on_commit)(&CommitEvent { duration, late_answers });
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let commits = failure.as_ref().map_or(0, |before| before.commits).saturating_add(1);
+        *failure = committed.as_ref().err().map(|error| LedgerFailure { error: error.clone(), commits });
+        drop(failure);
+        committed
+    }
 }
 
 fn order(change: &Change) -> u8 {

@@ -56,7 +56,7 @@ async fn attempts_of_the_process_before_become_maybe_sent() {
 }
 
 #[tokio::test]
-async fn commits_that_wait_go_into_one_transaction() {
+async fn commits_at_the_same_time_are_all_kept() {
     let fixture = Fixture::new();
     let ledger = Arc::new(fixture.open().await);
     let commits: Vec<_> = (0..300)
