@@ -27,6 +27,9 @@ pub(crate) async fn commit(
         }
     };
     match session.batch("COMMIT").await {
+        Ok(()) if session.may_be_unreplicated() => {
+            Err(Failure::Unknown("the server did not wait for its replica; check the replica".to_owned()))
+        }
         Ok(()) => Ok(applied),
         // The server says what it did. A FATAL error ends the connection and can follow the commit.
         Err(error) => match Failure::from(error) {

@@ -1,6 +1,5 @@
 //! Connections: where to, how they are encrypted, and how a session is set up.
 
-use std::future::poll_fn;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,8 +7,8 @@ use std::time::Duration;
 
 use derive_setters::Setters;
 use tokio::sync::Notify;
+use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
-use tokio_postgres::{AsyncMessage, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use wxsub_core::clock::{Clock, SystemClock, timeout_at};
 use wxsub_tls::{Roots, client_config};
@@ -41,7 +40,8 @@ pub struct PostgresOptions {
 
 impl PostgresOptions {
     /// With this URL: `postgres://USER@HOST/DATABASE`, or several hosts separated by commas. A directory as the host, with
-    /// `%2F` for `/`, is that of a unix socket.
+    /// `%2F` for `/`, is that of a unix socket. A URL with a password is refused: lists of processes and copies of a
+    /// configuration show it.
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: url.into(), password_file: None, roots: Roots::default(), migrate: true, clock: None }
     }
@@ -54,10 +54,10 @@ impl PostgresOptions {
         Connector::new(self).map(drop)
     }
 
-    /// Whether the URL holds a password. Lists of processes and copies of a configuration show it.
+    /// Whether the URL holds a password, so that it is refused.
     #[must_use]
     pub fn has_password(&self) -> bool {
-        parse(&self.url).is_ok_and(|config| config.get_password().is_some())
+        read_url(&self.url).is_ok_and(|config| config.get_password().is_some())
     }
 }
 
@@ -154,17 +154,8 @@ impl Connector {
             config.password(password.trim_end_matches(['\r', '\n']));
         }
         let failed = |error| ConnectError::database(&self.host, &error);
-        let (client, mut connection) = config.connect(self.tls.clone()).await.map_err(failed)?;
-        let notified = Arc::clone(&self.notified);
-        let driver = tokio::spawn(async move {
-            // A caller that waits for a reply gets the error, too.
-            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-                if let AsyncMessage::Notification(_) = message {
-                    notified.notify_one();
-                }
-            }
-        });
-        let session = Session::new(client, driver.abort_handle(), Arc::clone(&self.clock));
+        let (notified, clock) = (Arc::clone(&self.notified), Arc::clone(&self.clock));
+        let session = Session::open(&config, self.tls.clone(), notified, clock).await.map_err(failed)?;
         session.batch(SETTINGS).await.map_err(failed)?;
         let server = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean, \
                       current_setting('server_version_num')::integer";
@@ -206,29 +197,37 @@ impl Connector {
     }
 }
 
-/// Reads the URL, and sees to it that nothing goes over a network in plain text.
-fn parse(url: &str) -> Result<Config, ConnectError> {
+/// Reads a URL as it is.
+fn read_url(url: &str) -> Result<Config, ConnectError> {
     if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
         return Err(ConnectError::Url("it does not begin with postgres://".to_owned()));
     }
     // The user and the password end with the first @.
     let (user, rest) = url.split_at(url.find('@').map_or(0, |at| at + 1));
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let pairs: Vec<_> = query.split('&').collect();
-    let prefers = pairs.contains(&"sslmode=prefer");
     // The certificate and its name are verified in every mode that encrypts.
-    let pairs = pairs.into_iter().map(|pair| match pair {
+    let pairs = query.split('&').map(|pair| match pair {
         "sslmode=verify-full" | "sslmode=verify-ca" => "sslmode=require",
         pair => pair,
     });
     let url = format!("{user}{place}?{}", pairs.collect::<Vec<_>>().join("&"));
-    let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
+    url.parse().map_err(|error: tokio_postgres::Error| {
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         ConnectError::Url(cause.unwrap_or_else(|| error.to_string()))
-    })?;
+    })
+}
+
+/// Reads the URL, and refuses one that holds a password, or with which something would go over a network in plain text.
+fn parse(url: &str) -> Result<Config, ConnectError> {
+    let mut config = read_url(url)?;
     if config.get_hosts().is_empty() {
         return Err(ConnectError::Url("it names no host".to_owned()));
     }
+    if config.get_password().is_some() {
+        return Err(ConnectError::Url("it holds a password; put it into the password file".to_owned()));
+    }
+    // Prefer is also the default.
+    let prefers = url.split(['?', '&']).any(|pair| pair == "sslmode=prefer");
     let remote_host = config.get_hosts().iter().find(|host| !is_local(host)).map(name_of);
     let remote_address = || config.get_hostaddrs().iter().find(|address| !address.is_loopback());
     let remote = remote_host.or_else(|| remote_address().map(ToString::to_string));
@@ -300,17 +299,25 @@ mod tests {
     #[test]
     fn sslmode_in_another_part_of_the_url_is_no_mode() {
         let url = "postgres://u:sslmode=verify-ca@localhost/d?application_name=sslmode=verify-full";
-        let config = parse(url).unwrap();
+        let config = read_url(url).unwrap();
         assert_eq!(config.get_password(), Some(&b"sslmode=verify-ca"[..]));
         assert_eq!(config.get_application_name(), Some("sslmode=verify-full"));
-        assert_eq!(config.get_ssl_mode(), SslMode::Disable);
+        assert_eq!(
+            mode("postgres://sslmode=require@localhost/d?application_name=sslmode=prefer"),
+            Ok(SslMode::Disable)
+        );
     }
 
     #[test]
     fn an_invalid_url_is_an_error_that_does_not_show_the_password() {
-        for url in
-            ["sqlite:a", "postgres:///d", "postgres://u:SESAME@h:x/d", "postgres://u:SESAME@h/d?wrong=1"]
-        {
+        for url in [
+            "sqlite:a",
+            "postgres:///d",
+            "postgres://u:SESAME@h:x/d",
+            "postgres://u:SESAME@h/d?wrong=1",
+            "postgres://u:SESAME@h/d",
+            "postgres://u@h/d?password=SESAME",
+        ] {
             let error = mode(url).unwrap_err().to_string();
             assert!(error.starts_with("ledger URL: ") && !error.contains("SESAME"), "{error}");
         }

@@ -16,10 +16,9 @@
 //! * Any number of processes use one database. Each change locks the rows that it names; due messages that another process is
 //!   claiming are skipped. Unique indexes are the last guard.
 //! * The clock of the database decides, so the clocks of the machines do not matter.
-//! * A commit is durable when it returns, as far as the server's `fsync` and replication go. What is asked for while one commit
-//!   is under way goes into the next.
+//! * A commit is durable when it returns, as far as the server's `fsync` and replication go.
 //! * If the connection is lost before the commit, the transaction is repeated once on a new connection. If the reply to the
-//!   commit is lost, its outcome is unknown.
+//!   commit is lost, its outcome is unknown, and so it is if the server ends its wait for a synchronous replica.
 //! * Over a network the connection is encrypted, and the certificate of the server is verified.
 //! * A replica, a connection pooler in transaction mode, a newer schema and missing rights are refused when it connects, each with
 //!   what to do.

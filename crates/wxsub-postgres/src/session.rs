@@ -1,14 +1,18 @@
 //! A connection to the database, with its prepared statements.
 
 use std::collections::{BTreeSet, HashMap};
+use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement};
+use tokio_postgres::{AsyncMessage, Client, Config, Error, Row, SimpleQueryMessage, Statement};
+use tokio_postgres_rustls::MakeRustlsConnect;
 use wxsub_core::clock::{Clock, timeout_at};
 use wxsub_outbox::ledger::ToColumns;
 
@@ -26,6 +30,8 @@ pub(crate) struct Session {
     statements: Mutex<HashMap<&'static str, Statement>>,
     /// The task that reads and writes the socket.
     driver: AbortHandle,
+    /// The server has ended its wait for a synchronous replica.
+    unreplicated: Arc<AtomicBool>,
     clock: Arc<dyn Clock>,
 }
 
@@ -79,8 +85,35 @@ fn as_params<'a>(params: &'a [Param<'_>]) -> Vec<&'a (dyn ToSql + Sync)> {
 }
 
 impl Session {
-    pub(crate) fn new(client: Client, driver: AbortHandle, clock: Arc<dyn Clock>) -> Self {
-        Self { client, statements: Mutex::default(), driver, clock }
+    /// Opens the connection, and notifies for each notification that it gets.
+    pub(crate) async fn open(
+        config: &Config,
+        tls: MakeRustlsConnect,
+        notified: Arc<Notify>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
+        let (client, mut connection) = config.connect(tls).await?;
+        let unreplicated = Arc::new(AtomicBool::new(false));
+        let noted = Arc::clone(&unreplicated);
+        let driver = tokio::spawn(async move {
+            // A caller that waits for a reply gets the error, too.
+            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+                match message {
+                    AsyncMessage::Notification(_) => notified.notify_one(),
+                    // Its text depends on the language of the server.
+                    AsyncMessage::Notice(notice) if notice.routine() == Some("SyncRepWaitForLSN") => {
+                        noted.store(true, Ordering::Relaxed);
+                    }
+                    _ => {}
+                }
+            }
+        });
+        Ok(Self { client, statements: Mutex::default(), driver: driver.abort_handle(), unreplicated, clock })
+    }
+
+    /// Whether a synchronous replica may lack a transaction of this session.
+    pub(crate) fn may_be_unreplicated(&self) -> bool {
+        self.unreplicated.load(Ordering::Relaxed)
     }
 
     /// Closes the connection if there is no reply within [`REPLY_TIMEOUT`]. Then the work fails.

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use futures_util::future::join;
 use wxsub_core::testing::ManualClock;
+use wxsub_outbox::id::IdGenerator;
 use wxsub_outbox::ledger::{Applied, Change};
 use wxsub_outbox::message::Settlement;
 use wxsub_outbox::state::MessageState;
 use wxsub_outbox::{Ledger, LedgerError};
 use wxsub_postgres::{PostgresLedger, PostgresOptions};
 
-use super::fixture::{Process, appid, check};
+use super::fixture::{NOW, Process, appid, check};
 use super::proxy::{Cut, Proxy};
 use super::server::Postgres;
 
@@ -21,7 +22,7 @@ use super::server::Postgres;
 async fn a_connection_cut_at_any_message_leaves_all_or_nothing() {
     let postgres = Postgres::start();
     let sql = postgres.sql().await;
-    let proxy = Proxy::start(postgres.port).await;
+    let proxy = Proxy::start(&postgres).await;
     let (process, observer) = (Process::connect(&proxy.url()).await, Process::start(&postgres).await);
     for cut in [Cut::BeforeMessage, Cut::BeforeReply] {
         let mut unknown = Vec::new();
@@ -72,12 +73,35 @@ async fn a_connection_cut_at_any_message_leaves_all_or_nothing() {
     check(&observer, &sql).await;
 }
 
+/// One change breaks a rule of the database, so each is tried by itself. A connection that cannot be made may take long to fail.
+#[tokio::test]
+#[ignore = "needs postgresql: scripts/test runs it"]
+async fn changes_that_are_tried_one_by_one_wait_for_a_connection_once() {
+    let postgres = Postgres::start();
+    drop(Process::start(&postgres).await);
+    let rule = "ALTER TABLE wxsub_message ADD CHECK (touser <> 'bad')";
+    postgres.sql().await.batch_execute(rule).await.unwrap();
+    for messages in 0.. {
+        let proxy = Proxy::start(&postgres).await;
+        let process = Process::connect(&proxy.url()).await;
+        let users = ["a", "bad", "b", "c", "d"];
+        let batch = users.map(|user| Change::Enqueue(Box::new(process.message(user))));
+        proxy.cut_after(messages, Cut::ForGood);
+        let committed = process.ledger.commit(batch.into()).await;
+        assert!(proxy.refused() <= 1, "{messages}: {} connections, {committed:?}", proxy.refused());
+        if !proxy.has_cut() {
+            assert_eq!(committed.unwrap().iter().filter(|result| result.is_ok()).count(), 4);
+            break;
+        }
+    }
+}
+
 /// A proxy or a firewall may lose the connection without notice. The server cannot end statements that it does not receive.
 #[tokio::test]
 #[ignore = "needs postgresql: scripts/test runs it"]
 async fn a_connection_that_falls_silent_is_given_up() {
     let postgres = Postgres::start();
-    let proxy = Proxy::start(postgres.port).await;
+    let proxy = Proxy::start(&postgres).await;
     let clock = Arc::new(ManualClock::new());
     let options = PostgresOptions::new(proxy.url()).clock(clock.clone());
     let ledger = PostgresLedger::connect(options).await.unwrap();
@@ -119,4 +143,41 @@ async fn a_connection_that_falls_silent_is_given_up() {
     let (app, ()) = join(ledger.app(&appid()), end_silence()).await;
     assert!(matches!(app, Err(LedgerError::Unavailable(_))), "{app:?}");
     ledger.app(&appid()).await.unwrap();
+}
+
+/// After the time limit of a statement, the server ends its wait for a synchronous replica, and replies to the COMMIT as if the
+/// replica had the transaction. So it does when an operator cancels the wait.
+#[tokio::test]
+#[ignore = "needs postgresql: scripts/test runs it"]
+async fn a_commit_that_a_synchronous_replica_may_lack_has_an_unknown_outcome() {
+    let mut postgres = Postgres::start();
+    drop(Process::start(&postgres).await);
+    postgres.stop_immediately();
+    postgres.set("synchronous_standby_names=absent");
+    postgres.start_again();
+    let sql = postgres.sql().await;
+    let ledger = PostgresLedger::connect(PostgresOptions::new(postgres.url())).await.unwrap();
+    let ids = IdGenerator::new(None);
+    loop {
+        let mut is_cancelled = false;
+        let mut commit = ledger.commit(vec![Change::Register(ids.worker(NOW).unwrap())]);
+        let committed = loop {
+            let cancel = async {
+                let waiting =
+                    "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+                !sql.query(waiting, &[]).await.unwrap().is_empty()
+            };
+            tokio::select! {
+                biased;
+                committed = &mut commit => break committed,
+                cancelled = cancel => is_cancelled |= cancelled,
+            }
+        };
+        // For a moment after its start, the server does not wait.
+        if is_cancelled {
+            assert!(matches!(committed, Err(LedgerError::Unknown(_))), "{committed:?}");
+            return;
+        }
+        committed.unwrap();
+    }
 }

@@ -166,7 +166,7 @@ impl Database {
 #[ignore = "needs postgresql: scripts/test runs it"]
 async fn a_worker_cut_off_while_its_post_is_out_reports_the_outcome_late() {
     let postgres = Postgres::start();
-    let (database, proxy) = (Database { sql: postgres.sql().await }, Proxy::start(postgres.port).await);
+    let (database, proxy) = (Database { sql: postgres.sql().await }, Proxy::start(&postgres).await);
     let weixin = Weixin::new();
     let one = Machine::start(&proxy.url(), &weixin).await;
     weixin.responds.send_replace(false);
@@ -198,7 +198,7 @@ async fn a_worker_cut_off_while_its_post_is_out_reports_the_outcome_late() {
 #[ignore = "needs postgresql: scripts/test runs it"]
 async fn a_message_whose_claim_had_no_reply_is_posted_once() {
     let postgres = Postgres::start();
-    let (database, proxy) = (Database { sql: postgres.sql().await }, Proxy::start(postgres.port).await);
+    let (database, proxy) = (Database { sql: postgres.sql().await }, Proxy::start(&postgres).await);
     let (weixin, other) = (Weixin::new(), Process::start(&postgres).await);
     let one = Machine::start(&proxy.url(), &weixin).await;
     database.pass_until(&one, async || database.live_workers().await == 2).await;

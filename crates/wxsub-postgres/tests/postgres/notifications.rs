@@ -65,7 +65,7 @@ async fn a_message_of_another_machine_is_claimed_before_the_next_poll() {
 #[ignore = "needs postgresql: scripts/test runs it"]
 async fn a_lost_notification_loses_no_message_and_the_next_one_arrives() {
     let postgres = Postgres::start();
-    let proxy = Proxy::start(postgres.port).await;
+    let proxy = Proxy::start(&postgres).await;
     let pair = Pair::start(&postgres, &proxy.url()).await;
     for round in 0..3 {
         proxy.set_down(true);
@@ -81,7 +81,7 @@ async fn a_lost_notification_loses_no_message_and_the_next_one_arrives() {
 #[ignore = "needs postgresql: scripts/test runs it"]
 async fn where_listen_is_refused_messages_are_found_by_polling() {
     let postgres = Postgres::start();
-    let proxy = Proxy::start(postgres.port).await;
+    let proxy = Proxy::start(&postgres).await;
     proxy.refuse_listen();
     let pair = Pair::start(&postgres, &proxy.url()).await;
     let id = pair.enqueue("o").await;

@@ -16,7 +16,7 @@ use wxsub_postgres::{PostgresLedger, PostgresOptions};
 
 use super::fixture::{Process, appid, check};
 use super::proxy::{Cut, Proxy};
-use super::server::{PASSWORD, Postgres};
+use super::server::Postgres;
 
 const DOCUMENT: &str = include_str!("../../../../docs/inbox.md");
 
@@ -260,9 +260,8 @@ async fn two_processes_move_ten_thousand_rows_of_one_transaction_once() {
 async fn a_connection_cut_at_any_message_moves_a_row_wholly_or_not_at_all() {
     let (postgres, observer, application) = start().await;
     let sql = postgres.sql().await;
-    let proxy = Proxy::start(postgres.port).await;
-    let process =
-        Process::connect(&format!("postgres://postgres:{PASSWORD}@{}/postgres", proxy.address)).await;
+    let proxy = Proxy::start(&postgres).await;
+    let process = Process::connect(&proxy.url()).await;
     let mut number = 0;
     for cut in [Cut::BeforeMessage, Cut::BeforeReply] {
         for messages in 0.. {

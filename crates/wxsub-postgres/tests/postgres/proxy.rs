@@ -3,14 +3,14 @@
 use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::server::PASSWORD;
+use super::server::Postgres;
 
 /// Where the connection is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub(super) enum Cut {
     BeforeReply,
     /// As before the reply, but the connection stays open, and nothing passes any more.
     Silence,
+    /// Before the database has the message; and from then on the proxy refuses connections.
+    ForGood,
 }
 
 /// Messages that the database answers: Sync, and simple queries.
@@ -41,6 +43,9 @@ struct Plan {
     left: AtomicI64,
     after: AtomicBool,
     silence: AtomicBool,
+    for_good: AtomicBool,
+    /// How many connections were refused.
+    refused: AtomicUsize,
     /// Whether the message at the cut was a commit.
     was_commit: AtomicBool,
     /// The next commit of a claim is the cut.
@@ -49,8 +54,16 @@ struct Plan {
     refuses_listen: AtomicBool,
 }
 
+impl Plan {
+    fn has_cut(&self) -> bool {
+        self.left.load(Ordering::SeqCst) < 0
+    }
+}
+
 impl Proxy {
-    pub(super) async fn start(port: u16) -> Self {
+    /// The database trusts the proxy, which connects to its unix socket.
+    pub(super) async fn start(postgres: &Postgres) -> Self {
+        let socket = postgres.socket_folder().join(format!(".s.PGSQL.{}", postgres.port));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let plan = Arc::new(Plan { left: AtomicI64::new(-1), ..Plan::default() });
@@ -59,12 +72,12 @@ impl Proxy {
         let down = is_down.subscribe();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                if *down.borrow() {
+                if *down.borrow() || accepting.for_good.load(Ordering::SeqCst) && accepting.has_cut() {
+                    accepting.refused.fetch_add(1, Ordering::SeqCst);
                     continue;
                 }
-                let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                let server = UnixStream::connect(&socket).await.unwrap();
                 client.set_nodelay(true).unwrap();
-                server.set_nodelay(true).unwrap();
                 let (plan, mut down) = (Arc::clone(&accepting), down.clone());
                 tokio::spawn(async move {
                     tokio::select! {
@@ -79,7 +92,7 @@ impl Proxy {
 
     /// The URL of the database, for the superuser.
     pub(super) fn url(&self) -> String {
-        format!("postgres://postgres:{PASSWORD}@{}/postgres", self.address)
+        format!("postgres://postgres@{}/postgres", self.address)
     }
 
     /// Cuts all connections, and refuses new ones until they are let through again.
@@ -105,14 +118,20 @@ impl Proxy {
     /// Cuts at the message after so many.
     pub(super) fn cut_after(&self, messages: i64, cut: Cut) {
         self.plan.was_commit.store(false, Ordering::SeqCst);
-        self.plan.after.store(cut != Cut::BeforeMessage, Ordering::SeqCst);
+        self.plan.after.store(matches!(cut, Cut::BeforeReply | Cut::Silence), Ordering::SeqCst);
         self.plan.silence.store(cut == Cut::Silence, Ordering::SeqCst);
+        self.plan.for_good.store(cut == Cut::ForGood, Ordering::SeqCst);
         self.plan.left.store(messages, Ordering::SeqCst);
     }
 
     /// Whether the cut has come.
     pub(super) fn has_cut(&self) -> bool {
-        self.plan.left.load(Ordering::SeqCst) < 0
+        self.plan.has_cut()
+    }
+
+    /// How many connections were refused.
+    pub(super) fn refused(&self) -> usize {
+        self.plan.refused.load(Ordering::SeqCst)
     }
 
     /// Stops the plan. Says whether a connection was cut, and whether that was at a commit.
@@ -123,7 +142,7 @@ impl Proxy {
 }
 
 /// Forwards until one side ends, or the plan cuts.
-async fn forward(client: TcpStream, server: TcpStream, plan: Arc<Plan>) {
+async fn forward(client: TcpStream, server: UnixStream, plan: Arc<Plan>) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     // They end with this.
