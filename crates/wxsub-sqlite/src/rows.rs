@@ -121,7 +121,7 @@ impl Rows {
         self.events.len() >= MAX_EVENTS
     }
 
-    /// Writes what changed, in the order of the ids, and keeps the rows that are needed next.
+    /// Writes what changed, each kind in the order of the ids, and keeps the rows that are needed next.
     pub(crate) fn write(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         self.write_messages(connection)?;
         self.write_grants(connection)?;
@@ -160,7 +160,10 @@ impl Rows {
         let mut update = connection.prepare_cached(sql::UPDATE_MESSAGE)?;
         let mut insert_body = connection.prepare_cached(sql::INSERT_BODY)?;
         let mut delete_body = connection.prepare_cached(sql::DELETE_BODY)?;
-        for (id, is_new) in std::mem::take(&mut self.changed_messages) {
+        let (new, changed): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.changed_messages).into_iter().partition(|(_, is_new)| *is_new);
+        // The changed ones first: a new message may take the grant that one of them gives up.
+        for (id, is_new) in changed.into_iter().chain(new) {
             let Some(message) = self.messages.get(&id) else { continue };
             let values = message.to_columns().into_iter();
             if is_new {
@@ -168,7 +171,7 @@ impl Rows {
             } else {
                 update.execute(columns::params(values))?;
             }
-            // A body never changes; it only goes.
+            // A body never changes; it is only deleted.
             match (&message.body, is_new) {
                 (Some(body), true) => {
                     insert_body.execute(params![id.as_bytes(), String::from_utf8_lossy(&body.to_json())])?;

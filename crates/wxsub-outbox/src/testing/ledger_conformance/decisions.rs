@@ -3,7 +3,8 @@
 use super::fixture::{Fixture, HOUR, MINUTE, SECOND, not_sent, refused, unknown};
 use crate::audit::AuditEntry;
 use crate::grant::NotAdmitted;
-use crate::ledger::{Applied, Change, NotDecided, NotRecorded, RestoreReport};
+use crate::id::MessageId;
+use crate::ledger::{Applied, Change, NewMessage, NotDecided, NotRecorded, RestoreReport};
 use crate::message::{DECISION_DELAY, DEFAULT_LIFETIME, NotDecidable, RESTORED_DECISION_DELAY, Settlement};
 use crate::state::{AuditAction, AuditOutcome, Decision, EventKind, GrantState, MessageState, Reason};
 
@@ -97,6 +98,18 @@ pub(super) async fn a_message_sent_again_takes_a_newer_open_grant(fixture: &Fixt
     let refused = fixture.decide(fixture.new_decision(id, Decision::SendAgain)).await.map(drop);
     assert_eq!(refused, Err(NotDecided::Grant(NotAdmitted::GrantUnavailable)));
     assert!(fixture.get(id).await.is_undecided(), "nothing was changed");
+}
+
+/// The application chooses the id of a row of an inbox: it can be greater than all ids that are made here.
+pub(super) async fn a_message_with_a_foreign_id_is_sent_again(fixture: &Fixture) {
+    fixture.consent("o").await;
+    let id = MessageId::from_bytes([0xF4; 16]);
+    fixture.record(NewMessage { id, ..fixture.new_message("o") }).await.unwrap();
+    let claimed = fixture.claim_one(id).await;
+    fixture.settle(&claimed, unknown()).await.unwrap();
+    let (_, child) = fixture.decide_later(id, Decision::SendAgain).await;
+    let expected = (MessageState::Queued, None, Some(GrantState::Reserved));
+    assert_eq!(fixture.seen(child.unwrap().id).await, expected);
 }
 
 pub(super) async fn a_policy_decides_all(fixture: &Fixture) {
