@@ -50,6 +50,12 @@ macro_rules! id {
             }
         }
 
+        impl From<[u8; 16]> for $name {
+            fn from(bytes: [u8; 16]) -> Self {
+                Self::from_bytes(bytes)
+            }
+        }
+
         impl FromStr for $name {
             type Err = InvalidId;
 

@@ -111,12 +111,10 @@ fn new<T>(row: T) -> Write<T> {
 /// Grants in the order of their recording, each with its nonces.
 fn grants(connection: &Connection, after: i64) -> Read {
     let mut written = Written::default();
-    let mut statement = connection.prepare_cached(sql::MOVE_GRANTS)?;
-    let rows = statement
-        .query_map(params![after, BATCH], |row| Ok((columns::read::<StoredGrant>(row)?, row.get("seq")?)))?;
     let mut next = Next::Messages(Vec::new());
-    for row in rows {
-        let (grant, seq) = row?;
+    for (grant, seq) in
+        columns::all::<(StoredGrant, i64)>(connection, sql::MOVE_GRANTS, params![after, BATCH])?
+    {
         let nonces = columns::all::<[u8; 16]>(connection, sql::NONCES_OF, [grant.id.as_bytes()])?;
         written.nonces.extend(nonces.into_iter().map(|nonce| (nonce, grant.id)));
         written.grants.push(new(grant));

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as DeError;
 use wxsub_core::clock::UnixMillis;
-use wxsub_proto::{AppId, ErrCode, OpenId, Remedy, Scene, TemplateId};
+use wxsub_proto::{AppId, ErrCode, Message, OpenId, Remedy, Scene, TemplateId};
 
 use crate::app::{DailyQuotaPause, OperatorPause, Pauses, TokenPause};
 use crate::audit::{AuditEntry, StoredAudit};
@@ -18,7 +18,10 @@ use crate::id::{GrantId, MessageId, WorkerId};
 use crate::idempotency::{Fingerprint, IdempotencyKey, KeyScope, StoredKey};
 use crate::ledger::{InboxBacklog, StoredWorker};
 use crate::message::{DecisionRecord, Detail, StoredEvent, StoredMessage};
-use crate::state::{Reason, Stage};
+use crate::state::{
+    AuditAction, AuditOutcome, Decision, EventKind, GrantState, MessageState, Mode, Priority, Reason, Stage,
+    WebhookEvent,
+};
 use crate::webhook::{DeliveryId, EndpointStatus, StoredDelivery, StoredEndpoint};
 
 /// One column of a row, as it is written.
@@ -98,12 +101,6 @@ macro_rules! ids {
         impl ToColumns<1> for $id {
             fn to_columns(&self) -> [Value<'_>; 1] {
                 columns![self.as_bytes()]
-            }
-        }
-
-        impl FromColumns for $id {
-            fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
-                columns.required_bytes().map(Self::from_bytes)
             }
         }
     )+ };
@@ -324,301 +321,184 @@ pub trait FromColumns: Sized {
     fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error>;
 }
 
-/// The types of columns.
-trait Values: Columns {
-    fn required<T>(&self, value: Option<T>) -> Result<T, Self::Error> {
-        value.ok_or_else(|| self.unreadable("is empty".to_owned()))
-    }
-
-    fn read_text<T>(
-        &mut self,
-        read: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Result<Option<T>, Self::Error> {
-        let value = self.text()?.map(read).transpose();
-        value.map_err(|problem| self.unreadable(problem))
-    }
-
-    fn parse_optional<T: FromStr<Err: Display>>(&mut self) -> Result<Option<T>, Self::Error> {
-        self.read_text(|text| text.parse().map_err(|error: T::Err| error.to_string()))
-    }
-
-    fn parse<T: FromStr<Err: Display>>(&mut self) -> Result<T, Self::Error> {
-        let value = self.parse_optional()?;
-        self.required(value)
-    }
-
-    /// A name that only serde can read.
-    fn named<T: for<'de> Deserialize<'de>>(&mut self) -> Result<Option<T>, Self::Error> {
-        self.read_text(|text| {
-            T::deserialize(text.into_deserializer()).map_err(|error: DeError| error.to_string())
-        })
-    }
-
-    /// Names that are separated by spaces.
-    fn words<T: FromStr<Err: Display> + Ord>(&mut self) -> Result<Option<BTreeSet<T>>, Self::Error> {
-        let word = |word: &str| word.parse().map_err(|error: T::Err| error.to_string());
-        self.read_text(|text| text.split_whitespace().map(word).collect())
-    }
-
-    fn optional_number<T: TryFrom<i64>>(&mut self) -> Result<Option<T>, Self::Error> {
-        let Some(number) = self.integer()? else { return Ok(None) };
-        let converted = T::try_from(number).map_err(|_| self.unreadable(format!("{number} is out of range")));
-        converted.map(Some)
-    }
-
-    fn number<T: TryFrom<i64>>(&mut self) -> Result<T, Self::Error> {
-        let number = self.optional_number()?;
-        self.required(number)
-    }
-
-    fn optional_time(&mut self) -> Result<Option<UnixMillis>, Self::Error> {
-        Ok(self.integer()?.map(|millis| UnixMillis::new(u64::try_from(millis).unwrap_or(0))))
-    }
-
-    fn time(&mut self) -> Result<UnixMillis, Self::Error> {
-        let time = self.optional_time()?;
-        self.required(time)
-    }
-
-    fn optional_scene(&mut self) -> Result<Option<Scene>, Self::Error> {
-        let Some(number) = self.optional_number::<u16>()? else { return Ok(None) };
-        Scene::new(number).map(Some).map_err(|error| self.unreadable(error.to_string()))
-    }
-
-    fn required_bytes<const N: usize>(&mut self) -> Result<[u8; N], Self::Error> {
-        let bytes = self.bytes()?;
-        self.required(bytes)
-    }
+/// What is read from one column.
+trait Column: Sized {
+    /// Reads it from the next column; `None` if that has no value.
+    fn read<C: Columns>(columns: &mut C) -> Result<Option<Self>, C::Error>;
 }
 
-impl<C: Columns> Values for C {}
-
-impl FromColumns for StoredMessage {
+impl<T: Column> FromColumns for Option<T> {
     fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
-        Ok(Self {
-            id: MessageId::from_columns(columns)?,
-            state: columns.parse()?,
-            reason: columns.parse_optional()?,
-            attempt: columns.number()?,
-            failures: columns.number()?,
-            version: columns.number()?,
-            due_at: columns.time()?,
-            attempted_at: columns.optional_time()?,
-            settled_at: columns.optional_time()?,
-            worker: columns.bytes()?.map(WorkerId::from_bytes),
-            detail: Detail {
-                stage: columns.parse_optional()?,
-                errcode: columns.integer()?.map(ErrCode::new),
-                errmsg: columns.parse_optional()?,
-                rid: columns.parse_optional()?,
-                remedy: columns.named()?,
-            },
-            decision: decision(columns)?,
-            restored_at: columns.optional_time()?,
-            appid: columns.parse()?,
-            mode: columns.parse()?,
-            touser: columns.parse_optional()?,
-            template_id: columns.parse_optional()?,
-            scene: columns.optional_scene()?,
-            priority: columns.parse()?,
-            created_at: columns.time()?,
-            send_at: columns.time()?,
-            expires_at: columns.time()?,
-            idempotency_key: columns.parse_optional()?,
-            grant: columns.bytes()?.map(GrantId::from_bytes),
-            parent_id: columns.bytes()?.map(MessageId::from_bytes),
-            body: columns.read_text(|text| serde_json::from_str(text).map_err(|error| error.to_string()))?,
-        })
+        T::read(columns)
     }
 }
 
-fn decision<C: Columns>(columns: &mut C) -> Result<Option<DecisionRecord>, C::Error> {
-    let decision = columns.parse_optional()?;
-    let (by, note) = (columns.parse_optional()?, columns.parse_optional()?);
-    let (at, child) = (columns.optional_time()?, columns.bytes()?.map(MessageId::from_bytes));
-    Ok(decision.map(|decision| DecisionRecord {
-        decision,
-        by: by.unwrap_or_default(),
-        note: note.unwrap_or_default(),
-        at: at.unwrap_or_default(),
-        child,
-    }))
+/// Types that are read from one column, each with the function that does it.
+macro_rules! one_column {
+    ($($read:ident: $($of:ty),+;)+) => { $($(
+        impl Column for $of {
+            fn read<C: Columns>(columns: &mut C) -> Result<Option<Self>, C::Error> {
+                $read(columns)
+            }
+        }
+
+        impl FromColumns for $of {
+            fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
+                Self::read(columns)?.ok_or_else(|| columns.unreadable("is empty".to_owned()))
+            }
+        }
+    )+)+ };
+}
+
+one_column! {
+    parsed: String, AppId, OpenId, TemplateId, IdempotencyKey, MessageState, Mode, Reason, GrantState, Decision, Priority,
+        Stage, EventKind, AuditAction, AuditOutcome, WebhookEvent;
+    named: Remedy;
+    json: Message;
+    words: BTreeSet<AppId>, BTreeSet<WebhookEvent>;
+    number: i64, u32, u64;
+    flag: bool;
+    time: UnixMillis;
+    code: ErrCode;
+    scene: Scene;
+    bytes: [u8; 16], [u8; 32], MessageId, GrantId, WorkerId;
+    fingerprint: Fingerprint;
+}
+
+fn text<T, C: Columns>(
+    columns: &mut C,
+    read: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<Option<T>, C::Error> {
+    let value = columns.text()?.map(read).transpose();
+    value.map_err(|problem| columns.unreadable(problem))
+}
+
+fn parsed<T: FromStr<Err: Display>, C: Columns>(columns: &mut C) -> Result<Option<T>, C::Error> {
+    text(columns, |text| text.parse().map_err(|error: T::Err| error.to_string()))
+}
+
+/// A name that only serde can read.
+fn named<T: for<'de> Deserialize<'de>, C: Columns>(columns: &mut C) -> Result<Option<T>, C::Error> {
+    text(columns, |text| T::deserialize(text.into_deserializer()).map_err(|error: DeError| error.to_string()))
+}
+
+fn json<T: for<'de> Deserialize<'de>, C: Columns>(columns: &mut C) -> Result<Option<T>, C::Error> {
+    text(columns, |text| serde_json::from_str(text).map_err(|error| error.to_string()))
+}
+
+/// Names that are separated by spaces.
+fn words<T: FromStr<Err: Display> + Ord, C: Columns>(
+    columns: &mut C,
+) -> Result<Option<BTreeSet<T>>, C::Error> {
+    let word = |word: &str| word.parse().map_err(|error: T::Err| error.to_string());
+    text(columns, |text| text.split_whitespace().map(word).collect())
+}
+
+fn number<T: TryFrom<i64>, C: Columns>(columns: &mut C) -> Result<Option<T>, C::Error> {
+    let Some(number) = columns.integer()? else { return Ok(None) };
+    T::try_from(number).map(Some).map_err(|_| columns.unreadable(format!("{number} is out of range")))
+}
+
+fn flag<C: Columns>(columns: &mut C) -> Result<Option<bool>, C::Error> {
+    Ok(columns.integer()?.map(|number| number != 0))
+}
+
+fn time<C: Columns>(columns: &mut C) -> Result<Option<UnixMillis>, C::Error> {
+    Ok(columns.integer()?.map(|millis| UnixMillis::new(u64::try_from(millis).unwrap_or(0))))
+}
+
+fn code<C: Columns>(columns: &mut C) -> Result<Option<ErrCode>, C::Error> {
+    Ok(columns.integer()?.map(ErrCode::new))
+}
+
+fn scene<C: Columns>(columns: &mut C) -> Result<Option<Scene>, C::Error> {
+    let scene = number(columns)?.map(Scene::new).transpose();
+    scene.map_err(|error| columns.unreadable(error.to_string()))
+}
+
+fn bytes<const N: usize, T: From<[u8; N]>, C: Columns>(columns: &mut C) -> Result<Option<T>, C::Error> {
+    Ok(columns.bytes()?.map(T::from))
+}
+
+fn fingerprint<C: Columns>(columns: &mut C) -> Result<Option<Fingerprint>, C::Error> {
+    Ok(columns.bytes()?.map(Fingerprint::from_bytes))
+}
+
+/// Rows, each with its columns in their order.
+macro_rules! rows {
+    ($($row:ident { $($column:ident),+ $(,)? })+) => { $(
+        impl FromColumns for $row {
+            fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
+                Ok(Self { $($column: FromColumns::from_columns(columns)?),+ })
+            }
+        }
+    )+ };
+}
+
+rows! {
+    StoredMessage {
+        id, state, reason, attempt, failures, version, due_at, attempted_at, settled_at, worker, detail, decision,
+        restored_at, appid, mode, touser, template_id, scene, priority, created_at, send_at, expires_at, idempotency_key,
+        grant, parent_id, body,
+    }
+    Detail { stage, errcode, errmsg, rid, remedy }
+    StoredGrant { id, subject, state, consented_at, callback_expires_at }
+    Subject { appid, openid, template_id, scene }
+    StoredKey { scope, fingerprint, message, check_at }
+    KeyScope { appid, client, key }
+    StoredAudit { seq, at, entry, outcome }
+    AuditEntry { actor, address, action, appid, subject, detail }
+    StoredWorker { id, beat_at, gone_at }
+    StoredEndpoint { name, url_sha256, apps, events, with_openid, disabled_at }
+    EndpointStatus { endpoint, due_since, pending, dead }
+    InboxBacklog { has_rows, foreign_rows }
+    DeliveryId { endpoint, message, sequence }
+    StoredDelivery { id, event, body, created_at, attempt, due_at, error }
+}
+
+impl FromColumns for Option<DecisionRecord> {
+    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
+        let (decision, by, note) = (Column::read(columns)?, String::read(columns)?, String::read(columns)?);
+        let (at, child) = (UnixMillis::read(columns)?, Column::read(columns)?);
+        Ok(decision.map(|decision| DecisionRecord {
+            decision,
+            by: by.unwrap_or_default(),
+            note: note.unwrap_or_default(),
+            at: at.unwrap_or_default(),
+            child,
+        }))
+    }
 }
 
 impl FromColumns for StoredEvent {
     fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
         Ok(Self {
-            message: MessageId::from_columns(columns)?,
-            version: columns.number()?,
-            at: columns.time()?,
-            kind: columns.parse()?,
-            attempt: columns.number()?,
+            message: FromColumns::from_columns(columns)?,
+            version: FromColumns::from_columns(columns)?,
+            at: FromColumns::from_columns(columns)?,
+            kind: FromColumns::from_columns(columns)?,
+            attempt: FromColumns::from_columns(columns)?,
             actor: columns.actor()?,
-            detail: columns.parse_optional()?,
-        })
-    }
-}
-
-impl FromColumns for StoredGrant {
-    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
-        Ok(Self {
-            id: GrantId::from_columns(columns)?,
-            subject: Subject {
-                appid: columns.parse()?,
-                openid: columns.parse()?,
-                template_id: columns.parse()?,
-                scene: {
-                    let scene = columns.optional_scene()?;
-                    columns.required(scene)?
-                },
-            },
-            state: columns.parse()?,
-            consented_at: columns.time()?,
-            callback_expires_at: columns.time()?,
-        })
-    }
-}
-
-impl FromColumns for StoredKey {
-    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
-        Ok(Self {
-            scope: KeyScope { appid: columns.parse()?, client: columns.parse()?, key: columns.parse()? },
-            fingerprint: Fingerprint::from_bytes(columns.required_bytes()?),
-            message: MessageId::from_columns(columns)?,
-            check_at: columns.time()?,
-        })
-    }
-}
-
-impl FromColumns for StoredAudit {
-    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
-        Ok(Self {
-            seq: columns.number()?,
-            at: columns.time()?,
-            entry: AuditEntry {
-                actor: columns.parse()?,
-                address: columns.parse()?,
-                action: columns.parse()?,
-                appid: columns.text()?.and_then(|appid| appid.parse().ok()),
-                subject: columns.parse()?,
-                detail: columns.parse()?,
-            },
-            outcome: columns.parse()?,
-        })
-    }
-}
-
-impl FromColumns for StoredWorker {
-    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
-        Ok(Self {
-            id: WorkerId::from_columns(columns)?,
-            beat_at: columns.time()?,
-            gone_at: columns.optional_time()?,
-        })
-    }
-}
-
-impl FromColumns for StoredEndpoint {
-    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
-        Ok(Self {
-            name: columns.parse()?,
-            url_sha256: columns.required_bytes()?,
-            apps: columns.words()?,
-            events: columns.words()?.unwrap_or_default(),
-            with_openid: columns.number::<i64>()? != 0,
-            disabled_at: columns.optional_time()?,
-        })
-    }
-}
-
-impl FromColumns for EndpointStatus {
-    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
-        Ok(Self {
-            endpoint: StoredEndpoint::from_columns(columns)?,
-            due_since: columns.optional_time()?,
-            pending: columns.number()?,
-            dead: columns.number()?,
-        })
-    }
-}
-
-impl FromColumns for InboxBacklog {
-    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
-        Ok(Self { has_rows: columns.number::<i64>()? != 0, foreign_rows: columns.number()? })
-    }
-}
-
-impl FromColumns for DeliveryId {
-    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
-        Ok(Self {
-            endpoint: columns.parse()?,
-            message: MessageId::from_columns(columns)?,
-            sequence: columns.number()?,
-        })
-    }
-}
-
-impl FromColumns for StoredDelivery {
-    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
-        Ok(Self {
-            id: DeliveryId::from_columns(columns)?,
-            event: columns.parse()?,
-            body: columns.parse()?,
-            created_at: columns.time()?,
-            attempt: columns.number()?,
-            due_at: columns.optional_time()?,
-            error: columns.parse_optional()?,
+            detail: Column::read(columns)?,
         })
     }
 }
 
 impl FromColumns for Pauses {
     fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
-        let (by, note) = (columns.parse_optional()?, columns.parse_optional()?);
-        let since = columns.optional_time()?;
-        let minute_quota_until = columns.optional_time()?;
-        let (until, next_probe_at) = (columns.optional_time()?, columns.optional_time()?);
-        let probe = columns.bytes()?.map(MessageId::from_bytes);
-        let (token_until, failures) = (columns.optional_time()?, columns.optional_number()?);
-        Ok(Self {
-            operator: by.map(|by| OperatorPause {
-                by,
-                note: note.unwrap_or_default(),
-                since: since.unwrap_or_default(),
-            }),
-            minute_quota_until,
-            daily_quota: until.map(|until| DailyQuotaPause {
-                until,
-                next_probe_at: next_probe_at.unwrap_or_default(),
-                probe,
-            }),
-            token: token_until.map(|until| TokenPause { until, failures: failures.unwrap_or_default() }),
-        })
-    }
-}
-
-impl FromColumns for AppId {
-    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
-        columns.parse()
-    }
-}
-
-impl FromColumns for String {
-    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
-        columns.parse()
-    }
-}
-
-/// A nonce.
-impl FromColumns for [u8; 16] {
-    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
-        columns.required_bytes()
-    }
-}
-
-impl FromColumns for Option<UnixMillis> {
-    fn from_columns<C: Columns>(columns: &mut C) -> Result<Self, C::Error> {
-        columns.optional_time()
+        let (by, note, since) = (Column::read(columns)?, String::read(columns)?, UnixMillis::read(columns)?);
+        let operator = by.map(|by| OperatorPause {
+            by,
+            note: note.unwrap_or_default(),
+            since: since.unwrap_or_default(),
+        });
+        let minute_quota_until = Column::read(columns)?;
+        let (until, next_probe_at) = (Column::read(columns)?, UnixMillis::read(columns)?.unwrap_or_default());
+        let probe = Column::read(columns)?;
+        let daily_quota = until.map(|until| DailyQuotaPause { until, next_probe_at, probe });
+        let (until, failures) = (Column::read(columns)?, u32::read(columns)?.unwrap_or_default());
+        let token = until.map(|until| TokenPause { until, failures });
+        Ok(Self { operator, minute_quota_until, daily_quota, token })
     }
 }
 
