@@ -138,8 +138,14 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     /// The endpoints that get webhooks, by their names, with the numbers of their deliveries, in constant time.
     async fn webhook_endpoints(&self) -> LedgerResult<Vec<EndpointStatus>>;
 
-    /// Deliveries to an endpoint whose last attempt failed, oldest first, at most so many.
-    async fn failed_deliveries(&self, endpoint: &str, limit: usize) -> LedgerResult<Vec<StoredDelivery>>;
+    /// Deliveries to an endpoint whose last attempt failed, by their [positions](StoredDelivery::position): after that of this
+    /// one, and at most so many.
+    async fn failed_deliveries(
+        &self,
+        endpoint: &str,
+        after: Option<&StoredDelivery>,
+        limit: usize,
+    ) -> LedgerResult<Vec<StoredDelivery>>;
 }
 
 /// How many rows of apps that a process does not serve are counted at most.

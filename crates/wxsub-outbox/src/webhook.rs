@@ -245,6 +245,12 @@ impl StoredDelivery {
         self.due_at.is_some_and(|due_at| due_at <= now)
     }
 
+    /// Its place among the deliveries to its endpoint: by time, message and sequence.
+    #[must_use]
+    pub fn position(&self) -> (UnixMillis, MessageId, u32) {
+        (self.created_at, self.id.message, self.id.sequence)
+    }
+
     /// A sender takes it.
     pub(crate) fn claim(self, now: UnixMillis) -> Self {
         let attempt = self.attempt.saturating_add(1);

@@ -15,4 +15,5 @@ mod outbox {
     mod inbox;
     mod queued;
     mod synchronous;
+    mod webhooks;
 }

@@ -167,8 +167,18 @@ impl Ledger for PostgresLedger {
         self.read(sql::ENDPOINT_STATUSES, &[&now, &MAX_COUNTED_DELIVERIES.cast_signed()]).await
     }
 
-    async fn failed_deliveries(&self, endpoint: &str, limit: usize) -> LedgerResult<Vec<StoredDelivery>> {
-        self.read(sql::FAILED_DELIVERIES, &[&endpoint, &at_most(limit)]).await
+    async fn failed_deliveries(
+        &self,
+        endpoint: &str,
+        after: Option<&StoredDelivery>,
+        limit: usize,
+    ) -> LedgerResult<Vec<StoredDelivery>> {
+        let first = (UnixMillis::default(), MessageId::from_bytes([0; 16]), 0);
+        let (created_at, message, sequence) = after.map_or(first, StoredDelivery::position);
+        let sequence = i32::try_from(sequence).unwrap_or(i32::MAX);
+        let params: [&(dyn ToSql + Sync); 5] =
+            [&endpoint, &millis(created_at), &columns::id(&message), &sequence, &at_most(limit)];
+        self.read(sql::FAILED_DELIVERIES, &params).await
     }
 
     async fn grants_in_state(

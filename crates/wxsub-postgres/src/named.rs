@@ -45,7 +45,6 @@ pub(crate) fn is_sweep(change: &Change) -> bool {
                 | Change::PruneBatch { .. }
                 | Change::MoveInbox { .. }
                 | Change::ClaimDeliveries { .. }
-                | Change::Redeliver { .. }
         )
     )
 }
@@ -113,10 +112,10 @@ impl Named {
             Change::SettleDelivery { id, .. } => {
                 self.deliveries.insert(id.clone());
             }
+            Change::Redeliver { deliveries, .. } => self.deliveries.extend(deliveries.iter().cloned()),
             Change::Audited(..)
             | Change::SetEndpoints(_)
             | Change::ClaimDeliveries { .. }
-            | Change::Redeliver { .. }
             | Change::MarkGone(_)
             | Change::Reclaim(_)
             | Change::Expire(_)

@@ -202,10 +202,6 @@ impl<'a> Part<'a> {
                 let params: [&(dyn ToSql + Sync); 3] = [endpoint, &now, &at_most(*limit)];
                 self.load(sql::DUE_DELIVERIES, &params, Rows::load_delivery).await
             }
-            Change::Redeliver { endpoint, limit } => {
-                let params: [&(dyn ToSql + Sync); 2] = [endpoint, &at_most(*limit)];
-                self.load(sql::LOCK_FAILED_DELIVERIES, &params, Rows::load_delivery).await
-            }
             Change::PruneBatch { appid, client } => {
                 let keys = self.session.query(sql::KEYS_OF, &[&appid.as_str(), client]).await?;
                 self.load_keys_with_chains(&keys).await.map(drop)

@@ -316,8 +316,18 @@ impl Ledger for SqliteLedger {
         self.readers.all(sql::ENDPOINT_STATUSES, (now, MAX_COUNTED_DELIVERIES)).await
     }
 
-    async fn failed_deliveries(&self, endpoint: &str, limit: usize) -> LedgerResult<Vec<StoredDelivery>> {
-        self.readers.all(sql::FAILED_DELIVERIES, (endpoint.to_owned(), at_most(limit))).await
+    async fn failed_deliveries(
+        &self,
+        endpoint: &str,
+        after: Option<&StoredDelivery>,
+        limit: usize,
+    ) -> LedgerResult<Vec<StoredDelivery>> {
+        let (created_ms, message, sequence) = after.map_or((-1, [0; 16], 0), |after| {
+            let (created_at, message, sequence) = after.position();
+            (millis(created_at), *message.as_bytes(), sequence)
+        });
+        let values = (endpoint.to_owned(), created_ms, message, sequence, at_most(limit));
+        self.readers.all(sql::FAILED_DELIVERIES, values).await
     }
 }
 

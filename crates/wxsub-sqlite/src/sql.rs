@@ -14,6 +14,8 @@ texts! {
     undecided = "state = 'maybe_sent' AND decision IS NULL";
     of_user = concat!(" AND touser = ?4 AND (?5 IS NULL OR state = ?5) AND (NOT ?6 OR ", undecided!(), ")");
     grant = "id, appid, openid, template_id, scene, state, consented_ms, callback_expires_ms";
+    /// Grants behind the one with this id. If it was deleted, behind the one before it.
+    behind = "seq > coalesce((SELECT seq FROM wxsub_grant WHERE id <= ?2 ORDER BY id DESC LIMIT 1), 0)";
     key = "appid, client, key, fingerprint, message_id, check_ms";
     endpoint = "name, url_sha256, apps, events, with_openid, disabled_ms";
     delivery = "endpoint, message_id, sequence, event, body, created_ms, attempt, due_ms, error";
@@ -75,12 +77,9 @@ statements! {
         WHERE openid = ?2 AND appid = ?1 AND template_id = ?3 AND scene = ?4 ORDER BY seq DESC LIMIT 1"];
     GRANTS_OF_USER = ["SELECT ", grant!(), " FROM wxsub_grant WHERE openid = ?1 AND appid = ?2 ORDER BY seq"];
     USED_GRANTS = ["SELECT ", grant!(), " FROM wxsub_grant
-        WHERE appid = ?1 AND state = 'used' AND seq > coalesce((SELECT seq FROM wxsub_grant WHERE id = ?2), 0)
-        ORDER BY seq LIMIT ?3"];
+        WHERE appid = ?1 AND state = 'used' AND ", behind!(), " ORDER BY seq LIMIT ?3"];
     GRANTS_IN_STATE = ["SELECT ", grant!(), " FROM wxsub_grant
-        WHERE appid = ?1 AND state = ?4 AND state <> 'used'
-          AND seq > coalesce((SELECT seq FROM wxsub_grant WHERE id = ?2), 0)
-        ORDER BY seq LIMIT ?3"];
+        WHERE appid = ?1 AND state = ?4 AND state <> 'used' AND ", behind!(), " ORDER BY seq LIMIT ?3"];
     BATCHES = ["SELECT DISTINCT client FROM wxsub_key
         WHERE appid = ?1 AND client > 'batch:' AND client < 'batch;' ORDER BY client LIMIT ?2"];
     UPDATE_GRANT = ["UPDATE wxsub_grant SET state = ?2, callback_expires_ms = ?3 WHERE id = ?1"];
@@ -212,7 +211,8 @@ statements! {
     DUE_DELIVERIES = ["SELECT ", delivery!(), " FROM wxsub_webhook_delivery
         WHERE endpoint = ?1 AND due_ms <= ?2 AND due_ms IS NOT NULL ORDER BY due_ms LIMIT ?3"];
     FAILED_DELIVERIES = ["SELECT ", delivery!(), " FROM wxsub_webhook_delivery
-        WHERE endpoint = ?1 AND error IS NOT NULL ORDER BY created_ms LIMIT ?2"];
+        WHERE endpoint = ?1 AND error IS NOT NULL AND (created_ms, message_id, sequence) > (?2, ?3, ?4)
+        ORDER BY created_ms, message_id, sequence LIMIT ?5"];
     OLD_DELIVERIES = ["SELECT endpoint, message_id, sequence FROM wxsub_webhook_delivery
         WHERE created_ms <= ?1 ORDER BY created_ms LIMIT ?2"];
 }

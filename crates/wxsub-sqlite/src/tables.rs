@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, params};
 use wxsub_core::clock::UnixMillis;
 use wxsub_outbox::app::StoredApp;
 use wxsub_outbox::audit::{AuditEntry, StoredAudit};
@@ -152,19 +152,10 @@ impl<'a> OpenTables<'a> {
 /// What is stored of an app; `None` if it is new.
 pub(crate) fn read_app(connection: &Connection, appid: &AppId) -> rusqlite::Result<Option<StoredApp>> {
     let mut statement = connection.prepare_cached(sql::APP)?;
-    let read = |row: &Row<'_>| Ok((columns::read(row)?, row.get::<_, u64>(9)?));
-    let Some((pauses, undecided)) = statement.query_row([appid.as_str()], read).optional()? else {
-        return Ok(None);
-    };
-    let mut statement = connection.prepare_cached(sql::COUNTS)?;
-    let unreadable =
-        |error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error));
-    let read = |row: &Row<'_>| {
-        let state = row.get::<_, String>(0)?.parse::<MessageState>().map_err(unreadable)?;
-        Ok((state, row.get(1)?))
-    };
-    let counts = statement.query_map([appid.as_str()], read)?.collect::<rusqlite::Result<_>>()?;
-    Ok(Some(StoredApp { pauses, counts, undecided }))
+    let stored = statement.query_row([appid.as_str()], columns::read).optional()?;
+    let Some((pauses, undecided)) = stored else { return Ok(None) };
+    let counts: Vec<(MessageState, u64)> = columns::all(connection, sql::COUNTS, [appid.as_str()])?;
+    Ok(Some(StoredApp { pauses, counts: counts.into_iter().collect(), undecided }))
 }
 
 fn write_app(connection: &Connection, appid: &AppId, app: &App) -> rusqlite::Result<()> {
@@ -441,10 +432,6 @@ impl Tables for OpenTables<'_> {
     ) -> LedgerResult<Vec<StoredDelivery>> {
         let values = params![endpoint, millis(now), at_most(limit)];
         self.all(sql::DUE_DELIVERIES, values)
-    }
-
-    fn failed_deliveries(&mut self, endpoint: &str, limit: usize) -> LedgerResult<Vec<StoredDelivery>> {
-        self.all(sql::FAILED_DELIVERIES, params![endpoint, at_most(limit)])
     }
 
     fn old_deliveries(&mut self, until: UnixMillis, limit: usize) -> LedgerResult<Vec<DeliveryId>> {

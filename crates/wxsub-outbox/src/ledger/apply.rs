@@ -78,7 +78,9 @@ pub fn apply(tables: &mut dyn Tables, change: Change, now: UnixMillis) -> Ledger
         Change::SettleDelivery { id, attempt, outcome } => changing
             .settle_delivery(&id, attempt, outcome)
             .map(|settled| Applied::Delivery(settled.map(Box::new))),
-        Change::Redeliver { endpoint, limit } => changing.redeliver(&endpoint, limit).map(Applied::Count),
+        Change::Redeliver { endpoint, deliveries } => {
+            changing.redeliver(&endpoint, &deliveries).map(Applied::Count)
+        }
     }
 }
 

@@ -136,12 +136,12 @@ pub enum Change {
         /// How it ended.
         outcome: DeliveryOutcome,
     },
-    /// Enables an endpoint, and makes its failed deliveries due, at most so many. Gives [`Applied::Count`].
+    /// Enables an endpoint, and makes those of these deliveries due whose last attempt failed. Gives [`Applied::Count`].
     Redeliver {
         /// The endpoint.
         endpoint: String,
-        /// At most so many.
-        limit: usize,
+        /// Deliveries to it.
+        deliveries: Vec<DeliveryId>,
     },
 }
 

@@ -145,7 +145,13 @@ impl<L: LedgerLayer> Ledger for L {
         self.read_through("webhook_endpoints", |ledger| ledger.webhook_endpoints()).await
     }
 
-    async fn failed_deliveries(&self, endpoint: &str, limit: usize) -> LedgerResult<Vec<StoredDelivery>> {
-        self.read_through("failed_deliveries", |ledger| ledger.failed_deliveries(endpoint, limit)).await
+    async fn failed_deliveries(
+        &self,
+        endpoint: &str,
+        after: Option<&StoredDelivery>,
+        limit: usize,
+    ) -> LedgerResult<Vec<StoredDelivery>> {
+        self.read_through("failed_deliveries", |ledger| ledger.failed_deliveries(endpoint, after, limit))
+            .await
     }
 }

@@ -189,7 +189,17 @@ impl Ledger for MemoryLedger {
         Ok(rows.endpoints.values().flat_map(|all| all.iter()).map(status).collect())
     }
 
-    async fn failed_deliveries(&self, endpoint: &str, limit: usize) -> LedgerResult<Vec<StoredDelivery>> {
-        self.rows().failed_deliveries(endpoint, limit)
+    async fn failed_deliveries(
+        &self,
+        endpoint: &str,
+        after: Option<&StoredDelivery>,
+        limit: usize,
+    ) -> LedgerResult<Vec<StoredDelivery>> {
+        let (rows, after) = (self.rows(), after.map(StoredDelivery::position));
+        let is_wanted =
+            |delivery: &&StoredDelivery| delivery.error.is_some() && Some(delivery.position()) > after;
+        let mut failed: Vec<_> = rows.deliveries_to(endpoint).filter(is_wanted).collect();
+        failed.sort_by_key(|delivery| delivery.position());
+        Ok(failed.into_iter().take(limit).cloned().collect())
     }
 }

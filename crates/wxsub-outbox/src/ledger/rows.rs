@@ -427,13 +427,6 @@ impl Tables for Rows {
         Ok(due.into_iter().take(limit).cloned().collect())
     }
 
-    fn failed_deliveries(&mut self, endpoint: &str, limit: usize) -> LedgerResult<Vec<StoredDelivery>> {
-        let failed = self.deliveries_to(endpoint).filter(|delivery| delivery.error.is_some());
-        let mut failed: Vec<_> = failed.collect();
-        failed.sort_by_key(|delivery| delivery.created_at);
-        Ok(failed.into_iter().take(limit).cloned().collect())
-    }
-
     fn old_deliveries(&mut self, until: UnixMillis, limit: usize) -> LedgerResult<Vec<DeliveryId>> {
         let old = self.deliveries.values().filter(|delivery| delivery.created_at <= until);
         Ok(old.take(limit).map(|delivery| delivery.id.clone()).collect())

@@ -150,8 +150,6 @@ pub trait Tables {
         now: UnixMillis,
         limit: usize,
     ) -> LedgerResult<Vec<StoredDelivery>>;
-    /// Deliveries to an endpoint whose last attempt failed, oldest first.
-    fn failed_deliveries(&mut self, endpoint: &str, limit: usize) -> LedgerResult<Vec<StoredDelivery>>;
     /// Deliveries that were recorded no later than `until`.
     fn old_deliveries(&mut self, until: UnixMillis, limit: usize) -> LedgerResult<Vec<DeliveryId>>;
 }

@@ -53,8 +53,8 @@ impl Outbox {
         Ok(self.inner.writer.submit(Change::SettleDelivery { id, attempt, outcome }).await?)
     }
 
-    /// Enables an endpoint, and makes its failed deliveries due, also dead letters. Gives their number. Each thousand of them
-    /// takes a transaction, which has a line of the audit of its own.
+    /// Enables an endpoint, and makes its failed deliveries due, also dead letters: each once, also if it fails again meanwhile.
+    /// Gives their number. Each thousand of them takes a transaction, which has a line of the audit of its own.
     ///
     /// # Errors
     /// [`OutboxError::Ledger`] if the ledger fails.
@@ -62,14 +62,18 @@ impl Outbox {
     /// # Cancel safety
     /// Some of them may be due.
     pub async fn redeliver(&self, endpoint: &str) -> Result<usize, OutboxError> {
-        let mut total = 0;
+        let (mut total, mut last) = (0, None);
         loop {
-            let change = Change::Redeliver { endpoint: endpoint.to_owned(), limit: MAX_REDELIVERED };
+            let failed = self.ledger().failed_deliveries(endpoint, last.as_ref(), MAX_REDELIVERED).await?;
+            let deliveries: Vec<_> = failed.iter().map(|delivery| delivery.id.clone()).collect();
+            let is_last = deliveries.len() < MAX_REDELIVERED;
+            let change = Change::Redeliver { endpoint: endpoint.to_owned(), deliveries };
             let number: usize = self.act(AuditAction::Redeliver, endpoint.to_owned(), "", change).await?;
             total += number;
-            if number < MAX_REDELIVERED {
+            if is_last {
                 return Ok(total);
             }
+            last = failed.into_iter().next_back();
         }
     }
 }

@@ -56,7 +56,7 @@ pub async fn run(make: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Ledger>) {
             a_lease_from_the_future_is_over;
         decisions: an_answer_counts_until_the_decision, a_decision_waits_for_a_stopped_worker,
             a_decision_needs_the_version_that_was_seen, a_message_sent_again_takes_the_grant_in_doubt,
-            a_message_sent_again_takes_a_newer_open_grant, a_policy_decides_all, a_restore_leaves_nothing_unfinished,
+            a_message_sent_again_takes_a_newer_open_grant, a_message_with_a_foreign_id_is_sent_again, a_policy_decides_all, a_restore_leaves_nothing_unfinished,
             a_restored_message_has_no_owner, what_an_operator_does_is_in_the_audit;
         keys: the_same_key_is_the_same_message, another_content_under_a_key_is_refused,
             a_message_that_was_not_sent_is_replaced, a_refused_message_stores_no_key, the_same_id_is_the_same_message;
@@ -80,6 +80,6 @@ pub async fn run(make: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Ledger>) {
             deliveries_are_deleted_when_they_are_old;
         together: changes_in_one_commit_are_as_one_after_the_other;
         reading: counts_equal_a_recount, pages_hold_every_message_once,
-            grants_are_listed_by_app_and_state, the_history_has_every_version;
+            grants_are_listed_by_app_and_state, a_page_of_grants_goes_on_after_a_deleted_one, the_history_has_every_version;
     }
 }

@@ -228,6 +228,7 @@ CREATE TABLE wxsub_webhook_delivery (
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
 
 CREATE INDEX wxsub_webhook_due ON wxsub_webhook_delivery (endpoint, due_ms) WHERE due_ms IS NOT NULL;
-CREATE INDEX wxsub_webhook_failed ON wxsub_webhook_delivery (endpoint, (created_ms + 0)) WHERE error IS NOT NULL;
+CREATE INDEX wxsub_webhook_failed ON wxsub_webhook_delivery (endpoint, (created_ms + 0), message_id, sequence)
+    WHERE error IS NOT NULL;
 CREATE INDEX wxsub_webhook_dead ON wxsub_webhook_delivery (endpoint) WHERE due_ms IS NULL;
 CREATE INDEX wxsub_webhook_created ON wxsub_webhook_delivery (created_ms);

@@ -26,7 +26,7 @@ pub(super) struct PageQuery {
 pub(super) async fn endpoints(ledger: &dyn Ledger, limit: usize) -> Result<Vec<EndpointView>, LedgerError> {
     let mut endpoints = Vec::new();
     for status in ledger.webhook_endpoints().await? {
-        let failed = ledger.failed_deliveries(&status.endpoint.name, limit).await?;
+        let failed = ledger.failed_deliveries(&status.endpoint.name, None, limit).await?;
         endpoints.push(EndpointView { status, failed });
     }
     Ok(endpoints)

@@ -413,8 +413,8 @@ async fn an_endpoint_with_another_certificate_gets_nothing() {
     server.run_worker();
     until(async || !ledger.webhook_endpoints().await.unwrap().is_empty()).await;
     record_invalid(&ledger).await;
-    until(async || !ledger.failed_deliveries("liar", 1).await.unwrap().is_empty()).await;
-    let error = ledger.failed_deliveries("liar", 1).await.unwrap().remove(0).error.unwrap();
+    until(async || !ledger.failed_deliveries("liar", None, 1).await.unwrap().is_empty()).await;
+    let error = ledger.failed_deliveries("liar", None, 1).await.unwrap().remove(0).error.unwrap();
     assert!(error.contains("certificate is not trusted"), "{error}");
     assert!(accepting.await.unwrap(), "the handshake was not completed");
 }

@@ -98,15 +98,19 @@ impl Changing<'_> {
         Ok(Some(settled))
     }
 
-    /// Enables the endpoint, and makes failed deliveries due. Gives their number.
-    pub(super) fn redeliver(&mut self, endpoint: &str, limit: usize) -> LedgerResult<usize> {
+    /// Enables the endpoint, and makes those of the deliveries due that failed. Gives their number.
+    pub(super) fn redeliver(&mut self, endpoint: &str, deliveries: &[DeliveryId]) -> LedgerResult<usize> {
         let Some(known) = self.endpoint(endpoint)? else { return Ok(0) };
         if known.disabled_at.is_some() {
             self.put_endpoint(&StoredEndpoint { disabled_at: None, ..known })?;
         }
-        let failed = self.tables.failed_deliveries(endpoint, limit)?;
-        let number = failed.len();
-        failed.into_iter().try_for_each(|delivery| self.tables.put_delivery(delivery.renew(self.now)))?;
+        let mut number = 0;
+        for id in deliveries {
+            if let Some(failed) = self.tables.delivery(id)?.filter(|delivery| delivery.error.is_some()) {
+                self.tables.put_delivery(failed.renew(self.now))?;
+                number += 1;
+            }
+        }
         Ok(number)
     }
 }

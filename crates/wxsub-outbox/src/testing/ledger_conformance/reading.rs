@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::fixture::{Fixture, HOUR, not_sent, refused, unknown};
+use wxsub_core::consent::Nonce;
+
+use super::fixture::{DAY, Fixture, HOUR, not_sent, refused, unknown};
 use crate::ledger::MessageQuery;
 use crate::message::Settlement;
 use crate::state::{Decision, EventKind, GrantState, MessageState};
@@ -100,6 +102,28 @@ pub(super) async fn grants_are_listed_by_app_and_state(fixture: &Fixture) {
     assert_eq!(list(GrantState::Void, None, 9).await, []);
     let other = "wx2".parse().unwrap();
     assert_eq!(fixture.ledger.grants_in_state(&other, GrantState::Open, None, 9).await.unwrap(), []);
+}
+
+/// The grant that a page ends with may be deleted before the next page is read.
+pub(super) async fn a_page_of_grants_goes_on_after_a_deleted_one(fixture: &Fixture) {
+    let kept = Nonce::from_parts([1; 16], fixture.now() + 365 * DAY);
+    fixture.consent_with("a", Some(kept)).await;
+    let first = fixture.enqueue("a").await;
+    let first = fixture.claim_one(first).await;
+    fixture.settle(&first, Settlement::Sent).await.unwrap();
+    fixture.sent("b").await;
+    fixture.pass(60 * DAY).await;
+    fixture.sent("c").await;
+    let users = async |after| {
+        let grants =
+            fixture.ledger.grants_in_state(&fixture.appid, GrantState::Used, after, 9).await.unwrap();
+        grants.into_iter().map(|grant| (grant.subject.openid.to_string(), grant.id)).collect::<Vec<_>>()
+    };
+    let before = users(None).await;
+    fixture.pass(40 * DAY).await;
+    assert_eq!(fixture.prune(9).await.grants, 1);
+    assert_eq!(users(None).await, [before[0].clone(), before[2].clone()]);
+    assert_eq!(users(Some(before[1].1)).await, before[2..]);
 }
 
 pub(super) async fn the_history_has_every_version(fixture: &Fixture) {

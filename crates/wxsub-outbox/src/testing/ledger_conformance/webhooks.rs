@@ -54,7 +54,14 @@ async fn settle(
 }
 
 async fn redeliver(fixture: &Fixture, endpoint: &str) -> usize {
-    fixture.apply_for(Change::Redeliver { endpoint: endpoint.to_owned(), limit: 100 }).await
+    fixture.apply_for(redelivery(fixture, endpoint).await).await
+}
+
+/// Of all deliveries to it that failed.
+async fn redelivery(fixture: &Fixture, endpoint: &str) -> Change {
+    let failed = fixture.ledger.failed_deliveries(endpoint, None, 100).await.unwrap();
+    let deliveries = failed.into_iter().map(|delivery| delivery.id).collect();
+    Change::Redeliver { endpoint: endpoint.to_owned(), deliveries }
 }
 
 fn failed() -> DeliveryOutcome {
@@ -218,10 +225,10 @@ pub(super) async fn a_delivery_that_fails_ten_times_is_a_dead_letter(fixture: &F
     }
     assert_eq!(counts(fixture, "shop").await, (0, 1));
     assert!(claim(fixture, "shop").await.is_empty());
-    let dead = fixture.ledger.failed_deliveries("shop", 10).await.unwrap().remove(0);
+    let dead = fixture.ledger.failed_deliveries("shop", None, 10).await.unwrap().remove(0);
     assert_eq!((dead.attempt, dead.due_at, dead.error.as_deref()), (10, None, Some("503")));
     assert_eq!(redeliver(fixture, "shop").await, 1);
-    assert_eq!(fixture.ledger.failed_deliveries("shop", 10).await.unwrap(), []);
+    assert_eq!(fixture.ledger.failed_deliveries("shop", None, 10).await.unwrap(), []);
     let again = claim(fixture, "shop").await.remove(0);
     assert_eq!((again.attempt, again.id), (1, first.id));
 }
@@ -248,7 +255,7 @@ pub(super) async fn redelivery_hastens_what_waits_and_not_what_is_under_way(fixt
         subject: "shop".to_owned(),
         detail: String::new(),
     };
-    let change = Change::Redeliver { endpoint: "shop".to_owned(), limit: 100 };
+    let change = redelivery(fixture, "shop").await;
     let audited = Change::Audited(Box::new(entry.clone()), Some(Box::new(change)));
     assert_eq!(fixture.apply(audited).await, Applied::Count(1));
     assert_eq!(fixture.ledger.audit(None, 10).await.unwrap().remove(0).entry, entry);

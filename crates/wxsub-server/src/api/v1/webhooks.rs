@@ -55,7 +55,7 @@ pub(in crate::api) async fn list(client: LedgerClient) -> Result<Json<WebhookLis
         known.retain(|status| client.client.apps.includes_all(status.endpoint.apps.as_ref()));
         let now = client.now();
         for EndpointStatus { endpoint, due_since, pending, dead } in known {
-            let deliveries = ledger.failed_deliveries(&endpoint.name, MAX_LISTED).await?;
+            let deliveries = ledger.failed_deliveries(&endpoint.name, None, MAX_LISTED).await?;
             let failed = deliveries.into_iter().map(failed).collect();
             let due_since = due_since.filter(|_| endpoint.disabled_at.is_none());
             let oldest_due_s = due_since.map(|since| now.since(since).as_secs());
