@@ -15,6 +15,9 @@ use wxsub_proto::LocalizedText;
 
 use super::ledger::{LedgerSession, OperatorForm};
 
+/// Maximum number of messages on the page, which reads a few rows for each of them.
+const MAX_MESSAGES: usize = 100;
+
 /// Maximum number of messages of an app on the page.
 const MAX_PER_APP: usize = 20;
 
@@ -30,17 +33,19 @@ pub(super) async fn list(
     session: LedgerSession,
     Query(query): Query<PageQuery>,
 ) -> Result<Html<String>, Response> {
-    let (mut messages, mut has_more) = (Vec::new(), false);
     let ledger = session.outbox.ledger();
+    let (mut messages, mut apps) = (Vec::new(), session.apps());
     let undecided_apps = session.done(ledger.undecided_apps().await)?;
-    for appid in session.apps().into_iter().filter(|appid| undecided_apps.contains(appid)) {
+    apps.retain(|appid| undecided_apps.contains(appid));
+    let (mut has_more, share) = (apps.len() > MAX_MESSAGES, share_of_each(apps.len()));
+    for appid in apps.into_iter().take(MAX_MESSAGES) {
         let all = MessageQuery::new(appid);
-        let undecided = MessageQuery { undecided: true, limit: MAX_PER_APP + 1, ..all };
+        let undecided = MessageQuery { undecided: true, limit: share + 1, ..all };
         let read = async {
             let found = ledger.messages(&undecided).await?;
-            has_more |= found.len() > MAX_PER_APP;
+            has_more |= found.len() > share;
             let app = ledger.app(&undecided.appid).await?;
-            for message in found.iter().take(MAX_PER_APP) {
+            for message in found.iter().take(share) {
                 messages.push(evidence(&session, &app, message).await?);
             }
             Ok::<_, LedgerError>(())
@@ -49,6 +54,11 @@ pub(super) async fn list(
     }
     let view = DecisionsView { messages, has_more, is_decided: query.decided.is_some() };
     Ok(Html(wxsub_console::decisions(&session.session.frame(), &view)))
+}
+
+/// How many messages of each of so many apps are on the page.
+fn share_of_each(apps: usize) -> usize {
+    MAX_MESSAGES.checked_div(apps).map_or(0, |share| share.clamp(1, MAX_PER_APP))
 }
 
 async fn evidence(
@@ -93,4 +103,16 @@ pub(super) async fn decide(
     let name = &session.session.user.name;
     session.done(outbox.decide(message.id, decision, name, note, Some(version)).await)?;
     Ok(session.session.visit.redirect("/decisions?decided"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn apps_share_the_page() {
+        for (apps, share) in [(0, 0), (1, 20), (5, 20), (6, 16), (100, 1), (1_000, 1)] {
+            assert_eq!(share_of_each(apps), share, "{apps}");
+        }
+    }
 }
