@@ -268,7 +268,7 @@ impl Config {
             clients: without_places(clients),
             trusted_proxies,
             limits,
-            inboxes,
+            inboxes: without_places(inboxes),
             consent,
             console_users: console_users.unwrap_or_default(),
             webhooks: without_places(webhooks).into_iter().map(Arc::new).collect(),
@@ -402,16 +402,16 @@ fn warn_of_unknown_apps(
     top: &TableReader<'_>,
     apps: &[AppConfig],
     clients: &[(Place, ApiClient)],
-    inboxes: &[InboxConfig],
+    inboxes: &[(Place, InboxConfig)],
     webhooks: &[(Place, WebhookConfig)],
 ) {
     for (place, client) in clients {
         let unknown = unknown_apps(apps, &client.name, client.apps.named());
         unknown.into_iter().for_each(|text| top.warning_at(place.clone(), text));
     }
-    for inbox in inboxes {
+    for (place, inbox) in inboxes {
         let unknown = unknown_apps(apps, "apps", inbox.apps.named());
-        unknown.into_iter().for_each(|text| top.warning("inboxes", text));
+        unknown.into_iter().for_each(|text| top.warning_at(place.clone(), text));
     }
     for (place, webhook) in webhooks {
         let unknown = unknown_apps(apps, "apps", webhook.endpoint.apps.iter().flatten());

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use wxsub_core::clock::UnixMillis;
-use wxsub_proto::{AppId, ValidationError, localized_text, named_enum};
+use wxsub_proto::{AppId, LocalizedText, ValidationError, localized_text, named_enum};
 
 use super::document::TableReader;
 use super::key::ApiKeyDigest;
@@ -54,8 +54,16 @@ impl AppAccess {
         self.0.iter().flatten()
     }
 
-    /// Reads `apps`.
-    pub(super) fn read(section: &mut TableReader<'_>) -> Self {
+    /// Reads `apps`. `effect` is that of an empty list.
+    pub(super) fn read(section: &mut TableReader<'_>, effect: LocalizedText) -> Self {
+        if section.has_empty_list("apps") {
+            let text = localized_text!(
+                "is empty, so {effect}; add AppIDs, or \"*\"",
+                "为空，{effect}；请添加 AppID，或写 \"*\"";
+                effect
+            );
+            section.warning("apps", text);
+        }
         let mut all = false;
         let appids = section.list("apps", |text| match text {
             "*" => {
@@ -127,13 +135,8 @@ pub(super) fn read(mut section: TableReader<'_>) -> Option<ApiClient> {
     }
     let name = name(&mut section);
     let keys = keys(&mut section);
-    if section.has_empty_list("apps") {
-        section.warn(
-            "apps",
-            "is empty, so the client may use no app; add AppIDs, or \"*\"",
-            "为空，该客户端不能使用任何应用；请添加 AppID，或写 \"*\"",
-        );
-    }
+    let effect = LocalizedText::new("the client may use no app", "该客户端不能使用任何应用");
+    let apps = AppAccess::read(&mut section, effect);
     if section.has_empty_list("scopes") {
         section.warn(
             "scopes",
@@ -141,7 +144,6 @@ pub(super) fn read(mut section: TableReader<'_>) -> Option<ApiClient> {
             "为空，该客户端没有任何权限；请添加 scope",
         );
     }
-    let apps = AppAccess::read(&mut section);
     let scopes = section.list("scopes", |text| {
         let all = Scope::ALL.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(", ");
         let found = Scope::ALL.iter().find(|scope| scope.as_str() == text);

@@ -6,7 +6,7 @@ use wxsub_proto::LocalizedText;
 
 use super::client::AppAccess;
 use super::database::DatabaseConfig;
-use super::document::TableReader;
+use super::document::{Place, TableReader};
 
 /// An inbox, and the apps whose messages may be in it.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,11 +23,11 @@ pub(crate) enum InboxDatabase {
 }
 
 /// Reads all `[[inboxes]]`.
-pub(super) fn read_all(top: &mut TableReader<'_>, has_ledger: bool) -> Vec<InboxConfig> {
+pub(super) fn read_all(top: &mut TableReader<'_>, has_ledger: bool) -> Vec<(Place, InboxConfig)> {
     if !has_ledger {
         top.check_needs("inboxes", "[ledger]", LocalizedText::new("the inboxes", " inboxes"));
     }
-    top.sections("inboxes").into_iter().filter_map(read).collect()
+    top.placed_sections("inboxes", read)
 }
 
 fn read(mut section: TableReader<'_>) -> Option<InboxConfig> {
@@ -45,7 +45,8 @@ fn read(mut section: TableReader<'_>) -> Option<InboxConfig> {
             "必须是 mysql://USER@HOST:PORT/DATABASE 或 postgres://USER@HOST/DATABASE",
         ),
     });
-    let apps = AppAccess::read(&mut section);
+    let effect = LocalizedText::new("each row gets an error", "每一行都会得到错误");
+    let apps = AppAccess::read(&mut section, effect);
     section.finish();
     Some(InboxConfig { database: database?, apps })
 }

@@ -393,15 +393,22 @@ fn key_expires_at_its_time_or_after_its_last_day() {
 }
 
 #[test]
-fn webhook_of_an_unknown_app_is_a_warning() {
+fn unknown_app_or_none_of_a_webhook_and_of_an_inbox_is_a_warning() {
     let secret = file("whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=");
-    let webhook = format!(
-        "[ledger]\nurl = \"sqlite:/unused\"\n[[webhooks]]\nurl = \"https://shop.example/h\"\nsecret_files = [{secret:?}]\n\
-         apps = [\"wx0000000000000009\"]\n"
-    );
-    let (_, warnings) = read(&with_app(&(client("") + &webhook))).unwrap();
-    let warning = "webhooks[0]: apps names the app wx0000000000000009, which is not configured; add the app or correct the AppID";
-    assert!(warnings.iter().any(|text| text == warning), "{warnings:?}");
+    let webhook = format!("[[webhooks]]\nurl = \"https://shop.example/h\"\nsecret_files = [{secret:?}]");
+    let inbox = "[[inboxes]]\nurl = \"mysql://u@localhost/db\"";
+    let unknown =
+        "apps names the app wx0000000000000009, which is not configured; add the app or correct the AppID";
+    for (section, apps, warning) in [
+        (webhook.as_str(), "[\"wx0000000000000009\"]", format!("webhooks[0]: {unknown}")),
+        (inbox, "[\"wx0000000000000009\"]", format!("inboxes[0]: {unknown}")),
+        (&webhook, "[]", "webhooks[0].apps: is empty, so the endpoint gets nothing; add AppIDs".to_owned()),
+        (inbox, "[]", "inboxes[0].apps: is empty, so each row gets an error; add AppIDs".to_owned()),
+    ] {
+        let ledger = format!("{}[ledger]\nurl = \"sqlite:/unused\"\n{section}\napps = {apps}\n", client(""));
+        let (_, warnings) = read(&with_app(&ledger)).unwrap();
+        assert!(warnings.iter().any(|text| text.starts_with(&warning)), "{warning}: {warnings:?}");
+    }
 }
 
 #[test]

@@ -54,7 +54,8 @@ pub(super) fn read(
         .and_then(|settings| transports.get_or_build(&settings, &section, "ca_file"));
     let name = name(&mut section, target.as_ref().map(|target| &target.origin));
     let secrets = secrets(&mut section);
-    let AppAccess(apps) = AppAccess::read(&mut section);
+    let effect = LocalizedText::new("the endpoint gets nothing", "不会通知任何事件");
+    let AppAccess(apps) = AppAccess::read(&mut section, effect);
     let events = events(&mut section);
     let with_openid = section.flag("include_openid");
     section.finish();
