@@ -17,6 +17,8 @@ const REDACTED: &str = "***";
 pub struct ApiError {
     errcode: ErrCode,
     errmsg: String,
+    /// Whether the text was cut off, perhaps within a secret.
+    is_cut: bool,
     trace_id: Option<TraceId>,
 }
 
@@ -26,8 +28,9 @@ impl ApiError {
     pub fn new(errcode: ErrCode, errmsg: &str) -> Self {
         // The trace id stands at the end, so it is looked for before anything is cut off.
         let trace_id = TraceId::find_in(errmsg);
+        let is_cut = errmsg.chars().nth(MAX_ERRMSG_CHARS).is_some();
         let errmsg = sanitize_line(errmsg.chars().take(MAX_ERRMSG_CHARS));
-        Self { errcode, errmsg, trace_id }
+        Self { errcode, errmsg, is_cut, trace_id }
     }
 
     /// The code. Branch on it and on nothing else.
@@ -61,14 +64,14 @@ impl ApiError {
             return self.clone();
         }
         let mut errmsg = self.errmsg.replace(secret, REDACTED);
-        if self.errmsg.chars().count() == MAX_ERRMSG_CHARS {
+        if self.is_cut {
             strip_truncated_secret(&mut errmsg, secret);
         }
         if let Some((end, _)) = errmsg.char_indices().nth(MAX_ERRMSG_CHARS) {
             errmsg.truncate(end);
         }
         let trace_id = self.trace_id.as_ref().map(|id| id.redact(secret));
-        Self { errcode: self.errcode, errmsg, trace_id }
+        Self { errcode: self.errcode, errmsg, is_cut: self.is_cut, trace_id }
     }
 }
 
@@ -235,7 +238,12 @@ mod tests {
     fn truncated_secret_is_removed() {
         let secret = "s3cr3t".repeat(100);
         assert_eq!(api_error(&format!("bad token {secret}")).redact(&secret).errmsg(), "bad token ***");
-        // A text that was not cut keeps its end.
+        // A secret that was replaced before has made the text shorter.
+        let twice = api_error(&format!("{} T0KEN {secret}", "x".repeat(400))).redact("T0KEN").redact(&secret);
+        assert!(twice.errmsg().ends_with("x *** ***"), "{twice}");
+        // A text that was not cut keeps its end, also with the maximum length.
+        let whole = format!("{}s3cr", "x".repeat(MAX_ERRMSG_CHARS - 4));
+        assert_eq!(api_error(&whole).redact(&secret).errmsg(), whole);
         assert_eq!(api_error("bad s3cr").redact(&secret).errmsg(), "bad s3cr");
     }
 
