@@ -131,6 +131,13 @@ pub(crate) fn percent_encode_into(url: &mut String, value: &str) {
 /// # Errors
 /// [`ValidationError`] of `query` if a name or value does not decode to UTF-8.
 pub fn decode_query(query: &str) -> Result<Vec<(String, String)>, ValidationError> {
+    decode_pairs(query).map(|(_, pair)| pair).collect()
+}
+
+/// Each name of a query string as it is encoded, with the decoded name and value.
+pub(crate) fn decode_pairs(
+    query: &str,
+) -> impl Iterator<Item = (&str, Result<(String, String), ValidationError>)> {
     let decode = |part: &str| match percent_decode_str(&part.replace('+', " ")).decode_utf8() {
         Ok(text) => Ok(text.into_owned()),
         Err(_) => Err(ValidationError::invalid_format(
@@ -138,15 +145,10 @@ pub fn decode_query(query: &str) -> Result<Vec<(String, String)>, ValidationErro
             LocalizedText::new("percent-encoded UTF-8", "是百分号编码的 UTF-8"),
         )),
     };
-    query
-        .trim_start_matches('?')
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((decode(name)?, decode(value)?))
-        })
-        .collect()
+    query.trim_start_matches('?').split('&').filter(|pair| !pair.is_empty()).map(move |pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (name, decode(name).and_then(|decoded| Ok((decoded, decode(value)?))))
+    })
 }
 
 #[cfg(test)]

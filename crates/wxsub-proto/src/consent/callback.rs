@@ -10,7 +10,7 @@ use serde_json::Value;
 use subtle::ConstantTimeEq;
 
 use super::request::{CALLBACK_FIELDS, ConsentRequest, Reserved, as_number};
-use crate::codec::{decode_query, parse_object_without_duplicates};
+use crate::codec::{decode_pairs, parse_object_without_duplicates};
 use crate::{Grant, LocalizedText, OpenId, Scene, TemplateId, ValidationError, ValidationErrorKind};
 
 /// A callback: what the user did, and the fields of the request. It is unsigned and anyone can write one. It proves
@@ -136,13 +136,7 @@ fn parse_fields(text: &str) -> Result<BTreeMap<&'static str, String>, Validation
     }
     let mut fields = BTreeMap::new();
     for (name, value) in pairs(text)? {
-        // The mobile SDKs spell two names differently.
-        let name = match name.as_str() {
-            "openId" => "openid",
-            "templateId" | "templateID" => "template_id",
-            name => name,
-        };
-        let Some(field) = CALLBACK_FIELDS.into_iter().find(|field| *field == name) else { continue };
+        let Some(field) = documented_field(&name) else { continue };
         match fields.entry(field) {
             Entry::Vacant(slot) => {
                 slot.insert(value);
@@ -153,6 +147,16 @@ fn parse_fields(text: &str) -> Result<BTreeMap<&'static str, String>, Validation
         }
     }
     Ok(fields)
+}
+
+/// The documented name of a field. The mobile SDKs spell two of them differently.
+fn documented_field(name: &str) -> Option<&'static str> {
+    let name = match name {
+        "openId" => "openid",
+        "templateId" | "templateID" => "template_id",
+        name => name,
+    };
+    CALLBACK_FIELDS.into_iter().find(|field| *field == name)
 }
 
 type Pairs = Vec<(String, String)>;
@@ -166,7 +170,11 @@ fn pairs(text: &str) -> Result<Pairs, ValidationError> {
         };
     }
     match text.find(['=', ':']).map(|at| text.split_at(at)) {
-        Some((before, rest)) if rest.starts_with("://") || rest.starts_with('=') && before.contains('?') => {
+        Some((before, rest))
+            if rest.starts_with("://")
+                || is_port_of_url(rest)
+                || rest.starts_with('=') && before.contains('?') =>
+        {
             pairs_of_query(text.split_once('?').map_or("", |(_, query)| query))
         }
         Some((_, rest)) if rest.starts_with(':') => text
@@ -187,10 +195,25 @@ fn pairs(text: &str) -> Result<Pairs, ValidationError> {
     }
 }
 
+/// Whether a URL without scheme goes on with its port here: `:8080/back?…`.
+fn is_port_of_url(rest: &str) -> bool {
+    let port = rest.strip_prefix(':').and_then(|rest| rest.split_once(['/', '?']));
+    port.is_some_and(|(port, _)| port.parse::<u16>().is_ok())
+}
+
 fn pairs_of_query(query: &str) -> Result<Pairs, ValidationError> {
     // A URL that was copied out of HTML has `&amp;` where `&` was.
     let query = query.split('#').next().unwrap_or_default().replace("&amp;", "&");
-    decode_query(&query).map_err(|invalid| invalid.with_field("callback"))
+    let mut pairs = Pairs::new();
+    for (name, pair) in decode_pairs(&query) {
+        match pair {
+            Ok(pair) => pairs.push(pair),
+            Err(invalid) if documented_field(name).is_some() => return Err(invalid.with_field("callback")),
+            // A parameter of the application may be GBK.
+            Err(_) => {}
+        }
+    }
+    Ok(pairs)
 }
 
 fn pairs_of_json(text: &str) -> Result<Pairs, ValidationError> {
@@ -340,6 +363,9 @@ mod tests {
                 "https://a.example/back?{query}&from=singlemessage&isappinstalled=0&clicktime=1&enterid=2"
             ),
             format!("https://a.example/back?from=timeline&amp;{}", query.replace('&', "&amp;")),
+            format!("localhost:3000/back?{query}"),
+            format!("a.example:8443?{query}"),
+            format!("https://a.example/back?from=%C4%E3%BA%C3&{query}&%ff"),
             format!("{query}&openId={openid}"),
             format!("\u{feff}{query}\r\n"),
             format!(
