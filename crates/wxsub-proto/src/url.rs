@@ -88,7 +88,8 @@ impl BaseUrl {
     pub fn insecure(text: &str) -> Result<Self, ValidationError> {
         HttpUrl::new(text).map_err(|invalid| invalid.with_field("base_url"))?;
         let form = |expected| ValidationError::invalid_format("base_url", expected);
-        if text.contains(['?', '#', '@', '\\', '%']) || !text.is_ascii() {
+        let (_, rest) = text.split_once("://").unwrap_or_default();
+        if !rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:/[]".contains(&byte)) {
             return Err(form(LocalizedText::new(
                 "https://host[:port][/prefix], in ASCII, without user info, query or fragment",
                 "形如 https://host[:port][/prefix]，只含 ASCII 字符，不带用户信息、查询参数和片段",
@@ -295,6 +296,14 @@ mod tests {
             "https://a:1:2",
             "https://[::1",
             "https://[::1]x:80",
+            "https://<host>",
+            "https://${HOST}",
+            "https://a/<prefix>",
+            "https://a/{prefix}",
+            "https://a\"b",
+            "https://a|b",
+            "https://a^b",
+            "https://a/`b`",
         ] {
             assert!(BaseUrl::new(bad).is_err() && BaseUrl::insecure(bad).is_err(), "{bad}");
         }
