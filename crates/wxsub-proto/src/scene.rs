@@ -88,6 +88,11 @@ impl<'de> Deserialize<'de> for Scene {
                 Scene::try_from(number).map_err(E::custom)
             }
 
+            // TOML and other formats have signed numbers only.
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Scene, E> {
+                Scene::try_from(number).map_err(E::custom)
+            }
+
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Scene, E> {
                 text.parse().map_err(E::custom)
             }
@@ -105,6 +110,20 @@ mod tests {
     fn other_json_kind_is_rejected_with_the_expected_one() {
         let error = serde_json::from_str::<Scene>("true").unwrap_err().to_string();
         assert!(error.contains("a scene from 0 to 10000, as text or a whole number"), "{error}");
+    }
+
+    #[test]
+    fn signed_number_is_read() {
+        use serde::de::IntoDeserializer;
+        use serde::de::value::{Error, I64Deserializer};
+        let read = |number: i64| {
+            let deserializer: I64Deserializer<Error> = number.into_deserializer();
+            Scene::deserialize(deserializer).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(1000).map(Scene::get), Ok(1000));
+        for out_of_range in [-1, 10_001, i64::MIN] {
+            assert_eq!(read(out_of_range), Err(super::out_of_range().to_string()));
+        }
     }
 
     #[test]
