@@ -56,9 +56,13 @@ pub(crate) fn expected_form(bytes: &[u8], error: &serde_json::Error) -> Localize
             "one JSON object without a comma behind it; remove the comma",
             "是一个 JSON 对象，后面不带逗号；请删除该逗号",
         ),
-        _ => LocalizedText::new(
+        _ if error.to_string().starts_with(DUPLICATE_NAME) => LocalizedText::new(
             "one JSON object in which no name stands twice",
             "是一个没有重名成员的 JSON 对象",
+        ),
+        _ => LocalizedText::new(
+            "one valid JSON object; check its quotes, commas and braces",
+            "是一个有效的 JSON 对象；请检查引号、逗号和括号",
         ),
     }
 }
