@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::clock::MonotonicInstant;
 
+/// The longest time in which a bucket fills. Longer ones do not fit a monotonic clock.
+const MAX_REFILL_TIME: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// A token bucket: it holds `capacity` permits and gains one in each `refill_interval`. It reads no clock.
 ///
 /// ```
@@ -26,14 +29,17 @@ pub struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// Creates a full bucket.
+    /// Creates a full bucket. A capacity of 0 counts as 1, and a bucket that takes longer than 100 years to fill as one that
+    /// takes 100 years.
     pub fn new(capacity: u32, refill_interval: Duration) -> Self {
+        let capacity = capacity.max(1);
+        let refill_interval = refill_interval.min(MAX_REFILL_TIME / capacity);
         Self { capacity, refill_interval, full_at: MonotonicInstant::default() }
     }
 
     /// Returns the time until a permit is available.
     pub fn wait(&self, now: MonotonicInstant) -> Duration {
-        self.full_at.before(self.refill_interval * self.capacity.saturating_sub(1)).duration_since(now)
+        self.full_at.before(self.refill_interval * (self.capacity - 1)).duration_since(now)
     }
 
     /// Takes a permit.
@@ -99,6 +105,15 @@ mod tests {
         bucket.release();
         let permits = (0..9).filter(|_| bucket.try_acquire(at(1000)).is_ok()).count();
         assert_eq!(permits, 2);
+    }
+
+    #[test]
+    fn longest_interval_still_bounds_the_permits() {
+        for (capacity, permits) in [(0, 1), (1, 1), (3, 3)] {
+            let mut bucket = TokenBucket::new(capacity, Duration::MAX);
+            let taken = (0..9).filter(|_| bucket.try_acquire(at(1000)).is_ok()).count();
+            assert_eq!(taken, permits, "{capacity}");
+        }
     }
 
     #[test]
