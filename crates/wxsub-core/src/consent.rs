@@ -174,11 +174,11 @@ impl ConsentVerifier {
     ) -> Result<ConsentRequest, RngError> {
         let mut nonce = [0; NONCE_BYTES];
         getrandom::fill(&mut nonce).map_err(|_| RngError)?;
-        let expires_s = (self.clock.now().wall + self.lifetime).get().div_ceil(1000).to_be_bytes();
+        let expires_s = (self.clock.now().wall + self.lifetime).get().div_ceil(1000).min(MAX_EXPIRY_S);
         let mut state = Vec::with_capacity(HEAD_BYTES + MAC_BYTES);
         state.push(VERSION);
         state.extend(self.key.id());
-        state.extend(expires_s.iter().skip(3));
+        state.extend(expires_s.to_be_bytes().iter().skip(3));
         state.extend(nonce);
         state.extend(self.mac(&self.key, &state, &template_id, scene, session));
         // Always valid: hexadecimal digits of this length. If not, there must be no request without a state.
@@ -269,6 +269,9 @@ const VERSION: u8 = 1;
 /// Version, key id, expiry in unix seconds (five bytes), nonce.
 const HEAD_BYTES: usize = 1 + 2 + 5 + NONCE_BYTES;
 const MAC_BYTES: usize = 32;
+
+/// The latest expiry that fits five bytes. A longer lifetime ends here, in 34 000 years.
+const MAX_EXPIRY_S: u64 = (1 << 40) - 1;
 
 /// How long after expiry a callback is still accepted, because clocks of servers differ.
 const LEEWAY: Duration = Duration::from_secs(30);

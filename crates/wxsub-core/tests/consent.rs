@@ -88,6 +88,17 @@ fn every_request_has_a_new_state_within_limits() {
 }
 
 #[test]
+fn longest_lifetime_does_not_wrap() {
+    for seconds in [1 << 40, u64::MAX] {
+        let (clock, verifier) = bench();
+        let verifier = verifier.lifetime(Duration::from_secs(seconds));
+        let request = issue(&verifier);
+        clock.advance(Duration::from_secs(3600));
+        assert_eq!(reason(&verifier, &callback_to(&request), "session"), None, "{seconds}");
+    }
+}
+
+#[test]
 fn any_difference_is_rejected() {
     let (clock, verifier) = bench();
     let request = issue(&verifier);
