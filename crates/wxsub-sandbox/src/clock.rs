@@ -9,6 +9,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Returns the current time as the duration since the Unix epoch.
 pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
 
+/// The end of the year 9999: the latest time of the sandbox, and the latest date that HTTP can express.
+pub(crate) const MAX_TIME: Duration = Duration::from_secs(253_402_300_799);
+
 /// The clock of this machine.
 pub(crate) fn system() -> Clock {
     Arc::new(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())

@@ -180,12 +180,9 @@ fn to_http_response(response: Response, sandbox: &Sandbox) -> HttpResponse {
     http
 }
 
-/// The end of the year 9999: the latest date that HTTP can express.
-const MAX_HTTP_DATE: Duration = Duration::from_secs(253_402_300_799);
-
 /// The `Date` header with the time of the sandbox, not of this machine.
 fn date_header(now: Duration) -> Option<(HeaderName, HeaderValue)> {
-    let date = HttpDate::from(SystemTime::UNIX_EPOCH + now.min(MAX_HTTP_DATE));
+    let date = HttpDate::from(SystemTime::UNIX_EPOCH + now);
     HeaderValue::try_from(date.to_string()).ok().map(|date| (header::DATE, date))
 }
 

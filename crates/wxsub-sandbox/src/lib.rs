@@ -80,6 +80,7 @@
 //! | content too long | 47003. The messages of 40062, 40129, 40165, 40166, 40243, 41004 and 43001 imitate real ones. |
 //! | characters | Unicode scalar values. An emoji counts as one. |
 //! | 40001 for a wrong AppSecret | Not used. Real responses have 40125. |
+//! | memory | The last 100 000 open grants, 100 000 messages and 10 000 events are kept. |
 //!
 //! Not simulated: registered redirect domains, ICP licences, users of other apps, expiry of grants, blacklists,
 //! `clear_quota`, API signatures, and an administrator's confirmation of new addresses (895xx). A [fault](Fault) can return

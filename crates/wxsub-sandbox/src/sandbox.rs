@@ -13,7 +13,7 @@ use wxsub_proto::{
 use wxsub_proto::{LocalizedText, ValidationError};
 
 use crate::app::AppSettings;
-use crate::clock::{self, Clock};
+use crate::clock::{self, Clock, MAX_TIME};
 use crate::event_log::EventLog;
 use crate::exchange::Exchange;
 use crate::fault::{Fault, PendingFault};
@@ -115,7 +115,7 @@ impl Sandbox {
 
     /// Records a user's decision and returns the callback that Weixin would send.
     ///
-    /// A confirmation grants one message. A cancel keeps earlier grants.
+    /// A confirmation grants one message. A cancel keeps earlier grants. The sandbox keeps the last 100 000 open grants.
     ///
     /// # Errors
     /// [`NotFoundError`] if the app or the template does not exist.
@@ -139,7 +139,7 @@ impl Sandbox {
         self.with_state(|_, now| now)
     }
 
-    /// Moves the time of the sandbox forward.
+    /// Moves the time of the sandbox forward, at most to the end of the year 9999.
     pub fn advance(&self, by: Duration) {
         self.with_state(|state, now| state.advance(now, by));
     }
@@ -238,7 +238,7 @@ impl Sandbox {
     fn with_state<T>(&self, work: impl FnOnce(&mut SandboxState, Duration) -> T) -> T {
         let clock = (self.clock)();
         let mut state = self.state.lock();
-        let now = clock.saturating_add(state.clock_offset);
+        let now = clock.saturating_add(state.clock_offset).min(MAX_TIME);
         work(&mut state, now)
     }
 }

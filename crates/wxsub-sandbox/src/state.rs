@@ -1,6 +1,6 @@
 //! The state of the sandbox, behind one lock.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -36,6 +36,48 @@ pub(crate) enum Effect {
     RecordConsent { appid: AppId, callback: ConsentCallback },
 }
 
+/// Maximum number of open grants. The oldest are deleted.
+const MAX_GRANTS: usize = 100_000;
+
+/// The open grants, each good for one message. Repeated consents for the same user, template and scene do not add up.
+#[derive(Default)]
+pub(crate) struct Grants {
+    numbers: HashMap<(AppId, Grant), u64>,
+    by_number: BTreeMap<u64, (AppId, Grant)>,
+    last_number: u64,
+}
+
+impl Grants {
+    fn add(&mut self, grant: (AppId, Grant)) {
+        if self.contains(&grant) {
+            return;
+        }
+        self.last_number += 1;
+        self.numbers.insert(grant.clone(), self.last_number);
+        self.by_number.insert(self.last_number, grant);
+        if self.by_number.len() > MAX_GRANTS
+            && let Some((_, oldest)) = self.by_number.pop_first()
+        {
+            self.numbers.remove(&oldest);
+        }
+    }
+
+    fn use_up(&mut self, grant: &(AppId, Grant)) {
+        if let Some(number) = self.numbers.remove(grant) {
+            self.by_number.remove(&number);
+        }
+    }
+
+    pub(crate) fn contains(&self, grant: &(AppId, Grant)) -> bool {
+        self.numbers.contains_key(grant)
+    }
+
+    /// The grants, in the order in which they were made.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(AppId, Grant)> {
+        self.by_number.values()
+    }
+}
+
 /// The state of the sandbox.
 #[derive(Default)]
 pub(crate) struct SandboxState {
@@ -43,8 +85,7 @@ pub(crate) struct SandboxState {
     pub(crate) clock_offset: Duration,
     pub(crate) apps: HashMap<AppId, App>,
     pub(crate) token_generator: TokenGenerator,
-    /// The open grants, each good for one message. Repeated consents for the same user, template and scene do not add up.
-    pub(crate) grants: HashSet<(AppId, Grant)>,
+    pub(crate) grants: Grants,
     pub(crate) mailboxes: Mailboxes,
     pub(crate) faults: Faults,
     pub(crate) event_log: EventLog,
@@ -70,7 +111,7 @@ impl SandboxState {
                 }
             }
             Effect::DeliverMessage { grant, body } => {
-                self.grants.remove(&grant);
+                self.grants.use_up(&grant);
                 let (appid, grant) = grant;
                 self.mailboxes.deliver(grant.openid().clone(), appid, now.as_secs(), body);
             }
@@ -132,7 +173,9 @@ impl SandboxState {
         let grant = callback.assume_verified();
         let description = if grant.is_some() { "consent confirmed" } else { "consent cancelled" };
         self.event_log.record_control(now, description, Some(&appid));
-        self.grants.extend(grant.map(|grant| (appid, grant)));
+        if let Some(grant) = grant {
+            self.grants.add((appid, grant));
+        }
     }
 
     /// Invalidates all tokens of an app.
@@ -158,5 +201,25 @@ impl SandboxState {
     pub(crate) fn advance(&mut self, now: Duration, by: Duration) {
         self.clock_offset = self.clock_offset.saturating_add(by);
         self.event_log.record_control(now, format!("clock advanced by {} s", by.as_secs_f64()), None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn oldest_grant_is_deleted_when_there_are_too_many() {
+        let appid: AppId = "wx1".parse().unwrap();
+        let grant =
+            |number: usize| (appid.clone(), Grant::assume_verified(format!("user{number}"), "T", 7).unwrap());
+        let mut grants = Grants::default();
+        grants.add(grant(0));
+        grants.use_up(&grant(0));
+        (0..=MAX_GRANTS).for_each(|number| grants.add(grant(number)));
+        // A repeated consent adds nothing.
+        grants.add(grant(MAX_GRANTS));
+        let held = [0, 1, MAX_GRANTS].map(|number| grants.contains(&grant(number)));
+        assert_eq!((held, grants.iter().count()), ([false, true, true], MAX_GRANTS));
     }
 }

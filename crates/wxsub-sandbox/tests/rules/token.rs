@@ -1,5 +1,7 @@
 //! `GET /cgi-bin/token`, and the credentials of both token endpoints.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::weixin::{SECRET, STABLE, TOKEN, Weixin, appid, code, errmsg, lifetime, text, token_target};
@@ -204,4 +206,13 @@ fn address_outside_allow_list_is_rejected_and_quoted() {
     }
     let v6 = weixin.ask_from("2001:db8::7".parse().unwrap(), "GET", &token_target(), "");
     assert_eq!(errmsg(&v6), "invalid ip 2001:db8::7 ipv6 2001:db8::7, not in whitelist");
+}
+
+#[test]
+fn time_ends_with_the_year_9999() {
+    let weixin = Weixin::new();
+    weixin.0.advance(Duration::MAX);
+    assert_eq!(weixin.0.now().as_secs(), 253_402_300_799);
+    assert_eq!(weixin.token_errcode(&weixin.token()), 0);
+    assert_eq!(code(&weixin.stable(true)), 0);
 }
