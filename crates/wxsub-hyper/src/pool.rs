@@ -10,7 +10,7 @@
 //!   closed.
 
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
@@ -23,6 +23,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::rt::{Executor, Timer};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use parking_lot::Mutex;
+use wxsub_core::clock::{Clock, ClockReading};
 use wxsub_core::transport::{TransportError, TransportErrorKind};
 
 use crate::connect::Connector;
@@ -32,20 +33,26 @@ use crate::error;
 pub(crate) struct ConnectionPool {
     connector: Connector,
     idle_timeout: Duration,
+    clock: Arc<dyn Clock>,
     state: Mutex<PoolState>,
 }
 
 #[derive(Default)]
 struct PoolState {
-    /// Idle connections and the time each became idle, in the order of that time.
-    idle: Vec<(Box<Connection>, Instant)>,
+    /// Idle connections and the time each expires, in the order of that time. After a suspend of the machine, only the wall
+    /// clock shows that the server may have closed them.
+    idle: Vec<(Box<Connection>, ClockReading)>,
     /// Whether an [`IdleReaper`] task exists.
     reaper_running: bool,
 }
 
 impl ConnectionPool {
-    pub(crate) fn new(connector: Connector, idle_timeout: Duration) -> Arc<Self> {
-        Arc::new(Self { connector, idle_timeout, state: Mutex::default() })
+    pub(crate) fn new(
+        connector: Connector,
+        idle_timeout: Duration,
+        clock: impl Clock + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self { connector, idle_timeout, clock: Arc::new(clock), state: Mutex::default() })
     }
 
     /// Returns an idle connection to this host, or opens a new one.
@@ -58,13 +65,13 @@ impl ConnectionPool {
     }
 
     fn take_idle(&self, key: &PoolKey) -> Option<Box<Connection>> {
-        let now = TokioTimer::new().now();
+        let now = self.clock.now();
         let mut state = self.state.lock();
-        let is_usable = |(connection, idle_since): &(Box<Connection>, Instant)| {
-            connection.key == *key && connection.sender.is_ready() && !self.is_expired(*idle_since, now)
+        let is_usable = |(connection, expires_at): &(Box<Connection>, ClockReading)| {
+            connection.key == *key && connection.sender.is_ready() && !expires_at.is_past(now)
         };
         if !state.idle.last().is_some_and(is_usable) {
-            self.remove_expired(&mut state, now);
+            state.remove_expired(now);
         }
         let index = state.idle.iter().rposition(is_usable)?;
         Some(state.idle.remove(index).0)
@@ -77,20 +84,17 @@ impl ConnectionPool {
         }
         connection.has_served = true;
         let mut state = self.state.lock();
-        state.idle.push((connection, TokioTimer::new().now()));
+        state.idle.push((connection, self.clock.now() + self.idle_timeout));
         if !std::mem::replace(&mut state.reaper_running, true) {
             TokioExecutor::new().execute(IdleReaper(Arc::downgrade(self)).run(self.idle_timeout));
         }
     }
+}
 
-    fn remove_expired(&self, state: &mut PoolState, now: Instant) {
-        state.idle.retain(|(connection, idle_since)| {
-            !connection.sender.is_closed() && !self.is_expired(*idle_since, now)
-        });
-    }
-
-    fn is_expired(&self, idle_since: Instant, now: Instant) -> bool {
-        now.saturating_duration_since(idle_since) >= self.idle_timeout
+impl PoolState {
+    fn remove_expired(&mut self, now: ClockReading) {
+        self.idle
+            .retain(|(connection, expires_at)| !connection.sender.is_closed() && !expires_at.is_past(now));
     }
 }
 
@@ -103,7 +107,7 @@ impl IdleReaper {
             TokioTimer::new().sleep(interval).await;
             let Some(pool) = self.0.upgrade() else { return };
             let mut state = pool.state.lock();
-            pool.remove_expired(&mut state, TokioTimer::new().now());
+            state.remove_expired(pool.clock.now());
             if state.idle.is_empty() {
                 state.reaper_running = false;
                 return;
@@ -222,17 +226,20 @@ impl PoolKey {
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt;
+    use wxsub_core::testing::ManualClock;
     use wxsub_core::testing::faulty_server::{FaultyServer, ScriptStep};
 
     use super::*;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    #[tokio::test]
-    async fn closed_connection_is_not_handed_out() {
-        let server = FaultyServer::responding(ScriptStep::Echo).await;
+    /// A pool with an idle connection to this server.
+    async fn pool_with_connection(
+        server: &FaultyServer,
+        clock: &Arc<ManualClock>,
+    ) -> (Arc<ConnectionPool>, PoolKey) {
         let tls = wxsub_tls::client_config(&wxsub_tls::Roots::Bundled).unwrap();
-        let pool = ConnectionPool::new(Connector::new(tls, None, HOUR), HOUR);
+        let pool = ConnectionPool::new(Connector::new(tls, None, HOUR), HOUR, Arc::clone(clock));
         let (key, path) = PoolKey::split_uri(format!("http://{}/", server.address()).parse().unwrap());
 
         let mut connection = pool.checkout(&key).await.unwrap();
@@ -240,8 +247,31 @@ mod tests {
         let mut response = connection.send(request).await.unwrap();
         while response.body_mut().frame().await.is_some() {}
         pool.checkin(connection);
+        while !pool.state.lock().idle.iter().all(|(connection, _)| connection.sender.is_ready()) {
+            tokio::task::yield_now().await;
+        }
         assert_eq!(pool.state.lock().idle.len(), 1);
+        (pool, key)
+    }
 
+    /// While the machine is suspended, its monotonic clock stands still, and the server closes the connection.
+    #[tokio::test]
+    async fn connection_from_before_a_suspend_is_not_handed_out() {
+        let (server, clock) =
+            (FaultyServer::responding(ScriptStep::Echo).await, Arc::new(ManualClock::new()));
+        let (pool, key) = pool_with_connection(&server, &clock).await;
+        clock.set_forward(HOUR - Duration::from_secs(1));
+        let connection = pool.take_idle(&key).unwrap();
+        pool.checkin(connection);
+        clock.set_forward(HOUR);
+        assert!(pool.take_idle(&key).is_none());
+        assert!(pool.state.lock().idle.is_empty());
+    }
+
+    #[tokio::test]
+    async fn closed_connection_is_not_handed_out() {
+        let server = FaultyServer::responding(ScriptStep::Echo).await;
+        let (pool, key) = pool_with_connection(&server, &Arc::default()).await;
         // The server closes its connections. Wait until the task of this connection has noticed it.
         drop(server);
         while pool.state.lock().idle.iter().any(|(connection, _)| !connection.sender.is_closed()) {

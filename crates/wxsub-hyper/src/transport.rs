@@ -10,6 +10,7 @@ use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use tokio_rustls::rustls::ClientConfig;
+use wxsub_core::clock::SystemClock;
 use wxsub_core::proto::codec::RawResponse;
 use wxsub_core::transport::{
     HttpRequest, IGNORED_BODY_TIMEOUT, LimitedBody, Transport, TransportError, TransportErrorKind,
@@ -118,7 +119,7 @@ impl FromSettings for HyperTransport {
         let is_proxied = proxy.is_some();
         let credentials = proxy.as_ref().and_then(|proxy| proxy.credentials.clone());
         let connector = Connector::new(tls, proxy, limits.connect);
-        let pool = ConnectionPool::new(connector, limits.pool_idle_timeout);
+        let pool = ConnectionPool::new(connector, limits.pool_idle_timeout, SystemClock::new());
         Ok(Self { pool, limits, is_proxied, credentials })
     }
 }
