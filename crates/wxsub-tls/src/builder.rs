@@ -20,7 +20,7 @@ pub enum BuildError {
     )]
     InvalidProxyUrl,
     /// The HTTP library rejected the settings. Holds its message.
-    #[error("cannot build the HTTP client: {0}")]
+    #[error("cannot build the HTTP client: {0}; check its limits and its proxy")]
     Library(String),
 }
 
@@ -33,7 +33,7 @@ impl BuildError {
             Self::InvalidProxyUrl => "代理地址无效；请写成 http://[user:password@]host[:port] 或 \
                                       https://[user:password@]host[:port]"
                 .to_owned(),
-            Self::Library(error) => format!("无法创建 HTTP 客户端：{error}"),
+            Self::Library(error) => format!("无法创建 HTTP 客户端：{error}；请检查限制和代理设置"),
         };
         LocalizedText::new(self.to_string(), chinese)
     }

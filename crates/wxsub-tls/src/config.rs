@@ -32,7 +32,7 @@ pub enum TlsConfigError {
     )]
     NoSystemRoots(String),
     /// rustls rejected the configuration. Holds the message of rustls.
-    #[error("rustls rejected the TLS configuration: {0}")]
+    #[error("rustls rejected the TLS configuration: {0}; report this as a bug")]
     Rustls(String),
 }
 
@@ -51,7 +51,7 @@ impl TlsConfigError {
                     "本机没有 CA 证书：{cause}；请安装 ca-certificates 软件包，或使用内置 CA 证书或 PEM 文件"
                 )
             }
-            Self::Rustls(error) => format!("rustls 拒绝了 TLS 配置：{error}"),
+            Self::Rustls(error) => format!("rustls 拒绝了 TLS 配置：{error}；请报告此缺陷"),
         };
         LocalizedText::new(self.to_string(), chinese)
     }
@@ -112,6 +112,8 @@ fn system_certificates() -> Result<Vec<CertificateDer<'static>>, TlsConfigError>
 }
 
 fn pem_certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsConfigError> {
+    // Some editors write a byte order mark at the beginning. It would hide the first certificate.
+    let pem = pem.strip_prefix(b"\xef\xbb\xbf").unwrap_or(pem);
     let mut certificates = Vec::new();
     for (index, section) in CertificateDer::pem_slice_iter(pem).enumerate() {
         let invalid = |detail: String| TlsConfigError::InvalidPem { number: index.saturating_add(1), detail };
@@ -133,10 +135,13 @@ mod tests {
     fn client_config_installs_no_process_wide_provider() {
         let key = rcgen::KeyPair::generate().unwrap();
         let authority = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
-        let twice = format!("# comment\n{}\n{}", authority.pem(), authority.pem());
-        for roots in [Roots::Bundled, Roots::Pem(twice.into_bytes())] {
-            assert_eq!(client_config(&roots).unwrap().alpn_protocols, [b"http/1.1"]);
+        let twice = format!("{}\n{}", authority.pem(), authority.pem());
+        let with_comment = Roots::Pem(format!("# comment\n{twice}").into_bytes());
+        let with_mark = Roots::Pem(format!("\u{feff}{twice}").into_bytes());
+        for roots in [&Roots::Bundled, &with_comment, &with_mark] {
+            assert_eq!(client_config(roots).unwrap().alpn_protocols, [b"http/1.1"]);
         }
+        assert_eq!(root_certificates(&with_mark).unwrap().unwrap().len(), 2);
         assert!(rustls::crypto::CryptoProvider::get_default().is_none());
     }
 
