@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let callback = weixin.user_allows("OPENID", request)?;
     let verified = guard.verify(&callback.parse()?, session)?;
     if !nonces.insert_if_new(&verified.nonce()).await? {
-        return Err("this answer was used before".into());
+        return Err("this callback was used before".into());
     }
     let VerifiedConsent::Granted { grant, .. } = verified else { return Err("the user cancelled".into()) };
     println!("genuine: one message to {} is allowed", grant.openid());

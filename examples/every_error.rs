@@ -15,8 +15,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("all is well", subscribe::PATH, None),
         ("the grant is spent", subscribe::PATH, Some(Fault::ErrCode(ErrCode::USER_REFUSED))),
         ("too many this minute", subscribe::PATH, Some(Fault::ErrCode(ErrCode::MINUTE_QUOTA))),
-        ("the answer is lost", subscribe::PATH, Some(Fault::ResetAfterApply)),
-        ("a portal answers", subscribe::PATH, Some(Fault::Html)),
+        ("the response is lost", subscribe::PATH, Some(Fault::ResetAfterApply)),
+        ("a captive portal responds", subscribe::PATH, Some(Fault::Html)),
         ("the secret is wrong", token::PATH, Some(Fault::ErrCode(ErrCode::INVALID_APPSECRET))),
     ] {
         let weixin = Weixin::start().await?;
@@ -48,8 +48,8 @@ fn decide(error: &SendError) -> String {
     let rid = error.trace_id().map(|id| format!(" (rid {id})")).unwrap_or_default();
     match (error.delivery(), error.remedy()) {
         (Delivery::MaybeSent, _) => "outcome unknown; do not repeat it, or ask the user".to_owned(),
-        (_, Remedy::Stop) => format!("forget this grant{rid}"),
-        (_, Remedy::FixConfig | Remedy::AllowIp) => format!("wake an operator: {error}"),
+        (_, Remedy::Stop) => format!("delete this grant{rid}"),
+        (_, Remedy::FixConfig | Remedy::AllowIp) => format!("alert an operator: {error}"),
         _ if error.is_retryable() => format!("put it back into the queue{rid}"),
         _ => format!("log it and look: {error}"),
     }

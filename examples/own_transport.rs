@@ -22,7 +22,7 @@ impl<T: Transport> Transport for Timed<T> {
         let outcome = self.0.execute(request).await;
         println!(
             "{what}: {} in {:?}",
-            if outcome.is_ok() { "answered" } else { "failed" },
+            if outcome.is_ok() { "responded" } else { "failed" },
             self.1.now().mono.duration_since(started)
         );
         outcome

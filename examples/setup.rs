@@ -61,8 +61,8 @@ impl Weixin {
         request: ConsentRequest,
     ) -> Result<String, Box<dyn std::error::Error>> {
         let openid: OpenId = openid.parse()?;
-        let answer = self.sandbox.consent(request, ConsentAction::Confirm { openid })?;
-        Ok(format!("https://shop.example/back?{}", answer.to_query()))
+        let callback = self.sandbox.consent(request, ConsentAction::Confirm { openid })?;
+        Ok(format!("https://shop.example/back?{}", callback.to_query()))
     }
 
     /// A control server for the app, and the key of a client that may read and report its token.

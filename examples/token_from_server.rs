@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // Without this line, messages go to https://api.weixin.qq.com.
     let client = Client::with_token_source(tokens, transport).api_base(weixin.base.clone()).build();
 
-    for (scene, what) in [(1, "one message"), (2, "another, though the token was ended in between")] {
+    for (scene, what) in [(1, "one message"), (2, "another, although the token was invalidated in between")] {
         let scene = Scene::new(scene)?;
         weixin.user_allows("oUser", ConsentRequest::new(APPID, TEMPLATE, scene)?)?;
         let grant = Grant::assume_verified("oUser", TEMPLATE, scene)?;
