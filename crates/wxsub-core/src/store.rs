@@ -47,24 +47,6 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
     /// Changes nothing.
     async fn load(&self, app: &AppId) -> Result<TokenRecord, StoreError>;
 
-    /// Keeps a token that this process serves, for [`load_fallback`](Self::load_fallback). Does not wait.
-    fn save_fallback(&self, _app: &AppId, _token: StoredToken) {}
-
-    /// Waits until all tokens given to [`save_fallback`](Self::save_fallback) are kept, or failed to be.
-    ///
-    /// # Cancel safety
-    /// Tokens may be lost.
-    async fn finish_fallbacks(&self) {}
-
-    /// Reads the last token that this process served, for a start while [`load`](Self::load) fails. `None` unless
-    /// the store has such a fallback.
-    ///
-    /// # Cancel safety
-    /// Changes nothing.
-    async fn load_fallback(&self, _app: &AppId) -> Option<StoredToken> {
-        None
-    }
-
     /// Waits until the record may have changed after the change with the mark `seen`. The token cache then reads the
     /// record, and at no other time without a reason of its own. 0 is the mark before all changes.
     ///
@@ -148,6 +130,26 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
     /// # Cancel safety
     /// A permit may or may not have been taken.
     async fn try_acquire_force_refresh(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError>;
+}
+
+/// Keeps the last token that this process served, for a start while its [`TokenStore`] fails.
+#[async_trait]
+#[auto_impl(Arc)]
+pub trait TokenFallback: Send + Sync + fmt::Debug {
+    /// Keeps a token. Does not wait.
+    fn save(&self, app: &AppId, token: StoredToken);
+
+    /// Waits until all [saved](Self::save) tokens are kept, or failed to be.
+    ///
+    /// # Cancel safety
+    /// Tokens may be lost.
+    async fn finish(&self);
+
+    /// Reads the last token of this app.
+    ///
+    /// # Cancel safety
+    /// Changes nothing.
+    async fn load(&self, app: &AppId) -> Option<StoredToken>;
 }
 
 /// The longest lease that any version takes. The store's own clock measures it.

@@ -169,6 +169,7 @@ mod tests {
         let services = Services {
             clock: Arc::clone(&clock),
             store: Arc::new(MemoryStore::private(Arc::clone(&clock))),
+            fallback: None,
             metrics: Arc::new(Metrics::new(&clock)),
             transport: None,
             attempt_limit: AttemptLimit::new(1),

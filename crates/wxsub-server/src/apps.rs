@@ -21,7 +21,7 @@ use wxsub_api::{AppError, AppHealth, AppStatus, StoreProblem};
 use wxsub_core::Client;
 use wxsub_core::clock::{Clock, ClockReading};
 use wxsub_core::rfc3339;
-use wxsub_core::store::TokenStore;
+use wxsub_core::store::{TokenFallback, TokenStore};
 use wxsub_core::token::{
     AttemptLimit, CachedToken, Evidence, Generation, TokenCache, TokenError, TokenErrorKind, TokenEvent,
     TokenSource, TokenStatus,
@@ -55,6 +55,8 @@ pub(crate) const MAX_ATTEMPTS: usize = 32;
 pub(crate) struct Services {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) store: Arc<dyn TokenStore>,
+    /// Keeps the last tokens for a start while the store fails.
+    pub(crate) fallback: Option<Arc<dyn TokenFallback>>,
     pub(crate) metrics: Arc<Metrics>,
     /// Replaces the transports of the configuration.
     pub(crate) transport: Option<Arc<dyn Transport>>,
@@ -416,6 +418,10 @@ impl AppTokens {
                             .api_bases(config.bases.clone())
                             .endpoint(*endpoint)
                             .store(Arc::clone(&services.store));
+                    let builder = match &services.fallback {
+                        Some(fallback) => builder.fallback(Arc::clone(fallback)),
+                        None => builder,
+                    };
                     let builder = builder.clock(Arc::clone(clock)).attempt_limit(limit.clone());
                     (builder.on_event(observe).build().expect("a validated AppID and AppSecret"), None)
                 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use wxsub_core::clock::{Clock, SystemClock};
-use wxsub_core::store::{MemoryStore, StoreError, StoreErrorKind, TokenStore};
+use wxsub_core::store::{MemoryStore, StoreError, StoreErrorKind, TokenFallback, TokenStore};
 use wxsub_core::token::AttemptLimit;
 use wxsub_core::transport::Transport;
 use wxsub_outbox::Ledger;
@@ -29,7 +29,7 @@ use crate::config::{Config, StartSettings};
 use crate::console::{self, Console};
 use crate::state::audit::Audit;
 use crate::state::metrics::Metrics;
-use crate::state::store::{FallbackStore, FileStore, StateError};
+use crate::state::store::{FileFallback, FileStore, StateError};
 
 /// The control server. Clones are cheap and share all state.
 #[derive(Clone, derive_more::Debug)]
@@ -167,18 +167,15 @@ impl ServerBuilder {
         if let Some(files) = &files {
             corrupt_apps.clone_from(files.corrupt_apps());
         }
+        let mut fallback: Option<Arc<dyn TokenFallback>> = None;
         let store: Arc<dyn TokenStore> = match (store, &config.start.store, files) {
             (Some(store), ..) => store,
             (None, None, None) => Arc::new(MemoryStore::private(Arc::clone(&clock))),
             (None, None, Some(files)) => Arc::new(files),
-            (None, Some(shared), None) => {
+            (None, Some(shared), files) => {
                 refuse_cluster(&shared.store).await?;
-                Arc::clone(&shared.store) as Arc<dyn TokenStore>
-            }
-            (None, Some(shared), Some(files)) => {
-                refuse_cluster(&shared.store).await?;
-                let shared: Arc<dyn TokenStore> = Arc::<RedisStore>::clone(&shared.store);
-                Arc::new(FallbackStore::new(shared, files))
+                fallback = files.map(|files| Arc::new(FileFallback::new(files)) as Arc<dyn TokenFallback>);
+                Arc::<RedisStore>::clone(&shared.store)
             }
         };
         let (metrics, attempt_limit) = (Arc::new(Metrics::new(&clock)), AttemptLimit::new(MAX_ATTEMPTS));
@@ -187,7 +184,7 @@ impl ServerBuilder {
             (None, Some(settings)) => Some(ledger::open(settings, &clock).await?),
             (None, None) => None,
         };
-        let services = Services { clock, store, metrics, transport, attempt_limit, ledger };
+        let services = Services { clock, store, fallback, metrics, transport, attempt_limit, ledger };
         let (clock, failures) = (Arc::clone(&services.clock), services.metrics.audit_failures());
         let audit = Audit::start(&config.start.audit, clock, failures).map_err(BuildError::Audit)?;
         services.metrics.record_reload(Some(services.clock.now().wall));

@@ -21,7 +21,7 @@ use super::{
 use crate::clock::{Clock, ClockReading, MonotonicInstant, SystemClock};
 use crate::hosts::Hosts;
 use crate::jitter::random_seed;
-use crate::store::{MemoryStore, OwnUpstream, TokenStore};
+use crate::store::{MemoryStore, OwnUpstream, TokenFallback, TokenStore};
 use crate::transport::Transport;
 
 /// Keeps the token of one app fresh. It fetches the next token ahead of time and serves the current one meanwhile.
@@ -156,7 +156,7 @@ impl TokenSource for TokenCache {
 
     async fn token(&self) -> Result<Arc<CachedToken>, TokenError> {
         self.keep_running();
-        self.wait_until(|status, now| match (status.usable(now), &status.failure) {
+        self.wait_until(|status, now| match (status.usable(now), status.recent_failure(now)) {
             (Some(token), _) => Some(Ok(Arc::clone(token))),
             (None, Some(failure)) => Some(Err(failure.with_remaining_delay(status.next_attempt_at, now))),
             (None, None) => None,
@@ -201,6 +201,9 @@ pub struct TokenCacheBuilder<U = WeixinSettings> {
     /// Whose records in the store are used. `None` if there is no store.
     own_upstream: Option<OwnUpstream>,
     store: Option<Arc<dyn TokenStore>>,
+    /// Keeps the last token for a start while the store fails. Default: nothing does.
+    #[setters(generate)]
+    fallback: Option<Arc<dyn TokenFallback>>,
 }
 
 /// Settings of a token cache that fetches from Weixin.
@@ -249,6 +252,7 @@ impl<U> TokenCacheBuilder<U> {
             attempt_limit: None,
             own_upstream: None,
             store: None,
+            fallback: None,
         }
     }
 
@@ -303,7 +307,7 @@ impl TokenCacheBuilder<WeixinSettings> {
     /// # Errors
     /// [`ValidationErrors`] lists all problems of AppID and AppSecret.
     pub fn build(self) -> Result<TokenCache, ValidationErrors> {
-        let Self { upstream, clock, seed, observer, attempt_limit, store, .. } = self;
+        let Self { upstream, clock, seed, observer, attempt_limit, store, fallback, .. } = self;
         let WeixinSettings { appid, secret, transport, endpoint, bases } = upstream;
         let mut errors = ErrorCollector::default();
         let (appid, secret) = (errors.keep(appid), errors.keep(secret));
@@ -315,14 +319,24 @@ impl TokenCacheBuilder<WeixinSettings> {
         let upstream: Arc<dyn TokenUpstream> =
             Arc::new(WeixinUpstream { appid, secret, endpoint, hosts, transport, clock: Arc::clone(&clock) });
         let clock = Some(clock);
-        Ok(TokenCacheBuilder { upstream, clock, seed, observer, attempt_limit, own_upstream, store }.build())
+        let builder = TokenCacheBuilder {
+            upstream,
+            clock,
+            seed,
+            observer,
+            attempt_limit,
+            own_upstream,
+            store,
+            fallback,
+        };
+        Ok(builder.build())
     }
 }
 
 impl TokenCacheBuilder<Arc<dyn TokenUpstream>> {
     /// Builds the cache. It fetches nothing yet.
     pub fn build(self) -> TokenCache {
-        let Self { upstream, clock, seed, observer, attempt_limit, own_upstream, store } = self;
+        let Self { upstream, clock, seed, observer, attempt_limit, own_upstream, store, fallback } = self;
         let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let (requests, received_requests) = unbounded();
         let (appid, behavior) = (upstream.appid().clone(), upstream.behavior());
@@ -337,6 +351,7 @@ impl TokenCacheBuilder<Arc<dyn TokenUpstream>> {
             own_upstream,
             holder: format!("{:016x}", random_seed()),
             store: store.unwrap_or_else(|| Arc::new(MemoryStore::with_clock(Arc::clone(&clock)))),
+            fallback,
             attempt_limit,
             clock: Arc::clone(&clock),
             publishing: parking_lot::Mutex::default(),

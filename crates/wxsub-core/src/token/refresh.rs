@@ -136,6 +136,9 @@ impl RefreshState {
     /// `now` is the time of the event.
     pub fn handle_event(&mut self, now: ClockReading, event: Event) -> Vec<Action> {
         self.drop_expired(now);
+        if self.attempt.is_none() && schedule::is_overdue(self.next_attempt_at, now) {
+            self.failures.restart();
+        }
         match event {
             Event::Timer => {}
             Event::TokenRequested => {

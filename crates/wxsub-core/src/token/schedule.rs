@@ -93,6 +93,15 @@ pub(super) fn panic_restart_delay(jitter: &mut Jitter) -> Duration {
     jitter.within_percent(Duration::from_secs(10), 25)
 }
 
+/// Minimum time after which an attempt that was due is overdue.
+const MIN_OVERDUE_TIME: Duration = Duration::from_secs(60);
+
+/// Returns whether an attempt should have started long ago, because the machine was suspended or its wall clock was set
+/// forward. A failure from before then says nothing about now.
+pub(super) fn is_overdue(due: Option<ClockReading>, now: ClockReading) -> bool {
+    due.is_some_and(|due| (due + MIN_OVERDUE_TIME).is_past(now))
+}
+
 /// What the delay after a failed attempt depends on.
 pub(super) struct RetryContext<'a> {
     pub(super) class: RetryClass,

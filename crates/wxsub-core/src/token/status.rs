@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CachedToken, TokenError};
+use super::{CachedToken, TokenError, schedule};
 use crate::clock::{ClockReading, UnixMillis};
 use crate::store::StoreError;
 
@@ -67,6 +67,11 @@ impl TokenStatus {
     /// Returns the current token if it is valid now.
     pub fn usable(&self, now: ClockReading) -> Option<&Arc<CachedToken>> {
         self.current.as_ref().filter(|token| token.is_valid(now))
+    }
+
+    /// Returns the last failure, unless it is from before the machine was suspended.
+    pub(super) fn recent_failure(&self, now: ClockReading) -> Option<&TokenError> {
+        self.failure.as_ref().filter(|_| !schedule::is_overdue(self.next_attempt_at, now))
     }
 
     /// Returns whether the current token is in doubt at `now`: a response was lost, or its age is unknown.

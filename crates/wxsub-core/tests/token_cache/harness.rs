@@ -11,7 +11,7 @@ use wxsub_core::clock::{Clock, UnixMillis};
 use wxsub_core::proto::AppId;
 use wxsub_core::store::{
     CasOutcome, ChangeLog, ChangeWatcher, LeaseOutcome, LoggedChanges, MemoryStore, StoreChange, StoreError,
-    StoreErrorKind, StoredToken, TokenRecord, TokenStore,
+    StoreErrorKind, StoredToken, TokenFallback, TokenRecord, TokenStore,
 };
 use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
 use wxsub_core::token::{
@@ -103,7 +103,7 @@ impl Bench {
         seed: u64,
         store: impl TokenStore + 'static,
     ) -> TokenCache {
-        let builder = self.builder().store(store).endpoint(endpoint);
+        let builder = self.builder().store(store).fallback(self.store.clone()).endpoint(endpoint);
         builder.jitter_seed(seed).build().unwrap()
     }
 
@@ -116,7 +116,7 @@ impl Bench {
     }
 
     pub(super) async fn record(&self) -> TokenRecord {
-        self.store.load(&app()).await.unwrap()
+        TokenStore::load(&*self.store, &app()).await.unwrap()
     }
 
     /// A peer begins a fetch now.
@@ -179,6 +179,8 @@ pub(super) enum Fault {
     UnreadableUnderLease,
     /// A peer stores its token after the first read, before the lease is taken.
     PeerStoresBeforeLease,
+    /// The machine is suspended for this time right after the next lease is acquired.
+    SuspendUnderLease(Duration),
     /// The record is broken, until a token is stored.
     BrokenRecord,
     /// Operations never end.
@@ -298,6 +300,18 @@ impl ChangeLog for FaultyStore {
     }
 }
 
+/// The fallback has what the store has, also while the store fails.
+#[async_trait]
+impl TokenFallback for FaultyStore {
+    fn save(&self, _: &AppId, _: StoredToken) {}
+
+    async fn finish(&self) {}
+
+    async fn load(&self, app: &AppId) -> Option<StoredToken> {
+        self.store().load(app).await.ok()?.token
+    }
+}
+
 #[async_trait]
 impl TokenStore for FaultyStore {
     async fn load(&self, app: &AppId) -> Result<TokenRecord, StoreError> {
@@ -318,10 +332,6 @@ impl TokenStore for FaultyStore {
             _ => {}
         }
         Ok(record)
-    }
-
-    async fn load_fallback(&self, app: &AppId) -> Option<StoredToken> {
-        self.store().load(app).await.ok()?.token
     }
 
     async fn wait_for_change(&self, app: &AppId, seen: u64) -> StoreChange {
@@ -383,6 +393,10 @@ impl TokenStore for FaultyStore {
         }
         let duration = std::mem::take(&mut *self.lease_duration.lock().unwrap());
         self.clock.advance(duration);
+        if let Fault::SuspendUnderLease(time) = self.fault() {
+            self.set_fault(Fault::None);
+            self.clock.set_forward(time);
+        }
         acquired
     }
 

@@ -47,17 +47,24 @@ async fn lease_is_not_shared_between_caches() {
     assert_eq!(bench.fetches(), 1);
 }
 
+/// While a machine is suspended, its monotonic clock stands still.
 #[tokio::test]
 async fn suspension_while_taking_the_lease_prevents_the_fetch() {
-    let bench = Bench::issuing(&["A"]);
-    *bench.store.lease_duration.lock().unwrap() = seconds(25);
-    let cache = bench.cache(9);
-    let waiting = caller(&cache);
-    bench.clock.advance_and_run(Duration::from_millis(10)).await;
-    assert_eq!(bench.fetches(), 0, "the lease may have expired");
-    assert_eq!(bench.record().await.in_doubt_since, None, "nothing was requested");
-    bench.advance(3).await;
-    assert_eq!((waiting.await.unwrap().is_ok(), bench.fetches()), (true, 1));
+    for is_machine in [false, true] {
+        let bench = Bench::issuing(&["A"]);
+        if is_machine {
+            bench.store.set_fault(Fault::SuspendUnderLease(seconds(25)));
+        } else {
+            *bench.store.lease_duration.lock().unwrap() = seconds(25);
+        }
+        let cache = bench.cache(9);
+        let waiting = caller(&cache);
+        bench.clock.advance_and_run(Duration::from_millis(10)).await;
+        assert_eq!(bench.fetches(), 0, "the lease may have expired");
+        assert_eq!(bench.record().await.in_doubt_since, None, "nothing was requested");
+        bench.advance(3).await;
+        assert_eq!((waiting.await.unwrap().is_ok(), bench.fetches()), (true, 1));
+    }
 }
 
 /// A lease without end, or one that is longer than any server takes it.

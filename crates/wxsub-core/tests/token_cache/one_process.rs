@@ -59,6 +59,22 @@ async fn failure_is_shared_with_waiting_and_later_callers() {
     assert_eq!(text(&cache).await, "A");
 }
 
+/// While the machine is suspended, its monotonic clock stands still and no attempt starts.
+#[tokio::test]
+async fn failure_from_before_a_suspend_is_not_returned_after_it() {
+    for has_token in [true, false] {
+        let bench = if has_token { Bench::issuing(&["A"]) } else { Bench::new() };
+        bench.weixin.respond_always(TOKEN, refusal(40125));
+        let cache = bench.own_cache();
+        assert_eq!(cache.token().await.is_ok(), has_token);
+        bench.advance(4_000).await;
+        assert!(cache.status().failure.is_some());
+        bench.weixin.respond_always(TOKEN, token("B"));
+        bench.clock.set_forward(seconds(7200));
+        assert_eq!(text(&cache).await, "B", "{has_token}");
+    }
+}
+
 #[tokio::test]
 async fn one_busy_response_is_retried_silently() {
     let bench = Bench::new();

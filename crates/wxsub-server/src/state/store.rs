@@ -17,8 +17,8 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::JoinSet;
 use wxsub_core::clock::{Clock, UnixMillis, timeout_at};
 use wxsub_core::store::{
-    CasOutcome, LeaseOutcome, MemoryStore, StoreChange, StoreError, StoreErrorKind, StoredToken, TokenRecord,
-    TokenStore,
+    CasOutcome, LeaseOutcome, MemoryStore, StoreError, StoreErrorKind, StoredToken, TokenFallback,
+    TokenRecord, TokenStore,
 };
 use wxsub_core::token::{ForceRefreshLog, Generation};
 use wxsub_proto::{AccessToken, AppId};
@@ -104,10 +104,14 @@ impl FileStore {
 
     /// Saves a token of another store for the next start, unless the saved one is newer.
     pub(crate) async fn back_up(&self, app: &AppId, token: &StoredToken) {
-        let Ok(record) = self.memory.load(app).await else { return };
-        if record.generation() < token.generation {
-            // `change` logs an error, and the other store has the token.
-            let _ = self.compare_and_set(app, record.generation(), token.clone()).await;
+        let Ok(mut record) = self.memory.load(app).await else { return };
+        while record.generation() < token.generation {
+            match self.compare_and_set(app, record.generation(), token.clone()).await {
+                // Another token was saved meanwhile.
+                Ok(CasOutcome::Conflict(newer)) => record = newer,
+                // `change` logs an error, and the other store has the token.
+                Ok(CasOutcome::Stored) | Err(_) => return,
+            }
         }
     }
 
@@ -270,81 +274,36 @@ fn encode(record: &TokenRecord) -> io::Result<Zeroizing<Vec<u8>>> {
     Ok(Zeroizing::new(serde_json::to_vec(&state_file)?))
 }
 
-/// Delegates to the shared store, and saves the latest tokens in files.
-///
-/// The files serve a start while the shared store is unavailable.
+/// Saves the latest tokens of a shared store in files, for a start while that store is unavailable.
 #[derive(Debug)]
-pub(crate) struct FallbackStore {
-    shared: Arc<dyn TokenStore>,
+pub(crate) struct FileFallback {
     files: Arc<FileStore>,
     /// The files that are being written.
     saves: Mutex<JoinSet<()>>,
 }
 
-impl FallbackStore {
-    pub(crate) fn new(shared: Arc<dyn TokenStore>, files: FileStore) -> Self {
-        Self { shared, files: Arc::new(files), saves: Mutex::default() }
+impl FileFallback {
+    pub(crate) fn new(files: FileStore) -> Self {
+        Self { files: Arc::new(files), saves: Mutex::default() }
     }
 }
 
 #[async_trait]
-impl TokenStore for FallbackStore {
-    async fn load(&self, app: &AppId) -> Result<TokenRecord, StoreError> {
-        self.shared.load(app).await
-    }
-
-    fn save_fallback(&self, app: &AppId, token: StoredToken) {
+impl TokenFallback for FileFallback {
+    fn save(&self, app: &AppId, token: StoredToken) {
         let (files, app) = (Arc::clone(&self.files), app.clone());
         let mut saves = locked(&self.saves);
         while saves.try_join_next().is_some() {}
         saves.spawn(async move { files.back_up(&app, &token).await });
     }
 
-    async fn finish_fallbacks(&self) {
+    async fn finish(&self) {
         let saves = std::mem::take(&mut *locked(&self.saves));
         saves.join_all().await;
     }
 
-    async fn load_fallback(&self, app: &AppId) -> Option<StoredToken> {
+    async fn load(&self, app: &AppId) -> Option<StoredToken> {
         self.files.load(app).await.ok()?.token
-    }
-
-    async fn wait_for_change(&self, app: &AppId, seen: u64) -> StoreChange {
-        self.shared.wait_for_change(app, seen).await
-    }
-
-    async fn compare_and_set(
-        &self,
-        app: &AppId,
-        replaces: Generation,
-        token: StoredToken,
-    ) -> Result<CasOutcome, StoreError> {
-        self.shared.compare_and_set(app, replaces, token).await
-    }
-
-    async fn acquire_lease(
-        &self,
-        app: &AppId,
-        holder: &str,
-        length: Duration,
-    ) -> Result<LeaseOutcome, StoreError> {
-        self.shared.acquire_lease(app, holder, length).await
-    }
-
-    async fn release_lease(&self, app: &AppId, holder: &str) -> Result<(), StoreError> {
-        self.shared.release_lease(app, holder).await
-    }
-
-    async fn set_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
-        self.shared.set_in_doubt(app, since).await
-    }
-
-    async fn clear_in_doubt(&self, app: &AppId, since: UnixMillis) -> Result<(), StoreError> {
-        self.shared.clear_in_doubt(app, since).await
-    }
-
-    async fn try_acquire_force_refresh(&self, app: &AppId, now: UnixMillis) -> Result<bool, StoreError> {
-        self.shared.try_acquire_force_refresh(app, now).await
     }
 }
 

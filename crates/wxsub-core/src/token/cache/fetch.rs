@@ -12,7 +12,8 @@ use wxsub_proto::{AccessToken, AppId};
 
 use crate::clock::{Clock, ClockReading, MonotonicInstant, UnixMillis, timeout_at};
 use crate::store::{
-    CasOutcome, LeaseOutcome, OwnUpstream, StoreError, StoreErrorKind, StoredToken, TokenRecord, TokenStore,
+    CasOutcome, LeaseOutcome, OwnUpstream, StoreError, StoreErrorKind, StoredToken, TokenFallback,
+    TokenRecord, TokenStore,
 };
 use crate::token::{
     AttemptLimit, CachedToken, Event, FetchOutcome, FetchRequest, FetchedToken, Generation, RefreshMode,
@@ -38,6 +39,7 @@ pub(super) struct TokenFetcher {
     /// The name of this token cache as the holder of a lease.
     pub(super) holder: String,
     pub(super) store: Arc<dyn TokenStore>,
+    pub(super) fallback: Option<Arc<dyn TokenFallback>>,
     pub(super) attempt_limit: Option<AttemptLimit>,
     pub(super) clock: Arc<dyn Clock>,
     /// The token that the running attempt stores. The end of the attempt says that this process fetched it, so a read that shows
@@ -117,7 +119,9 @@ impl TokenFetcher {
 
     /// Keeps the current token for a start while the store fails.
     pub(super) fn save_fallback(&self, current: &CachedToken) {
-        self.store.save_fallback(&self.appid, self.to_store(current));
+        if let Some(fallback) = &self.fallback {
+            fallback.save(&self.appid, self.to_store(current));
+        }
     }
 
     /// Runs a store operation.
@@ -169,7 +173,7 @@ impl TokenFetcher {
             return outcome;
         }
         // The lease begins in the store after this time. The clock of the store may run a little faster.
-        let valid_until = self.clock.now().mono + request.lease * 5 / 6;
+        let valid_until = self.clock.now() + request.lease * 5 / 6;
         match self.acquire_lease(request.lease).await {
             Ok(LeaseOutcome::Acquired) => {}
             Ok(LeaseOutcome::HeldBy(holder)) => {
@@ -197,7 +201,7 @@ impl TokenFetcher {
     async fn fetch_as_holder(
         &self,
         request: &FetchRequest,
-        lease_valid_until: &Mutex<MonotonicInstant>,
+        lease_valid_until: &Mutex<ClockReading>,
     ) -> FetchOutcome {
         match self.load(STORE_TIMEOUT).await {
             Ok(record) => match self.adopt(&record, request) {
@@ -209,11 +213,11 @@ impl TokenFetcher {
     }
 
     /// Renews the lease until it is dropped, or until the lease may have expired.
-    async fn renew_lease(&self, length: Duration, valid_until: &Mutex<MonotonicInstant>) -> Infallible {
+    async fn renew_lease(&self, length: Duration, valid_until: &Mutex<ClockReading>) -> Infallible {
         loop {
             self.clock.sleep_until(self.clock.now().mono + length / 3).await;
-            let now = self.clock.now().mono;
-            if now >= *valid_until.lock() {
+            let now = self.clock.now();
+            if valid_until.lock().is_past(now) {
                 return pending().await;
             }
             if matches!(self.acquire_lease(length).await, Ok(LeaseOutcome::Acquired)) {
@@ -224,7 +228,10 @@ impl TokenFetcher {
 
     /// Adopts the last token that this process knew, or else fetches one if the request allows it.
     async fn fetch_without_store(&self, request: &FetchRequest, error: StoreError) -> FetchOutcome {
-        let token = self.store.load_fallback(&self.appid).await;
+        let token = match &self.fallback {
+            Some(fallback) => fallback.load(&self.appid).await,
+            None => None,
+        };
         let record = TokenRecord { token, ..TokenRecord::default() };
         let adopted = record.of_upstream(self.own_upstream.as_ref(), self.clock.now());
         if let Some(outcome) = adopted.ok().and_then(|record| self.adopt(&record, request)) {
@@ -261,7 +268,7 @@ impl TokenFetcher {
         &self,
         request: &FetchRequest,
         record: Option<TokenRecord>,
-        lease_valid_until: Option<&Mutex<MonotonicInstant>>,
+        lease_valid_until: Option<&Mutex<ClockReading>>,
     ) -> FetchOutcome {
         let started_at = self.clock.now();
         let is_own_record = record.is_some();
@@ -275,8 +282,8 @@ impl TokenFetcher {
         if is_own_record {
             self.set_in_doubt(started_at.wall).await;
         }
-        if lease_valid_until.is_some_and(|valid_until| self.clock.now().mono >= *valid_until.lock()) {
-            // The process was paused, or the store was slow. A peer may be fetching by now.
+        if lease_valid_until.is_some_and(|valid_until| valid_until.lock().is_past(self.clock.now())) {
+            // The process or the machine was suspended, or the store was slow. A peer may be fetching by now.
             self.clear_in_doubt(started_at.wall).await;
             return FetchOutcome::LeaseHeldByPeer { holder: None };
         }

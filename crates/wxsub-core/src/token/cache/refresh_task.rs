@@ -90,7 +90,9 @@ impl RefreshTask {
                 Wakeup::Request(None) => return,
                 Wakeup::Request(Some(Request::Close(closed))) => {
                     self.finish_attempt(fetch).await;
-                    self.fetcher.store.finish_fallbacks().await;
+                    if let Some(fallback) = &self.fetcher.fallback {
+                        fallback.finish().await;
+                    }
                     drop(closed);
                     return;
                 }

@@ -39,16 +39,18 @@ fn file_store_passes_the_conformance_tests() {
     runtime.block_on(store_conformance::run(|| stores.lock().unwrap().pop().unwrap()));
 }
 
-/// The runtime ends right after the stop, with all its tasks.
+/// The runtime ends right after the stop, with all its tasks. Of several tokens, the newest is kept.
 #[tokio::test]
 async fn finished_fallbacks_survive_a_restart() {
-    let folder = Folder::new();
-    let store = FallbackStore::new(Arc::new(MemoryStore::new()), folder.open().await.unwrap());
-    store.save_fallback(&app(), token("A", 5));
-    store.finish_fallbacks().await;
-    drop(store);
-    let found = folder.open().await.unwrap().load(&app()).await.unwrap().token.unwrap();
-    assert_eq!(found.token.expose_secret(), "A");
+    for texts in [["A"].as_slice(), &["A", "B", "C"]] {
+        let folder = Folder::new();
+        let fallback = FileFallback::new(folder.open().await.unwrap());
+        (5..).zip(texts).for_each(|(generation, text)| fallback.save(&app(), token(text, generation)));
+        fallback.finish().await;
+        drop(fallback);
+        let found = folder.open().await.unwrap().load(&app()).await.unwrap().token.unwrap();
+        assert_eq!(Some(&found.token.expose_secret()), texts.last());
+    }
 }
 
 #[tokio::test]
