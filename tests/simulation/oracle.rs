@@ -294,7 +294,8 @@ impl PendingCall {
             state.summary.rejections += new as u64;
         }
         if self.operation == Operation::Send {
-            let is_unsent = result.as_ref().is_err_and(|error| error.stage() == RequestState::NotSent);
+            let is_unsent =
+                result.as_ref().is_err_and(|error| error.request_state() == RequestState::NotSent);
             let post = if stale {
                 Post::Stale
             } else if is_unsent {

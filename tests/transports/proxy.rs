@@ -83,7 +83,7 @@ async fn rejected_tunnel_means_not_sent(build: Build) {
         let response = ScriptStep::write(format!("HTTP/1.1 {status_line}\r\ncontent-length: 0\r\n\r\n"));
         let proxy = FaultyServer::responding(response).await;
         let error = failure(&through(build, proxy.address()), "https://weixin.invalid").await;
-        assert_eq!((error.stage(), error.kind()), (RequestState::NotSent, TransportErrorKind::Proxy));
+        assert_eq!((error.request_state(), error.kind()), (RequestState::NotSent, TransportErrorKind::Proxy));
         let requests = proxy.requests();
         assert_eq!(requests.len(), 1);
         assert_eq!(requests[0].line(), "CONNECT weixin.invalid:443 HTTP/1.1");
@@ -94,7 +94,7 @@ async fn unreachable_proxy_is_reported_as_proxy_error(build: Build) {
     let built = through(build, closed_port().await);
     for base in ["https://weixin.invalid", "http://weixin.invalid"] {
         let error = failure(&built, base).await;
-        assert_eq!((error.stage(), error.kind()), (RequestState::NotSent, TransportErrorKind::Proxy));
+        assert_eq!((error.request_state(), error.kind()), (RequestState::NotSent, TransportErrorKind::Proxy));
     }
 }
 
@@ -107,7 +107,7 @@ async fn request_broken_by_proxy_is_sent_only_without_tunnel(build: Build) {
     ] {
         let proxy = FaultyServer::start([vec![ScriptStep::Read, then]]).await;
         let error = failure(&through(build, proxy.address()), base).await;
-        assert_eq!((error.stage(), error.kind()), (stage, kind), "{base}");
+        assert_eq!((error.request_state(), error.kind()), (stage, kind), "{base}");
         assert_eq!(proxy.requests().len(), 1, "{base}");
     }
 }

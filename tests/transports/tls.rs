@@ -111,7 +111,10 @@ async fn untrusted_server_receives_no_request(build: Build) {
     ] {
         let (base, server) = serve(&ours, &params);
         let error = call(build, roots, None, &base).await.unwrap_err();
-        assert_eq!((error.stage(), error.kind()), (RequestState::NotSent, TransportErrorKind::Certificate));
+        assert_eq!(
+            (error.request_state(), error.kind()),
+            (RequestState::NotSent, TransportErrorKind::Certificate)
+        );
         assert!(error.detail().contains(says), "{error}");
         assert_eq!(server.join().unwrap(), None);
     }
@@ -132,7 +135,7 @@ async fn tls_proxy_gets_connect_request_only(build: Build) {
     let (proxy, server) = serve(&ours, &for_host("localhost"));
     let base = BaseUrl::new("https://weixin.invalid").unwrap();
     let error = call(build, &ours.roots, Some(&proxy), &base).await.unwrap_err();
-    assert_eq!(error.stage(), RequestState::NotSent, "{error}");
+    assert_eq!(error.request_state(), RequestState::NotSent, "{error}");
     assert_eq!(server.join().unwrap().as_deref(), Some("CONNECT weixin.invalid:443 HTTP/1.1"));
 }
 
@@ -141,6 +144,9 @@ async fn untrusted_tls_proxy_receives_no_request(build: Build) {
     let (proxy, server) = serve(&other, &for_host("localhost"));
     let base = BaseUrl::insecure("http://weixin.invalid").unwrap();
     let error = call(build, &ours.roots, Some(&proxy), &base).await.unwrap_err();
-    assert_eq!((error.stage(), error.kind()), (RequestState::NotSent, TransportErrorKind::Certificate));
+    assert_eq!(
+        (error.request_state(), error.kind()),
+        (RequestState::NotSent, TransportErrorKind::Certificate)
+    );
     assert_eq!(server.join().unwrap(), None);
 }

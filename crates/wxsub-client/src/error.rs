@@ -73,7 +73,7 @@ fn detail(problem: Option<&Problem>) -> String {
 
 impl ControlServerError {
     pub(crate) fn from_transport(error: TransportError) -> Self {
-        match error.stage() {
+        match error.request_state() {
             RequestState::NotSent => Self::NotReached(error),
             RequestState::MaybeSent => Self::ResponseLost(error),
         }

@@ -5,14 +5,15 @@
 use std::future::pending;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::{FutureExt, Stream, StreamExt};
+use parking_lot::Mutex;
 use tracing::warn;
 use wxsub_proto::endpoint::subscribe;
 use wxsub_proto::{
-    ApiError, AppId, AppSecret, BaseUrl, BaseUrls, ErrCode, Message, TraceId, ValidationError,
+    ApiError, AppId, AppSecret, BaseUrl, BaseUrls, ErrCode, Message, Operation, TraceId, ValidationError,
     ValidationErrors,
 };
 
@@ -21,7 +22,7 @@ use crate::error::{Cause, Delivery, SendError};
 use crate::hosts::Hosts;
 use crate::jitter::{self, Jitter};
 use crate::retry::{RetryBudget, retry_delay};
-use crate::token::{CachedToken, Evidence, TokenCache, TokenCacheBuilder, TokenErrorKind, TokenSource};
+use crate::token::{CachedToken, Evidence, TokenCache, TokenCacheBuilder, TokenSource};
 use crate::transport::{HttpRequest, RequestState, Transport};
 
 /// Minimum time for a response whose absence counts as a failure of the host.
@@ -58,6 +59,9 @@ const MIN_HOST_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Client {
     inner: Arc<Inner>,
 }
+
+/// The call that a send makes, and whether the message may have been sent.
+type Progress = Mutex<(Operation, RequestState)>;
 
 struct Inner {
     source: Arc<dyn TokenSource>,
@@ -111,7 +115,7 @@ impl Client {
         ClientBuilder::new(TokenCache::builder(appid, secret, Arc::clone(&transport)), transport)
     }
 
-    /// Starts building a client with this token source: a shared token cache, a static token, or your own.
+    /// Starts building a client with this token source: a shared token cache, or your own.
     pub fn with_token_source(
         source: impl TokenSource + 'static,
         transport: impl Transport + 'static,
@@ -212,14 +216,14 @@ impl Client {
         message: &Message,
         stop: impl Future<Output = ()>,
     ) -> Result<(), SendError> {
-        let posting = AtomicBool::new(false);
+        let progress = Mutex::new((Operation::FetchToken, RequestState::NotSent));
         let outcome = tokio::select! {
             biased;
-            outcome = self.deliver(message, &posting) => outcome,
-            () = stop => Err(Cause::Stopped(match posting.load(Ordering::Relaxed) {
-                false => RequestState::NotSent,
-                true => RequestState::MaybeSent,
-            })),
+            outcome = self.deliver(message, &progress) => outcome,
+            () = stop => {
+                let (operation, state) = *progress.lock();
+                Err(Cause::Stopped(operation, state))
+            }
         };
         outcome
             .map_err(|cause| SendError::new(cause, self.inner.clock.now().wall))
@@ -272,8 +276,7 @@ impl Client {
         );
     }
 
-    /// Sends the message. `posting` is true while a post is running.
-    async fn deliver(&self, message: &Message, posting: &AtomicBool) -> Result<(), Cause> {
+    async fn deliver(&self, message: &Message, progress: &Progress) -> Result<(), Cause> {
         let deadline = self.inner.clock.now().mono + self.inner.timeout;
         // A statement of its own, so that the borrow ends before the first await.
         let current = self.inner.source.current().to_owned();
@@ -281,10 +284,11 @@ impl Client {
             Some(token) => token,
             None => self.with_deadline(deadline, self.inner.source.token()).await?.map_err(Cause::Token)?,
         };
-        match self.post(message, &token, deadline, posting).await {
+        match self.post(message, &token, deadline, progress).await {
             Err(Cause::Refused(api_error)) if api_error.errcode().is_stale_token() => {
+                *progress.lock() = (Operation::FetchToken, RequestState::NotSent);
                 let new_token = self.refresh_after_rejection(&token, api_error, deadline).await?;
-                let outcome = self.post(message, &new_token, deadline, posting).await;
+                let outcome = self.post(message, &new_token, deadline, progress).await;
                 if matches!(&outcome, Err(Cause::Refused(api_error)) if api_error.errcode().is_stale_token())
                 {
                     // The message is not posted a third time. The report keeps other sends from this token, and this
@@ -308,11 +312,7 @@ impl Client {
         let refresh = self.inner.source.refresh(stale.generation(), Evidence::Observed);
         match self.with_deadline(deadline, refresh).await? {
             Ok(new_token) if new_token.token().ct_eq(stale.token()) => Err(Cause::Refused(api_error)),
-            Ok(new_token) => Ok(new_token),
-            Err(error) if matches!(error.kind(), TokenErrorKind::NotRefreshable) => {
-                Err(Cause::Refused(api_error))
-            }
-            Err(error) => Err(Cause::Token(error)),
+            outcome => outcome.map_err(Cause::Token),
         }
     }
 
@@ -322,13 +322,13 @@ impl Client {
         message: &Message,
         token: &CachedToken,
         deadline: MonotonicInstant,
-        posting: &AtomicBool,
+        progress: &Progress,
     ) -> Result<(), Cause> {
         let mut attempts = 1;
         loop {
-            posting.store(true, Ordering::Relaxed);
+            *progress.lock() = (Operation::Send, RequestState::MaybeSent);
             let outcome = self.post_once(message, token, deadline).await;
-            posting.store(false, Ordering::Relaxed);
+            *progress.lock() = (Operation::Send, RequestState::NotSent);
             let error = match &outcome {
                 Err(Cause::Transport(error)) => error,
                 Ok(()) | Err(Cause::Refused(_)) => {
@@ -343,6 +343,9 @@ impl Client {
             match retry_delay(error, attempts, hosts, &mut jitter).map(|pause| now + pause) {
                 Some(retry_at) if retry_at < deadline && self.inner.budget.withdraw() => {
                     self.inner.clock.sleep_until(retry_at).await;
+                    if self.inner.clock.now().mono >= deadline {
+                        return outcome;
+                    }
                 }
                 _ => return outcome,
             }

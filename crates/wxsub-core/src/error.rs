@@ -42,21 +42,21 @@ pub(crate) enum Cause {
     TokenTimeout,
     #[error("Weixin refused the message: {0}")]
     Refused(ApiError),
-    #[error("{text}: {0}", text = outcome(.0.stage()))]
+    #[error("{text}: {0}", text = outcome(.0.request_state()))]
     Transport(TransportError),
     #[error("the message may have been sent, do not blindly repeat it: {0}")]
     Unreadable(DecodeError),
     #[error("the message may have been sent, do not blindly repeat it: no response before the deadline")]
     SendTimeout,
-    #[error("{text}: the send was stopped", text = outcome(*.0))]
-    Stopped(RequestState),
+    #[error("{text}: the send was stopped", text = outcome(*.1))]
+    Stopped(Operation, RequestState),
 }
 
 impl Cause {
     /// The cause in every language.
     fn localized(&self) -> LocalizedText<String> {
         let (not_sent, maybe_sent) = ("消息没有发出", "消息可能已发出，确认之前不要重发");
-        let outcome = |stage| match stage {
+        let outcome = |state| match state {
             RequestState::NotSent => not_sent,
             RequestState::MaybeSent => maybe_sent,
         };
@@ -66,25 +66,25 @@ impl Cause {
             Self::TokenTimeout => format!("没有按时得到 access_token；{not_sent}"),
             Self::Refused(api_error) => format!("微信拒绝了该消息：{api_error}"),
             Self::Transport(error) => {
-                format!("{}：{}", outcome(error.stage()), in_chinese(error.localized()))
+                format!("{}：{}", outcome(error.request_state()), in_chinese(error.localized()))
             }
             Self::Unreadable(error) => format!("{maybe_sent}：{}", in_chinese(error.localized())),
             Self::SendTimeout => format!("{maybe_sent}：没有按时收到响应"),
-            Self::Stopped(stage) => format!("{}：发送已停止", outcome(*stage)),
+            Self::Stopped(_, state) => format!("{}：发送已停止", outcome(*state)),
         };
         LocalizedText::new(self.to_string(), chinese)
     }
 }
 
-fn outcome(stage: RequestState) -> &'static str {
-    match stage {
+fn outcome(state: RequestState) -> &'static str {
+    match state {
         RequestState::NotSent => "the message was not sent",
         RequestState::MaybeSent => "the message may have been sent, do not blindly repeat it",
     }
 }
 
-fn delivery(stage: RequestState) -> Delivery {
-    match stage {
+fn delivery(state: RequestState) -> Delivery {
+    match state {
         RequestState::NotSent => Delivery::NotSent,
         RequestState::MaybeSent => Delivery::MaybeSent,
     }
@@ -145,16 +145,15 @@ impl SendError {
             Cause::Transport(_) => ErrorKind::Transport,
             Cause::Unreadable(_) => ErrorKind::Unreadable,
             Cause::TokenTimeout | Cause::SendTimeout => ErrorKind::Timeout,
-            Cause::Stopped(_) => ErrorKind::Stopped,
+            Cause::Stopped(..) => ErrorKind::Stopped,
         }
     }
 
     /// Returns the call that failed.
     pub fn operation(&self) -> Operation {
         match &self.cause {
-            Cause::Token(_) | Cause::TokenTimeout | Cause::Stopped(RequestState::NotSent) => {
-                Operation::FetchToken
-            }
+            Cause::Token(_) | Cause::TokenTimeout => Operation::FetchToken,
+            Cause::Stopped(operation, _) => *operation,
             _ => Operation::Send,
         }
     }
@@ -164,8 +163,8 @@ impl SendError {
         match &self.cause {
             Cause::Token(_) | Cause::TokenTimeout => Delivery::NotSent,
             Cause::Refused(_) => Delivery::Rejected,
-            Cause::Transport(error) => delivery(error.stage()),
-            Cause::Stopped(stage) => delivery(*stage),
+            Cause::Transport(error) => delivery(error.request_state()),
+            Cause::Stopped(_, state) => delivery(*state),
             Cause::Unreadable(_) | Cause::SendTimeout => Delivery::MaybeSent,
         }
     }
@@ -173,8 +172,8 @@ impl SendError {
     /// Returns whether the message can be sent again without the danger that it arrives twice, at once or after the
     /// [remedy](Self::remedy).
     ///
-    /// It is true if the message was certainly not sent. After a rejection it is true unless the grant is spent or
-    /// refused.
+    /// It is true if the message was certainly not sent. After a rejection it is true if the same message can be accepted later:
+    /// Weixin is busy, a quota is used up, the token was stale, or the address of the caller is not allowed yet.
     pub fn is_retryable(&self) -> bool {
         match self.delivery() {
             Delivery::NotSent => true,
@@ -212,12 +211,12 @@ impl SendError {
             Cause::Token(error) => error.remedy(),
             Cause::Refused(api_error) => api_error.errcode().remedy(Operation::Send),
             Cause::Transport(error) if error.is_config_error() => Remedy::FixConfig,
-            Cause::Transport(error) if error.stage() == RequestState::NotSent => Remedy::RetryLater,
-            Cause::TokenTimeout | Cause::Stopped(RequestState::NotSent) => Remedy::RetryLater,
+            Cause::Transport(error) if error.request_state() == RequestState::NotSent => Remedy::RetryLater,
+            Cause::TokenTimeout | Cause::Stopped(_, RequestState::NotSent) => Remedy::RetryLater,
             Cause::Transport(_)
             | Cause::Unreadable(_)
             | Cause::SendTimeout
-            | Cause::Stopped(RequestState::MaybeSent) => Remedy::Investigate,
+            | Cause::Stopped(_, RequestState::MaybeSent) => Remedy::Investigate,
         }
     }
 }
@@ -232,6 +231,10 @@ mod tests {
     fn each_cause_has_operation_delivery_and_remedy() {
         let refused = |code| Cause::Refused(ApiError::new(ErrCode::new(code), "x"));
         let token = |why| Cause::Token(TokenError::new(why, None));
+        let stopped = |operation, is_posted| match is_posted {
+            true => Cause::Stopped(operation, RequestState::MaybeSent),
+            false => Cause::Stopped(operation, RequestState::NotSent),
+        };
         let before = TransportError::before_sending(TransportErrorKind::Connect, "refused");
         let after = TransportError::maybe_sent(TransportErrorKind::Broken, "reset");
         let certificate = TransportError::before_sending(TransportErrorKind::Certificate, "expired");
@@ -259,8 +262,9 @@ mod tests {
             (Cause::Transport(after), Operation::Send, MaybeSent, Investigate, false),
             (Cause::Unreadable(DecodeError::HtmlBody), Operation::Send, MaybeSent, Investigate, false),
             (Cause::SendTimeout, Operation::Send, MaybeSent, Investigate, false),
-            (Cause::Stopped(RequestState::NotSent), Operation::FetchToken, NotSent, RetryLater, true),
-            (Cause::Stopped(RequestState::MaybeSent), Operation::Send, MaybeSent, Investigate, false),
+            (stopped(Operation::FetchToken, false), Operation::FetchToken, NotSent, RetryLater, true),
+            (stopped(Operation::Send, false), Operation::Send, NotSent, RetryLater, true),
+            (stopped(Operation::Send, true), Operation::Send, MaybeSent, Investigate, false),
         ] {
             let error = SendError::new(cause, UnixMillis::default());
             let results = (error.operation(), error.delivery(), error.remedy(), error.is_retryable());

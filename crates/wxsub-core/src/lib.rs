@@ -61,8 +61,8 @@ pub mod application {
     #[cfg(feature = "testing")]
     pub use crate::testing;
     pub use crate::token::{
-        StaticToken, TokenCache, TokenCacheBuilder, TokenEndpoint, TokenError, TokenErrorKind, TokenEvent,
-        TokenSource, TokenStatus,
+        TokenCache, TokenCacheBuilder, TokenEndpoint, TokenError, TokenErrorKind, TokenEvent, TokenSource,
+        TokenStatus,
     };
     pub use crate::transport::{
         HttpRequest, RequestState, Transport, TransportError, TransportErrorKind, TransportLimits,

@@ -18,7 +18,8 @@ pub(crate) fn retry_delay(
     hosts: u32,
     jitter: &mut Jitter,
 ) -> Option<Duration> {
-    let may_succeed = error.stage() == RequestState::NotSent && (hosts > 1 || !error.is_config_error());
+    let may_succeed =
+        error.request_state() == RequestState::NotSent && (hosts > 1 || !error.is_config_error());
     (may_succeed && attempts < MAX_ATTEMPTS.max(hosts))
         .then(|| backoff(attempts, Duration::from_millis(200), Duration::from_secs(1), jitter))
 }

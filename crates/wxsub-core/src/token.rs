@@ -25,7 +25,7 @@ pub use event::{
 };
 pub use force_refresh_log::ForceRefreshLog;
 pub use refresh::RefreshState;
-pub use source::{CurrentToken, StaticToken, TokenSource};
+pub use source::{CurrentToken, TokenSource};
 pub use status::{StoreProblem, TokenStatus};
 pub use upstream::{FetchedToken, TokenUpstream, UpstreamBehavior, UpstreamRequest};
 pub use weixin::TokenEndpoint;

@@ -83,7 +83,7 @@ impl HttpRequest {
         let invalid_url = |_| {
             TransportError::before_sending(
                 TransportErrorKind::Other,
-                "base URL and request make no valid URL",
+                "base URL and request make no valid URL; check the base URL",
             )
         };
         let uri = http::Uri::from_maybe_shared(Bytes::from(request.url(base))).map_err(invalid_url)?;

@@ -20,7 +20,7 @@ use wxsub_core::proto::codec::RawResponse;
 use wxsub_core::proto::{AccessToken, ErrCode, Grant, Message, Operation, Remedy, ValidationError};
 use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
 use wxsub_core::token::{
-    CachedToken, CurrentToken, Evidence, Generation, StaticToken, TokenError, TokenErrorKind, TokenSource,
+    CachedToken, CurrentToken, Evidence, Generation, TokenError, TokenErrorKind, TokenSource,
 };
 use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportErrorKind};
 use wxsub_core::{Client, SendError};
@@ -113,6 +113,14 @@ struct OneToken {
     gives_it_again: bool,
 }
 
+impl OneToken {
+    fn new(gives_it_again: bool) -> Self {
+        let (token, lifetime) = (AccessToken::new("TOKEN").unwrap(), Duration::from_secs(7200));
+        let issued = CachedToken::new(token, Generation::new(1), ClockReading::default(), lifetime);
+        Self { issued: Arc::new(issued), gives_it_again }
+    }
+}
+
 #[async_trait]
 impl TokenSource for OneToken {
     fn current(&self) -> CurrentToken {
@@ -134,12 +142,8 @@ async fn stale_code_without_new_token_is_not_replayed() {
     for gives_it_again in [true, false] {
         let bench = bench();
         bench.weixin.respond_always(SEND, refusal(40001));
-        let token = AccessToken::new("TOKEN").unwrap();
-        let issued =
-            CachedToken::new(token, Generation::new(1), ClockReading::default(), Duration::from_secs(7200));
-        let source = OneToken { issued: Arc::new(issued), gives_it_again };
-        let client =
-            Client::with_token_source(source, bench.weixin.clone()).clock(bench.clock.clone()).build();
+        let builder = Client::with_token_source(OneToken::new(gives_it_again), bench.weixin.clone());
+        let client = builder.clock(bench.clock.clone()).build();
         let error = client.send(&message("t")).await.unwrap_err();
         let expected = if gives_it_again {
             (Delivery::Rejected, Operation::Send)
@@ -288,6 +292,34 @@ async fn a_send_stopped_between_two_posts_is_not_sent() {
 }
 
 #[tokio::test]
+async fn a_send_stopped_before_a_retry_names_the_send() {
+    let bench = bench();
+    bench.weixin.respond_always(SEND, MockResponse::refuse_connection());
+    let stop = async {
+        while bench.weixin.count(SEND) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let error = bench.client.send_until(&message("t"), stop).await.unwrap_err();
+    assert_eq!((error.kind(), error.operation()), (ErrorKind::Stopped, Operation::Send));
+    assert_eq!((error.delivery(), bench.weixin.count(SEND)), (Delivery::NotSent, 1));
+}
+
+/// A machine that stands still during the pause wakes after the deadline.
+#[tokio::test]
+async fn a_retry_that_wakes_after_the_deadline_reports_the_failed_connection() {
+    let bench = bench();
+    bench.weixin.respond_always(SEND, MockResponse::refuse_connection());
+    let client = bench.client.clone();
+    let sending = tokio::spawn(async move { client.send(&message("t")).await.unwrap_err() });
+    bench.clock.advance_and_run(Duration::ZERO).await;
+    bench.clock.advance(Duration::from_secs(60));
+    let error = sending.await.unwrap();
+    assert_eq!((error.kind(), error.operation()), (ErrorKind::Transport, Operation::Send));
+    assert_eq!((error.delivery(), bench.weixin.count(SEND)), (Delivery::NotSent, 1));
+}
+
+#[tokio::test]
 async fn token_in_errmsg_is_redacted() {
     let echo = MockResponse::json(r#"{"errcode":48001,"errmsg":"no: TOKEN-A rid: TOKEN-A"}"#);
     let (_, error) = failed_send(echo).await;
@@ -322,18 +354,6 @@ async fn concurrent_rejections_fetch_one_new_token() {
         send.await.unwrap().unwrap();
     }
     assert_eq!(bench.weixin.count(TOKEN), 2);
-}
-
-#[tokio::test]
-async fn static_token_is_not_refreshed() {
-    let weixin = MockTransport::new();
-    weixin.respond_once(SEND, ok());
-    weixin.respond_always(SEND, refusal(42001));
-    let source = StaticToken::new(AccessToken::new("BY-HAND").unwrap());
-    let client = Client::with_token_source(source, weixin.clone()).build();
-    client.send(&message("t")).await.unwrap();
-    assert_eq!(client.send(&message("t")).await.unwrap_err().errcode(), Some(ErrCode::ACCESS_TOKEN_EXPIRED));
-    assert_eq!(tokens(&weixin), ["access_token=BY-HAND", "access_token=BY-HAND"]);
 }
 
 #[tokio::test]
@@ -388,8 +408,7 @@ async fn unreachable(timeout: Duration) -> (SendError, Vec<MonotonicInstant>) {
             async { Err(TransportError::before_sending(TransportErrorKind::Connect, "connection refused")) }
         }
     };
-    let source = StaticToken::new(AccessToken::new("T").unwrap());
-    let client = Client::with_token_source(source, transport)
+    let client = Client::with_token_source(OneToken::new(true), transport)
         .clock(clock.clone())
         .rng_seed(7)
         .timeout(timeout)

@@ -60,7 +60,7 @@ async fn each_fault_is_a_response_or_maybe_sent() {
     ] {
         let outcome = fetch_with(fault, limits).await;
         let result = outcome.result.map(|response| response.status);
-        let result = result.map_err(|error| (error.kind(), error.stage()));
+        let result = result.map_err(|error| (error.kind(), error.request_state()));
         assert_eq!(result, expected.map_err(|kind| (kind, RequestState::MaybeSent)), "{fault:?}");
         assert_eq!((outcome.applied, outcome.elapsed.as_secs()), (applied, seconds), "{fault:?}");
     }

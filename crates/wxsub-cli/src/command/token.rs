@@ -198,13 +198,15 @@ async fn fetch(app: &DirectConfig) -> Result<TokenResponse, CliError> {
     let mut result = fetch_from(app, app.bases.first()).await;
     for base in app.bases.iter().skip(1) {
         match &result {
-            Err(error) if error.stage() == RequestState::NotSent => result = fetch_from(app, base).await,
+            Err(error) if error.request_state() == RequestState::NotSent => {
+                result = fetch_from(app, base).await;
+            }
             _ => break,
         }
     }
     let raw = result.map_err(|error| {
         let text = shown(&error.localized());
-        match error.stage() {
+        match error.request_state() {
             RequestState::NotSent => {
                 let text = localized!("{text}; it is safe to try again", "{text}；可以放心重试");
                 CliError::new(ExitStatus::NotSent, text)

@@ -129,7 +129,9 @@ impl StoreErrorKind {
                 "无需处理：它有效，刷新时会被替换；如果一直如此，请为所有服务器设置相同的 token_endpoint",
             ),
             Self::LeaseHeld => ("look at the server that holds it", "请检查持有租约的服务器"),
-            Self::Failed => ("read the cause", "请查看原因"),
+            Self::Failed => {
+                ("look at the log of the store; the server tries again", "请查看存储的日志；服务器会继续重试")
+            }
         };
         LocalizedText::new(english, chinese)
     }
@@ -171,7 +173,7 @@ impl StoreErrorKind {
                 "the token in the token store is from the other token endpoint",
                 "存储中的 access_token 来自另一种 token_endpoint",
             ),
-            Self::LeaseHeld => ("a peer does not give the lease back", "另一台服务器没有归还租约"),
+            Self::LeaseHeld => ("a peer does not release the lease", "另一台服务器没有释放租约"),
             Self::Failed => ("the token store failed", "access_token 存储出错"),
         };
         LocalizedText::new(english, chinese)

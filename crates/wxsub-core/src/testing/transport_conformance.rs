@@ -146,9 +146,9 @@ async fn fails(transport: &dyn Transport, request: HttpRequest) -> TransportErro
 }
 
 /// Asserts the kind of the error, and whether the request may have been sent.
-fn assert_is(error: &TransportError, stage: RequestState, faults: &[TransportErrorKind]) {
-    let right = error.stage() == stage && faults.contains(&error.kind());
-    assert!(right, "should be {stage:?} and one of {faults:?}, but is {error:?}");
+fn assert_is(error: &TransportError, state: RequestState, faults: &[TransportErrorKind]) {
+    let right = error.request_state() == state && faults.contains(&error.kind());
+    assert!(right, "should be {state:?} and one of {faults:?}, but is {error:?}");
 }
 
 /// Lets the tasks of the transport process what happened on its connections.

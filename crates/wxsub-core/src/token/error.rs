@@ -54,9 +54,6 @@ pub enum TokenErrorKind {
         .0.as_secs().max(1)
     )]
     ShortLived(Duration),
-    /// A static token cannot be refreshed.
-    #[error("a static token cannot be refreshed; supply a new one")]
-    NotRefreshable,
     /// A control server, or your own token source, gave no token.
     #[error("{text}")]
     Upstream {
@@ -99,7 +96,6 @@ impl TokenErrorKind {
             Self::ShortLived(wait) => {
                 format!("access_token 的有效期太短，获取过于频繁；请在 {} 秒后重试", wait.as_secs().max(1))
             }
-            Self::NotRefreshable => "固定的 access_token 无法刷新；请提供新的".to_owned(),
             Self::Upstream { text, .. } => return text.clone(),
             Self::StoreUnavailable(error) => {
                 let error = error.localized().in_language(Language::Chinese);
@@ -113,7 +109,7 @@ impl TokenErrorKind {
     /// Returns whether Weixin may have issued a token that did not arrive.
     pub fn may_have_taken_effect(&self) -> bool {
         match self {
-            Self::Transport(error) => error.stage() == RequestState::MaybeSent,
+            Self::Transport(error) => error.request_state() == RequestState::MaybeSent,
             Self::Unreadable(_) | Self::TimedOut | Self::Interrupted | Self::ExpiredOnArrival => true,
             _ => false,
         }
@@ -121,7 +117,7 @@ impl TokenErrorKind {
 
     /// Returns whether the request was certainly not sent.
     pub(crate) fn is_unsent(&self) -> bool {
-        matches!(self, Self::Transport(error) if error.stage() == RequestState::NotSent)
+        matches!(self, Self::Transport(error) if error.request_state() == RequestState::NotSent)
     }
 
     /// Returns whether another host of Weixin may succeed.
@@ -141,7 +137,8 @@ impl TokenErrorKind {
         match self {
             Self::Refused(api_error) => api_error.errcode().remedy(Operation::FetchToken) != Remedy::AllowIp,
             Self::Transport(error) => {
-                error.stage() == RequestState::MaybeSent && error.kind() != TransportErrorKind::Timeout
+                error.request_state() == RequestState::MaybeSent
+                    && error.kind() != TransportErrorKind::Timeout
             }
             Self::Unreadable(_) => true,
             _ => false,
@@ -216,7 +213,7 @@ impl TokenError {
         match &*self.kind {
             TokenErrorKind::Refused(api_error) => api_error.errcode().remedy(Operation::FetchToken),
             TokenErrorKind::Transport(error) if error.is_config_error() => Remedy::FixConfig,
-            TokenErrorKind::NotRefreshable | TokenErrorKind::NoRuntime => Remedy::FixConfig,
+            TokenErrorKind::NoRuntime => Remedy::FixConfig,
             TokenErrorKind::RateLimited(_) => Remedy::SlowDown,
             TokenErrorKind::StoreUnavailable(error) => error.remedy(),
             TokenErrorKind::Upstream { remedy, .. } => *remedy,
@@ -276,7 +273,6 @@ mod tests {
             ),
             (TokenErrorKind::RateLimited(minute), (false, false), RetryClass::After(minute), SlowDown),
             (TokenErrorKind::ShortLived(minute), (false, false), RetryClass::After(minute), RetryLater),
-            (TokenErrorKind::NotRefreshable, (false, false), RetryClass::Transient, FixConfig),
             (TokenErrorKind::NoRuntime, (false, false), RetryClass::Transient, FixConfig),
             (upstream(RetryLater), (false, false), RetryClass::Transient, RetryLater),
             (upstream(FixConfig), (false, false), RetryClass::Persistent, FixConfig),

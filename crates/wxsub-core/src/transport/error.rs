@@ -77,10 +77,10 @@ impl TransportErrorKind {
 /// A failed exchange: the cause, and whether the request may have been sent. It never contains a URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, getset::CopyGetters)]
 #[getset(get_copy = "pub")]
-#[error("{kind} ({detail}; {})", match stage { RequestState::NotSent => "nothing was sent", RequestState::MaybeSent => "the request may have arrived" })]
+#[error("{kind} ({detail}; {})", match request_state { RequestState::NotSent => "nothing was sent", RequestState::MaybeSent => "the request may have arrived" })]
 pub struct TransportError {
     /// Whether the request may have been sent.
-    stage: RequestState,
+    request_state: RequestState,
     /// The kind of the error.
     kind: TransportErrorKind,
     #[getset(skip)]
@@ -90,12 +90,12 @@ pub struct TransportError {
 impl TransportError {
     /// Creates an error for a request that was certainly not sent. `detail` must not contain a URL or a secret.
     pub fn before_sending(kind: TransportErrorKind, detail: impl Into<String>) -> Self {
-        Self { stage: RequestState::NotSent, kind, detail: sanitize_line(detail.into().chars()) }
+        Self { request_state: RequestState::NotSent, kind, detail: sanitize_line(detail.into().chars()) }
     }
 
     /// Creates an error for a request that may have been sent. `detail` must not contain a URL or a secret.
     pub fn maybe_sent(kind: TransportErrorKind, detail: impl Into<String>) -> Self {
-        Self { stage: RequestState::MaybeSent, kind, detail: sanitize_line(detail.into().chars()) }
+        Self { request_state: RequestState::MaybeSent, kind, detail: sanitize_line(detail.into().chars()) }
     }
 
     /// Returns whether only a change of configuration can help.
@@ -106,11 +106,11 @@ impl TransportError {
     /// Returns the error in every language.
     pub fn localized(&self) -> LocalizedText<String> {
         let (kind, detail) = (self.kind.localized().in_language(Language::Chinese), &self.detail);
-        let stage = match self.stage {
+        let state = match self.request_state {
             RequestState::NotSent => "没有发出任何数据",
             RequestState::MaybeSent => "请求可能已发出",
         };
-        LocalizedText::new(self.to_string(), format!("{kind}（{detail}；{stage}）"))
+        LocalizedText::new(self.to_string(), format!("{kind}（{detail}；{state}）"))
     }
 
     /// Returns the text of the HTTP library.

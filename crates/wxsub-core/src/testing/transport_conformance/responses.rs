@@ -92,7 +92,7 @@ pub async fn a_compressed_body_is_not_expanded(factory: Factory<'_>) {
     let server = FaultyServer::responding(ScriptStep::Write(response)).await;
     match transport.execute(get(&server.base_url(""))).await {
         Ok(response) => assert_eq!(response.body, GZIP),
-        Err(error) => assert_eq!(error.stage(), RequestState::MaybeSent),
+        Err(error) => assert_eq!(error.request_state(), RequestState::MaybeSent),
     }
 }
 
