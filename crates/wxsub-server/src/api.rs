@@ -104,7 +104,8 @@ fn weixin_routes(state: &SharedState) -> Router<SharedState> {
         )
         .route(
             stable_token::PATH,
-            post(weixin_compat::token::read.layer(audited(stable_token::PATH, Action::Read)))
+            // It may force a refresh.
+            post(weixin_compat::token::read.layer(audited(stable_token::PATH, Action::Read).with_tasks()))
                 .fallback(weixin_compat::only_post.layer(observed(stable_token::PATH))),
         )
         .route(
