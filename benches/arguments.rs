@@ -1,12 +1,27 @@
 //! The arguments of the programs.
 
 use std::path::PathBuf;
+use std::process::Command;
+
+use wxsub_test_support::{Process, Stream};
 
 use crate::Row;
 
 /// The arguments of this program, without those of Cargo.
 pub fn words() -> Vec<String> {
     std::env::args().skip(1).filter(|word| word != "--bench").collect()
+}
+
+/// This program, in another role.
+pub fn again(words: &[&str]) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(words);
+    command
+}
+
+/// Starts a process, and reads its first line.
+pub fn start(command: &mut Command) -> Process {
+    Process::start(command, Stream::Stdout, "")
 }
 
 /// What to measure.

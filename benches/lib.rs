@@ -9,12 +9,9 @@
 )]
 
 mod arguments;
-pub mod proc_fs;
 mod row;
-mod running;
 pub mod subject;
 pub mod upstream;
 
-pub use arguments::{Arguments, words};
+pub use arguments::{Arguments, again, start, words};
 pub use row::{Goal, Row, Unit};
-pub use running::{Running, again};

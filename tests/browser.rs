@@ -4,8 +4,6 @@
 
 #![cfg(test)]
 
-mod free_port;
-
 mod browser {
     mod chromium;
     mod consent;

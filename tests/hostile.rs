@@ -22,9 +22,6 @@ mod attack;
 mod attacker;
 #[path = "hostile/honest.rs"]
 mod honest;
-#[path = "../benches/proc_fs.rs"]
-#[allow(dead_code, unreachable_pub, reason = "public in the library of the benches, which needs all of it")]
-mod proc_fs;
 #[path = "hostile/served.rs"]
 mod served;
 #[path = "hostile/weixin.rs"]

@@ -11,8 +11,6 @@
     reason = "a test may panic, and says what it found"
 )]
 
-mod free_port;
-
 mod kill {
     pub(crate) mod arguments;
     mod crash_ledger;
@@ -20,12 +18,8 @@ mod kill {
     mod disk;
     mod inbox;
     pub(crate) mod judge;
-    #[path = "../../crates/wxsub-mysql/tests/mysql/server.rs"]
-    mod mariadb;
     mod orders;
     mod plan;
-    #[path = "../../crates/wxsub-postgres/tests/postgres/server.rs"]
-    mod server;
     pub(crate) mod servers;
     mod tcp_transport;
     mod verdict;

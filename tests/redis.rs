@@ -2,8 +2,6 @@
 
 #![cfg(test)]
 
-mod free_port;
-
 mod redis {
     mod certificates;
     mod change_log;
@@ -13,7 +11,6 @@ mod redis {
     mod old_layout;
     mod refusals;
     mod sentinel;
-    mod server;
     mod slow;
     mod store;
 }

@@ -10,10 +10,10 @@ use wxsub_outbox::id::{IdGenerator, WorkerId};
 use wxsub_outbox::ledger::{Applied, Change, NewMessage};
 use wxsub_outbox::message::{DEFAULT_MAX_FAILURES, Settlement, StoredMessage};
 use wxsub_postgres::{PostgresLedger, PostgresOptions};
+use wxsub_test_support::Postgres;
 
 use crate::postgres::{record_consents, run_workers, start};
 use crate::runtime;
-use crate::server::Postgres;
 use crate::subject::message;
 
 /// How many messages a commit enqueues, claims or settles.

@@ -19,16 +19,11 @@ mod ours;
 mod postgres;
 mod subject;
 
-#[path = "../../tests/free_port.rs"]
-mod free_port;
-#[path = "../../crates/wxsub-postgres/tests/postgres/server.rs"]
-mod server;
-
 use std::path::Path;
 use std::process::Command;
 
 use tokio::runtime::{Builder, Runtime};
-use wxsub_benches::{Arguments, Goal, Row, Running, Unit, again, upstream};
+use wxsub_benches::{Arguments, Goal, Row, Unit, again, start, upstream};
 
 fn main() {
     let words = wxsub_benches::words();
@@ -107,9 +102,9 @@ fn apalis(program: &Path, database: &Path, jobs: usize) -> f64 {
 /// Over HTTP, with 64 and with 256 messages in flight; and how far the bare database is from that, without HTTP.
 fn print_http(arguments: &Arguments) {
     let messages = arguments.amount(60_000, 6_000);
-    let upstream = Running::start(&mut again(&["upstream"]));
-    let ours = |in_flight| runtime().block_on(ours::over_http(&upstream.said, messages, in_flight));
-    let alone = |in_flight| runtime().block_on(ours::without_outbox(&upstream.said, messages, in_flight));
+    let upstream = start(&mut again(&["upstream"]));
+    let ours = |in_flight| runtime().block_on(ours::over_http(&upstream.ready, messages, in_flight));
+    let alone = |in_flight| runtime().block_on(ours::without_outbox(&upstream.ready, messages, in_flight));
     let (mut few, mut many, mut bare) = (vec![], vec![], vec![]);
     for _ in 0..rounds(arguments) {
         few.push((ours(64), alone(64)));

@@ -3,10 +3,10 @@
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use wxsub_benches::{Arguments, Goal, Row, Unit, proc_fs};
+use wxsub_benches::{Arguments, Goal, Row, Unit};
 use wxsub_sandbox::Fault;
+use wxsub_test_support::{Redis, proc_fs};
 
-use crate::redis::Redis;
 use crate::served::{Folder, Served, Setup, TOKEN, TWO_HOURS, Weixin, read_response};
 
 /// Maximum time of a wait.

@@ -4,9 +4,9 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use wxsub_benches::{Arguments, Row, Unit, proc_fs, subject};
+use wxsub_benches::{Arguments, Row, Unit, subject};
+use wxsub_test_support::{Postgres, proc_fs};
 
-use crate::postgres::Postgres;
 use crate::process::{self, Loaded};
 use crate::served::{Folder, Served, Setup};
 
@@ -36,7 +36,7 @@ struct Sent {
 /// Sends and enqueues.
 pub(crate) fn print(arguments: &Arguments, folder: &Folder) {
     let upstream = process::upstream();
-    let weixin = format!("http://{}", upstream.said);
+    let weixin = format!("http://{}", upstream.ready);
     // Each commit is synced, as in use.
     let postgres = Postgres::in_folder(TempDir::new().unwrap(), &["fsync=on"]);
     let in_file = |name: &str| format!("[ledger]\nurl = \"sqlite:{}\"\n", folder.path(name));

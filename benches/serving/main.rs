@@ -15,16 +15,9 @@
 
 mod bare;
 mod cluster;
-#[path = "../../tests/free_port.rs"]
-mod free_port;
 mod ledger;
 mod one_server;
-#[path = "../../crates/wxsub-postgres/tests/postgres/server.rs"]
-mod postgres;
 mod process;
-#[path = "../../tests/redis/server.rs"]
-#[allow(dead_code, reason = "the tests use all of it")]
-mod redis;
 mod served;
 
 use std::process::Command;

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use wxsub_benches::{Arguments, Goal, Row, Running, Unit, proc_fs, subject};
+use wxsub_benches::{Arguments, Goal, Row, Unit, subject};
+use wxsub_test_support::{Process, Redis, proc_fs};
 
 use crate::process::{self, JSON, Load, Loaded};
-use crate::redis::Redis;
 use crate::served::{Folder, Served, Setup, TWO_HOURS, Weixin, get};
 
 /// How many apps share a store.
@@ -26,7 +26,7 @@ struct Reading {
 pub(crate) fn print_reading(arguments: &Arguments, folder: &Folder) {
     let (upstream, weixin, store) =
         (process::upstream(), Weixin::with(SHARED_APPS, TWO_HOURS), Redis::start());
-    let constant = format!("http://{}", upstream.said);
+    let constant = format!("http://{}", upstream.ready);
     let start = |name, weixin, apps, top: &str, sections| {
         Setup { name, weixin, apps, top: top.to_owned(), sections }.ready(arguments, folder)
     };
@@ -78,8 +78,8 @@ fn print_rows(rounds: &[Reading]) {
     beside(&what, |round| round.redis, |round| round.files, 0.97);
 }
 
-fn read_bare(bare: &Running, seconds: u64) -> Loaded {
-    let url = format!("{}{}", bare.said, Served::path(0, "access_token"));
+fn read_bare(bare: &Process, seconds: u64) -> Loaded {
+    let url = format!("{}{}", bare.ready, Served::path(0, "access_token"));
     Load { url, key: "not looked at", body: None, content_type: JSON, seconds }.on(bare)
 }
 
@@ -100,8 +100,8 @@ fn scraped(server: &Served, seconds: u64) -> Loaded {
 }
 
 /// Checks that both responses have the same headers and size.
-fn same_answer(ours: &Served, bare: &Running) {
-    let (ours, bare) = (ours.token(0), get(&bare.said, &Served::path(0, "access_token"), ""));
+fn same_answer(ours: &Served, bare: &Process) {
+    let (ours, bare) = (ours.token(0), get(&bare.ready, &Served::path(0, "access_token"), ""));
     let names = |head: &str| {
         let mut names: Vec<_> =
             head.lines().filter_map(|line| Some(line.split_once(':')?.0.to_lowercase())).collect();
@@ -177,7 +177,7 @@ fn sleep_until(moment: Instant) {
 /// Sends through the server, and compares with forwarding a body.
 pub(crate) fn print_sending(arguments: &Arguments, folder: &Folder) {
     let upstream = process::upstream();
-    let constant = format!("http://{}", upstream.said);
+    let constant = format!("http://{}", upstream.ready);
     let start = |name, audit: &str| {
         let top = format!("audit = \"{audit}\"");
         Setup { name, weixin: &constant, apps: 1, top, sections: String::new() }.ready(arguments, folder)
@@ -189,7 +189,7 @@ pub(crate) fn print_sending(arguments: &Arguments, folder: &Folder) {
     let rounds: Vec<[Loaded; 3]> = (0..arguments.rounds(11, 5))
         .map(|_| {
             let passed_on = Load {
-                url: hops.said.clone(),
+                url: hops.ready.clone(),
                 key: "not looked at",
                 body: Some(&message),
                 content_type: JSON,

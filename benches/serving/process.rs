@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use wxsub_benches::{Running, proc_fs, subject};
+use wxsub_benches::subject;
+use wxsub_test_support::{Process, proc_fs};
 
 /// The core of the servers. One of them is under load at a time.
 const SERVERS: &str = "0";
@@ -12,22 +13,22 @@ const SERVERS: &str = "0";
 pub(crate) const CALLERS: &str = "1";
 
 /// Starts a program on the core of the servers.
-pub(crate) fn server(program: &Path, words: &[&str]) -> Running {
+pub(crate) fn server(program: &Path, words: &[&str]) -> Process {
     start(on(SERVERS, program).args(words))
 }
 
 /// Starts this benchmark in another role, on the core of the servers.
-pub(crate) fn in_role(words: &[&str]) -> Running {
+pub(crate) fn in_role(words: &[&str]) -> Process {
     server(&std::env::current_exe().unwrap(), words)
 }
 
 /// Starts the constant server, on the core of the callers.
-pub(crate) fn upstream() -> Running {
+pub(crate) fn upstream() -> Process {
     start(on(CALLERS, &std::env::current_exe().unwrap()).arg("upstream"))
 }
 
-fn start(command: &mut Command) -> Running {
-    Running::start(command.env("APP_SECRET", subject::secret().expose_secret()).stderr(Stdio::null()))
+fn start(command: &mut Command) -> Process {
+    wxsub_benches::start(command.env("APP_SECRET", subject::secret().expose_secret()).stderr(Stdio::null()))
 }
 
 fn on(core: &str, program: &Path) -> Command {
@@ -66,12 +67,11 @@ pub(crate) struct Loaded {
 
 impl Load<'_> {
     /// Runs wrk, and measures the CPU time of this server.
-    pub(crate) fn on(&self, server: &Running) -> Loaded {
+    pub(crate) fn on(&self, server: &Process) -> Loaded {
         // taskset replaces itself by the program it starts.
-        let process = server.id();
-        let before = proc_fs::cpu(&process);
+        let before = proc_fs::cpu(&server.id());
         let said = self.wrk();
-        let cpu = proc_fs::cpu(&process) - before;
+        let cpu = proc_fs::cpu(&server.id()) - before;
         let result = said.lines().find_map(|line| line.strip_prefix("result "));
         let result = result.unwrap_or_else(|| panic!("wrk said: {said}"));
         let numbers: Vec<f64> = result.split(' ').map(|number| number.parse().unwrap()).collect();

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use wxsub_benches::{Arguments, Running, subject};
+use wxsub_benches::{Arguments, subject};
 use wxsub_core::proto::AppId;
 use wxsub_hyper::ApiKey;
 use wxsub_sandbox::{AppSettings, Sandbox, http};
 use wxsub_server::{ApiKeyDigest, generate_api_key};
+use wxsub_test_support::Process;
 
 use crate::process::{self, JSON, Load, Loaded};
 
@@ -35,7 +36,7 @@ pub(crate) struct Setup<'a> {
 
 /// A running server.
 pub(crate) struct Served {
-    pub(crate) process: Running,
+    pub(crate) process: Process,
     pub(crate) base: String,
     key: ApiKey,
 }
@@ -64,7 +65,7 @@ impl Setup<'_> {
             arguments.wxsub.as_deref().expect("--wxsub PATH"),
             &["serve", "--config", &config],
         );
-        let base = process.said.clone();
+        let base = process.ready.clone();
         Served { process, base, key }
     }
 

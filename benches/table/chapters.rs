@@ -7,7 +7,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use tempfile::NamedTempFile;
-use wxsub_benches::{Arguments, Goal, Row, Unit, proc_fs, subject};
+use wxsub_benches::{Arguments, Goal, Row, Unit, subject};
+use wxsub_test_support::proc_fs;
 
 use crate::process::{Measured, Server};
 

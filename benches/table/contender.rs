@@ -15,13 +15,14 @@ use http::{Method, Request};
 use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use wxsub_benches::{proc_fs, subject};
+use wxsub_benches::subject;
 use wxsub_core::proto::endpoint::subscribe;
 use wxsub_core::proto::{AccessToken, BaseUrl};
 use wxsub_core::testing::{MockResponse, MockTransport};
 use wxsub_core::token::{TokenCache, TokenSource};
 use wxsub_core::transport::{HttpRequest, Transport};
 use wxsub_hyper::{HyperTransport, Roots};
+use wxsub_test_support::proc_fs;
 
 use self::bare::ByHand;
 use crate::process::Measured;

@@ -3,7 +3,8 @@
 use std::process::Stdio;
 
 use serde::{Deserialize, Serialize};
-use wxsub_benches::{Running, again};
+use wxsub_benches::{again, start};
+use wxsub_test_support::Process;
 
 /// CPU time, elapsed time and memory.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
@@ -21,17 +22,17 @@ pub(crate) struct Measured {
 }
 
 /// The server that all contenders call.
-pub(crate) struct Server(Running);
+pub(crate) struct Server(Process);
 
 impl Server {
     /// Starts it.
     pub(crate) fn start() -> Self {
-        Self(Running::start(&mut again(&["server"])))
+        Self(start(&mut again(&["server"])))
     }
 
     /// Its address.
     pub(crate) fn address(&self) -> &str {
-        &self.0.said
+        &self.0.ready
     }
 
     /// Runs a contender against it. Returns the measurement.

@@ -1,15 +1,15 @@
 //! A headless Chromium for each test, and screenshots of its pages.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Lines};
 use std::ops::Deref;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use tempfile::TempDir;
+use wxsub_test_support::{Process, Stream};
 
 use super::window::Window;
 
@@ -28,9 +28,7 @@ pub(super) enum Size {
 /// A browser. Dropping it ends the processes and then deletes the profile.
 pub(super) struct Chromium {
     window: Option<Window>,
-    driver: Child,
-    /// Kept open, because the driver writes to it.
-    _log: Lines<BufReader<ChildStdout>>,
+    _driver: Process,
     profile: TempDir,
 }
 
@@ -38,18 +36,11 @@ impl Chromium {
     /// Starts a browser with a new profile.
     pub(super) fn start() -> Self {
         let profile = tempfile::Builder::new().prefix("chromium-").tempdir_in(SCRATCH).unwrap();
+        let started = "started successfully on port ";
         let mut driver = Command::new("chromedriver");
-        let mut driver = driver
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("chromedriver cannot be started; scripts/test --all installs it and Chromium");
-        let mut log = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = log.find_map(|line| {
-            let line = line.unwrap();
-            line.split("started successfully on port ").nth(1)?.trim_end_matches('.').parse().ok()
-        });
-        let mut chromium = Self { window: None, driver, _log: log, profile };
+        let driver = Process::start(driver.arg("--port=0"), Stream::Stdout, started);
+        let port = driver.ready.split(started).nth(1).unwrap().trim_end_matches('.').parse().unwrap();
+        let mut chromium = Self { window: None, _driver: driver, profile };
         let flags = [
             "--headless",
             "--no-sandbox",
@@ -66,7 +57,7 @@ impl Chromium {
             "goog:chromeOptions": {"args": flags},
             "goog:loggingPrefs": {"browser": "ALL"},
         });
-        chromium.window = Some(Window::open(port.unwrap(), &capabilities));
+        chromium.window = Some(Window::open(port, &capabilities));
         chromium.set_size(Size::Desktop);
         chromium
     }
@@ -125,7 +116,5 @@ impl Drop for Chromium {
     fn drop(&mut self) {
         // Ends the browser. Its other processes end with the driver.
         drop(self.window.take());
-        let _ = self.driver.kill();
-        let _ = self.driver.wait();
     }
 }

@@ -2,20 +2,14 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
 use tempfile::TempDir;
-use wxsub_core::clock::{Clock, SystemClock};
-
-use crate::free_port::free_port;
-
-/// The longest wait for its start.
-const START_TIMEOUT: Duration = Duration::from_secs(30);
+use wxsub_test_support::{Process, Stream, free_port, wait_for};
 
 /// A running nginx. Dropping it ends it.
 pub(super) struct Proxy {
-    process: Child,
+    _process: Process,
     pub(super) port: u16,
     _folder: TempDir,
 }
@@ -37,23 +31,8 @@ impl Proxy {
         fs::write(folder.path().join("nginx.conf"), text).unwrap();
         let mut command = Command::new("nginx");
         let command = command.arg("-p").arg(folder.path()).args(["-e", "stderr", "-c", "nginx.conf"]);
-        let process = command
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("nginx cannot be started; scripts/test --all installs it");
-        let (proxy, clock) = (Self { process, port, _folder: folder }, SystemClock::new());
-        let end = clock.now() + START_TIMEOUT;
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(!end.is_past(clock.now()), "nginx does not listen");
-            std::thread::yield_now();
-        }
-        proxy
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let process = Process::spawn(command, Stream::Stderr);
+        wait_for("nginx", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Self { _process: process, port, _folder: folder }
     }
 }

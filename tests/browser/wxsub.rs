@@ -1,11 +1,11 @@
 //! The binary `wxsub`: a running sandbox, and other commands that use it.
 
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::Value;
+use wxsub_test_support::{Process, Stream};
 
 use super::exchange::exchange;
 
@@ -37,22 +37,17 @@ fn binary() -> &'static PathBuf {
 
 /// A running `wxsub sandbox` with one app. It ends when this is dropped.
 pub(super) struct Sandbox {
-    process: Child,
+    _process: Process,
     pub(super) base: String,
 }
 
 impl Sandbox {
     pub(super) fn start() -> Self {
         let app = format!("{APPID}:{SECRET}");
-        let mut process = Command::new(binary())
-            .args(["sandbox", "--listen", "127.0.0.1:0", "--app", &app, "--template", TEMPLATE])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut first = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut first).unwrap();
-        Self { process, base: first.trim_end().to_owned() }
+        let mut sandbox = Command::new(binary());
+        sandbox.args(["sandbox", "--listen", "127.0.0.1:0", "--app", &app, "--template", TEMPLATE]);
+        let process = Process::start(sandbox.stderr(Stdio::null()), Stream::Stdout, "");
+        Self { base: process.ready.clone(), _process: process }
     }
 
     pub(super) fn port(&self) -> u16 {
@@ -119,12 +114,5 @@ impl Sandbox {
     /// The errcode of a call with this token; null if it is valid.
     pub(super) fn errcode_of(&self, token: &str) -> Value {
         self.get(&format!("/cgi-bin/get_api_domain_ip?access_token={token}"))["errcode"].clone()
-    }
-}
-
-impl Drop for Sandbox {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

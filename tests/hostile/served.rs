@@ -1,10 +1,9 @@
 //! A `wxsub serve` on a core of its own.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::iter::once;
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use rustls::crypto::ring::default_provider;
@@ -14,16 +13,16 @@ use tempfile::NamedTempFile;
 use tokio_rustls::TlsConnector;
 use wxsub_sandbox::Sandbox;
 use wxsub_server::{ApiKeyDigest, generate_api_key};
+use wxsub_test_support::{Process, Stream, proc_fs};
 
 use super::attack::{Attack, Target};
 use super::attacker::Attacker;
 use super::honest::ask;
-use super::proc_fs;
 use super::weixin::start_weixin;
 
 /// A server. It ends when this is dropped.
 pub(crate) struct Served {
-    child: Child,
+    process: Process,
     pub(crate) address: SocketAddr,
     /// The key of the honest client, and that of the attacker.
     pub(crate) keys: [String; 2],
@@ -77,19 +76,16 @@ impl Served {
         }
         fs::write(&config, text).unwrap();
         // taskset replaces itself by the program that it starts.
-        let mut child = Command::new("taskset")
+        let mut server = Command::new("taskset");
+        server
             .args(["--cpu-list", SERVER_CORE, wxsub, "serve", "--config"])
             .arg(config.path())
             .env("APP_SECRET", "secret")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut base = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut base).unwrap();
-        let address = base.trim_end().rsplit('/').next().unwrap().parse().unwrap();
+            .stderr(Stdio::null());
+        let process = Process::start(&mut server, Stream::Stdout, "");
+        let address = process.ready.rsplit('/').next().unwrap().parse().unwrap();
         let keys = keys.map(|key| key.expose_secret().to_owned());
-        let served = Self { child, address, keys, tls, audit, _files: [config, certificate, private_key] };
+        let served = Self { process, address, keys, tls, audit, _files: [config, certificate, private_key] };
         while served.metrics().await.lines().any(has_no_token) {}
         served
     }
@@ -113,7 +109,7 @@ impl Served {
 
     /// Resident memory now, and its peak, in MiB.
     pub(crate) fn memory(&self) -> [f64; 2] {
-        let process = self.child.id().to_string();
+        let process = self.process.id();
         [proc_fs::resident(&process), proc_fs::peak(&process)].map(|kib| kib.unwrap() as f64 / 1024.0)
     }
 }
@@ -133,11 +129,4 @@ fn connector(certificate: &CertificateDer<'static>) -> TlsConnector {
 /// Whether this line of the metrics is about an app without a token.
 fn has_no_token(line: &str) -> bool {
     line.starts_with("wxsub_token_generation{") && line.ends_with(" 0")
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

@@ -15,11 +15,10 @@ use wxsub_outbox::inbox::{MYSQL_TABLE, POSTGRES_TABLE};
 use wxsub_outbox::ledger::{Change, Gone};
 use wxsub_postgres::{PostgresLedger, PostgresOptions};
 use wxsub_sqlite::{SqliteLedger, SqliteOptions};
+use wxsub_test_support::{Mariadb, Postgres};
 
-use super::mariadb::Mariadb;
 use super::orders::pause;
 use super::plan::Fault;
-use super::server::Postgres;
 
 /// The URL, if it is one of PostgreSQL.
 pub(super) fn url(database: &Path) -> Option<&str> {

@@ -4,9 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-
-use super::server::Redis;
-use crate::free_port::free_port;
+use wxsub_test_support::{Redis, free_port};
 
 pub(super) struct Behind {
     pub(super) redis: Redis,

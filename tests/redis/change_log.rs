@@ -8,8 +8,8 @@ use wxsub_core::store::{ChangeLog, LoggedChanges, StoreErrorKind, TokenStore};
 use wxsub_core::testing::store_conformance;
 use wxsub_core::token::Generation;
 use wxsub_redis::RedisStore;
+use wxsub_test_support::Redis;
 
-use super::server::Redis;
 use super::store::token;
 
 fn app(number: u64) -> AppId {

@@ -2,9 +2,9 @@
 
 use wxsub_core::proto::Remedy;
 use wxsub_core::store::StoreErrorKind;
+use wxsub_test_support::Redis;
 
 use super::faults::rule;
-use super::server::Redis;
 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]

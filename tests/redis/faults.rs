@@ -7,10 +7,10 @@ use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::store::{CasOutcome, StoreError, StoreErrorKind, TokenStore};
 use wxsub_core::token::Generation;
 use wxsub_redis::{RedisStore, RedisStoreBuilder};
+use wxsub_test_support::Redis;
 
 use super::certificates::{Behind, unknown_authority};
 use super::sentinel::{MASTER, Sentinel};
-use super::server::Redis;
 use super::store::{app, token};
 
 /// The ACL rule of docs/cluster.md for the user of the store, with this password.
@@ -70,10 +70,10 @@ async fn suspended_redis_times_out_and_store_recovers() {
     let redis = Redis::start();
     let store = redis.store();
     store.load(&app()).await.unwrap();
-    redis.signal("-STOP");
+    redis.signal("STOP");
     let text = error(&store).await;
     assert!(text.contains("timed out"), "{text}");
-    redis.signal("-CONT");
+    redis.signal("CONT");
     store.load(&app()).await.unwrap();
 }
 
@@ -84,11 +84,11 @@ async fn late_write_makes_token_no_younger() {
     let redis = Redis::start();
     let (store, app) = (redis.store(), app());
     store.load(&app).await.unwrap();
-    redis.signal("-STOP");
+    redis.signal("STOP");
     let now = SystemClock::new().now().wall;
     let write = store.compare_and_set(&app, Generation::default(), token("A", 5, now));
     assert_eq!(in_time(write).await.unwrap_err().kind(), StoreErrorKind::Unreachable);
-    redis.signal("-CONT");
+    redis.signal("CONT");
     wait_for("the late write", async || redis.ask("EXISTS wxsub:{wx1}:record").starts_with(":1")).await;
     let age = redis.ask("HGET wxsub:{wx1}:record age_ms");
     let age: u64 = age.lines().nth(1).unwrap().parse().unwrap();

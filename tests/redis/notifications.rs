@@ -7,8 +7,8 @@ use wxsub_core::clock::UnixMillis;
 use wxsub_core::store::TokenStore;
 use wxsub_core::testing::ManualClock;
 use wxsub_core::token::Generation;
+use wxsub_test_support::Redis;
 
-use super::server::Redis;
 use super::store::{app, token};
 
 /// The clock of the peer stands still after its first read of the change log, so only notifications wake it.

@@ -3,8 +3,8 @@
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::store::{CasOutcome, StoredToken, TokenStore, UpstreamId};
 use wxsub_core::token::Generation;
+use wxsub_test_support::Redis;
 
-use super::server::Redis;
 use super::store::{app, token};
 
 /// What that version wrote for `wx0123456789abcdef`, with this key: twice 32 of the digits `ab`.

@@ -8,8 +8,8 @@ use wxsub_core::proto::Remedy;
 use wxsub_core::store::{CasOutcome, StoreError, StoreErrorKind, TokenStore};
 use wxsub_core::token::Generation;
 use wxsub_redis::RedisStore;
+use wxsub_test_support::Redis;
 
-use super::server::Redis;
 use super::store::{app, token};
 
 async fn read_error(store: &RedisStore) -> StoreError {

@@ -11,8 +11,8 @@ use wxsub_core::store::TokenStore;
 use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
 use wxsub_core::token::{TokenCache, TokenEvent, TokenOrigin, TokenSource};
 use wxsub_redis::RedisStore;
+use wxsub_test_support::Redis;
 
-use super::server::Redis;
 use super::store::app;
 
 /// How long a connection takes to open, and each response to arrive.

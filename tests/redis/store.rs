@@ -12,8 +12,7 @@ use wxsub_core::store::{CasOutcome, LeaseOutcome, MAX_LEASE, StoredToken, TokenS
 use wxsub_core::testing::{ManualClock, store_conformance};
 use wxsub_core::token::Generation;
 use wxsub_redis::{RedisStore, RedisStoreBuilder};
-
-use super::server::Redis;
+use wxsub_test_support::Redis;
 
 const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 

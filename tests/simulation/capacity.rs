@@ -12,9 +12,6 @@
 
 mod fault_window;
 mod node_clock;
-#[path = "../../benches/proc_fs.rs"]
-#[allow(unreachable_pub, reason = "public in the library of the benches")]
-mod proc_fs;
 mod redis;
 mod store_faults;
 mod store_link;
@@ -30,6 +27,7 @@ use wxsub_core::proto::codec::RawResponse;
 use wxsub_core::token::{TokenCache, TokenSource};
 use wxsub_core::transport::{HttpRequest, Transport};
 use wxsub_sandbox::{AppSettings, Sandbox};
+use wxsub_test_support::proc_fs;
 
 use node_clock::NodeClock;
 use redis::Redis;

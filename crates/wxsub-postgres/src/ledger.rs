@@ -261,7 +261,7 @@ impl Ledger for PostgresLedger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::Postgres;
+    use wxsub_test_support::Postgres;
 
     /// A pooler that gives each transaction another server connection loses them. Its configuration may be corrected later.
     #[tokio::test]

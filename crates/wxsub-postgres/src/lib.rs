@@ -23,13 +23,6 @@
 //! * A replica, a connection pooler in transaction mode, a newer schema and missing rights are refused when it connects, each with
 //!   what to do.
 
-#[cfg(test)]
-#[path = "../../../tests/free_port.rs"]
-mod free_port;
-#[cfg(test)]
-#[path = "../tests/postgres/server.rs"]
-mod server;
-
 mod check;
 mod columns;
 mod commit;

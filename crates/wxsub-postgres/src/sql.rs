@@ -350,8 +350,8 @@ statements! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::Postgres;
     use crate::{PostgresLedger, PostgresOptions};
+    use wxsub_test_support::Postgres;
 
     /// The statements that have a plan, and do not read a whole table on purpose.
     fn planned() -> impl Iterator<Item = &'static (&'static str, &'static str)> {

@@ -2,11 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
 
-#[path = "../../../tests/free_port.rs"]
-mod free_port;
-#[path = "../../../tests/inbox_programs.rs"]
-mod inbox_programs;
-
 mod postgres {
     mod backup;
     mod conformance;
@@ -19,7 +14,6 @@ mod postgres {
     mod own_inbox;
     mod proxy;
     mod refusals;
-    mod server;
     mod webhooks;
     mod workers;
 }

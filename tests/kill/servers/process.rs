@@ -12,13 +12,12 @@ use tokio::process::{Child, Command};
 use tokio_postgres::Client;
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_server::{ApiKeyDigest, generate_api_key};
+use wxsub_test_support::{Postgres, WAIT_TIMEOUT, free_port};
 
 use super::super::database;
 use super::super::orders::{APP, SECRET, pause};
 use super::super::plan::Fault;
-use super::super::server::Postgres;
 use super::receiver::Receiver;
-use crate::free_port::free_port;
 
 /// How long the servers may take for what is left when no more is asked of them: longer than a lease.
 const END_TIMEOUT: Duration = Duration::from_secs(100);
@@ -195,8 +194,11 @@ impl Servers {
 
     /// Waits until the server has registered its worker.
     async fn find_worker(&mut self, server: usize) {
+        let clock = SystemClock::new();
+        let end = clock.now().mono + WAIT_TIMEOUT;
         while self.workers[server].is_none() {
             self.assert_alive(server);
+            assert!(clock.now().mono < end, "a server does not register its worker");
             let rows = self.sql.query(WORKERS, &[]).await.unwrap_or_default();
             let mut ids = rows.iter().map(|row| row.get::<_, String>(0));
             self.workers[server] = ids.find(|id| !self.workers.iter().flatten().any(|known| known == id));

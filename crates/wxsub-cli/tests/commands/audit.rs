@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::process::Command;
-use std::thread;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use wxsub_test_support::wait_for;
 
 use super::interrupt::signal;
-use super::served::{Served, read_during, token_path, wait_for};
+use super::served::{Served, read_during, token_path, wait_for_responses};
 use super::weixin::{APPID, CLASSIC_TOKEN, SEND, Weixin, line};
 use super::wxsub::folder;
 
@@ -104,14 +104,12 @@ fn rotation_under_load_loses_no_line() {
     let (child, renamed) = (&server.child, |number: usize| format!("{audit}.{number}"));
     let responses = read_during(server.address(), &key, |count| {
         for number in 1..=5 {
-            wait_for(count, 50);
+            wait_for_responses(count, 50);
             fs::rename(&audit, renamed(number)).unwrap();
             signal(child, "HUP");
-            while !fs::exists(&audit).unwrap() {
-                thread::yield_now();
-            }
+            wait_for("a new file", || fs::exists(&audit).unwrap());
         }
-        wait_for(count, 50);
+        wait_for_responses(count, 50);
     });
     assert_eq!(server.stop("TERM"), Some(0));
     let rotated: usize = (1..=5).map(|number| read(&renamed(number)).len()).sum();
@@ -134,17 +132,15 @@ fn logrotate_rotates_a_live_server() {
     fs::write(at("rules"), rules).unwrap();
     let responses = read_during(server.address(), &key, |count| {
         for _ in 0..3 {
-            wait_for(count, 50);
+            wait_for_responses(count, 50);
             let rotated = Command::new("/usr/sbin/logrotate")
                 .args(["--force", "--state", &at("state"), &at("rules")])
                 .output()
                 .unwrap();
             assert!(rotated.status.success() && rotated.stderr.is_empty(), "{rotated:?}");
-            while !fs::exists(&audit).unwrap() {
-                thread::yield_now();
-            }
+            wait_for("a new file", || fs::exists(&audit).unwrap());
         }
-        wait_for(count, 50);
+        wait_for_responses(count, 50);
     });
     assert_eq!(server.stop("TERM"), Some(0));
     let unpacked =

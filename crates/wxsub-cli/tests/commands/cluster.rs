@@ -6,8 +6,6 @@ mod refusals;
 mod rolling_upgrade;
 mod rotation;
 mod scenario;
-#[path = "../../../../tests/redis/server.rs"]
-mod server;
 mod traffic;
 
 use std::fs;
@@ -18,15 +16,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wxsub_sandbox::Fault;
+use wxsub_test_support::{Redis, free_port, wait_for};
 
-use self::node::{Setup, wait_for};
+use self::node::Setup;
 use self::scenario::{EVENTS, FetchCounts, PREFIX, Scenario, ScenarioResult, fetch_every_minute};
-use self::server::Redis;
 use self::traffic::{Call, message, messages, pause, read, seconds};
 use super::served::{KEY, Served, ask, config};
 use super::weixin::{APPID, CLASSIC_TOKEN, SECRET, Weixin, allow};
 use super::wxsub::{file, folder};
-use crate::free_port::free_port;
 
 const ENCRYPTION_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
@@ -133,13 +130,13 @@ fn redis_restarts_empty_without_a_fetch() {
 fn report_during_redis_suspension_keeps_current_token() {
     let cluster = Setup::quiet("still", "");
     let before = cluster.agree();
-    cluster.redis.signal("-STOP");
+    cluster.redis.signal("STOP");
     assert_eq!(cluster.report(0), 503);
     let metrics = cluster.nodes[0].get("/metrics", "").1;
     assert!(metrics.contains(&format!("wxsub_token_store_up{{appid=\"{APPID}\"}} 0")), "{metrics}");
     cluster.send_through_all(1);
     assert_eq!((cluster.agree(), cluster.fetches()), (before, 1));
-    cluster.redis.signal("-CONT");
+    cluster.redis.signal("CONT");
     let renewed = (0..100).any(|_| {
         pause(Duration::from_millis(100));
         cluster.agree() > before

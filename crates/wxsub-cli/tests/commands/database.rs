@@ -1,14 +1,12 @@
 //! `wxsub outbox`, `wxsub grant`, `wxsub ledger` and `wxsub send --file` on a PostgreSQL.
 
-#[path = "../../../wxsub-postgres/tests/postgres/server.rs"]
-mod server;
+use wxsub_test_support::postgres::PASSWORD;
+use wxsub_test_support::{Postgres, free_port};
 
-use self::server::{PASSWORD, Postgres};
 use super::durable::{Setup, lines, outcomes};
 use super::interrupt::signal;
 use super::weixin::{APPID, Weixin, line, pointed_at};
 use super::wxsub::{Ended, Wxsub, ended, wxsub};
-use crate::free_port::free_port;
 
 /// A database, and a simulated Weixin.
 struct Database {

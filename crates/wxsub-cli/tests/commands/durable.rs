@@ -8,6 +8,7 @@ use std::process::Child;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use wxsub_sandbox::{Fault, Journal, JournalRecord, Sandbox};
+use wxsub_test_support::wait_for;
 
 use super::disk::read_until;
 use super::weixin::{Breakable, Gate, SEND, STABLE_TOKEN, UNUSED_BASE, Weixin, allow, line, pointed_at};
@@ -76,9 +77,8 @@ pub(super) fn outcomes(ended: &Ended) -> BTreeMap<u64, String> {
 
 /// Ends the process as a power cut would, when so many posts have reached Weixin.
 fn kill_after(mut child: Child, sandbox: &Sandbox, posts: u64) {
-    while sandbox.event_log().request_count(SEND) < posts && child.try_wait().unwrap().is_none() {
-        std::thread::yield_now();
-    }
+    let has_ended = |child: &mut Child| child.try_wait().unwrap().is_some();
+    wait_for("posts", || sandbox.event_log().request_count(SEND) >= posts || has_ended(&mut child));
     child.kill().unwrap();
     child.wait().unwrap();
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wxsub_proto::ErrCode;
 use wxsub_sandbox::Fault;
+use wxsub_test_support::{free_port, wait_for};
 
 use super::interrupt::signal;
 use super::served::{KEY, Served, ask, config, first_line, head};
 use super::weixin::{APPID, CLASSIC_TOKEN, SECRET, SEND, STABLE_TOKEN, Weixin, line};
 use super::wxsub::{Wxsub, assert_has, folder, wxsub};
-use crate::free_port::free_port;
 
 /// The timeout of these tests.
 const LONG: Duration = Duration::from_secs(60);
@@ -125,18 +125,19 @@ fn used_up_open_files_stop_only_new_connections() {
         request("POST", &route("access_token/report"), &json!({ "access_token": token }).to_string());
     let (begun, rest) = report.split_at(report.len() - 5);
     let mut reporting = connect(&server, begun.as_bytes());
-    while !metrics().1.contains("wxsub_limit_used{limit=\"bodies_per_key\"} 1") {}
+    let has_metric = |line: &str| wait_for(line, || metrics().1.contains(line));
+    has_metric("wxsub_limit_used{limit=\"bodies_per_key\"} 1");
     weixin.sandbox.add_fault(SEND, 999, Fault::Hang);
     let message = request("POST", &route("messages"), &line("oUser", 1, "Hi"));
     // Fewer than the backlog of the listener holds, so that none is tried again.
     let crowd: Vec<_> = (0..120).map(|_| connect(&server, message.as_bytes())).collect();
-    while !metrics().1.contains("wxsub_limit_used{limit=\"in_flight\"} 39") {}
+    has_metric("wxsub_limit_used{limit=\"in_flight\"} 39");
     reporting.write_all(rest.as_bytes()).unwrap();
     let mut piece = [0; 4096];
     let length = reporting.read(&mut piece).unwrap();
     let response = String::from_utf8_lossy(&piece[..length]).into_owned();
     assert!(response.starts_with("HTTP/1.1 200") && !response.contains(&token), "{response}");
-    while std::fs::read(&state_file).unwrap() == before {}
+    wait_for("another token", || std::fs::read(&state_file).unwrap() != before);
     server.reload();
     assert_eq!(metrics().0, 200);
     assert_eq!(crowd.len(), 120);

@@ -4,9 +4,9 @@ use mysql_async::prelude::Queryable;
 use tokio::runtime::Runtime;
 use wxsub_mysql::GRANTS;
 use wxsub_outbox::inbox::MYSQL_TABLE;
+use wxsub_test_support::Mariadb;
 
 use super::durable::Setup;
-use super::mariadb::Mariadb;
 use super::weixin::{APPID, Weixin, line, pointed_at};
 use super::wxsub::Wxsub;
 

@@ -1,17 +1,17 @@
 //! Ctrl-C, SIGTERM and SIGHUP.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, Command};
+use std::process::Child;
 
 use wxsub_sandbox::Fault;
+use wxsub_test_support::wait_for;
 
 use super::weixin::{Gate, SEND, STABLE_TOKEN, TEMPLATE, Weixin, allow, line, pointed_at};
 use super::wxsub::{Wxsub, ended, file, wxsub};
 
 /// Sends a signal to the process only.
 pub(crate) fn signal(child: &Child, name: &str) {
-    let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]).status().unwrap();
-    assert!(status.success());
+    wxsub_test_support::signal(child.id(), name);
 }
 
 /// Waits until the process prints that it is finishing.
@@ -141,9 +141,7 @@ fn a_message_whose_token_call_is_interrupted_is_not_sent() {
     let weixin = Weixin::start();
     weixin.fault(STABLE_TOKEN, Fault::Hang);
     let mut child = weixin.send("oUser", "1").args(&["--json"]).start();
-    while weixin.seen(STABLE_TOKEN) == 0 {
-        std::thread::yield_now();
-    }
+    wait_for("the token request", || weixin.seen(STABLE_TOKEN) > 0);
     signal(&child, "INT");
     wait_for_finishing(&mut child);
     signal(&child, "INT");

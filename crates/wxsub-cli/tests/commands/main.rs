@@ -14,16 +14,12 @@ mod doctor;
 mod durable;
 mod explain;
 mod flags;
-#[path = "../../../../tests/free_port.rs"]
-mod free_port;
 mod hostile;
 mod inbox;
 mod interrupt;
 mod language;
 mod ledger;
 mod manual;
-#[path = "../../../wxsub-mysql/tests/mysql/server.rs"]
-mod mariadb;
 mod outcomes;
 mod sandbox;
 mod secrets;

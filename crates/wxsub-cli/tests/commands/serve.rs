@@ -8,9 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use serde_json::Value;
+use wxsub_test_support::wait_for;
 
 use super::interrupt::signal;
-use super::served::{ALL, KEY, Served, app, ask, client, config, head, read_during, token_path, wait_for};
+use super::served::{
+    ALL, KEY, Served, app, ask, client, config, head, read_during, token_path, wait_for_responses,
+};
 use super::weixin::{APPID, CLASSIC_TOKEN, Gate, SECRET, UNUSED_BASE, Weixin, allow, line, read_message};
 use super::wxsub::{append, file, folder, replace, wxsub};
 
@@ -150,7 +153,7 @@ fn reload_under_load_fails_no_request() {
     let before = server.token(KEY);
     let address = server.address().to_owned();
     read_during(&address, KEY, |count| {
-        wait_for(count, 4);
+        wait_for_responses(count, 4);
         weixin.sandbox.add_app("wx2".parse().unwrap(), "new-secret".parse().unwrap(), []);
         weixin.sandbox.add_app(APPID.parse().unwrap(), "new-secret".parse().unwrap(), []);
         fs::write(&secret, "new-secret\n").unwrap();
@@ -206,9 +209,7 @@ fn shutdown_under_load_loses_no_request() {
     let all_responded = thread::scope(|scope| {
         let threads: Vec<_> =
             (0..8).map(|_| scope.spawn(|| request_until_refused(&address, &key, &responses))).collect();
-        while responses.load(Ordering::Relaxed) < 400 {
-            thread::yield_now();
-        }
+        wait_for("load", || responses.load(Ordering::Relaxed) >= 400);
         signal(&server.child, "TERM");
         threads.into_iter().all(|one| one.join().unwrap())
     });
@@ -425,7 +426,7 @@ fn hundred_reloads_under_load_fail_no_read() {
             };
             fs::write(&path, text).unwrap();
             server.hang_up(said);
-            wait_for(count, 4);
+            wait_for_responses(count, 4);
         }
     });
     assert!(server.get("/metrics", "").1.contains("wxsub_config_last_reload_successful 1"));

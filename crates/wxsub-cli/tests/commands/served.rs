@@ -4,12 +4,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Child;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex};
 use std::thread;
 
 use serde_json::Value;
 use wxsub_server::{ApiKeyDigest, generate_api_key};
+use wxsub_test_support::Lines;
 
 use super::interrupt::signal;
 use super::weixin::{APPID, SECRET, Weixin};
@@ -19,9 +18,7 @@ use super::wxsub::{Wxsub, file, wxsub};
 pub(crate) struct Served {
     pub(crate) child: Child,
     pub(crate) base: String,
-    /// The lines of its log that [`wait_until_it_says`](Self::wait_until_it_says) has not read. They end when it closes its log.
-    lines: Receiver<String>,
-    log: Arc<Mutex<String>>,
+    lines: Lines,
 }
 
 /// The key of the client `orders`, which is in each configuration. It has the scopes [`ALL`], for all apps.
@@ -87,18 +84,9 @@ impl Served {
     /// Starts it by this call, and waits until it listens.
     pub(crate) fn start_as(call: Wxsub) -> Self {
         let mut child = call.env("APP_SECRET", SECRET).start();
-        let said = BufReader::new(child.stderr.take().unwrap());
-        let ((sender, lines), log) = (channel(), Arc::<Mutex<String>>::default());
-        let kept = Arc::clone(&log);
-        // Read continuously, because a full pipe blocks the server.
-        thread::spawn(move || {
-            for line in said.lines().map_while(Result::ok) {
-                *kept.lock().unwrap() += &format!("{line}\n");
-                let _ = sender.send(line);
-            }
-        });
+        let lines = Lines::read(child.stderr.take().unwrap());
         let base = first_line(&mut child);
-        let server = Self { child, base, lines, log };
+        let server = Self { child, base, lines };
         assert!(!server.base.is_empty(), "it did not start: {}", server.stop_and_read("KILL").1);
         server
     }
@@ -109,18 +97,17 @@ impl Served {
 
     /// The next line of its log.
     pub(crate) fn next_line(&self) -> Option<String> {
-        self.lines.recv().ok()
+        self.lines.next_line()
     }
 
     /// Waits until it prints a line that contains this. Returns the line.
     pub(crate) fn wait_until_it_says(&self, text: &str) -> String {
-        let line = self.lines.iter().find(|line| line.contains(text));
-        line.unwrap_or_else(|| panic!("it never said {text}"))
+        self.lines.wait_for(text)
     }
 
     /// Its log so far.
     pub(crate) fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        self.lines.all().iter().map(|line| format!("{line}\n")).collect()
     }
 
     /// Reloads the configuration.
@@ -170,7 +157,7 @@ impl Served {
     /// Sends the signal. Returns the exit code, and what it has printed since the start.
     pub(crate) fn stop_and_read(mut self, how: &str) -> (Option<i32>, String) {
         signal(&self.child, how);
-        self.lines.iter().for_each(drop);
+        while self.lines.next_line().is_some() {}
         (self.child.wait().unwrap().code(), self.log())
     }
 }
@@ -218,11 +205,9 @@ pub(crate) fn read_during(address: &str, key: &str, work: impl FnOnce(&AtomicUsi
 }
 
 /// Waits until there were this many more responses.
-pub(crate) fn wait_for(count: &AtomicUsize, more: usize) {
+pub(crate) fn wait_for_responses(count: &AtomicUsize, more: usize) {
     let until = count.load(Ordering::Relaxed) + more;
-    while count.load(Ordering::Relaxed) < until {
-        thread::yield_now();
-    }
+    wxsub_test_support::wait_for("responses", || count.load(Ordering::Relaxed) >= until);
 }
 
 /// The head of a request that closes its connection.

@@ -180,9 +180,7 @@ fn message_that_may_have_been_sent_is_shown_and_too_early_to_decide() {
     server.weixin.allow("oUser", 7).fault(SEND, Fault::ResetAfterApply);
     let id = server.command(&["outbox", "add"]).message("oUser", "c").run().out.trim().to_owned();
     let undecided = || server.command(&["outbox", "list", "--undecided", "--json"]).run().json().remove(0);
-    while undecided()["messages"].as_array().unwrap().is_empty() {
-        std::thread::yield_now();
-    }
+    wxsub_test_support::wait_for("its outcome", || !undecided()["messages"].as_array().unwrap().is_empty());
     let decide = ["outbox", "decide", &id, "--yes", "--decision", "assume_sent"];
     let decided = server.served.call(&server.operator_key, &decide).run();
     decided

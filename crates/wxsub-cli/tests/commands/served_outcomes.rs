@@ -6,6 +6,7 @@ use std::thread;
 use rusqlite::Connection;
 use wxsub_proto::ErrCode;
 use wxsub_sandbox::{Fault, Sandbox};
+use wxsub_test_support::wait_for;
 
 use super::durable::Setup;
 use super::served::{Served, client, config};
@@ -149,9 +150,7 @@ impl App {
                 file.execute_batch("BEGIN IMMEDIATE").unwrap();
                 self.gate.open();
                 let unknown = ended(sending);
-                while sandbox.mailbox(&"oUser".parse().unwrap()).is_empty() {
-                    thread::yield_now();
-                }
+                wait_for("the message", || !sandbox.mailbox(&"oUser".parse().unwrap()).is_empty());
                 return unknown;
             }
             Event::Refused | Event::TokenRefused | Event::NoGrant | Event::LedgerDownBefore => {}

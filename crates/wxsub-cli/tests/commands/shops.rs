@@ -1,14 +1,13 @@
 //! The web shops in five languages, in `examples/`: each from the consent to the outcome, and against forged webhooks.
 
-use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::webhook::WebhookSecret;
+use wxsub_test_support::{Process, Stream, free_port, wait_for};
 
-use super::free_port::free_port;
 use super::served::{self, Response, ask};
 use super::served_sandbox::ServedSandbox;
 use super::weixin::header;
@@ -16,53 +15,28 @@ use super::wxsub::folder;
 
 /// A shop that runs.
 struct Shop {
-    child: Child,
-    /// What it prints.
-    lines: Lines<BufReader<ChildStdout>>,
+    process: Process,
     address: String,
 }
 
 impl Shop {
     /// Runs this command of a shell in the folder of the examples, until it listens. `$PORT` is the port, `$OUT` an empty folder.
     fn start(command: &str, port: u16, out: &Path, sandbox: &ServedSandbox) -> Self {
-        let mut child = Command::new("sh")
-            .args(["-ec", &format!("exec 2>&1; {command}")])
+        let mut shop = Command::new("sh");
+        shop.args(["-ec", &format!("exec 2>&1; {command}")])
             .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples"))
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .envs(sandbox.values())
             .env("PORT", port.to_string())
-            .env("OUT", out)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+            .env("OUT", out);
         let address = format!("127.0.0.1:{port}");
-        let mut shop = Self { child, lines, address };
-        let url = format!("http://{}", shop.address);
-        shop.wait_for(&url);
-        shop
-    }
-
-    /// Waits for a line with this text.
-    fn wait_for(&mut self, text: &str) {
-        let mut printed = Vec::new();
-        while !printed.last().is_some_and(|line: &String| line.contains(text)) {
-            let line = self.lines.next().unwrap_or_else(|| panic!("no {text}, but {printed:?}"));
-            printed.push(line.unwrap());
-        }
+        let process = Process::start(&mut shop, Stream::Stdout, &format!("http://{address}"));
+        Self { process, address }
     }
 
     fn get(&self, target: &str, cookie: &str) -> Response {
         exchange(&self.address, &format!("GET {target}"), &format!("Cookie: {cookie}\r\n"), "")
-    }
-}
-
-impl Drop for Shop {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -101,7 +75,7 @@ fn visit(shop: &Shop, action: &str) -> (String, String) {
 }
 
 /// From the consent to the outcome.
-fn check_message(shop: &mut Shop) {
+fn check_message(shop: &Shop) {
     let (cookie, back) = visit(shop, "cancel");
     let declined = shop.get(&back, &cookie);
     assert_eq!(declined.status, 200);
@@ -116,28 +90,26 @@ fn check_message(shop: &mut Shop) {
     assert!(first.body.contains("Thank you. Your message is "), "{}", first.body);
     let again = shop.get(&back, &cookie);
     assert_eq!(again.body, first.body);
-    shop.wait_for(&format!("order-{} sent", cookie.strip_prefix("session=").unwrap()));
+    shop.process.lines.wait_for(&format!("order-{} sent", cookie.strip_prefix("session=").unwrap()));
 }
 
 /// The shop has taken its webhooks: none is tried again.
 fn check_deliveries(sandbox: &ServedSandbox) {
-    loop {
+    wait_for("webhooks", || {
         let address = sandbox.value("WXSUB_SERVER").strip_prefix("http://").unwrap();
         let (_, listed) = ask(address, "GET", "/v1/webhooks", sandbox.value("WXSUB_KEY"), b"").unwrap();
         let listed: Value = serde_json::from_str(&listed).unwrap();
         let endpoints = listed["endpoints"].as_array().unwrap();
         let yours = endpoints.iter().find(|endpoint| endpoint["name"] == "yours").unwrap();
         assert_eq!(yours["failed"], Value::from(Vec::<Value>::new()), "{listed}");
-        if yours["pending"] == 0 {
-            return;
-        }
-    }
+        yours["pending"] == 0
+    });
 }
 
 const BODY: &str = r#"{"type":"message.sent","data":{"id":"m-1","idempotency_key":"order-1","outcome":"sent","text":"文字"}}"#;
 
 /// Webhooks, genuine and forged.
-fn check_webhooks(shop: &mut Shop, secret: &WebhookSecret) {
+fn check_webhooks(shop: &Shop, secret: &WebhookSecret) {
     let now = SystemClock::new().now().wall.get() / 1000;
     let genuine = |timestamp: u64| secret.sign("m-1-3", timestamp, BODY.as_bytes());
     let other = WebhookSecret::generate().unwrap().sign("m-1-3", now, BODY.as_bytes());
@@ -160,7 +132,7 @@ fn check_webhooks(shop: &mut Shop, secret: &WebhookSecret) {
     }
     let without = exchange(&shop.address, "POST /hooks", "Content-Type: application/json\r\n", BODY);
     assert_eq!(without.status, 400, "{}", without.body);
-    shop.wait_for("order-1 sent");
+    shop.process.lines.wait_for("order-1 sent");
 }
 
 #[test]
@@ -175,12 +147,12 @@ fn each_shop_sends_a_message_and_takes_genuine_webhooks_only() {
     ] {
         let (port, out) = (free_port(), folder());
         let sandbox = ServedSandbox::start(&["--webhook", &format!("http://127.0.0.1:{port}/hooks")]);
-        let mut shop = Shop::start(command, port, out.path(), &sandbox);
+        let shop = Shop::start(command, port, out.path(), &sandbox);
         assert_eq!(shop.get("/nothing", "").status, 404);
         // A target that is no URL ends no shop.
         shop.get("//", "");
-        check_message(&mut shop);
+        check_message(&shop);
         check_deliveries(&sandbox);
-        check_webhooks(&mut shop, &sandbox.value("WXSUB_WEBHOOK_SECRET").parse().unwrap());
+        check_webhooks(&shop, &sandbox.value("WXSUB_WEBHOOK_SECRET").parse().unwrap());
     }
 }

@@ -9,6 +9,7 @@ use std::thread;
 use serde_json::Value;
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::webhook::WebhookSecret;
+use wxsub_test_support::wait_for;
 
 use super::served::{KEY, Served, config};
 use super::weixin::{APPID, Weixin, header, line, read_message};
@@ -110,7 +111,7 @@ fn a_killed_server_delivers_after_its_restart() {
     let (first, _) = arrivals.recv().unwrap();
     let call = |server: &Served, arguments: &[&str]| server.call(KEY, &["webhook"]).args(arguments).run();
     // It is disabled when the ledger has the response.
-    while !call(&server, &["list"]).out.contains("disabled since") {}
+    wait_for("the end of its webhooks", || call(&server, &["list"]).out.contains("disabled since"));
     let status = wxsub(&["status"]).env("WXSUB_SERVER", &server.base).env("WXSUB_KEY", KEY).run();
     let summary = "apps that need action: 0 of 1\nendpoints of webhooks that need action: 1\n";
     assert_eq!((status.code, status.err.as_str()), (4, summary), "{status:?}");

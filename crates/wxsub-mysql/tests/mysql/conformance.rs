@@ -7,8 +7,7 @@ use mysql_async::prelude::Queryable;
 use wxsub_mysql::{GRANTS, MysqlInbox, MysqlOptions};
 use wxsub_outbox::inbox::{Inbox, InboxRow, MYSQL_INSERT, MYSQL_TABLE};
 use wxsub_outbox::testing::inbox_conformance::{self, InboxTable};
-
-use super::server::Mariadb;
+use wxsub_test_support::Mariadb;
 
 pub(crate) struct Table<'a> {
     pub(crate) server: &'a Mariadb,

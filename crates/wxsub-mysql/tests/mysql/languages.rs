@@ -10,10 +10,10 @@ use wxsub_outbox::ledger::MessageQuery;
 use wxsub_outbox::state::MessageState;
 use wxsub_outbox::testing::inbox_conformance::InboxTable;
 use wxsub_outbox::{App, MemoryLedger, Outbox};
+use wxsub_test_support::Mariadb;
+use wxsub_test_support::inbox_programs::{APP, DOCUMENT, PROGRAMS};
 
 use super::conformance::Table;
-use super::server::Mariadb;
-use crate::inbox_programs::{APP, DOCUMENT, PROGRAMS};
 
 #[test]
 fn the_document_has_the_table_and_the_rights() {

@@ -11,10 +11,10 @@ use wxsub_core::clock::{Clock, SystemClock, timeout_at};
 use wxsub_mysql::{MysqlInbox, MysqlOptions};
 use wxsub_outbox::inbox::{Inbox, InboxError};
 use wxsub_outbox::testing::inbox_conformance::{InboxTable, numbered_row};
+use wxsub_test_support::{Mariadb, memory_folder};
 use wxsub_tls::Roots;
 
 use super::conformance::Table;
-use super::server::Mariadb;
 
 async fn refusal(options: MysqlOptions) -> String {
     match MysqlInbox::connect(options).await {
@@ -157,7 +157,7 @@ impl Authority {
 #[tokio::test]
 #[ignore = "needs mariadb-server: scripts/test runs it"]
 async fn the_certificate_of_the_server_is_checked() {
-    let (authority, folder) = (Authority::new(), TempDir::new_in("/dev/shm").unwrap());
+    let (authority, folder) = (Authority::new(), memory_folder());
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let settings = authority.certify(folder.path());
     let server = Mariadb::with(&settings.each_ref().map(String::as_str));

@@ -10,9 +10,9 @@ use wxsub_outbox::inbox::{Inbox, InboxCopier};
 use wxsub_outbox::ledger::MessageQuery;
 use wxsub_outbox::testing::inbox_conformance::{InboxTable, numbered_row};
 use wxsub_outbox::{App, MemoryLedger, Outbox};
+use wxsub_test_support::Mariadb;
 
 use super::conformance::{Table, insert};
-use super::server::Mariadb;
 
 fn outbox() -> Outbox {
     let client = Client::builder("wx1", "SECRET", Arc::new(MockTransport::new())).build().unwrap();

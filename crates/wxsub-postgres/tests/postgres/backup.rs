@@ -1,6 +1,5 @@
 //! A ledger from a backup of the database: `ledger restore` makes messages unknown that were not final.
 
-use tempfile::TempDir;
 use wxsub_outbox::Ledger;
 use wxsub_outbox::grant::Consent;
 use wxsub_outbox::id::IdGenerator;
@@ -8,9 +7,9 @@ use wxsub_outbox::ledger::{Change, InboxBacklog, RestoreReport, Written};
 use wxsub_outbox::message::Settlement;
 use wxsub_outbox::state::{GrantState, MessageState};
 use wxsub_postgres::{PostgresImport, PostgresLedger, PostgresOptions};
+use wxsub_test_support::{Postgres, memory_folder};
 
 use super::fixture::{NOW, Process, appid, check};
-use super::server::Postgres;
 
 const ROW: &str = r#"INSERT INTO wxsub_inbox (id, appid, message) VALUES ('0190c2a0-0000-7000-8000-000000000001', 'wx1',
     '{"touser":"o","template_id":"T","scene":"7","title":"t","data":{"content":{"value":"c"}}}')"#;
@@ -90,7 +89,7 @@ async fn pg_dump_and_pg_restore_bring_a_ledger_back() {
 #[tokio::test]
 #[ignore = "needs postgresql: scripts/test runs it"]
 async fn point_in_time_recovery_brings_a_ledger_back() {
-    let folder = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap();
+    let folder = memory_folder();
     let archive = folder.path().join("archive").display().to_string();
     let archive_command = format!("archive_command=mkdir -p {archive} && cp %p {archive}/%f");
     let postgres = Postgres::in_folder(folder, &["archive_mode=on", &archive_command]);

@@ -7,8 +7,7 @@ use wxsub_core::testing::ManualClock;
 use wxsub_outbox::Ledger;
 use wxsub_outbox::testing::ledger_conformance;
 use wxsub_postgres::{PostgresLedger, PostgresOptions};
-
-use super::server::Postgres;
+use wxsub_test_support::Postgres;
 
 /// The rights that the document names, for another schema and role.
 pub(super) fn rights(schema: &str, role: &str) -> String {

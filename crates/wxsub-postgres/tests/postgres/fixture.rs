@@ -15,8 +15,7 @@ use wxsub_outbox::state::MessageState;
 use wxsub_outbox::{Ledger, LedgerResult};
 use wxsub_postgres::{PostgresLedger, PostgresOptions};
 use wxsub_proto::{AppId, Grant, Message};
-
-use super::server::Postgres;
+use wxsub_test_support::Postgres;
 
 pub(super) const NOW: UnixMillis = UnixMillis::new(1_780_000_000_000);
 

@@ -7,8 +7,7 @@ use tokio_postgres::Client;
 use wxsub_outbox::inbox::{Inbox, InboxError, InboxRow, POSTGRES_INSERT, POSTGRES_TABLE};
 use wxsub_outbox::testing::inbox_conformance::{self, InboxTable, numbered_row};
 use wxsub_postgres::{INBOX_GRANTS, PostgresInbox, PostgresOptions};
-
-use super::server::Postgres;
+use wxsub_test_support::Postgres;
 
 struct Table<'a> {
     postgres: &'a Postgres,

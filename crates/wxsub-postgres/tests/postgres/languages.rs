@@ -9,9 +9,8 @@ use wxsub_outbox::ledger::{Applied, Change, MessageQuery};
 use wxsub_outbox::state::MessageState;
 use wxsub_postgres::{PostgresLedger, PostgresOptions};
 use wxsub_proto::AppId;
-
-use super::server::Postgres;
-use crate::inbox_programs::{APP, DOCUMENT, PROGRAMS, blocks, succeed};
+use wxsub_test_support::inbox_programs::{APP, DOCUMENT, PROGRAMS, blocks};
+use wxsub_test_support::{Postgres, succeed};
 
 /// Programs in Rust, with their names. A workspace of their own compiles them.
 const RUST: [(&str, &str); 3] = [

@@ -11,10 +11,10 @@ use wxsub_outbox::message::Settlement;
 use wxsub_outbox::state::MessageState;
 use wxsub_outbox::{Ledger, LedgerError};
 use wxsub_postgres::{PostgresLedger, PostgresOptions};
+use wxsub_test_support::Postgres;
 
 use super::fixture::{NOW, Process, appid, check};
 use super::proxy::{Cut, Proxy};
-use super::server::Postgres;
 
 /// A commit is done, or its outcome is unknown, and that only at the COMMIT. Then all of it is there, or nothing.
 #[tokio::test]

@@ -19,10 +19,10 @@ use wxsub_outbox::{App, Outbox, OutboxError, OutboxMessage};
 use wxsub_postgres::{PostgresLedger, PostgresOptions};
 use wxsub_proto::codec::RawResponse;
 use wxsub_proto::{Grant, Message};
+use wxsub_test_support::Postgres;
 
 use super::fixture::{Process, appid};
 use super::proxy::Proxy;
-use super::server::Postgres;
 
 const TOKEN: &str = "/cgi-bin/token";
 const SEND: &str = "/cgi-bin/message/template/subscribe";

@@ -10,11 +10,11 @@ use wxsub_outbox::id::MessageId;
 use wxsub_outbox::ledger::{Change, NewMessage};
 use wxsub_outbox::message::Settlement;
 use wxsub_outbox::state::MessageState;
+use wxsub_test_support::Postgres;
 
 use super::fixture::{NOW, Process};
 use super::machines::{Database, Machine, Weixin};
 use super::proxy::Proxy;
-use super::server::Postgres;
 
 /// A machine with a worker, and a process on another one that only queues messages.
 struct Pair {

@@ -13,10 +13,10 @@ use wxsub_outbox::state::{MessageState, Reason};
 use wxsub_outbox::testing::inbox_conformance::numbered_row as row;
 use wxsub_outbox::{App, Ledger, LedgerError, Outbox};
 use wxsub_postgres::{PostgresLedger, PostgresOptions};
+use wxsub_test_support::Postgres;
 
 use super::fixture::{Process, appid, check};
 use super::proxy::{Cut, Proxy};
-use super::server::Postgres;
 
 const DOCUMENT: &str = include_str!("../../../../docs/inbox.md");
 

@@ -9,8 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-
-use super::server::Postgres;
+use wxsub_test_support::Postgres;
 
 /// Where the connection is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

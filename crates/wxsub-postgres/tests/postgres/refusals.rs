@@ -1,7 +1,6 @@
 //! What is refused when a ledger connects, in words that say what to do.
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,10 +16,10 @@ use ServerProblem::{
     ChangedSchema, Login, MissingRight, NewerVersion, NoDatabase, OlderVersion, ReadOnly, TooManyConnections,
     TransactionPooler, Unreachable,
 };
+use wxsub_test_support::postgres::{self, PASSWORD};
+use wxsub_test_support::{Postgres, Stream, free_port, wait_for};
 
 use super::fixture::Process;
-use super::server::{PASSWORD, Postgres, as_postgres_user};
-use crate::free_port::free_port;
 
 async fn refusal(options: PostgresOptions) -> ConnectError {
     PostgresLedger::connect(options).await.unwrap_err()
@@ -195,11 +194,11 @@ async fn the_certificate_of_the_server_is_verified() {
 /// A PgBouncer in front of a database. The process ends with its value.
 struct Pooler {
     url: String,
-    child: Child,
+    _process: wxsub_test_support::Process,
 }
 
 impl Pooler {
-    async fn start(postgres: &Postgres, mode: &str) -> Self {
+    fn start(postgres: &Postgres, mode: &str) -> Self {
         let port = free_port();
         let users = postgres.file("users", &format!("\"postgres\" \"{PASSWORD}\"\n"));
         let settings = format!(
@@ -209,20 +208,10 @@ impl Pooler {
             users.display(),
         );
         let settings: PathBuf = postgres.file(&format!("{mode}.ini"), &settings);
-        let child =
-            as_postgres_user(Command::new("pgbouncer")).arg(settings).stderr(Stdio::null()).spawn().unwrap();
-        let pooler = Self { url: format!("postgres://postgres@127.0.0.1:{port}/postgres"), child };
-        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            tokio::task::yield_now().await;
-        }
-        pooler
-    }
-}
-
-impl Drop for Pooler {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let mut program = postgres::command("pgbouncer");
+        let process = wxsub_test_support::Process::spawn(program.arg(settings), Stream::Stderr);
+        wait_for("PgBouncer", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Self { url: format!("postgres://postgres@127.0.0.1:{port}/postgres"), _process: process }
     }
 }
 
@@ -233,7 +222,7 @@ async fn a_pooler_works_in_session_mode_and_is_refused_in_transaction_mode() {
     let password = postgres.file("right", PASSWORD);
     let modes = ["session", "statement"].into_iter().chain(["transaction"; 10]);
     for mode in modes {
-        let pooler = Pooler::start(&postgres, mode).await;
+        let pooler = Pooler::start(&postgres, mode);
         let connected =
             PostgresLedger::connect(PostgresOptions::new(&pooler.url).password_file(&password)).await;
         match mode {

@@ -8,9 +8,9 @@ use wxsub_outbox::ledger::{Applied, Change};
 use wxsub_outbox::message::Settlement;
 use wxsub_outbox::state::{AuditAction, WebhookEvent};
 use wxsub_outbox::webhook::{DeliveryOutcome, StoredDelivery, StoredEndpoint};
+use wxsub_test_support::Postgres;
 
 use super::fixture::Process;
-use super::server::Postgres;
 
 fn endpoint(name: &str) -> StoredEndpoint {
     StoredEndpoint {

@@ -8,9 +8,9 @@ use wxsub_outbox::ledger::{Applied, Change, NotRecorded, Recorded};
 use wxsub_outbox::message::Settlement;
 use wxsub_outbox::state::GrantState;
 use wxsub_outbox::{Ledger, LedgerError};
+use wxsub_test_support::{Postgres, signal};
 
 use super::fixture::{Process, appid, check};
-use super::server::Postgres;
 
 #[tokio::test]
 #[ignore = "needs postgresql: scripts/test runs it"]
@@ -221,7 +221,7 @@ async fn a_stopped_database_loses_nothing_that_was_acknowledged() {
             while count.load(Ordering::Relaxed) < 9 {
                 process.ledger.app(&appid()).await.unwrap();
             }
-            Postgres::signal(pid, "-QUIT");
+            signal(pid, "QUIT");
         };
         recorded.extend(tokio::join!(work, stop).0);
         assert!(matches!(process.apply(process.claim(1)).await, Err(LedgerError::Unavailable(_))));

@@ -8,9 +8,10 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use wxsub_core::clock::{Clock, SystemClock, UnixMillis, timeout_at};
 use wxsub_server::{Diagnostic, Server, StartCheck};
+use wxsub_test_support::Postgres;
+use wxsub_test_support::postgres::PASSWORD;
 
 use super::outbox::{OUTBOX_SCOPES, enqueue};
-use super::postgres_server::{PASSWORD, Postgres};
 use super::setup::{ALL, Setup, TestResponse, client, config, message};
 
 /// A folder with the files of passwords.

@@ -9,9 +9,9 @@ use wxsub_core::proto::ErrCode;
 use wxsub_core::testing::ManualClock;
 use wxsub_postgres::{PostgresLedger, PostgresOptions};
 use wxsub_sandbox::Fault;
+use wxsub_test_support::Postgres;
 
 use super::outbox::{enqueue, ledger_config, post, with};
-use super::postgres_server::Postgres;
 use super::setup::{SEND, Setup, TestResponse, message};
 use super::test_ledger::TestLedger;
 

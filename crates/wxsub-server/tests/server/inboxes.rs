@@ -5,11 +5,10 @@ use wxsub_mysql::GRANTS;
 use wxsub_outbox::inbox::{MYSQL_TABLE, POSTGRES_TABLE};
 use wxsub_postgres::INBOX_GRANTS;
 use wxsub_server::StartCheck;
+use wxsub_test_support::{Mariadb, Postgres};
 
 use super::databases::{Folder, check, one, until};
-use super::mariadb_server::Mariadb;
 use super::outbox::{OUTBOX_SCOPES, ledger_config};
-use super::postgres_server::Postgres;
 use super::setup::{ALL, Setup, client, config, key, message};
 
 async fn until_received(setup: &Setup, openid: &str, count: usize) {

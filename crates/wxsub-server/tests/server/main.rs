@@ -10,21 +10,15 @@ mod console;
 mod console_ledger;
 mod console_webhooks;
 mod databases;
-#[path = "../../../../tests/free_port.rs"]
-mod free_port;
 mod hostile;
 mod idempotency;
 mod inboxes;
 mod invalid_requests;
 mod ledger;
 mod ledger_outcomes;
-#[path = "../../../wxsub-mysql/tests/mysql/server.rs"]
-mod mariadb_server;
 mod operating;
 mod outage;
 mod outbox;
-#[path = "../../../wxsub-postgres/tests/postgres/server.rs"]
-mod postgres_server;
 mod reload;
 mod routes;
 mod setup;

@@ -1,9 +1,10 @@
 //! `wxsub serve --check` tries the store, and a Redis Cluster is refused at the start.
 
+use wxsub_test_support::Redis;
+
 use super::super::served::{KEY, Served, config};
 use super::super::weixin::{APPID, CLASSIC_TOKEN, SECRET, Weixin};
 use super::super::wxsub::{file, folder, wxsub};
-use super::server::Redis;
 
 /// Exit code and log of `serve`, with `--check` or without.
 fn serve(config: &str, is_check: bool) -> (i32, String) {

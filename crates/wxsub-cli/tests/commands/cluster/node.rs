@@ -7,12 +7,12 @@ use std::thread::spawn;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use wxsub_test_support::{Redis, wait_for};
 
 use super::super::interrupt::signal;
 use super::super::served::{KEY, Served, config};
 use super::super::weixin::{APPID, CLASSIC_TOKEN, Weixin};
 use super::super::wxsub::{program, replace};
-use super::server::Redis;
 use super::traffic::{Call, NoResponse, Traffic, pause, read};
 
 /// The binary that these tests are for.
@@ -266,15 +266,4 @@ pub(super) fn report(address: &str) -> Result<u16, NoResponse> {
     let body = json!({ "access_token": token["access_token"] }).to_string();
     let call = Call { method: "POST", path: &read("/report"), body: &body };
     call.at(address, || false).map(|(status, _)| status)
-}
-
-/// Waits for a condition, for at least two minutes.
-pub(super) fn wait_for(what: &str, mut found: impl FnMut() -> bool) {
-    for _ in 0..1200 {
-        if found() {
-            return;
-        }
-        pause(Duration::from_millis(100));
-    }
-    panic!("{what}: it never came");
 }

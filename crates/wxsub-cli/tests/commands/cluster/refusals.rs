@@ -1,11 +1,11 @@
 //! What Redis refuses is shown until it is corrected, and the correction needs no restart.
 
 use serde_json::{Value, json};
+use wxsub_test_support::Redis;
 
 use super::super::served::{KEY, Served, config};
 use super::super::weixin::Weixin;
 use super::super::wxsub::{file, wxsub};
-use super::server::Redis;
 
 #[test]
 #[ignore = "needs redis-server: scripts/test runs it"]

@@ -1,12 +1,12 @@
 //! A rolling upgrade of three servers from a version with the older layout of the record, and back.
 
 use std::env::var;
+use wxsub_test_support::Redis;
 
 use super::super::weixin::APPID;
 use super::super::wxsub::file;
 use super::ENCRYPTION_KEY;
 use super::node::{Setup, THIS_VERSION};
-use super::server::Redis;
 
 /// The path of a binary that does not know the fields `key_id` and `upstream` of the record.
 #[expect(clippy::disallowed_methods, reason = "the script that builds it says where it is")]

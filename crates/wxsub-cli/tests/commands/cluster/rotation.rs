@@ -1,10 +1,11 @@
 //! The encryption key of three servers is rotated, as docs/cluster.md says.
 
+use wxsub_test_support::Redis;
+
 use super::super::weixin::APPID;
 use super::super::wxsub::file;
 use super::ENCRYPTION_KEY;
 use super::node::Setup;
-use super::server::Redis;
 
 /// After each change, the changed server fetches a token, and then one that is changed later. The others can decrypt it.
 #[test]

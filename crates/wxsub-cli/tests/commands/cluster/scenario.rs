@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use wxsub_core::clock::{Clock, MonotonicInstant, SystemClock};
 use wxsub_sandbox::Fault;
+use wxsub_test_support::Redis;
 
 use super::super::served::Served;
 use super::super::weixin::{APPID, CLASSIC_TOKEN, SECRET};
 use super::node::{Setup, Wire, report};
-use super::server::Redis;
 use super::traffic::{Call, NoResponse, Seen, pause, seconds};
 
 /// The prefix of the keys.
@@ -183,11 +183,11 @@ impl Scenario {
     }
 
     fn redis_is_suspended(&mut self) {
-        self.setup.redis.signal("-STOP");
+        self.setup.redis.signal("STOP");
         self.report_without_effect(THIRD);
         assert!(self.is_away(THIRD));
         pause(seconds(5));
-        self.setup.redis.signal("-CONT");
+        self.setup.redis.signal("CONT");
         self.setup.wait_for("Redis", || !self.is_away(THIRD));
     }
 

@@ -1,10 +1,11 @@
-//! CPU time and memory of a process, from the kernel.
+//! CPU time and memory of a process, from the kernel. A process is named by its id, or `self`.
 
+use std::fmt::Display;
 use std::fs;
 use std::time::Duration;
 
 /// The CPU time of all living threads of a process.
-pub fn cpu(process: &str) -> Duration {
+pub fn cpu(process: &(impl Display + ?Sized)) -> Duration {
     let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
     threads.map(|thread| on_cpu(&thread.path().join("schedstat").to_string_lossy())).sum()
 }
@@ -20,16 +21,16 @@ fn on_cpu(schedstat: &str) -> Duration {
 }
 
 /// Resident memory now, in KiB.
-pub fn resident(process: &str) -> Option<u64> {
+pub fn resident(process: &(impl Display + ?Sized)) -> Option<u64> {
     status(process, "VmRSS:")
 }
 
 /// Peak resident memory, in KiB.
-pub fn peak(process: &str) -> Option<u64> {
+pub fn peak(process: &(impl Display + ?Sized)) -> Option<u64> {
     status(process, "VmHWM:")
 }
 
-fn status(process: &str, name: &str) -> Option<u64> {
+fn status(process: &(impl Display + ?Sized), name: &str) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()

@@ -1,22 +1,28 @@
-//! The programs of docs/inbox.md. The tests of the crates that read inboxes run them.
+//! The programs of docs/inbox.md, for the tests of the crates that read inboxes.
 
 use std::process::Command;
 
 use tempfile::TempDir;
 
-pub(crate) const DOCUMENT: &str = include_str!("../docs/inbox.md");
+use crate::succeed;
+
+/// The document.
+pub const DOCUMENT: &str = include_str!("../../docs/inbox.md");
 
 /// The app of the programs.
-pub(crate) const APP: &str = "wx0123456789abcdef";
+pub const APP: &str = "wx0123456789abcdef";
 
 /// A program as it is written there.
-pub(crate) struct Program {
-    pub(crate) language: &'static str,
+#[derive(Debug)]
+pub struct Program {
+    /// Its language, as the document marks its block.
+    pub language: &'static str,
     file: &'static str,
     command: &'static [&'static str],
 }
 
-pub(crate) const PROGRAMS: [Program; 5] = [
+/// All programs.
+pub const PROGRAMS: [Program; 5] = [
     Program { language: "python", file: "pay.py", command: &["/usr/bin/python3"] },
     Program { language: "php", file: "pay.php", command: &["php"] },
     Program { language: "java", file: "Pay.java", command: &["java"] },
@@ -25,7 +31,7 @@ pub(crate) const PROGRAMS: [Program; 5] = [
 ];
 
 /// The blocks of code in this language.
-pub(crate) fn blocks(language: &str) -> impl Iterator<Item = &'static str> + use<> {
+pub fn blocks(language: &str) -> impl Iterator<Item = &'static str> + use<> {
     let fence = format!("\n```{language}\n");
     let blocks: Vec<_> =
         DOCUMENT.split(&fence).skip(1).map(|rest| rest.split_once("\n```").unwrap().0).collect();
@@ -34,7 +40,7 @@ pub(crate) fn blocks(language: &str) -> impl Iterator<Item = &'static str> + use
 
 impl Program {
     /// Runs the program that connects to this port of the document, and connects it to that of a server.
-    pub(crate) fn run(&self, documented_port: &str, port: u16) {
+    pub fn run(&self, documented_port: &str, port: u16) {
         let Self { language, file, command } = self;
         let program = blocks(language).find(|block| block.contains(documented_port));
         let program = program.unwrap_or_else(|| panic!("no block in {language}"));
@@ -52,11 +58,4 @@ impl Program {
                 .env("GOCACHE", folder.path().join("go")),
         );
     }
-}
-
-/// # Panics
-/// If the command fails.
-pub(crate) fn succeed(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }

@@ -1,4 +1,4 @@
-//! Ports for processes that listen on a given port. The tests of wxsub-cli use it too.
+//! Ports for processes that listen on a given port.
 
 use std::net::TcpListener;
 use std::process;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 /// A port at which nothing listens. It is below the ports that the operating system gives to outgoing connections: between this call
 /// and the start of the process, no connection of another test takes it.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     /// Where Linux begins by default (`net.ipv4.ip_local_port_range`).
     const FIRST_OUTGOING: u16 = 32_768;
     const FIRST: u16 = 10_000;
