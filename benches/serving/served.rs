@@ -19,6 +19,8 @@ use wxsub_test_support::Process;
 
 use crate::process::{self, JSON, Load, Loaded};
 
+pub(crate) use wxsub_core::proto::endpoint::token::PATH as TOKEN;
+
 /// The longest time until all apps of a server have tokens.
 const START: Duration = Duration::from_secs(60);
 
@@ -168,9 +170,6 @@ impl Folder {
 
 /// The lifetime of a token.
 pub(crate) const TWO_HOURS: Duration = Duration::from_secs(7200);
-
-/// The path of tokens.
-pub(crate) const TOKEN: &str = "/cgi-bin/token";
 
 /// A running sandbox. It ends when this is dropped.
 pub(crate) struct Weixin {

@@ -15,6 +15,6 @@ pub(crate) async fn start_weixin(sandbox: &Sandbox, apps: &[String]) -> String {
 /// Starts a sandbox that gives tokens to [`SILENT_APP`] and no response to messages. Returns its base URL.
 pub(crate) async fn start_silent_weixin() -> String {
     let sandbox = Sandbox::new();
-    sandbox.add_fault("/cgi-bin/message/template/subscribe", 1 << 20, Fault::Hang);
+    sandbox.add_fault(wxsub_tests::SEND, 1 << 20, Fault::Hang);
     start_weixin(&sandbox, &[SILENT_APP.to_owned()]).await
 }

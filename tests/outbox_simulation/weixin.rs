@@ -11,6 +11,7 @@ use fastrand::Rng;
 use futures_util::FutureExt;
 use serde_json::Value;
 use wxsub_core::proto::codec::RawResponse;
+use wxsub_core::proto::endpoint::subscribe;
 use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportErrorKind};
 use wxsub_outbox::Ledger;
 use wxsub_outbox::ledger::MessageQuery;
@@ -197,7 +198,7 @@ type Answer = Result<RawResponse<Bytes>, TransportError>;
 impl Transport for Line {
     async fn execute(&self, request: HttpRequest) -> Answer {
         let request = request.into_http();
-        let posts = request.uri().path() == "/cgi-bin/message/template/subscribe";
+        let posts = request.uri().path() == subscribe::PATH;
         let number = if posts { number_of(request.body()).1 + 1 } else { 0 };
         let line = self.for_call(number);
         line.machine.clock.sleep(line.millis(2..80)).await;

@@ -1,13 +1,12 @@
 //! A service whose SDK uses the control server.
 
+use wxsub_core::proto::endpoint::domain_ip::PATH as PROBE;
 use wxsub_sandbox::Fault;
 use wxsub_tests::{SEND, TOKEN};
 
 use super::service::Sdk::{self, CoWechatApi, Wechatpy};
 use super::service::{Route, Service};
 use super::setup::{Setup, USER, key};
-
-const PROBE: &str = "/cgi-bin/get_api_domain_ip";
 
 /// Makes one test per SDK from each scenario.
 macro_rules! with_each_sdk {

@@ -97,7 +97,7 @@ async fn run(scenario: &Scenario) {
         });
     }
     clock.sleep(Duration::from_secs(scenario.seconds)).await;
-    let fetches = sandbox.event_log().request_count("/cgi-bin/token");
+    let fetches = sandbox.event_log().request_count(wxsub_tests::TOKEN);
     report(scenario, fetches, redis.state().operations, reads.load(Ordering::Relaxed), before);
 }
 

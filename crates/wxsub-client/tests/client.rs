@@ -13,13 +13,13 @@ use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
 use wxsub_core::token::{Evidence, TokenCache, TokenEvent, TokenSource};
 use wxsub_core::transport::{HttpRequest, TransportError, TransportErrorKind};
 use wxsub_proto::codec::RawResponse;
+use wxsub_proto::endpoint::subscribe::PATH as SUBSCRIBE;
 use wxsub_proto::{AppId, Grant, Message, Remedy};
 
 const KEY: &str = "PLANTEDabcdefghijklmnopqrstuvwxyz0123456789";
 const READ: &str = "/v1/apps/wx1/access_token";
 const REPORT: &str = "/v1/apps/wx1/access_token/report";
 const SEND: &str = "/v1/apps/wx1/messages";
-const SUBSCRIBE: &str = "/cgi-bin/message/template/subscribe";
 
 fn appid() -> AppId {
     "wx1".parse().unwrap()

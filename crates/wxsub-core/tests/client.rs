@@ -17,6 +17,7 @@ use futures_util::{StreamExt, stream};
 use wxsub_core::clock::{Clock, ClockReading, MonotonicInstant};
 use wxsub_core::error::{Delivery, ErrorKind};
 use wxsub_core::proto::codec::RawResponse;
+use wxsub_core::proto::endpoint::{subscribe::PATH as SEND, token::PATH as TOKEN};
 use wxsub_core::proto::{AccessToken, ErrCode, Grant, Message, Operation, Remedy, ValidationError};
 use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
 use wxsub_core::token::{
@@ -24,9 +25,6 @@ use wxsub_core::token::{
 };
 use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportErrorKind};
 use wxsub_core::{Client, SendError};
-
-const TOKEN: &str = "/cgi-bin/token";
-const SEND: &str = "/cgi-bin/message/template/subscribe";
 
 struct Bench {
     clock: Arc<ManualClock>,

@@ -8,12 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use wxsub_core::clock::Clock;
 use wxsub_core::proto::codec::RawResponse;
+use wxsub_core::proto::endpoint::token::PATH as TOKEN;
 use wxsub_core::proto::endpoint::token::TokenRequest;
 use wxsub_core::testing::ManualClock;
 use wxsub_core::transport::{HttpRequest, RequestState, Transport, TransportError, TransportErrorKind};
 use wxsub_sandbox_transport::{Fault, Sandbox, SandboxTransport, TransportLimits};
-
-const TOKEN: &str = "/cgi-bin/token";
 
 /// The outcome of one token request that meets a fault.
 struct Outcome {

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wxsub_proto::ErrCode;
+use wxsub_proto::endpoint::domain_ip::PATH as PROBE;
 use wxsub_sandbox::Fault;
 
 use super::weixin::{CLASSIC_TOKEN, STABLE_TOKEN, UNUSED_BASE, Weixin};
 use super::wxsub::{Ended, Wxsub, wxsub};
 
-const PROBE: &str = "/cgi-bin/get_api_domain_ip";
 const CHECKS: [&str; 9] =
     ["configuration", "dns", "connection", "weixin", "clock", "address", "secret", "token", "quota"];
 

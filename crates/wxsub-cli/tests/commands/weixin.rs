@@ -14,13 +14,14 @@ use wxsub_sandbox::{AppSettings, Fault, Response, Sandbox, http};
 
 use super::wxsub::{Wxsub, wxsub};
 
+pub(crate) use wxsub_proto::endpoint::{
+    stable_token::PATH as STABLE_TOKEN, subscribe::PATH as SEND, token::PATH as CLASSIC_TOKEN,
+};
+
 pub(crate) const APPID: &str = "wx0123456789abcdef";
 pub(crate) const SECRET: &str = "PLANTED-secret-0123456789abcdef";
 /// Some ids begin with a hyphen.
 pub(crate) const TEMPLATE: &str = "-TEMPLATE_1";
-pub(crate) const SEND: &str = "/cgi-bin/message/template/subscribe";
-pub(crate) const STABLE_TOKEN: &str = "/cgi-bin/stable_token";
-pub(crate) const CLASSIC_TOKEN: &str = "/cgi-bin/token";
 
 /// The sandbox. It ends when this is dropped.
 pub(crate) struct Weixin {

@@ -19,8 +19,7 @@ use wxsub_core::token::{
     TokenOrigin, TokenSource,
 };
 
-pub(super) const TOKEN: &str = "/cgi-bin/token";
-pub(super) const STABLE: &str = "/cgi-bin/stable_token";
+pub(super) use wxsub_core::proto::endpoint::{stable_token::PATH as STABLE, token::PATH as TOKEN};
 
 pub(super) fn app() -> AppId {
     "wx1".parse().unwrap()

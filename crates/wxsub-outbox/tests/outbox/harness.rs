@@ -18,8 +18,8 @@ use wxsub_outbox::{
     App, Ledger, LedgerError, LedgerResult, MemoryLedger, Outbox, OutboxBuilder, OutboxError, OutboxMessage,
 };
 
-pub(super) const TOKEN: &str = "/cgi-bin/token";
-pub(super) const SEND: &str = "/cgi-bin/message/template/subscribe";
+pub(super) use wxsub_core::proto::endpoint::{subscribe::PATH as SEND, token::PATH as TOKEN};
+
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 

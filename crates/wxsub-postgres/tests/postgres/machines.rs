@@ -18,14 +18,13 @@ use wxsub_outbox::state::MessageState;
 use wxsub_outbox::{App, Outbox, OutboxError, OutboxMessage};
 use wxsub_postgres::{PostgresLedger, PostgresOptions};
 use wxsub_proto::codec::RawResponse;
+use wxsub_proto::endpoint::{subscribe::PATH as SEND, token::PATH as TOKEN};
 use wxsub_proto::{Grant, Message};
 use wxsub_test_support::Postgres;
 
 use super::fixture::{Process, appid};
 use super::proxy::Proxy;
 
-const TOKEN: &str = "/cgi-bin/token";
-const SEND: &str = "/cgi-bin/message/template/subscribe";
 const TEN_MINUTES: Duration = Duration::from_secs(600);
 
 /// Weixin accepts every message, unless it does not respond.

@@ -27,11 +27,11 @@ use wxsub_server::{ApiKeyDigest, Config, Server};
 use super::test_ledger::TestLedger;
 use super::webhook_receivers::WebhookReceivers;
 
+pub(crate) use wxsub_proto::endpoint::{
+    domain_ip::PATH as PROBE, stable_token::PATH as STABLE, subscribe::PATH as SEND, token::PATH as TOKEN,
+};
+
 pub(crate) const SECRET: &str = "PLANTED-app-secret";
-pub(crate) const TOKEN: &str = "/cgi-bin/token";
-pub(crate) const STABLE: &str = "/cgi-bin/stable_token";
-pub(crate) const SEND: &str = "/cgi-bin/message/template/subscribe";
-pub(crate) const PROBE: &str = "/cgi-bin/get_api_domain_ip";
 
 /// Server and sandbox on one clock.
 pub(crate) struct Setup {
