@@ -1,5 +1,5 @@
 //! Processes that share a ledger and an inbox, users who consent, an operator and Weixin under virtual time, with faults
-//! that a seed decides. A seed that fails prints the command that plays it again. docs/outbox-model.md says what is played.
+//! that a seed decides. A seed that fails prints the command that runs it again. docs/outbox-model.md describes faults and invariants.
 
 #![cfg(test)]
 
@@ -22,31 +22,32 @@ mod outbox_simulation {
 
     pub(crate) use oracle::Summary;
     pub(crate) use plan::{Defect, Setup};
-    pub(crate) use scenario::play;
+    pub(crate) use scenario::run_seed;
     pub(crate) use seeds::{run_seeds, seed_count};
 }
 
 use wxsub_outbox::state::MessageState;
 
-use outbox_simulation::{Defect, Setup, Summary, play, run_seeds, seed_count};
+use outbox_simulation::{Defect, Setup, Summary, run_seed, run_seeds, seed_count};
 
 const TWO: Setup = Setup { processes: 2, calm: false, defect: None };
 
 const TWENTY: Setup = Setup { processes: 20, ..TWO };
 
-/// How many seeds are played without `WXSUB_SEEDS`.
+/// How many seeds run without `WXSUB_SEEDS`.
 const SEEDS: u64 = 10;
 
 /// In as many seeds a defect must show.
 const SEEDS_FOR_A_DEFECT: u64 = 20;
 
 fn total(test: &str, count: u64, setup: Setup) -> (usize, Summary) {
-    let play = |seed, trace| play(setup, seed, trace);
-    let played = run_seeds(&format!("outbox_simulation {test}"), count, play, |summary| &summary.violations);
+    let run = |seed, trace| run_seed(setup, seed, trace);
+    let summaries =
+        run_seeds(&format!("outbox_simulation {test}"), count, run, |summary| &summary.violations);
     let mut total = Summary::default();
-    played.iter().for_each(|summary| total.add(summary));
-    eprintln!("{} seeds: {total:?}", played.len());
-    (played.len(), total)
+    summaries.iter().for_each(|summary| total.add(summary));
+    eprintln!("{} seeds: {total:?}", summaries.len());
+    (summaries.len(), total)
 }
 
 /// The faults must be bad enough to show something, and good enough that most messages are sent.
@@ -57,7 +58,7 @@ fn check_faults((seeds, total): (usize, Summary)) {
     let count = |state| total.states.get(&state).copied().unwrap_or_default();
     assert!(count(MessageState::Sent) * 2 > total.states.values().sum());
     let unsent = [MessageState::MaybeSent, MessageState::NotSent, MessageState::Refused];
-    assert!(unsent.into_iter().all(|state| count(state) > 0) && total.late_answers > 0);
+    assert!(unsent.into_iter().all(|state| count(state) > 0) && total.late_responses > 0);
     assert!(
         [total.crashes, total.lost_replies, total.reclaimed, total.sent_again].iter().all(|count| *count > 0)
     );
@@ -83,15 +84,15 @@ fn clocks_of_machines_ten_minutes_apart_change_nothing() {
 }
 
 #[test]
-fn a_seed_plays_the_same_twice() {
+fn same_seed_gives_the_same_result() {
     for setup in [TWO, TWENTY] {
-        assert_eq!(play(setup, 7, false), play(setup, 7, false));
+        assert_eq!(run_seed(setup, 7, false), run_seed(setup, 7, false));
     }
 }
 
 fn found(defect: Defect, calm: bool, shows: impl Fn(&Summary) -> bool) {
     let setup = Setup { calm, defect: Some(defect), ..TWO };
-    let found = (0..SEEDS_FOR_A_DEFECT).find(|seed| shows(&play(setup, *seed, false)));
+    let found = (0..SEEDS_FOR_A_DEFECT).find(|seed| shows(&run_seed(setup, *seed, false)));
     eprintln!("{defect:?}: seed {found:?}");
     assert!(found.is_some(), "{defect:?} was not found");
 }
@@ -113,5 +114,5 @@ fn deleting_rows_before_they_are_recorded_is_found() {
 #[test]
 fn believing_the_clocks_of_machines_is_found() {
     let setup = Setup { processes: 8, calm: true, defect: Some(Defect::BelievesMachines) };
-    assert!((0..SEEDS_FOR_A_DEFECT).any(|seed| play(setup, seed, false).reclaimed > 0));
+    assert!((0..SEEDS_FOR_A_DEFECT).any(|seed| run_seed(setup, seed, false).reclaimed > 0));
 }

@@ -148,7 +148,7 @@ fn wrong_password_and_ended_session_lead_to_the_login() {
 
 #[test]
 #[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
-fn second_operator_is_told_that_the_message_is_decided() {
+fn second_operator_sees_that_the_message_is_decided() {
     let console = ConsoleServer::start("");
     console.undecided(1);
     console.pass(121);

@@ -15,7 +15,7 @@ use wxsub_outbox::testing::MemoryInbox;
 use super::fault_window::fault_at;
 use super::oracle::Oracle;
 use super::plan::{Defect, InboxFault};
-use super::scenario::Machine;
+use super::scenario::Node;
 
 /// The row of this message. Its id tells the number.
 pub(super) fn row(number: u32, message: Message, appid: &AppId) -> InboxRow {
@@ -31,7 +31,7 @@ pub(super) fn id_of(number: u32) -> MessageId {
 #[debug("InboxLink")]
 pub(super) struct InboxLink {
     pub(super) table: MemoryInbox,
-    pub(super) machine: Arc<Machine>,
+    pub(super) node: Arc<Node>,
     pub(super) rng: Mutex<Rng>,
     /// The transaction has ended, and with it its locks.
     pub(super) is_lost: bool,
@@ -39,9 +39,9 @@ pub(super) struct InboxLink {
 
 impl InboxLink {
     async fn meets(&self) -> Option<InboxFault> {
-        let Machine { scenario, clock, .. } = &*self.machine;
+        let Node { scenario, clock, .. } = &*self.node;
         let millis = self.rng.lock().unwrap().u64(1..10);
-        self.machine.wait(millis).await;
+        self.node.wait(millis).await;
         let fault = fault_at(&scenario.plan.inbox, clock.elapsed(), &mut self.rng.lock().unwrap());
         if let Some(fault) = fault {
             scenario.oracle.trace(|| format!("inbox: {fault:?}"));
@@ -68,7 +68,7 @@ impl Inbox for InboxLink {
             _ => {}
         }
         let rows = self.table.read(limit).await?;
-        if self.machine.scenario.plan.defect == Some(Defect::DeletesBeforeItRecords) {
+        if self.node.scenario.plan.defect == Some(Defect::DeletesBeforeItRecords) {
             self.table.finish(rows.iter().map(|row| row.id.clone()).collect(), Vec::new()).await?;
         }
         if fault == Some(InboxFault::LocksAreLost) {
@@ -83,14 +83,14 @@ impl Inbox for InboxLink {
             _ if self.is_lost => return Err(self.lose()),
             Some(InboxFault::Unavailable | InboxFault::LocksAreLost) => return Err(self.lose()),
             Some(InboxFault::Hangs) => return pending().await,
-            Some(InboxFault::CrashBefore) => return self.machine.end_of_process().await,
+            Some(InboxFault::CrashBefore) => return self.node.end_of_process().await,
             Some(InboxFault::ReplyIsLost | InboxFault::CrashAfter) | None => {}
         }
-        self.machine.scenario.oracle.noted().summary.copied += copied.len();
+        self.node.scenario.oracle.noted().summary.copied += copied.len();
         self.table.finish(copied, rejected).await?;
         match fault {
             Some(InboxFault::ReplyIsLost) => Err(self.lose()),
-            Some(InboxFault::CrashAfter) => self.machine.end_of_process().await,
+            Some(InboxFault::CrashAfter) => self.node.end_of_process().await,
             _ => Ok(()),
         }
     }

@@ -61,7 +61,7 @@ fn number(message: &StoredMessage, all: &[StoredMessage]) -> Option<u32> {
     }
 }
 
-/// An outcome and a decision are written once, late answers aside; the versions have no gaps.
+/// An outcome and a decision are written once, late responses aside; the versions have no gaps.
 fn check_history(message: &StoredMessage, history: &[StoredEvent], oracle: &Oracle) {
     let violation = |text: &str| oracle.violation(&format!("message {}: {text}: {history:?}", message.id));
     if history.iter().zip(1..).any(|(event, version)| event.version != version) {
@@ -100,7 +100,7 @@ fn count(message: &StoredMessage, history: &[StoredEvent], oracle: &Oracle) {
         history.iter().any(|event| matches!(event.kind, EventKind::MaybeSent | EventKind::Reclaimed));
     let late = history.iter().any(|event| event.kind == EventKind::LateAnswer)
         || (doubted && message.state != MessageState::MaybeSent);
-    summary.late_answers += usize::from(late);
+    summary.late_responses += usize::from(late);
 }
 
 /// What is recorded of a message agrees with what became of its POSTs.

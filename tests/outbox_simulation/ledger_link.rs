@@ -12,7 +12,7 @@ use wxsub_outbox::{Ledger, LedgerError, LedgerResult};
 
 use super::fault_window::fault_at;
 use super::plan::{CommitFault, Defect};
-use super::scenario::{Machine, Scenario};
+use super::scenario::{Node, Scenario};
 
 /// The times at which one process is cut off from the ledger.
 #[derive(Debug, Default)]
@@ -31,18 +31,18 @@ impl CutOffs {
 #[derive(derive_more::Debug)]
 #[debug("LedgerLink")]
 pub(super) struct LedgerLink {
-    pub(super) machine: Arc<Machine>,
+    pub(super) node: Arc<Node>,
     pub(super) rng: Mutex<Rng>,
 }
 
 impl LedgerLink {
     async fn wait(&self, millis: Range<u64>) {
         let millis = self.rng.lock().unwrap().u64(millis);
-        self.machine.wait(millis).await;
+        self.node.wait(millis).await;
     }
 
     fn is_cut_off(&self) -> bool {
-        let Machine { scenario, clock, cut_offs, .. } = &*self.machine;
+        let Node { scenario, clock, cut_offs, .. } = &*self.node;
         let is_cut_off = cut_offs.contains(clock.elapsed());
         scenario.oracle.noted().summary.cut_off += usize::from(is_cut_off);
         is_cut_off
@@ -50,13 +50,13 @@ impl LedgerLink {
 
     /// What the ledger does with a commit that has arrived.
     async fn apply(&self, changes: Vec<Change>) -> Committed {
-        let Scenario { ledger, ledger_clock, plan, .. } = &*self.machine.scenario;
+        let Scenario { ledger, ledger_clock, plan, .. } = &*self.node.scenario;
         match plan.defect {
             Some(Defect::RepeatsWhatIsUnknown) => {
                 ledger.commit(changes.into_iter().map(without_unknown).collect()).await
             }
             Some(Defect::BelievesMachines) => {
-                let ahead = plan.ahead[self.machine.number];
+                let ahead = plan.ahead[self.node.number];
                 ledger_clock.set(ahead);
                 let committed = ledger.commit(changes).now_or_never().unwrap();
                 ledger_clock.set(-ahead);
@@ -67,7 +67,7 @@ impl LedgerLink {
     }
 
     fn fault(&self) -> Option<CommitFault> {
-        let Machine { scenario, clock, .. } = &*self.machine;
+        let Node { scenario, clock, .. } = &*self.node;
         fault_at(&scenario.plan.commits, clock.elapsed(), &mut self.rng.lock().unwrap())
     }
 }
@@ -86,11 +86,11 @@ type Committed = LedgerResult<Results>;
 
 impl LedgerLayer for LedgerLink {
     async fn ledger(&self) -> LedgerResult<&dyn Ledger> {
-        Ok(&self.machine.scenario.ledger)
+        Ok(&self.node.scenario.ledger)
     }
 
     async fn commit_through(&self, changes: Vec<Change>) -> Committed {
-        let oracle = &self.machine.scenario.oracle;
+        let oracle = &self.node.scenario.oracle;
         self.wait(1..4).await;
         let lost = || {
             oracle.noted().summary.lost_replies += 1;
@@ -105,17 +105,17 @@ impl LedgerLayer for LedgerLink {
         }
         let committed = match fault {
             None => self.apply(changes).await,
-            Some(CommitFault::Unavailable) => Err(LedgerError::Unavailable("away".to_owned())),
+            Some(CommitFault::Unavailable) => Err(LedgerError::Unavailable("unavailable".to_owned())),
             Some(CommitFault::ReplyIsLost) => {
                 let _ = self.apply(changes).await;
                 lost()
             }
             Some(CommitFault::AppliedLate) => {
-                let machine = Arc::clone(&self.machine);
+                let node = Arc::clone(&self.node);
                 let delay = self.rng.lock().unwrap().u64(1..20_000);
                 tokio::spawn(async move {
-                    machine.wait(delay).await;
-                    let _ = machine.scenario.ledger.commit(changes).await;
+                    node.wait(delay).await;
+                    let _ = node.scenario.ledger.commit(changes).await;
                 });
                 lost()
             }
@@ -123,10 +123,10 @@ impl LedgerLayer for LedgerLink {
                 self.wait(100..50_000).await;
                 self.apply(changes).await
             }
-            Some(CommitFault::CrashBefore) => self.machine.end_of_process().await,
+            Some(CommitFault::CrashBefore) => self.node.end_of_process().await,
             Some(CommitFault::CrashAfter) => {
                 let _ = self.apply(changes).await;
-                self.machine.end_of_process().await
+                self.node.end_of_process().await
             }
         };
         self.wait(1..4).await;

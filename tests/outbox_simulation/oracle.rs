@@ -16,7 +16,7 @@ pub(crate) struct Summary {
     /// How many messages ended in each state.
     pub(crate) states: BTreeMap<MessageState, usize>,
     pub(crate) sent_again: usize,
-    pub(crate) late_answers: usize,
+    pub(crate) late_responses: usize,
     pub(crate) reclaimed: usize,
     pub(crate) posts: usize,
     pub(crate) crashes: usize,
@@ -33,7 +33,7 @@ impl Summary {
             *self.states.entry(*state).or_default() += count;
         }
         self.sent_again += other.sent_again;
-        self.late_answers += other.late_answers;
+        self.late_responses += other.late_responses;
         self.reclaimed += other.reclaimed;
         self.posts += other.posts;
         self.crashes += other.crashes;
@@ -51,14 +51,14 @@ pub(super) struct Post {
     pub(super) at: Duration,
     /// Weixin took it, or refused it; none if it never arrived.
     pub(super) handled: Option<i64>,
-    /// The sender got Weixin's answer.
-    pub(super) answered: bool,
+    /// The sender got Weixin's response.
+    pub(super) has_response: bool,
 }
 
 impl Post {
     /// The sender can show that the message was not sent.
     pub(super) fn is_proven_not_sent(&self) -> bool {
-        self.answered && self.handled.is_some_and(|code| code != 0)
+        self.has_response && self.handled.is_some_and(|code| code != 0)
     }
 }
 
@@ -97,10 +97,10 @@ impl Oracle {
         self.noted().summary.violations.push(violation);
     }
 
-    /// A request leaves its process. Gives the number of the POST.
-    pub(super) fn leaves(&self, number: u32) -> usize {
+    /// Records a request that a process posts. Returns the number of the POST.
+    pub(super) fn record_post(&self, number: u32) -> usize {
         let mut noted = self.noted();
-        noted.posts.push(Post { number, at: self.clock.elapsed(), handled: None, answered: false });
+        noted.posts.push(Post { number, at: self.clock.elapsed(), handled: None, has_response: false });
         noted.posts.len() - 1
     }
 

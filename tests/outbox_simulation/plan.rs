@@ -22,11 +22,11 @@ pub(super) enum NetworkFault {
     ResponseIsLost,
     Gateway,
     Hangs,
-    /// Weixin answers, and the process is cut off from the ledger meanwhile.
+    /// Weixin responds, and the process is cut off from the ledger meanwhile.
     LedgerIsCutOff,
 }
 
-/// What Weixin answers to everything.
+/// How Weixin responds to everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// Token calls fail, and no token works.
@@ -74,7 +74,7 @@ pub(crate) enum Defect {
     BelievesMachines,
 }
 
-/// What is played, besides the seed.
+/// What a run has, besides the seed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setup {
     pub(crate) processes: usize,
@@ -185,6 +185,6 @@ fn clock_faults(rng: &mut Rng, end: Duration) -> Vec<(Duration, i64)> {
 
 /// The ledger keeps messages for a week, so its clock is not set by more than a day.
 fn seconds(rng: &mut Rng) -> i64 {
-    let most = [20, 90, 3_600, 86_400][rng.usize(0..4)];
-    rng.i64(-most..=most)
+    let max = [20, 90, 3_600, 86_400][rng.usize(0..4)];
+    rng.i64(-max..=max)
 }

@@ -21,8 +21,8 @@ use super::inbox::{self, InboxLink};
 use super::ledger_link::LedgerLink;
 use super::oracle::Oracle;
 use super::plan::ProcessFault;
-use super::scenario::{Machine, Scenario};
-use super::weixin::Line;
+use super::scenario::{Node, Scenario};
+use super::weixin::Network;
 
 /// A message that an application wants to be sent. It asks again until it knows.
 #[derive(Debug, Clone)]
@@ -34,28 +34,28 @@ pub(super) struct Order {
 }
 
 pub(super) struct Process {
-    machine: Arc<Machine>,
+    node: Arc<Node>,
     link: Arc<LedgerLink>,
-    line: Line,
+    network: Network,
     rng: Rng,
 }
 
 impl Process {
-    pub(super) fn new(machine: Machine, rng: &mut Rng) -> Self {
-        let machine = Arc::new(machine);
-        let link = Arc::new(LedgerLink { machine: Arc::clone(&machine), rng: Mutex::new(rng.fork()) });
-        let line = Line::new(Arc::clone(&machine), rng);
-        Self { machine, link, line, rng: rng.fork() }
+    pub(super) fn new(node: Node, rng: &mut Rng) -> Self {
+        let node = Arc::new(node);
+        let link = Arc::new(LedgerLink { node: Arc::clone(&node), rng: Mutex::new(rng.fork()) });
+        let network = Network::new(Arc::clone(&node), rng);
+        Self { node, link, network, rng: rng.fork() }
     }
 
-    /// Lives until the end, in as many starts as it takes.
-    pub(super) async fn live(mut self) {
+    /// Runs until the end, in as many starts as it takes.
+    pub(super) async fn run(mut self) {
         let crash = |(at, fault): &(Duration, ProcessFault)| match fault {
             ProcessFault::Crash(pause) => Some((*at, *pause)),
             ProcessFault::Stop(_) | ProcessFault::CutOff(_) | ProcessFault::ClockSet(_) => None,
         };
         let mut crashes: VecDeque<_> = self.faults().iter().filter_map(crash).collect();
-        let Machine { scenario, number, clock, kill, .. } = &*Arc::clone(&self.machine);
+        let Node { scenario, number, clock, kill, .. } = &*Arc::clone(&self.node);
         while clock.elapsed() < scenario.plan.end {
             let rng = self.rng.fork();
             let next_crash = crashes.front().map_or(Duration::MAX / 4, |(at, _)| *at);
@@ -71,13 +71,13 @@ impl Process {
     }
 
     fn faults(&self) -> &[(Duration, ProcessFault)] {
-        &self.machine.scenario.plan.processes[self.machine.number]
+        &self.node.scenario.plan.processes[self.node.number]
     }
 
     /// One start of the process.
     async fn work(&self, mut rng: Rng) {
-        let Machine { scenario, clock, .. } = &*self.machine;
-        let transport = Arc::new(self.line.clone());
+        let Node { scenario, clock, .. } = &*self.node;
+        let transport = Arc::new(self.network.clone());
         let (seed, cache_seed) = (rng.u64(..), rng.u64(..));
         let client = Client::builder(scenario.appid.clone(), "SECRET", transport)
             .api_base("http://localhost".parse().unwrap())
@@ -103,7 +103,7 @@ impl Process {
         };
         let inbox = InboxLink {
             table: scenario.table.clone(),
-            machine: Arc::clone(&self.machine),
+            node: Arc::clone(&self.node),
             rng: Mutex::new(rng.fork()),
             is_lost: false,
         };
@@ -113,7 +113,7 @@ impl Process {
     }
 
     async fn set_clocks(&self) {
-        let Machine { scenario, number, clock, .. } = &*self.machine;
+        let Node { scenario, number, clock, .. } = &*self.node;
         for (at, fault) in self.faults() {
             if *at > clock.elapsed() {
                 clock.wait_until(*at).await;
@@ -126,16 +126,16 @@ impl Process {
     }
 
     async fn take_orders(&self, outbox: &Outbox, mut rng: Rng) {
-        let Machine { scenario, clock, .. } = &*self.machine;
-        let guard = ConsentVerifier::new(scenario.appid.clone(), SigningKey::new(&[7; 32]).unwrap())
+        let Node { scenario, clock, .. } = &*self.node;
+        let verifier = ConsentVerifier::new(scenario.appid.clone(), SigningKey::new(&[7; 32]).unwrap())
             .clock(clock.clone());
         while clock.elapsed() < scenario.plan.calm_from + Duration::from_secs(300) {
-            self.machine.wait(rng.u64(100..90_000)).await;
+            self.node.wait(rng.u64(100..90_000)).await;
             let Some(order) = scenario.orders.lock().unwrap().pop_front() else { continue };
             // An order is not lost with its process.
             let held = Held { orders: &scenario.orders, order: Some(order) };
             if rng.u8(0..4) > 0 {
-                self.consent(outbox, &guard, &held.order().user, rng.bool()).await;
+                self.consent(outbox, &verifier, &held.order().user, rng.bool()).await;
             }
             match held.order().number % 3 {
                 0 => self.insert(held, &mut rng).await,
@@ -147,7 +147,7 @@ impl Process {
     /// The application's transaction has a row for the inbox. Some applications repeat it, and some rows are wrong.
     async fn insert(&self, mut held: Held<'_>, rng: &mut Rng) {
         let order = held.order().clone();
-        let Scenario { appid, table, poison, oracle, .. } = &*self.machine.scenario;
+        let Scenario { appid, table, poison, oracle, .. } = &*self.node.scenario;
         let row = inbox::row(order.number, message(&order), appid);
         if rng.u8(0..4) == 0 {
             table.insert(poison.spoil(&row, rng));
@@ -156,22 +156,22 @@ impl Process {
         oracle.acknowledged(order.number, inbox::id_of(order.number));
         held.order = None;
         if rng.u8(0..3) == 0 {
-            self.machine.wait(rng.u64(1..20_000)).await;
+            self.node.wait(rng.u64(1..20_000)).await;
             table.insert(row);
         }
     }
 
     /// The user consents, and the callback comes once, or twice at the same time.
-    async fn consent(&self, outbox: &Outbox, guard: &ConsentVerifier, user: &str, twice: bool) {
-        let request = guard.issue("T".parse().unwrap(), Scene::new(7).unwrap(), user).unwrap();
-        let Scenario { consents, oracle, .. } = &*self.machine.scenario;
+    async fn consent(&self, outbox: &Outbox, verifier: &ConsentVerifier, user: &str, twice: bool) {
+        let request = verifier.issue("T".parse().unwrap(), Scene::new(7).unwrap(), user).unwrap();
+        let Scenario { consents, oracle, .. } = &*self.node.scenario;
         consents.lock().unwrap().insert(user.to_owned());
         let reserved = request.reserved.unwrap();
         let callback = format!(
             "https://a.example/?openid={user}&template_id=T&action=confirm&scene=7&reserved={reserved}"
         );
-        let answer: ConsentCallback = callback.parse().unwrap();
-        let Ok(verified) = guard.verify(&answer, user) else { return };
+        let callback: ConsentCallback = callback.parse().unwrap();
+        let Ok(verified) = verifier.verify(&callback, user) else { return };
         let callbacks = (0..=u8::from(twice)).map(|_| outbox.record_consent(&verified));
         let recorded = join_all(callbacks).await;
         oracle.trace(|| format!("{user} consents: {recorded:?}"));
@@ -216,7 +216,7 @@ impl Process {
     }
 
     fn oracle(&self) -> &Oracle {
-        &self.machine.scenario.oracle
+        &self.node.scenario.oracle
     }
 }
 

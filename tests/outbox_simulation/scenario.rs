@@ -23,8 +23,8 @@ use super::plan::{Plan, ProcessFault, Setup};
 use super::process::{Order, Process};
 use super::seeds::{in_virtual_time, join_all};
 
-/// Plays one seed. `trace` prints every event.
-pub(crate) fn play(setup: Setup, seed: u64, trace: bool) -> Summary {
+/// Runs one seed. `trace` prints every event.
+pub(crate) fn run_seed(setup: Setup, seed: u64, trace: bool) -> Summary {
     in_virtual_time(run(setup, seed, trace))
 }
 
@@ -50,15 +50,15 @@ async fn run(setup: Setup, seed: u64, trace: bool) -> Summary {
         orders: Mutex::new(orders),
         policy: policies[rng.usize(0..policies.len())],
     });
-    let mut lives = JoinSet::new();
+    let mut tasks = JoinSet::new();
     for number in 0..setup.processes {
-        lives.spawn(Process::new(Machine::new(&scenario, number), &mut rng).live());
+        tasks.spawn(Process::new(Node::new(&scenario, number), &mut rng).run());
     }
     if !setup.calm {
-        lives.spawn(Operator { scenario: Arc::clone(&scenario), rng: rng.fork() }.act());
+        tasks.spawn(Operator { scenario: Arc::clone(&scenario), rng: rng.fork() }.act());
     }
-    lives.spawn(set_ledger_clock(Arc::clone(&scenario)));
-    join_all(lives, |panic| scenario.oracle.violation(panic)).await;
+    tasks.spawn(set_ledger_clock(Arc::clone(&scenario)));
+    join_all(tasks, |panic| scenario.oracle.violation(panic)).await;
     // What is slow has arrived by now.
     scenario.true_clock.sleep(Duration::from_secs(120)).await;
     scenario.poison.check(&scenario.table, &scenario.oracle);
@@ -84,7 +84,7 @@ pub(super) struct Scenario {
 }
 
 /// Where one process runs.
-pub(super) struct Machine {
+pub(super) struct Node {
     pub(super) scenario: Arc<Scenario>,
     /// The number of the process.
     pub(super) number: usize,
@@ -95,7 +95,7 @@ pub(super) struct Machine {
     pub(super) kill: Notify,
 }
 
-impl Machine {
+impl Node {
     fn new(scenario: &Arc<Scenario>, number: usize) -> Self {
         let (clock, cut_offs) = (Arc::new(NodeClock::new()), CutOffs::default());
         clock.set(scenario.plan.ahead[number]);

@@ -1,4 +1,4 @@
-//! Weixin as one process sees it: consents, tokens, answers, and a network that fails.
+//! Weixin as one process sees it: consents, tokens, responses, and a network that fails.
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -19,13 +19,13 @@ use wxsub_outbox::state::MessageState;
 
 use super::fault_window::fault_at;
 use super::plan::{NetworkFault, Refusal};
-use super::scenario::{Machine, Scenario};
+use super::scenario::{Node, Scenario};
 
-/// The connection of one process.
+/// The network between one process and Weixin.
 #[derive(Clone)]
-pub(super) struct Line {
-    machine: Arc<Machine>,
-    /// Of one call, on a copy of the line that is made for it.
+pub(super) struct Network {
+    node: Arc<Node>,
+    /// Of one call, on a copy of the network that is made for it.
     rng: Arc<Mutex<Rng>>,
     seed: u64,
     /// How many calls there were, by the number of their message; 0 stands for token calls.
@@ -46,14 +46,14 @@ struct PostedMessage {
     post: usize,
 }
 
-impl Line {
-    pub(super) fn new(machine: Arc<Machine>, rng: &mut Rng) -> Self {
+impl Network {
+    pub(super) fn new(node: Arc<Node>, rng: &mut Rng) -> Self {
         let own = Arc::new(Mutex::new(rng.fork()));
-        Self { machine, rng: own, seed: rng.u64(..), calls: Arc::default() }
+        Self { node, rng: own, seed: rng.u64(..), calls: Arc::default() }
     }
 
     fn scenario(&self) -> &Scenario {
-        &self.machine.scenario
+        &self.node.scenario
     }
 
     /// With rng of its own: in which order tokio wakes those who wait for one token is not decided by the seed.
@@ -91,7 +91,7 @@ impl Line {
     }
 
     /// A POST needs an attempt in the ledger. The ledger is looked at directly, not through the process.
-    fn leaves(&self, body: &[u8]) -> PostedMessage {
+    fn record_post(&self, body: &[u8]) -> PostedMessage {
         let (user, number) = number_of(body);
         let text = number.to_string();
         let query = MessageQuery {
@@ -104,35 +104,34 @@ impl Line {
             let same = row.body.as_ref().is_some_and(|body| body.content().as_str() == text.as_str());
             attempted && same && row.attempt > 0
         });
-        let now = self.machine.clock.elapsed();
+        let now = self.node.clock.elapsed();
         // A process that is stopped between its last look at the clock and its POST posts late.
-        let stopped = self.machine.clock.was_suspended(&(now.saturating_sub(Duration::from_secs(700))..now));
+        let stopped = self.node.clock.was_suspended(&(now.saturating_sub(Duration::from_secs(700))..now));
         if !durable && !stopped {
             self.scenario()
                 .oracle
                 .violation(&format!("message {number} is posted without a durable attempt"));
         }
-        let post = self.scenario().oracle.leaves(number);
-        self.scenario().oracle.trace(|| format!("post {post}: message {number} to {user} leaves"));
+        let post = self.scenario().oracle.record_post(number);
+        self.scenario().oracle.trace(|| format!("post {post}: message {number} to {user} is posted"));
         PostedMessage { number, user, post }
     }
 
     /// The request arrives later, whether or not its process still waits.
     fn arrive_later(&self, posted: PostedMessage, delay: Duration) {
-        let line = self.clone();
+        let network = self.clone();
         tokio::spawn(async move {
-            line.scenario().true_clock.sleep(delay).await;
-            line.handle(&posted);
+            network.scenario().true_clock.sleep(delay).await;
+            network.handle(&posted);
         });
     }
 
-    async fn post(&self, body: &[u8]) -> Answer {
-        let fault =
-            self.rng(|rng| fault_at(&self.scenario().plan.network, self.machine.clock.elapsed(), rng));
+    async fn post(&self, body: &[u8]) -> ExchangeResult {
+        let fault = self.rng(|rng| fault_at(&self.scenario().plan.network, self.node.clock.elapsed(), rng));
         if fault == Some(NetworkFault::ConnectFails) {
             return Err(TransportError::before_sending(TransportErrorKind::Connect, "refused"));
         }
-        let posted = self.leaves(body);
+        let posted = self.record_post(body);
         self.scenario().oracle.trace(|| format!("post {} meets {fault:?}", posted.post));
         let broken = || Err(TransportError::maybe_sent(TransportErrorKind::Broken, "reset"));
         match fault {
@@ -146,7 +145,7 @@ impl Line {
             Some(NetworkFault::ResponseIsLost) => {
                 let delay = self.millis(1..100);
                 self.arrive_later(posted, delay);
-                self.machine.clock.sleep(Duration::from_millis(200)).await;
+                self.node.clock.sleep(Duration::from_millis(200)).await;
                 return broken();
             }
             Some(NetworkFault::Gateway) => {
@@ -156,29 +155,28 @@ impl Line {
                 return Ok(RawResponse::new(502, Bytes::from_static(b"<html>502 Bad Gateway</html>")));
             }
             Some(NetworkFault::LedgerIsCutOff) => {
-                let now = self.machine.clock.elapsed();
-                self.machine.cut_offs.add(now..now + self.millis(1_000..180_000));
+                let now = self.node.clock.elapsed();
+                self.node.cut_offs.add(now..now + self.millis(1_000..180_000));
             }
             Some(NetworkFault::ConnectFails) | None => {}
         }
         let (number, post) = (posted.number, posted.post);
-        let (answer, answered) = tokio::sync::oneshot::channel();
-        let (line, delay) = (self.clone(), self.millis(2..400));
+        let (sender, response) = tokio::sync::oneshot::channel();
+        let (network, delay) = (self.clone(), self.millis(2..400));
         tokio::spawn(async move {
-            line.scenario().true_clock.sleep(delay).await;
-            let _ = answer.send(line.handle(&posted));
+            network.scenario().true_clock.sleep(delay).await;
+            let _ = sender.send(network.handle(&posted));
         });
-        let Ok(code) = answered.await else { return broken() };
-        self.machine.clock.sleep(self.millis(2..100)).await;
-        self.scenario().oracle.noted().posts[post].answered = true;
-        self.scenario().oracle.trace(|| format!("message {number} is answered: {code}"));
+        let Ok(code) = response.await else { return broken() };
+        self.node.clock.sleep(self.millis(2..100)).await;
+        self.scenario().oracle.noted().posts[post].has_response = true;
+        self.scenario().oracle.trace(|| format!("message {number} gets the response {code}"));
         Ok(RawResponse::new(200, format!(r#"{{"errcode":{code},"errmsg":"m"}}"#).into()))
     }
 
-    async fn token(&self) -> Answer {
-        let fault =
-            self.rng(|rng| fault_at(&self.scenario().plan.network, self.machine.clock.elapsed(), rng));
-        self.machine.clock.sleep(self.millis(2..200)).await;
+    async fn token(&self) -> ExchangeResult {
+        let fault = self.rng(|rng| fault_at(&self.scenario().plan.network, self.node.clock.elapsed(), rng));
+        self.node.clock.sleep(self.millis(2..200)).await;
         if fault.is_some_and(|fault| fault != NetworkFault::LedgerIsCutOff) {
             return Err(TransportError::before_sending(TransportErrorKind::Connect, "refused"));
         }
@@ -192,16 +190,16 @@ impl Line {
     }
 }
 
-type Answer = Result<RawResponse<Bytes>, TransportError>;
+type ExchangeResult = Result<RawResponse<Bytes>, TransportError>;
 
 #[async_trait]
-impl Transport for Line {
-    async fn execute(&self, request: HttpRequest) -> Answer {
+impl Transport for Network {
+    async fn execute(&self, request: HttpRequest) -> ExchangeResult {
         let request = request.into_http();
         let posts = request.uri().path() == subscribe::PATH;
         let number = if posts { number_of(request.body()).1 + 1 } else { 0 };
-        let line = self.for_call(number);
-        line.machine.clock.sleep(line.millis(2..80)).await;
-        if posts { line.post(request.body()).await } else { line.token().await }
+        let network = self.for_call(number);
+        network.node.clock.sleep(network.millis(2..80)).await;
+        if posts { network.post(request.body()).await } else { network.token().await }
     }
 }

@@ -1,9 +1,12 @@
 //! Dependencies point down only, and each crate uses only its libraries.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::process::Command;
 
-use cargo_metadata::{DependencyKind, MetadataCommand};
+use cargo_metadata::semver::Version;
+use cargo_metadata::{Dependency, DependencyKind, MetadataCommand, Package};
+use toml::{Table, Value};
 
 use super::tree::top;
 
@@ -98,19 +101,24 @@ const LIBRARIES: &[(&str, &str)] = &[
     ),
 ];
 
-/// The dependencies of each of our crates, without dev-dependencies.
+/// The lock files of workspaces of their own that use our crates. A command of this workspace does not update them.
+const OTHER_LOCK_FILES: [&str; 2] = ["crates/wxsub-proto/fuzz/Cargo.lock", "tests/drivers/Cargo.lock"];
+
+fn packages() -> Vec<Package> {
+    let mut command = MetadataCommand::new();
+    command.current_dir(top()).no_deps().other_options(["--offline".into()]);
+    command.exec().unwrap().packages
+}
+
+/// What a crate depends on, without dev-dependencies.
+fn normal(package: &Package) -> impl Iterator<Item = &Dependency> {
+    package.dependencies.iter().filter(|dependency| dependency.kind == DependencyKind::Normal)
+}
+
+/// The dependencies of each of our crates.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
-    let metadata = MetadataCommand::new()
-        .current_dir(top())
-        .no_deps()
-        .other_options(["--offline".into()])
-        .exec()
-        .unwrap();
-    let normal = |package: &cargo_metadata::Package| {
-        let kept = package.dependencies.iter().filter(|dependency| dependency.kind == DependencyKind::Normal);
-        kept.map(|dependency| dependency.name.clone()).collect()
-    };
-    metadata.packages.iter().map(|package| (package.name.to_string(), normal(package))).collect()
+    let names = |package: &Package| normal(package).map(|dependency| dependency.name.clone()).collect();
+    packages().iter().map(|package| (package.name.to_string(), names(package))).collect()
 }
 
 fn check(table: &[(&str, &str)], is_checked: impl Fn(&str) -> bool) {
@@ -144,6 +152,40 @@ fn crates_use_only_their_libraries() {
 fn no_crate_depends_on_benches_examples_or_tests() {
     for (name, used) in dependencies().into_iter().filter(|(name, _)| !PROGRAMS.contains(&name.as_str())) {
         assert!(PROGRAMS.iter().all(|program| !used.contains(*program)), "{name}");
+    }
+}
+
+/// Otherwise `--locked` fails there.
+#[test]
+fn other_lock_files_follow_our_crates() {
+    let ours = packages();
+    for name in OTHER_LOCK_FILES {
+        let lock: Table = fs::read_to_string(top().join(name)).unwrap().parse().unwrap();
+        let locked = lock["package"].as_array().unwrap();
+        let text = |package: &Value, member: &str| package[member].as_str().unwrap().to_owned();
+        let crates = ours.iter().filter_map(|crate_| {
+            Some((crate_, locked.iter().find(|locked| text(locked, "name") == *crate_.name)?))
+        });
+        let mut checked = 0;
+        for (package, entry) in crates {
+            assert_eq!(text(entry, "version"), package.version.to_string(), "{name}: {}", package.name);
+            // A name, and its version if there are several.
+            let entries = entry["dependencies"].as_array().unwrap().iter();
+            let used: BTreeSet<_> =
+                entries.map(|one| one.as_str().unwrap().split(' ').next().unwrap()).collect();
+            let is_locked = |wanted: &Dependency| {
+                let found = locked.iter().filter(|locked| text(locked, "name") == wanted.name);
+                let mut versions = found.map(|locked| text(locked, "version").parse::<Version>().unwrap());
+                used.contains(&*wanted.name) && versions.any(|version| wanted.req.matches(&version))
+            };
+            let missing: Vec<_> =
+                normal(package).filter(|wanted| !wanted.optional && !is_locked(wanted)).collect();
+            assert!(missing.is_empty(), "{name}: {} depends on {missing:?}", package.name);
+            let known: BTreeSet<_> = normal(package).map(|wanted| &*wanted.name).collect();
+            assert!(used.is_subset(&known), "{name}: {} no longer depends on all of {used:?}", package.name);
+            checked += 1;
+        }
+        assert!(checked > 0, "{name} has none of our crates");
     }
 }
 

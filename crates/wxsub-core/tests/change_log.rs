@@ -153,7 +153,7 @@ async fn all_apps_look_when_changes_may_be_missing() {
 
 /// At its start, and when it has lasted 10 s.
 #[tokio::test]
-async fn failure_is_told_twice() {
+async fn failure_is_reported_twice() {
     let (bench, marks) = Bench::with_apps(1).await;
     *bench.log.failure.lock().unwrap() = Some(StoreErrorKind::Unreachable);
     let mut seen = marks[0];

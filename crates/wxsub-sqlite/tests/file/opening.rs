@@ -28,7 +28,7 @@ async fn what_was_committed_is_there_after_a_drop() {
 
 /// A copy of `FILE` alone must not hold old states.
 #[tokio::test]
-async fn a_closed_ledger_is_one_file_whoever_closes_last() {
+async fn closed_ledger_is_one_file_after_any_order_of_closing() {
     let (fixture, ledger) = Fixture::opened().await;
     let reader = SqliteLedger::open_read_only(fixture.path()).await.unwrap();
     fixture.enqueue(&ledger, "o").await;
