@@ -1,7 +1,7 @@
 //! The arguments of the programs.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use wxsub_test_support::{Process, Stream};
 
@@ -17,6 +17,13 @@ pub fn again(words: &[&str]) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(words);
     command
+}
+
+/// Runs a process to its end. Returns what it printed.
+pub fn output(command: &mut Command) -> String {
+    let ended = command.stderr(Stdio::inherit()).output().unwrap();
+    assert!(ended.status.success(), "{command:?} failed");
+    String::from_utf8(ended.stdout).unwrap()
 }
 
 /// Starts a process, and reads its first line.

@@ -13,5 +13,5 @@ mod row;
 pub mod subject;
 pub mod upstream;
 
-pub use arguments::{Arguments, again, start, words};
+pub use arguments::{Arguments, again, output, start, words};
 pub use row::{Goal, Row, Unit};

@@ -6,7 +6,7 @@ use std::time::Instant;
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
 use wxsub_benches::subject::app as appid;
-use wxsub_benches::{Arguments, Goal, Row, Unit, again, start};
+use wxsub_benches::{Arguments, Goal, Row, Unit, again, output};
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_outbox::id::IdGenerator;
 use wxsub_outbox::ledger::{Applied, Change};
@@ -38,8 +38,8 @@ pub(crate) fn print(arguments: &Arguments) {
     let pairs: Vec<_> = claims(large.clone()).into_iter().zip(claims(small)).collect();
     let what = format!("a claim of {CLAIMED} messages from {rows} queued ones, beside {SMALL}");
     Row::pairs(what, Unit::Millis, &pairs, |nanos| *nanos).ratio(Goal::AtMost(1.5)).print();
-    let sender = start(&mut again(&["sender", large.to_str().unwrap(), &SENT.to_string()]));
-    let peak: f64 = sender.ready.parse().unwrap();
+    let sender = output(&mut again(&["sender", large.to_str().unwrap(), &SENT.to_string()]));
+    let peak: f64 = sender.trim_end().parse().unwrap();
     let what = format!("the most memory of a process that sends {SENT} of these {rows}");
     Row::alone(what, Unit::MiB, &[peak]).ours(Goal::AtMost(40.0 * 1024.0)).print();
 }

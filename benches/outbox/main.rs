@@ -23,7 +23,7 @@ use std::path::Path;
 use std::process::Command;
 
 use tokio::runtime::{Builder, Runtime};
-use wxsub_benches::{Arguments, Goal, Row, Unit, again, start, upstream};
+use wxsub_benches::{Arguments, Goal, Row, Unit, again, output, start, upstream};
 
 fn main() {
     let words = wxsub_benches::words();
@@ -94,9 +94,7 @@ fn on_sqlite(program: &Path, jobs: usize) -> f64 {
 
 /// Jobs per second in this database: a folder for SQLite, or the URL of a PostgreSQL.
 fn apalis(program: &Path, database: &Path, jobs: usize) -> f64 {
-    let ended = Command::new(program).arg(database).arg(jobs.to_string()).output().unwrap();
-    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
-    String::from_utf8(ended.stdout).unwrap().trim().parse().unwrap()
+    output(Command::new(program).arg(database).arg(jobs.to_string())).trim().parse().unwrap()
 }
 
 /// Over HTTP, with 64 and with 256 messages in flight; and how far the bare database is from that, without HTTP.

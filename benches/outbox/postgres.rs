@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{NoTls, Statement};
 use wxsub_benches::subject::app as appid;
-use wxsub_benches::{Arguments, Goal, Row, Unit, again};
+use wxsub_benches::{Arguments, Goal, Row, Unit, again, output};
 use wxsub_outbox::{Outbox, OutboxMessage};
 use wxsub_postgres::{PostgresLedger, PostgresOptions};
 use wxsub_test_support::Postgres;
@@ -72,8 +72,8 @@ pub(crate) fn run_workers(postgres: &Postgres, workers: usize, messages: usize) 
     let share = (messages / workers).to_string();
     let run = &|number: usize| {
         let number = number.to_string();
-        let worker = wxsub_benches::start(&mut again(&["worker", &postgres.url(), &number, &share]));
-        let (began, ended) = worker.ready.split_once(' ').unwrap();
+        let printed = output(&mut again(&["worker", &postgres.url(), &number, &share]));
+        let (began, ended) = printed.trim_end().split_once(' ').unwrap();
         (began.parse().unwrap(), ended.parse().unwrap())
     };
     // Each says when it began and ended.

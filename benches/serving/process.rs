@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use wxsub_benches::subject;
+use wxsub_benches::{output, subject};
 use wxsub_test_support::{Process, proc_fs};
 
 /// The core of the servers. One of them is under load at a time.
@@ -92,8 +92,6 @@ impl Load<'_> {
             .arg(format!("--header=Authorization: Bearer {}", self.key))
             .arg(&self.url)
             .args(self.body.into_iter().flat_map(|body| ["--", body, self.content_type]));
-        let ended = wrk.stderr(Stdio::inherit()).output().expect("wrk");
-        assert!(ended.status.success(), "{wrk:?}");
-        String::from_utf8(ended.stdout).unwrap()
+        output(&mut wrk)
     }
 }

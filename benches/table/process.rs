@@ -1,9 +1,7 @@
 //! Starts this program again in another role, and reads what it measured.
 
-use std::process::Stdio;
-
 use serde::{Deserialize, Serialize};
-use wxsub_benches::{again, start};
+use wxsub_benches::{again, output, start};
 use wxsub_test_support::Process;
 
 /// CPU time, elapsed time and memory.
@@ -39,8 +37,6 @@ impl Server {
     pub(crate) fn measure(&self, contender: &str, in_flight: usize, amount: usize) -> Measured {
         let (in_flight, amount) = (in_flight.to_string(), amount.to_string());
         let mut command = again(&["contender", contender, self.address(), &in_flight, &amount]);
-        let ended = command.stderr(Stdio::inherit()).output().unwrap();
-        assert!(ended.status.success(), "{contender} failed");
-        serde_json::from_slice(&ended.stdout).unwrap()
+        serde_json::from_str(&output(&mut command)).unwrap()
     }
 }
