@@ -15,7 +15,7 @@ use wxsub_sandbox::{Fault, Sandbox};
 use wxsub_sandbox_transport::SandboxTransport;
 use wxsub_server::{Config, Server};
 
-use super::setup::{ALL, SECRET, SEND, STABLE, TOKEN, call, client, config, key, message};
+use super::setup::{ALL, SECRET, SEND, STABLE, TOKEN, call, client, config, key, message, until};
 
 /// A server, and a listener for it.
 async fn start(
@@ -202,11 +202,8 @@ async fn address_at_its_limit_of_busy_connections_is_refused_alone() {
     let waiting = request("GET", "/v1/apps/wx1/access_token", 'a', "", 0);
     let busy = server.connections(2, &waiting).await;
     // Until both wait for a token, a connection would make room for the next one.
-    while !server
-        .ask_from("127.0.0.2", "/metrics")
-        .await
-        .contains("wxsub_limit_used{limit=\"in_flight\"} 2\n")
-    {}
+    let both_wait = "wxsub_limit_used{limit=\"in_flight\"} 2\n";
+    until(async || server.ask_from("127.0.0.2", "/metrics").await.contains(both_wait)).await;
     let refused = server.connect("GET /livez HTTP/1.1\r\nHost: h\r\n\r\n").await;
     assert_eq!(until_closed(refused).await, "");
     assert!(server.ask_from("127.0.0.2", "/livez").await.starts_with("HTTP/1.1 200"));
@@ -341,7 +338,7 @@ async fn requests_in_flight_of_one_key_leave_room_for_others() {
     let body = message("oUser", 1);
     let hung = request("POST", MESSAGES, 'a', &body, body.len());
     let busy = server.connections(2, &hung).await;
-    while server.metric("wxsub_limit_used{limit=\"in_flight_per_key\"}").await < 2 {}
+    until(async || server.metric("wxsub_limit_used{limit=\"in_flight_per_key\"}").await >= 2).await;
     assert_eq!(server.send('a').await, (429, "rate_limited".into()));
     assert_eq!(server.stable('a').await, 45011);
     // A token that is there needs no place.
@@ -379,9 +376,7 @@ async fn client_at_its_limit_is_refused_before_its_body() {
     for path in [MESSAGES, &compatible] {
         busy.push(server.connect(&request("POST", path, 'a', &body, body.len())).await);
     }
-    while server.sandbox.event_log().request_count(SEND) < 2 {
-        tokio::task::yield_now().await;
-    }
+    until(async || server.sandbox.event_log().request_count(SEND) >= 2).await;
     for (path, expected) in [
         (MESSAGES, "\"outcome\":\"not_sent\""),
         ("/v1/apps/wx1/access_token/report", "\"kind\":\"rate_limited\""),

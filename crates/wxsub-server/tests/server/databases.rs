@@ -12,7 +12,7 @@ use wxsub_test_support::Postgres;
 use wxsub_test_support::postgres::PASSWORD;
 
 use super::outbox::{OUTBOX_SCOPES, enqueue};
-use super::setup::{ALL, Setup, TestResponse, client, config, message};
+use super::setup::{ALL, Setup, TestResponse, client, config, message, until};
 
 /// A folder with the files of passwords.
 pub(crate) struct Folder(pub(crate) TempDir);
@@ -35,14 +35,6 @@ fn ledger_at(port: u16, password_file: &Path) -> String {
     format!(
         "{client}[ledger]\nurl = \"postgres://postgres@127.0.0.1:{port}/postgres\"\npassword_file = {password_file:?}\n"
     )
-}
-
-/// Waits until the condition holds, and looks again after a pause.
-pub(crate) async fn until(mut is_so: impl AsyncFnMut() -> bool) {
-    let clock = SystemClock::new();
-    while !is_so().await {
-        clock.sleep_until(clock.now().mono + Duration::from_millis(10)).await;
-    }
 }
 
 /// Until a message of `wx1` has this state.

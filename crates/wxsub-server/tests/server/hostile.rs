@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::outbox::post;
-use super::setup::{SEND, STABLE, Setup, TOKEN, key, message, subscribe, usual};
+use super::setup::{SEND, STABLE, Setup, TOKEN, key, message, subscribe, until, usual};
 
 #[tokio::test]
 async fn body_beyond_the_limit_is_rejected() {
@@ -84,8 +84,7 @@ async fn request_beyond_the_limit_is_overloaded() {
     setup.sandbox.add_fault(TOKEN, 99, wxsub_sandbox::Fault::Hang);
     let stable = json!({"grant_type": "client_credential", "appid": "wx1", "secret": key('a')});
     let refused = async {
-        tokio::task::yield_now().await;
-        tokio::task::yield_now().await;
+        until(async || setup.metrics().await.contains("wxsub_limit_used{limit=\"in_flight\"} 1\n")).await;
         let (native, classic) = (setup.token().await, setup.classic(&key('a')).await);
         let stable = setup.ask("POST", STABLE, None, stable.to_string()).await;
         (native, classic, stable, setup.send(message("oUser", 1)).await)

@@ -7,9 +7,9 @@ use wxsub_postgres::INBOX_GRANTS;
 use wxsub_server::StartCheck;
 use wxsub_test_support::{Mariadb, Postgres};
 
-use super::databases::{Folder, check, one, until};
+use super::databases::{Folder, check, one};
 use super::outbox::{OUTBOX_SCOPES, ledger_config};
-use super::setup::{ALL, Setup, client, config, key, message};
+use super::setup::{ALL, Setup, client, config, key, message, until};
 
 async fn until_received(setup: &Setup, openid: &str, count: usize) {
     until(async || setup.received(openid) == count).await;

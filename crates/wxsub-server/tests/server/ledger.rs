@@ -9,10 +9,9 @@ use wxsub_outbox::Ledger;
 use wxsub_outbox::ledger::{Change, Gone};
 use wxsub_sqlite::{SqliteLedger, SqliteOptions};
 
-use super::databases::until;
 use super::outbox::{OUTBOX_SCOPES, consent_key, enqueue, later, ledger_config, post};
 use super::setup::{
-    ALL, APPS, SEND, Setup, client, config, config_of_apps, key, message, read_config, usual,
+    ALL, APPS, SEND, Setup, client, config, config_of_apps, key, message, read_config, until, usual,
 };
 use super::test_ledger::Fault;
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tower_service::Service;
 use wxsub_api::ApiKey;
-use wxsub_core::clock::Clock;
+use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::store::{CasOutcome, LeaseOutcome, MemoryStore, StoredToken, TokenStore, UpstreamId};
 use wxsub_core::testing::ManualClock;
 use wxsub_core::transport::{HttpRequest, TransportError, retry_after_of};
@@ -23,6 +23,7 @@ use wxsub_proto::{ConsentAction, ConsentRequest};
 use wxsub_sandbox::{AppSettings, Sandbox};
 use wxsub_sandbox_transport::SandboxTransport;
 use wxsub_server::{ApiKeyDigest, Config, Server};
+use wxsub_test_support::WAIT_TIMEOUT;
 
 use super::test_ledger::TestLedger;
 use super::webhook_receivers::WebhookReceivers;
@@ -474,9 +475,12 @@ impl Setup {
     }
 }
 
-/// Lets other tasks run, without time passing, until this is so.
+/// Lets other tasks run, without time of the manual clock passing, until this is so.
 pub(crate) async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    let clock = SystemClock::new();
+    let end = clock.now().mono + WAIT_TIMEOUT;
     while !is_so().await {
+        assert!(clock.now().mono < end, "not within {WAIT_TIMEOUT:?}");
         tokio::task::yield_now().await;
     }
 }
