@@ -280,8 +280,9 @@ fn password_from_standard_input_is_hashed() {
 fn service_manager_learns_of_start_reload_and_stop() {
     use std::os::unix::net::UnixDatagram;
     let weixin = Weixin::start();
-    // The path of a socket may have about 100 characters.
-    let path = std::env::temp_dir().join(format!("wxsub-notify-{}", std::process::id()));
+    // The path of a socket may have about 100 characters, so it is not below the target folder.
+    let folder = wxsub_test_support::memory_folder();
+    let path = folder.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     let received = || {
         let mut bytes = [0; 256];
@@ -305,7 +306,6 @@ fn service_manager_learns_of_start_reload_and_stop() {
     }
     assert_eq!(server.stop("TERM"), Some(0));
     assert_eq!(received(), "STOPPING=1\n");
-    fs::remove_file(path).unwrap();
 }
 
 /// The exit codes of the start and of the check, and what both say.

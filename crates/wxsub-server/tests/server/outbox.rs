@@ -15,7 +15,7 @@ pub(crate) const OUTBOX_SCOPES: &str = r#""outbox:write", "outbox:read", "outbox
 pub(crate) fn consent_key() -> &'static PathBuf {
     static KEY: OnceLock<PathBuf> = OnceLock::new();
     KEY.get_or_init(|| {
-        let path = std::env::temp_dir().join(format!("wxsub-server-{}-consent.key", std::process::id()));
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("consent.key");
         std::fs::write(&path, [7; 32]).unwrap();
         path
     })

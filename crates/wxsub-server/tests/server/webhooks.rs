@@ -404,10 +404,10 @@ async fn an_endpoint_with_another_certificate_gets_nothing() {
         acceptor.accept(stream).await.map(drop).is_err()
     });
     let other = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
-    let ca = std::env::temp_dir().join(format!("wxsub-server-{}-webhook-ca.pem", std::process::id()));
+    let ca = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&ca, other.cert.pem()).unwrap();
     let host = format!("localhost:{port}");
-    let text = text(&[endpoint(&host, &format!("ca_file = {ca:?}\nname = \"liar\""))]);
+    let text = text(&[endpoint(&host, &format!("ca_file = {:?}\nname = \"liar\"", ca.path()))]);
     let ledger = Arc::new(MemoryLedger::new());
     let server = Server::builder(config(&text)).ledger(ledger.clone()).build().await.unwrap();
     server.run_worker();
