@@ -22,14 +22,14 @@ use super::webhook_receivers::{Answer, Webhook};
 
 /// The file of a secret. Each number is another one.
 fn secret_file(number: u8) -> PathBuf {
-    static FILES: LazyLock<[NamedTempFile; 2]> = LazyLock::new(|| {
+    static FILES: LazyLock<[PathBuf; 2]> = LazyLock::new(|| {
         [0, 1].map(|number| {
-            let file = NamedTempFile::new().unwrap();
-            std::fs::write(&file, secret_text(number)).unwrap();
-            file
+            let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("webhook-secret-{number}"));
+            std::fs::write(&path, secret_text(number)).unwrap();
+            path
         })
     });
-    FILES[usize::from(number)].path().to_owned()
+    FILES[usize::from(number)].clone()
 }
 
 fn secret_text(number: u8) -> String {
@@ -404,7 +404,7 @@ async fn an_endpoint_with_another_certificate_gets_nothing() {
         acceptor.accept(stream).await.map(drop).is_err()
     });
     let other = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
-    let ca = tempfile::NamedTempFile::new().unwrap();
+    let ca = NamedTempFile::new().unwrap();
     std::fs::write(&ca, other.cert.pem()).unwrap();
     let host = format!("localhost:{port}");
     let text = text(&[endpoint(&host, &format!("ca_file = {:?}\nname = \"liar\"", ca.path()))]);
