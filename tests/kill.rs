@@ -32,9 +32,9 @@ use kill::{judge, servers, worker};
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     match Role::read(std::env::args().skip(1)) {
-        Role::Worker(life) => worker::live(life).await,
-        Role::Judge(sitting) => judge::run(sitting).await,
-        Role::Servers(sitting) => servers::run(sitting).await,
+        Role::Worker(run) => worker::run(run).await,
+        Role::Judge(settings) => judge::run(settings).await,
+        Role::Servers(settings) => servers::run(settings).await,
         Role::Nothing => {}
     }
 }

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::{Fault, Point};
 
-/// One life of the worker.
+/// One run of the worker.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Life {
+pub(crate) struct WorkerRun {
     /// A file, or the URL of a database.
     pub(super) ledger: PathBuf,
     /// The application's database: a file, or the URL of a database.
@@ -19,7 +19,7 @@ pub(crate) struct Life {
     /// How often it passes the point, and is killed the last time.
     pub(super) passes: u32,
     /// The process that is killed there instead of the worker: the application's database.
-    pub(super) victim: Option<u32>,
+    pub(super) target: Option<u32>,
     pub(super) fault: Option<Fault>,
     /// The orders that were not acknowledged.
     pub(super) orders: Vec<u32>,
@@ -27,7 +27,7 @@ pub(crate) struct Life {
 
 /// What the judge does.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sitting {
+pub(crate) struct Settings {
     pub(super) runs: u32,
     pub(super) seed: u64,
     /// Each kill loses what was not synced.
@@ -39,10 +39,10 @@ pub(crate) struct Sitting {
 }
 
 pub(crate) enum Role {
-    Worker(Life),
-    Judge(Sitting),
+    Worker(WorkerRun),
+    Judge(Settings),
     /// The judge of control servers.
-    Servers(Sitting),
+    Servers(Settings),
     /// A test runner asks for the names of tests.
     Nothing,
 }
@@ -63,14 +63,14 @@ impl Role {
             _ => {
                 let has = |name: &str| arguments.iter().any(|argument| argument == name);
                 let has_pair = |pair: [&str; 2]| arguments.windows(2).any(|found| found == pair);
-                let sitting = Sitting {
+                let settings = Settings {
                     runs: after("--runs").map_or(DEFAULT_RUNS, |runs| u32::try_from(runs).unwrap()),
                     seed: after("--seed").unwrap_or(1),
                     power_loss: has("--power-loss"),
                     postgres: has_pair(["--database", "postgres"]),
                     mariadb: has_pair(["--inbox", "mariadb"]),
                 };
-                if has("--servers") { Self::Servers(sitting) } else { Self::Judge(sitting) }
+                if has("--servers") { Self::Servers(settings) } else { Self::Judge(settings) }
             }
         }
     }

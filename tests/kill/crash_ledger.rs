@@ -5,12 +5,12 @@ use std::sync::Arc;
 use wxsub_outbox::ledger::{Applied, Change, KeyKind, LedgerLayer, Results};
 use wxsub_outbox::{Ledger, LedgerResult};
 
-use super::plan::{Fault, Point, Trap};
+use super::plan::{Fault, KillSwitch, Point};
 
 #[derive(Debug)]
 pub(super) struct CrashLedger {
     pub(super) ledger: Box<dyn Ledger>,
-    pub(super) trap: Arc<Trap>,
+    pub(super) kill_switch: Arc<KillSwitch>,
     pub(super) fault: Option<Fault>,
 }
 
@@ -37,7 +37,7 @@ impl LedgerLayer for CrashLedger {
 
     async fn commit_through(&self, mut changes: Vec<Change>) -> LedgerResult<Results> {
         let points: Vec<_> = changes.iter().filter_map(points).collect();
-        points.iter().for_each(|(before, _)| self.trap.pass(*before));
+        points.iter().for_each(|(before, _)| self.kill_switch.pass(*before));
         let forgets = |change: &Change| matches!(change, Change::Settle { .. });
         let forgotten = self.fault == Some(Fault::ForgetSettlements) && changes.iter().any(forgets);
         if forgotten {
@@ -62,7 +62,7 @@ impl LedgerLayer for CrashLedger {
             matches!(after, Point::AfterClaim | Point::AfterMove) && !applied.iter().any(is_some)
         };
         let after = points.iter().map(|(_, after)| *after);
-        after.filter(|after| !is_empty(*after)).for_each(|after| self.trap.pass(after));
+        after.filter(|after| !is_empty(*after)).for_each(|after| self.kill_switch.pass(after));
         Ok(applied)
     }
 }

@@ -78,11 +78,11 @@ pub(super) async fn falsify(ledger: &Path, fault: Fault) {
         return execute(ledger, &change).await;
     }
     let Ok(connection) = rusqlite::Connection::open(ledger) else { return };
-    // There is no table before the first life.
+    // There is no table before the first run.
     let _ = connection.execute(&change, []);
 }
 
-/// There is no table before the first life.
+/// There is no table before the first run.
 async fn execute(ledger: &Path, sql: &str) {
     let Some(url) = url(ledger) else { return };
     let _ = connect(url).await.unwrap().batch_execute(sql).await;
@@ -172,7 +172,7 @@ impl Database {
     }
 
     /// The process of a MariaDB, which the worker can kill.
-    pub(super) fn victim(&self) -> Option<u32> {
+    pub(super) fn target(&self) -> Option<u32> {
         match self {
             Self::Postgres(_) => None,
             Self::Mariadb(mariadb) => Some(mariadb.pid()),

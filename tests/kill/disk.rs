@@ -34,7 +34,7 @@ impl Disk {
         self.folder.path().join(format!("image-{}", self.losses))
     }
 
-    /// The system writes nothing by itself for as long as a life lasts.
+    /// The system writes nothing by itself for as long as a run lasts.
     fn attach(&self) {
         run("mount", &["-o", "loop,commit=600"], &[&self.image(), &self.mounted()]);
     }

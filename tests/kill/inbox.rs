@@ -14,10 +14,10 @@ use wxsub_outbox::id::MessageId;
 use wxsub_outbox::inbox::{Inbox, InboxError, InboxRow, MYSQL_INSERT, POSTGRES_INSERT, Rejected};
 use wxsub_postgres::{PostgresInbox, PostgresOptions};
 
-use super::arguments::Life;
+use super::arguments::WorkerRun;
 use super::database;
 use super::orders::{ROLLED_BACK, appid, is_own_row, message};
-use super::plan::{Fault, Point, Trap};
+use super::plan::{Fault, KillSwitch, Point};
 
 const TABLE: &str =
     "CREATE TABLE IF NOT EXISTS wxsub_inbox (id TEXT PRIMARY KEY, appid TEXT, message TEXT, error TEXT)";
@@ -39,13 +39,13 @@ pub(super) enum Application {
 }
 
 impl Application {
-    pub(super) fn of(life: &Life) -> Self {
-        if let Some(url) = database::mariadb_url(&life.inbox) {
+    pub(super) fn of(run: &WorkerRun) -> Self {
+        if let Some(url) = database::mariadb_url(&run.inbox) {
             return Self::Mariadb(url.to_owned());
         }
-        match (database::url(&life.ledger), database::url(&life.inbox)) {
+        match (database::url(&run.ledger), database::url(&run.inbox)) {
             (Some(own), Some(other)) => Self::Postgres { own: own.to_owned(), other: other.to_owned() },
-            _ => Self::Sqlite(life.inbox.clone()),
+            _ => Self::Sqlite(run.inbox.clone()),
         }
     }
 
@@ -74,7 +74,7 @@ impl Application {
     }
 
     /// The copier's side of the table.
-    pub(super) fn inbox(&self, trap: Arc<Trap>, fault: Option<Fault>) -> CrashInbox {
+    pub(super) fn inbox(&self, kill_switch: Arc<KillSwitch>, fault: Option<Fault>) -> CrashInbox {
         let inbox: Box<dyn Inbox> = match self {
             Self::Sqlite(file) => Box::new(SqliteInbox { connection: open(file), file: file.clone() }),
             Self::Postgres { other, .. } => {
@@ -82,7 +82,7 @@ impl Application {
             }
             Self::Mariadb(url) => Box::new(MysqlInbox::new(MysqlOptions::new(url).unwrap())),
         };
-        CrashInbox { inbox, trap, fault }
+        CrashInbox { inbox, kill_switch, fault }
     }
 }
 
@@ -155,7 +155,7 @@ async fn count_in_mariadb(url: &str) -> Result<Option<u64>, mysql_async::Error> 
 #[derive(Debug)]
 pub(super) struct CrashInbox {
     inbox: Box<dyn Inbox>,
-    trap: Arc<Trap>,
+    kill_switch: Arc<KillSwitch>,
     fault: Option<Fault>,
 }
 
@@ -171,11 +171,11 @@ impl Inbox for CrashInbox {
 
     async fn finish(&mut self, copied: Vec<String>, rejected: Vec<Rejected>) -> Result<(), InboxError> {
         assert_eq!(rejected, [], "a row was rejected");
-        self.trap.pass(Point::BeforeDelete);
+        self.kill_switch.pass(Point::BeforeDelete);
         if self.fault != Some(Fault::DeleteFirst) {
             self.inbox.finish(copied, rejected).await?;
         }
-        self.trap.pass(Point::AfterDelete);
+        self.kill_switch.pass(Point::AfterDelete);
         Ok(())
     }
 }

@@ -12,14 +12,14 @@ use tokio::process::Command;
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_sandbox::Sandbox;
 
-use super::arguments::{Life, Sitting};
+use super::arguments::{Settings, WorkerRun};
 use super::database::{self, Database, DeletionLock};
 use super::disk::Disk;
 use super::orders::{allow, is_row, start_weixin};
 use super::plan::{Fault, Point};
 use super::verdict::Verdict;
 
-/// How many orders each life gets: as many of each kind as a point is passed at most.
+/// How many orders each run gets: as many of each kind as a point is passed at most.
 const ORDERS: u32 = 3 * MAX_PASSES;
 
 /// How often a process passes its point at most; the last time, it is killed.
@@ -29,10 +29,10 @@ const MAX_PASSES: u32 = 3;
 const AT_RANDOM: usize = 5;
 
 /// The longest time until a kill at random.
-const MAX_LIFE_MILLIS: u64 = 200;
+const MAX_RUN_MILLIS: u64 = 200;
 
-/// A ledger, a witness, and what became of the lives of the worker.
-struct Court {
+/// A ledger, a witness, and what became of the runs of the worker.
+struct KillTest {
     folder: TempDir,
     /// Where the ledger is, if the power fails with each kill. The journal is elsewhere.
     disk: Option<Disk>,
@@ -41,40 +41,40 @@ struct Court {
     sandbox: Sandbox,
     acknowledged: BTreeSet<u32>,
     next_order: u32,
-    kills: BTreeMap<Blow, u32>,
+    kills: BTreeMap<Kill, u32>,
     survived: u32,
 }
 
 /// What ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Victim {
+enum Target {
     Worker,
     Database,
 }
 
-/// What ends, and at which point of the worker's life; without a point, at a random time.
+/// What ends, and at which point of the worker's run; without a point, at a random time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Blow {
-    victim: Victim,
+struct Kill {
+    target: Target,
     point: Option<Point>,
 }
 
 /// How many kills of a database at random follow those of the worker.
 const DATABASE_KILLS: usize = 3;
 
-/// Kills the worker so many times; then plants each fault and checks that it is found.
-pub(crate) async fn run(sitting: Sitting) {
-    let Sitting { runs, seed, power_loss, mariadb, .. } = sitting;
-    let (mut court, mut rng) = (Court::open(sitting).await, Rng::with_seed(seed));
-    let turns = court.turns();
-    for (run, blow) in (0..runs).zip(turns.iter().cycle()) {
-        court.live(*blow, rng.u32(1..=MAX_PASSES), None, &mut rng).await;
+/// Kills worker and database in turn, `runs` times. Then plants each fault, and checks that it is found.
+pub(crate) async fn run(settings: Settings) {
+    let Settings { runs, seed, power_loss, mariadb, .. } = settings;
+    let (mut test, mut rng) = (KillTest::open(settings).await, Rng::with_seed(seed));
+    let turns = test.turns();
+    for (run, kill) in (0..runs).zip(turns.iter().cycle()) {
+        test.run_and_kill(*kill, rng.u32(1..=MAX_PASSES), None, &mut rng).await;
         if (run + 1).is_multiple_of(100) {
             println!("{} of {runs} runs", run + 1);
         }
     }
-    let verdict = court.close(None).await;
-    court.print();
+    let verdict = test.close(None).await;
+    test.print();
     println!("{verdict}");
     assert!(verdict.is_clean(), "seed {seed}");
     for fault in Fault::ALL {
@@ -87,7 +87,7 @@ pub(crate) async fn run(sitting: Sitting) {
         if !is_planted {
             continue;
         }
-        let verdict = plant(*fault, sitting).await;
+        let verdict = plant(*fault, settings).await;
         let found = match fault {
             Fault::Requeue | Fault::IgnoreSyncs => &verdict.duplicated,
             Fault::AssumeSent => &verdict.mislabelled,
@@ -99,36 +99,36 @@ pub(crate) async fn run(sitting: Sitting) {
     }
 }
 
-/// A few lives with a fault, killed where it does harm.
-async fn plant(fault: Fault, sitting: Sitting) -> Verdict {
-    let mut court = Court::open(sitting).await;
+/// A few runs with a fault, killed where it does harm.
+async fn plant(fault: Fault, settings: Settings) -> Verdict {
+    let mut test = KillTest::open(settings).await;
     let point = match fault {
         Fault::Requeue => Point::AfterRequest,
         Fault::AssumeSent => Point::BeforeConnect,
         Fault::EarlyReply => Point::BeforeEnqueue,
         Fault::DeleteFirst => Point::BeforeCopy,
         Fault::IgnoreSyncs => Point::AfterSettle,
-        Fault::ForgetSettlements => return court.close(Some(fault)).await,
+        Fault::ForgetSettlements => return test.close(Some(fault)).await,
     };
     for _ in 0..3 {
-        let blow = Blow { victim: Victim::Worker, point: Some(point) };
-        court.live(blow, 1, Some(fault), &mut Rng::with_seed(1)).await;
+        let kill = Kill { target: Target::Worker, point: Some(point) };
+        test.run_and_kill(kill, 1, Some(fault), &mut Rng::with_seed(1)).await;
     }
-    court.close(Some(fault)).await
+    test.close(Some(fault)).await
 }
 
-impl Court {
-    async fn open(sitting: Sitting) -> Self {
+impl KillTest {
+    async fn open(settings: Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (sandbox, address) = start_weixin(&folder.path().join("journal")).await;
-        let database = match sitting {
-            Sitting { postgres: true, .. } => Some(Database::start_postgres().await),
-            Sitting { mariadb: true, .. } => Some(Database::start_mariadb().await),
+        let database = match settings {
+            Settings { postgres: true, .. } => Some(Database::start_postgres().await),
+            Settings { mariadb: true, .. } => Some(Database::start_mariadb().await),
             _ => None,
         };
         Self {
             folder,
-            disk: sitting.power_loss.then(Disk::mount),
+            disk: settings.power_loss.then(Disk::mount),
             database,
             address,
             sandbox,
@@ -151,21 +151,21 @@ impl Court {
     }
 
     /// The kills, which are repeated in this order.
-    fn turns(&self) -> Vec<Blow> {
+    fn turns(&self) -> Vec<Kill> {
         let has_point = |point: &Point| match self.database {
             None => !point.is_of_own_inbox() && *point != Point::MidDelete,
             Some(Database::Postgres(_)) => true,
             Some(Database::Mariadb(_)) => point.is_of_copier(),
         };
         let points = || Point::ALL.iter().copied().filter(has_point).map(Some);
-        let at = |victim| move |point| Blow { victim, point };
-        let mut turns: Vec<_> = points().chain([None; AT_RANDOM]).map(at(Victim::Worker)).collect();
+        let at = |target| move |point| Kill { target, point };
+        let mut turns: Vec<_> = points().chain([None; AT_RANDOM]).map(at(Target::Worker)).collect();
         // A worker can kill a MariaDB.
-        if self.database.as_ref().and_then(Database::victim).is_some() {
-            turns.extend(points().map(at(Victim::Database)));
+        if self.database.as_ref().and_then(Database::target).is_some() {
+            turns.extend(points().map(at(Target::Database)));
         }
         if self.database.is_some() {
-            turns.extend([None; DATABASE_KILLS].map(at(Victim::Database)));
+            turns.extend([None; DATABASE_KILLS].map(at(Target::Database)));
         }
         turns
     }
@@ -181,8 +181,8 @@ impl Court {
         let waiting = (0..self.next_order).filter(|order| !self.acknowledged.contains(order));
         let mut orders: Vec<_> = waiting.collect();
         // With PostgreSQL, there are two kinds of rows.
-        let most = if matches!(self.database, Some(Database::Postgres(_))) { 2 * ORDERS } else { ORDERS };
-        while orders.len() < most as usize {
+        let max = if matches!(self.database, Some(Database::Postgres(_))) { 2 * ORDERS } else { ORDERS };
+        while orders.len() < max as usize {
             allow(&self.sandbox, self.next_order);
             orders.push(self.next_order);
             self.next_order += 1;
@@ -190,46 +190,53 @@ impl Court {
         orders
     }
 
-    /// A life that is not ended.
-    fn life(&mut self, fault: Option<Fault>) -> Life {
+    /// A run that nothing kills.
+    fn new_run(&mut self, fault: Option<Fault>) -> WorkerRun {
         let (orders, address) = (self.orders(), self.address.clone());
-        Life { ledger: self.ledger(), inbox: self.inbox(), address, fault, orders, ..Life::default() }
+        WorkerRun {
+            ledger: self.ledger(),
+            inbox: self.inbox(),
+            address,
+            fault,
+            orders,
+            ..WorkerRun::default()
+        }
     }
 
-    /// One life of the worker.
-    async fn live(&mut self, blow: Blow, passes: u32, fault: Option<Fault>, rng: &mut Rng) {
-        let Blow { victim, point } = blow;
-        let database = self.database.as_ref().filter(|_| victim == Victim::Database);
-        let victim = database.and_then(Database::victim).filter(|_| point.is_some());
-        let life = Life { point, passes, victim, ..self.life(fault) };
-        let after = Duration::from_millis(rng.u64(0..MAX_LIFE_MILLIS));
-        if self.run(&life, Some((blow, after))).await {
-            *self.kills.entry(blow).or_default() += 1;
+    /// Runs the worker once, and kills it or the database.
+    async fn run_and_kill(&mut self, kill: Kill, passes: u32, fault: Option<Fault>, rng: &mut Rng) {
+        let Kill { target, point } = kill;
+        let database = self.database.as_ref().filter(|_| target == Target::Database);
+        let target = database.and_then(Database::target).filter(|_| point.is_some());
+        let run = WorkerRun { point, passes, target, ..self.new_run(fault) };
+        let after = Duration::from_millis(rng.u64(0..MAX_RUN_MILLIS));
+        if self.run(&run, Some((kill, after))).await {
+            *self.kills.entry(kill).or_default() += 1;
         } else {
             self.survived += 1;
         }
     }
 
     /// Runs the worker, and returns whether what was to end was killed.
-    async fn run(&mut self, life: &Life, kill: Option<(Blow, Duration)>) -> bool {
+    async fn run(&mut self, run: &WorkerRun, kill: Option<(Kill, Duration)>) -> bool {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
-            .args(["worker", &serde_json::to_string(life).unwrap()])
+            .args(["worker", &serde_json::to_string(run).unwrap()])
             .stdout(Stdio::piped())
             .kill_on_drop(true);
-        if life.fault == Some(Fault::IgnoreSyncs) {
+        if run.fault == Some(Fault::IgnoreSyncs) {
             command.env("LD_PRELOAD", "libeatmydata.so");
         }
-        let lock = match life.point {
-            Some(Point::MidMove) => Some(DeletionLock::take(&life.ledger).await),
-            Some(Point::MidDelete) => Some(DeletionLock::take(&life.inbox).await),
+        let lock = match run.point {
+            Some(Point::MidMove) => Some(DeletionLock::take(&run.ledger).await),
+            Some(Point::MidDelete) => Some(DeletionLock::take(&run.inbox).await),
             _ => None,
         };
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let clock = SystemClock::new();
-        let victim = kill.map(|(blow, _)| blow.victim);
-        let after = kill.filter(|(blow, _)| blow.point.is_none()).map(|(_, after)| after);
+        let target = kill.map(|(kill, _)| kill.target);
+        let after = kill.filter(|(kill, _)| kill.point.is_none()).map(|(_, after)| after);
         let end = clock.now().mono + after.unwrap_or(Duration::MAX / 2);
         let mut killed = false;
         loop {
@@ -243,12 +250,12 @@ impl Court {
                 },
                 () = async { lock.as_ref().unwrap().awaited().await }, if lock.is_some() && !killed => true,
                 () = clock.sleep_until(end), if after.is_some() && !killed => true,
-                () = async { self.database.as_mut().unwrap().killed().await }, if life.victim.is_some() && !killed => true,
+                () = async { self.database.as_mut().unwrap().killed().await }, if run.target.is_some() && !killed => true,
             };
             if is_time {
                 killed = true;
-                match (victim, &mut self.database) {
-                    (Some(Victim::Database), Some(database)) => database.kill(),
+                match (target, &mut self.database) {
+                    (Some(Target::Database), Some(database)) => database.kill(),
                     _ => child.start_kill().unwrap(),
                 }
             }
@@ -257,19 +264,19 @@ impl Court {
         let status = child.wait().await.unwrap();
         assert!(status.success() || status.signal() == Some(9), "the worker failed: {status}");
         if status.success() {
-            return killed && victim == Some(Victim::Database);
+            return killed && target == Some(Target::Database);
         }
         if let Some(disk) = &mut self.disk {
             disk.lose_power();
         }
-        database::end_leases(&life.ledger).await;
+        database::end_leases(&run.ledger).await;
         true
     }
 
-    /// One more life that is not killed, and the verdict.
+    /// One more run that is not killed, and the verdict.
     async fn close(&mut self, fault: Option<Fault>) -> Verdict {
-        let life = self.life(fault);
-        assert!(!self.run(&life, None).await, "the last life was killed");
+        let run = self.new_run(fault);
+        assert!(!self.run(&run, None).await, "the last run was killed");
         let journal = std::fs::read(self.folder.path().join("journal")).unwrap();
         Verdict::find(&self.ledger(), &journal, &self.acknowledged, is_row).await
     }
@@ -277,10 +284,10 @@ impl Court {
     fn print(&self) {
         println!("{:>6}  killed", "kills");
         let turns: BTreeSet<_> = self.turns().into_iter().collect();
-        for blow in turns {
-            let victim = if blow.victim == Victim::Database { "the database, " } else { "" };
-            let point = blow.point.map_or("at random", Point::as_str);
-            println!("{:>6}  {victim}{point}", self.kills.get(&blow).copied().unwrap_or(0));
+        for kill in turns {
+            let target = if kill.target == Target::Database { "the database, " } else { "" };
+            let point = kill.point.map_or("at random", Point::as_str);
+            println!("{:>6}  {target}{point}", self.kills.get(&kill).copied().unwrap_or(0));
         }
         println!("{:>6}  not killed: the point did not come", self.survived);
     }

@@ -6,7 +6,7 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 use wxsub_core::proto::named_enum;
 
 named_enum! {
-    /// A point of a process's life.
+    /// A point of a process's run.
     pub(super) enum Point {
         BeforeConsent = "before a consent is committed",
         AfterConsent = "after a consent is committed",
@@ -67,22 +67,22 @@ named_enum! {
 
 /// Kills a process when this one comes to its point for the nth time.
 #[derive(Debug)]
-pub(super) struct Trap {
+pub(super) struct KillSwitch {
     point: Option<Point>,
     passes: AtomicU32,
-    victim: Pid,
+    target: Pid,
 }
 
-impl Trap {
-    /// Kills this process, unless there is another victim.
-    pub(super) fn new(point: Option<Point>, passes: u32, victim: Option<u32>) -> Self {
-        let victim = victim.map(|pid| Pid::from_raw(i32::try_from(pid).unwrap()).unwrap());
-        Self { point, passes: AtomicU32::new(passes), victim: victim.unwrap_or_else(getpid) }
+impl KillSwitch {
+    /// Kills this process, unless there is another target.
+    pub(super) fn new(point: Option<Point>, passes: u32, target: Option<u32>) -> Self {
+        let target = target.map(|pid| Pid::from_raw(i32::try_from(pid).unwrap()).unwrap());
+        Self { point, passes: AtomicU32::new(passes), target: target.unwrap_or_else(getpid) }
     }
 
     pub(super) fn pass(&self, point: Point) {
         if self.point == Some(point) && self.passes.fetch_sub(1, Ordering::Relaxed) == 1 {
-            kill_process(self.victim, Signal::KILL).unwrap();
+            kill_process(self.target, Signal::KILL).unwrap();
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Two control servers on one ledger in PostgreSQL. They and their database are killed at random times, while clients repeat their
-//! requests until they have an answer, and an endpoint gets webhooks.
+//! requests until they have a response, and an endpoint gets webhooks.
 
 mod clients;
 mod process;
@@ -11,29 +11,29 @@ use std::sync::Arc;
 use fastrand::Rng;
 use tokio::task::JoinSet;
 
-use super::arguments::Sitting;
+use super::arguments::Settings;
 use super::orders::{pause, start_weixin};
 use clients::{Client, Desk};
-use process::{Blow, ServerFault, Servers};
+use process::{Kill, ServerFault, Servers};
 use receiver::Receiver;
 use verdict::ServersVerdict;
 
 /// How many clients send at a time.
 const CLIENTS: usize = 50;
 
-/// How long the servers live until the next kill. A start takes less than the longest time and more than the shortest one.
-const LIFE_MILLIS: std::ops::Range<u64> = 100..1500;
+/// How long the servers run until the next kill. A start takes less than the longest time and more than the shortest one.
+const RUN_MILLIS: std::ops::Range<u64> = 100..1500;
 
 /// How many kills are enough to find a planted fault.
 const PLANTED_RUNS: u32 = 8;
 
-/// Kills a server or the database so many times; then plants each fault and checks that it is found.
-pub(crate) async fn run(Sitting { runs, seed, .. }: Sitting) {
-    let verdict = sit(runs, seed, None).await;
+/// Kills servers or the database `runs` times. Then plants each fault, and checks that it is found.
+pub(crate) async fn run(Settings { runs, seed, .. }: Settings) {
+    let verdict = kill_servers(runs, seed, None).await;
     println!("{verdict}");
     assert!(verdict.is_clean(), "seed {seed}");
     for fault in [ServerFault::Requeue, ServerFault::ForgetKeys, ServerFault::NewWebhookIds] {
-        let verdict = sit(PLANTED_RUNS, seed, Some(fault)).await;
+        let verdict = kill_servers(PLANTED_RUNS, seed, Some(fault)).await;
         let is_found = match fault {
             ServerFault::Requeue => !verdict.ledger.duplicated.is_empty(),
             ServerFault::ForgetKeys => !verdict.false_responses.is_empty(),
@@ -44,8 +44,8 @@ pub(crate) async fn run(Sitting { runs, seed, .. }: Sitting) {
     }
 }
 
-/// So many kills under load, and what became of the messages.
-async fn sit(runs: u32, seed: u64, fault: Option<ServerFault>) -> ServersVerdict {
+/// Kills under load, `runs` times. Returns what became of the messages.
+async fn kill_servers(runs: u32, seed: u64, fault: Option<ServerFault>) -> ServersVerdict {
     let (folder, mut rng) = (tempfile::tempdir().unwrap(), Rng::with_seed(seed));
     let journal = folder.path().join("journal");
     let (sandbox, weixin) = start_weixin(&journal).await;
@@ -57,13 +57,13 @@ async fn sit(runs: u32, seed: u64, fault: Option<ServerFault>) -> ServersVerdict
         clients.spawn(Client::new(Arc::clone(&desk), rng.fork()).run());
     }
     for run in 0..runs {
-        let blow = match rng.u8(0..6) {
-            0 => Blow::Both,
-            1 => Blow::Database,
-            number => Blow::One(usize::from(number % 2)),
+        let kill = match rng.u8(0..6) {
+            0 => Kill::Both,
+            1 => Kill::Database,
+            number => Kill::One(usize::from(number % 2)),
         };
-        pause(rng.u64(LIFE_MILLIS)).await;
-        servers.kill(blow).await;
+        pause(rng.u64(RUN_MILLIS)).await;
+        servers.kill(kill).await;
         if (run + 1).is_multiple_of(50) {
             println!("{} of {runs} runs", run + 1);
         }
@@ -75,5 +75,5 @@ async fn sit(runs: u32, seed: u64, fault: Option<ServerFault>) -> ServersVerdict
     receiver.be_reliable();
     servers.wait_until_idle().await;
     let journal = std::fs::read(journal).unwrap();
-    ServersVerdict::find(&servers, &journal, &desk.answers(), &receiver).await
+    ServersVerdict::find(&servers, &journal, &desk.responses(), &receiver).await
 }

@@ -11,11 +11,11 @@ use wxsub_core::proto::codec::RawResponse;
 use wxsub_core::transport::{HttpRequest, Transport, TransportError, TransportErrorKind};
 use wxsub_tests::SEND;
 
-use super::plan::{Point, Trap};
+use super::plan::{KillSwitch, Point};
 
 pub(super) struct TcpTransport {
     pub(super) address: String,
-    pub(super) trap: Arc<Trap>,
+    pub(super) kill_switch: Arc<KillSwitch>,
 }
 
 #[async_trait]
@@ -24,7 +24,7 @@ impl Transport for TcpTransport {
         let is_send = request.path() == SEND;
         let pass = |point| {
             if is_send {
-                self.trap.pass(point);
+                self.kill_switch.pass(point);
             }
         };
         let request = request.into_http();

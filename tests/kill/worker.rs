@@ -1,4 +1,4 @@
-//! One life of the process that is killed: it takes orders and sends what is in the ledger.
+//! One run of the process that is killed: it takes orders and sends what is in the ledger.
 
 use std::io::Write;
 use std::num::NonZeroUsize;
@@ -15,26 +15,26 @@ use wxsub_outbox::ledger::{Change, MessageQuery, NewConsent};
 use wxsub_outbox::state::MessageState;
 use wxsub_outbox::{App, Outbox, OutboxError, OutboxMessage};
 
-use super::arguments::Life;
+use super::arguments::WorkerRun;
 use super::crash_ledger::CrashLedger;
 use super::database;
 use super::inbox::Application;
 use super::orders::{SECRET, appid, grant_id, is_row, is_synchronous, key, message, pause, weixin_grant};
-use super::plan::{Fault, Trap};
+use super::plan::{Fault, KillSwitch};
 use super::tcp_transport::TcpTransport;
 
-/// Lives until everything is sent, unless it is killed.
-pub(crate) async fn live(life: Life) {
-    if let Some(fault @ (Fault::Requeue | Fault::AssumeSent)) = life.fault {
-        database::falsify(&life.ledger, fault).await;
+/// Runs until everything is sent, unless it is killed.
+pub(crate) async fn run(run: WorkerRun) {
+    if let Some(fault @ (Fault::Requeue | Fault::AssumeSent)) = run.fault {
+        database::falsify(&run.ledger, fault).await;
     }
-    let trap = Arc::new(Trap::new(life.point, life.passes, life.victim));
-    let ledger = database::open(&life.ledger).await;
-    let ledger = Arc::new(CrashLedger { ledger, trap: Arc::clone(&trap), fault: life.fault });
+    let kill_switch = Arc::new(KillSwitch::new(run.point, run.passes, run.target));
+    let ledger = database::open(&run.ledger).await;
+    let ledger = Arc::new(CrashLedger { ledger, kill_switch: Arc::clone(&kill_switch), fault: run.fault });
     let client = Client::builder(
         appid(),
         SECRET,
-        TcpTransport { address: life.address.clone(), trap: Arc::clone(&trap) },
+        TcpTransport { address: run.address.clone(), kill_switch: Arc::clone(&kill_switch) },
     )
     .api_base("http://localhost".parse().unwrap())
     .token_cache(|cache| cache.endpoint(TokenEndpoint::StableToken))
@@ -43,14 +43,14 @@ pub(crate) async fn live(life: Life) {
     let app = App::new(appid(), client).require_grant(true).concurrency(NonZeroUsize::new(3).unwrap());
     let outbox =
         Outbox::with_ledger(ledger.clone()).app(app).poll_interval(Duration::from_millis(20)).build();
-    let application = Application::of(&life);
-    let inbox = application.inbox(trap, life.fault);
+    let application = Application::of(&run);
+    let inbox = application.inbox(kill_switch, run.fault);
     let copying = tokio::spawn(InboxCopier::new(&outbox, inbox).run(std::future::pending()));
     let (stop, stopped) = oneshot::channel::<()>();
     let running = outbox.clone();
     let worker = tokio::spawn(async move { running.run(async move { drop(stopped.await) }).await });
-    for order in &life.orders {
-        take(&outbox, *order, &life, &application).await;
+    for order in &run.orders {
+        take(&outbox, *order, &run, &application).await;
     }
     wait_until_idle(&outbox, &application).await;
     copying.abort();
@@ -59,12 +59,12 @@ pub(crate) async fn live(life: Life) {
 }
 
 /// Records the consent and the message, and says so.
-async fn take(outbox: &Outbox, order: u32, life: &Life, application: &Application) {
+async fn take(outbox: &Outbox, order: u32, run: &WorkerRun, application: &Application) {
     let acknowledge = || {
         println!("{order}");
         std::io::stdout().flush().unwrap();
     };
-    if life.fault == Some(Fault::EarlyReply) {
+    if run.fault == Some(Fault::EarlyReply) {
         acknowledge();
     }
     let subject = Subject::new(appid(), &weixin_grant(order));

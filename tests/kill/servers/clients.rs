@@ -1,4 +1,4 @@
-//! Clients of both servers. A client repeats a request with the same key, at one server or the other, until it has an answer.
+//! Clients of both servers. A client repeats a request with the same key, at one server or the other, until it has a response.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,12 +15,12 @@ use wxsub_sandbox::{Fault, Sandbox};
 use wxsub_tests::SEND;
 
 use super::super::orders::{APP, SCENE, TEMPLATE, allow, is_synchronous, message, pause, user};
-use super::super::plan::Trap;
+use super::super::plan::KillSwitch;
 use super::super::tcp_transport::TcpTransport;
 use super::process::Servers;
 
-/// The longest time until a client has an answer: a lease may have to end before.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(150);
+/// The longest time until a client has a response: a lease may have to end before.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(150);
 
 /// The longest pause between two orders of a client.
 const MAX_PAUSE_MILLIS: u64 = 800;
@@ -28,9 +28,9 @@ const MAX_PAUSE_MILLIS: u64 = 800;
 /// How long Weixin takes for some responses: long enough for kills in between.
 const SLOW_RESPONSE: Duration = Duration::from_millis(300);
 
-/// What a server said about an order, and will not take back.
+/// What a server responded about an order. It is final, except for `Queued` and `MaybeSent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Answer {
+pub(super) enum Outcome {
     Sent,
     Refused,
     MaybeSent,
@@ -40,10 +40,10 @@ pub(super) enum Answer {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Answered {
+pub(super) struct ClientResponse {
     pub(super) order: u32,
     pub(super) key: String,
-    pub(super) answer: Answer,
+    pub(super) outcome: Outcome,
     /// The id of the message, if one was recorded.
     pub(super) message: Option<String>,
 }
@@ -55,23 +55,23 @@ pub(super) struct Desk {
     key: String,
     next_order: AtomicU32,
     is_closed: AtomicBool,
-    answers: Mutex<Vec<Answered>>,
+    responses: Mutex<Vec<ClientResponse>>,
 }
 
 impl Desk {
     pub(super) fn new(sandbox: Sandbox, servers: &Servers) -> Self {
         let (addresses, key) = (servers.addresses.clone(), servers.key.clone());
         let (next_order, is_closed) = (AtomicU32::new(0), AtomicBool::new(false));
-        Self { sandbox, addresses, key, next_order, is_closed, answers: Mutex::default() }
+        Self { sandbox, addresses, key, next_order, is_closed, responses: Mutex::default() }
     }
 
-    /// The clients end when they have their answers.
+    /// The clients end when they have their responses.
     pub(super) fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn answers(&self) -> Vec<Answered> {
-        self.answers.lock().unwrap().clone()
+    pub(super) fn responses(&self) -> Vec<ClientResponse> {
+        self.responses.lock().unwrap().clone()
     }
 }
 
@@ -104,8 +104,8 @@ impl Client {
         while !self.desk.is_closed.load(Ordering::Relaxed) {
             let order = self.desk.next_order.fetch_add(1, Ordering::Relaxed);
             let clock = SystemClock::new();
-            let answered = timeout_at(&clock, clock.now().mono + ANSWER_TIMEOUT, self.take(order)).await;
-            assert!(answered.is_some(), "order {order} got no answer");
+            let responded = timeout_at(&clock, clock.now().mono + RESPONSE_TIMEOUT, self.take(order)).await;
+            assert!(responded.is_some(), "order {order} got no response");
             pause(self.rng.u64(0..MAX_PAUSE_MILLIS)).await;
         }
     }
@@ -136,21 +136,21 @@ impl Client {
         } else {
             self.send(order, &key).await;
         }
-        // Later, the answer is the same.
+        // Later, the response is the same.
         if self.rng.u8(0..4) == 0 {
             self.send(order, &key).await;
         }
     }
 
-    /// Asks until there is an answer, and notes it.
+    /// Asks until there is a response, and notes it.
     async fn send(&mut self, order: u32, key: &str) {
         let route = if is_synchronous(order) { "messages" } else { "outbox" };
         let body = String::from_utf8(message(order).to_json()).unwrap();
         loop {
             let asked = self.ask(route, key, &body).await;
-            if let Some((answer, message)) = asked.and_then(|(status, body)| read(status, &body)) {
-                let answered = Answered { order, key: key.to_owned(), answer, message };
-                return self.desk.answers.lock().unwrap().push(answered);
+            if let Some((outcome, message)) = asked.and_then(|(status, body)| read(status, &body)) {
+                let response = ClientResponse { order, key: key.to_owned(), outcome, message };
+                return self.desk.responses.lock().unwrap().push(response);
             }
             pause(self.rng.u64(5..100)).await;
         }
@@ -164,22 +164,22 @@ impl Client {
             .body(Bytes::from(body.to_owned()))
             .unwrap();
         let address = self.desk.addresses[self.rng.usize(0..2)].clone();
-        let transport = TcpTransport { address, trap: Arc::new(Trap::new(None, 0, None)) };
+        let transport = TcpTransport { address, kill_switch: Arc::new(KillSwitch::new(None, 0, None)) };
         let response = transport.execute(HttpRequest::from_http(request)).await.ok()?;
         Some((response.status, serde_json::from_slice(&response.body).ok()?))
     }
 }
 
-/// The answer in a response; `None` if the client must ask again.
-fn read(status: u16, body: &Value) -> Option<(Answer, Option<String>)> {
-    let answer = match (status, body["kind"].as_str().unwrap_or_default()) {
-        (200, _) => Answer::Sent,
-        (202, _) => Answer::Queued,
-        (422, "refused") => Answer::Refused,
-        (504, "maybe_sent") => Answer::MaybeSent,
-        (409, "grant_unavailable" | "no_grant") => Answer::NoGrant,
+/// The outcome in a response; `None` if the client must ask again.
+fn read(status: u16, body: &Value) -> Option<(Outcome, Option<String>)> {
+    let outcome = match (status, body["kind"].as_str().unwrap_or_default()) {
+        (200, _) => Outcome::Sent,
+        (202, _) => Outcome::Queued,
+        (422, "refused") => Outcome::Refused,
+        (504, "maybe_sent") => Outcome::MaybeSent,
+        (409, "grant_unavailable" | "no_grant") => Outcome::NoGrant,
         (409, "in_flight") | (429 | 503, _) => return None,
         (status, _) => panic!("{status} {body}"),
     };
-    Some((answer, body["id"].as_str().map(str::to_owned)))
+    Some((outcome, body["id"].as_str().map(str::to_owned)))
 }

@@ -61,7 +61,7 @@ pub(super) enum ServerFault {
 
 /// What ends: servers, or their database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Blow {
+pub(super) enum Kill {
     One(usize),
     Both,
     Database,
@@ -79,7 +79,7 @@ pub(super) struct Servers {
     children: Vec<Child>,
     /// Under which id each works on the ledger, as soon as that is known.
     workers: [Option<String>; 2],
-    kills: BTreeMap<Blow, u32>,
+    kills: BTreeMap<Kill, u32>,
 }
 
 impl Servers {
@@ -147,12 +147,12 @@ impl Servers {
 
     /// Ends servers or their database without a warning, and starts them again. What servers left behind is soon older than its
     /// lease.
-    pub(super) async fn kill(&mut self, blow: Blow) {
-        *self.kills.entry(blow).or_default() += 1;
-        let killed = match blow {
-            Blow::One(server) => vec![server],
-            Blow::Both => vec![0, 1],
-            Blow::Database => {
+    pub(super) async fn kill(&mut self, kill: Kill) {
+        *self.kills.entry(kill).or_default() += 1;
+        let killed = match kill {
+            Kill::One(server) => vec![server],
+            Kill::Both => vec![0, 1],
+            Kill::Database => {
                 self.postgres.stop_immediately();
                 self.postgres.start_again();
                 self.sql = self.postgres.sql().await;
@@ -232,9 +232,9 @@ fn configuration(folder: &Path, address: &str) -> PathBuf {
 
 impl fmt::Display for Servers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kills = [Blow::One(0), Blow::One(1), Blow::Both, Blow::Database];
+        let kills = [Kill::One(0), Kill::One(1), Kill::Both, Kill::Database];
         let [first, second, both, database] =
-            kills.map(|blow| self.kills.get(&blow).copied().unwrap_or_default());
+            kills.map(|kill| self.kills.get(&kill).copied().unwrap_or_default());
         write!(
             f,
             "kills: {first} of the first server, {second} of the second, {both} of both, {database} of the database"

@@ -1,4 +1,4 @@
-//! What the witness and the endpoint saw, compared with the ledger and with what the servers answered.
+//! What the witness and the endpoint saw, compared with the ledger and with what the servers responded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,7 +9,7 @@ use wxsub_outbox::state::MessageState;
 use super::super::database;
 use super::super::orders::appid;
 use super::super::verdict::{Posts, Verdict};
-use super::clients::{Answer, Answered, has_rival};
+use super::clients::{ClientResponse, Outcome, has_rival};
 use super::process::Servers;
 use super::receiver::{Arrivals, Receiver};
 
@@ -26,23 +26,23 @@ impl ServersVerdict {
     pub(super) async fn find(
         servers: &Servers,
         journal: &[u8],
-        answers: &[Answered],
+        responses: &[ClientResponse],
         receiver: &Receiver,
     ) -> Self {
-        let recorded = answers.iter().filter(|one| one.answer != Answer::NoGrant).map(|one| one.order);
+        let recorded = responses.iter().filter(|one| one.outcome != Outcome::NoGrant).map(|one| one.order);
         let ledger = Verdict::find(&servers.ledger(), journal, &recorded.collect(), |_| false).await;
         let arrivals = receiver.arrivals();
         let mut counts = BTreeMap::<_, usize>::new();
-        answers.iter().for_each(|one| *counts.entry(one.answer).or_default() += 1);
+        responses.iter().for_each(|one| *counts.entry(one.outcome).or_default() += 1);
         let summary = format!(
-            "{servers}\nanswers: {counts:?}\nwebhooks: {} requests about {} messages",
+            "{servers}\nresponses: {counts:?}\nwebhooks: {} requests about {} messages",
             arrivals.requests,
             arrivals.events.len()
         );
         let (messages, _) = database::check(&servers.ledger()).await;
         let messages = messages.messages(&MessageQuery::new(appid())).await.unwrap();
         let states = messages.iter().map(|message| (message.id.to_string(), message.state)).collect();
-        let false_responses = false_responses(answers, &Posts::by_order(journal), &states);
+        let false_responses = false_responses(responses, &Posts::by_order(journal), &states);
         let webhooks = judge_webhooks(&states, &arrivals, servers.undelivered().await);
         Self { ledger, false_responses, webhooks, summary }
     }
@@ -55,39 +55,46 @@ impl ServersVerdict {
 /// The messages of the ledger, by their ids.
 type States = BTreeMap<String, MessageState>;
 
-fn false_responses(answers: &[Answered], posts: &BTreeMap<u32, Posts>, states: &States) -> BTreeSet<u32> {
-    let mut by_key: BTreeMap<(u32, &str), Vec<&Answered>> = BTreeMap::new();
-    answers.iter().for_each(|one| by_key.entry((one.order, &one.key)).or_default().push(one));
+fn false_responses(
+    responses: &[ClientResponse],
+    posts: &BTreeMap<u32, Posts>,
+    states: &States,
+) -> BTreeSet<u32> {
+    let mut by_key: BTreeMap<(u32, &str), Vec<&ClientResponse>> = BTreeMap::new();
+    responses.iter().for_each(|one| by_key.entry((one.order, &one.key)).or_default().push(one));
     let nothing = Posts::default();
-    let is_false = |order: u32, answers: &[&Answered]| {
+    let is_false = |order: u32, responses: &[&ClientResponse]| {
         let posts = posts.get(&order).unwrap_or(&nothing);
-        let is_wrong = answers.iter().any(|one| match one.answer {
-            Answer::Sent => posts.accepted == 0,
-            Answer::Refused => posts.refused == 0,
+        let is_wrong = responses.iter().any(|one| match one.outcome {
+            Outcome::Sent => posts.accepted == 0,
+            Outcome::Refused => posts.refused == 0,
             // The other message may have been posted.
-            Answer::NoGrant => !has_rival(order) && posts.accepted + posts.refused > 0,
-            Answer::MaybeSent | Answer::Queued => false,
-        }) || answers.iter().any(|one| !is_recorded(one, states));
-        let messages: BTreeSet<_> = answers.iter().map(|one| &one.message).collect();
-        let said: BTreeSet<_> =
-            answers.iter().map(|one| one.answer).filter(|answer| *answer != Answer::MaybeSent).collect();
+            Outcome::NoGrant => !has_rival(order) && posts.accepted + posts.refused > 0,
+            Outcome::MaybeSent | Outcome::Queued => false,
+        }) || responses.iter().any(|one| !is_recorded(one, states));
+        let messages: BTreeSet<_> = responses.iter().map(|one| &one.message).collect();
+        let said: BTreeSet<_> = responses
+            .iter()
+            .map(|one| one.outcome)
+            .filter(|outcome| *outcome != Outcome::MaybeSent)
+            .collect();
         // One key is one message, and it ends once. A response that was late can show what became of it.
         is_wrong || said.len() > 1 || messages.len() > 1
     };
     by_key
         .iter()
-        .filter(|((order, _), answers)| is_false(*order, answers))
+        .filter(|((order, _), responses)| is_false(*order, responses))
         .map(|((order, _), _)| *order)
         .collect()
 }
 
-/// Whether the message of an answer is in the ledger, and ended as the answer says.
-fn is_recorded(answered: &Answered, states: &States) -> bool {
-    let Some(id) = &answered.message else { return answered.answer == Answer::NoGrant };
-    match answered.answer {
-        Answer::Sent => states.get(id) == Some(&MessageState::Sent),
-        Answer::Refused => states.get(id) == Some(&MessageState::Refused),
-        Answer::MaybeSent | Answer::Queued | Answer::NoGrant => states.contains_key(id),
+/// Whether the message of a response is in the ledger, and ended as the response says.
+fn is_recorded(response: &ClientResponse, states: &States) -> bool {
+    let Some(id) = &response.message else { return response.outcome == Outcome::NoGrant };
+    match response.outcome {
+        Outcome::Sent => states.get(id) == Some(&MessageState::Sent),
+        Outcome::Refused => states.get(id) == Some(&MessageState::Refused),
+        Outcome::MaybeSent | Outcome::Queued | Outcome::NoGrant => states.contains_key(id),
     }
 }
 
