@@ -50,28 +50,35 @@ pub(crate) enum Role {
 /// How many kills the automated tests do.
 const DEFAULT_RUNS: u32 = 20;
 
+const USAGE: &str = "scripts/kill-test [--runs N] [--seed N] [--power-loss | --database postgres | --inbox mariadb | --servers]";
+
 impl Role {
+    /// # Panics
+    /// If an argument of the script is unknown, or has no valid value.
     pub(crate) fn read(arguments: impl Iterator<Item = String>) -> Self {
         let arguments: Vec<_> = arguments.collect();
-        let after = |name: &str| {
-            let at = arguments.iter().position(|argument| argument == name)?;
-            arguments.get(at + 1).map(|value| value.parse::<u64>().unwrap())
-        };
         match arguments.first().map(String::as_str) {
-            Some("worker") => Self::Worker(serde_json::from_str(&arguments[1]).unwrap()),
-            Some("--list") => Self::Nothing,
-            _ => {
-                let has = |name: &str| arguments.iter().any(|argument| argument == name);
-                let has_pair = |pair: [&str; 2]| arguments.windows(2).any(|found| found == pair);
-                let settings = Settings {
-                    runs: after("--runs").map_or(DEFAULT_RUNS, |runs| u32::try_from(runs).unwrap()),
-                    seed: after("--seed").unwrap_or(1),
-                    power_loss: has("--power-loss"),
-                    postgres: has_pair(["--database", "postgres"]),
-                    mariadb: has_pair(["--inbox", "mariadb"]),
-                };
-                if has("--servers") { Self::Servers(settings) } else { Self::Judge(settings) }
+            Some("worker") => return Self::Worker(serde_json::from_str(&arguments[1]).unwrap()),
+            Some("--list") => return Self::Nothing,
+            _ => {}
+        }
+        // The script gives a number of runs. A test runner has arguments of its own.
+        let is_script = arguments.iter().any(|argument| argument == "--runs");
+        let mut settings =
+            Settings { runs: DEFAULT_RUNS, seed: 1, power_loss: false, postgres: false, mariadb: false };
+        let (mut has_servers, mut words) = (false, arguments.iter().map(String::as_str));
+        while let Some(word) = words.next() {
+            let mut value = || words.next().unwrap_or_else(|| panic!("{word} needs a value: {USAGE}"));
+            match word {
+                "--runs" => settings.runs = value().parse().expect(USAGE),
+                "--seed" => settings.seed = value().parse().expect(USAGE),
+                "--power-loss" => settings.power_loss = true,
+                "--servers" => has_servers = true,
+                "--database" if value() == "postgres" => settings.postgres = true,
+                "--inbox" if value() == "mariadb" => settings.mariadb = true,
+                _ => assert!(!is_script, "{word} is unknown, or has an unknown value: {USAGE}"),
             }
         }
+        if has_servers { Self::Servers(settings) } else { Self::Judge(settings) }
     }
 }
