@@ -25,14 +25,13 @@ impl Lines {
         let lines = Self(Arc::default());
         let shared = Arc::clone(&lines.0);
         thread::spawn(move || {
-            let add = |change: &mut dyn FnMut(&mut Output)| {
-                change(&mut shared.0.lock().unwrap());
-                shared.1.notify_all();
-            };
+            let (state, changed) = &*shared;
             for line in BufReader::new(output).lines().map_while(Result::ok) {
-                add(&mut |output| output.lines.push(line.clone()));
+                state.lock().unwrap().lines.push(line);
+                changed.notify_all();
             }
-            add(&mut |output| output.has_ended = true);
+            state.lock().unwrap().has_ended = true;
+            changed.notify_all();
         });
         lines
     }
