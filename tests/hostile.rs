@@ -30,7 +30,7 @@ mod weixin;
 use std::process::{Command, exit};
 use std::time::Duration;
 
-use attack::{ATTACKS, Attack, Least};
+use attack::{ATTACKS, Attack, MinCount};
 use attacker::Attacker;
 use honest::{Honest, Measured};
 use served::Served;
@@ -99,14 +99,14 @@ async fn run(wxsub: &str, attack: &'static Attack) {
     let (during, responses) = Honest::measure(&served, attacker.end()).await;
     let metrics = served.metrics().await;
     let mut counted = format!("{responses} responses");
-    for (name, least) in attack.counted {
+    for (name, min) in attack.counted {
         let count: u64 =
             metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap();
-        let least = match least {
-            Least::Count(least) => *least,
-            Least::Responses => responses as u64,
+        let min = match min {
+            MinCount::Count(min) => *min,
+            MinCount::Responses => responses as u64,
         };
-        assert!(count >= least, "{}: {name} {count}", attack.name);
+        assert!(count >= min, "{}: {name} {count}", attack.name);
         counted += &format!(", {} {count}", name.split('"').rev().nth(1).unwrap());
     }
     let (bytes, refused) = served.audit();
@@ -133,8 +133,8 @@ async fn run(wxsub: &str, attack: &'static Attack) {
 fn columns(before: &Measured, during: &Measured, opening: &Measured) -> String {
     let ratio = |other: &Measured| other.percentile(99) / before.percentile(99);
     let measured = |measured: &Measured| {
-        let (half, most) = (measured.percentile(50), measured.percentile(99));
-        format!("{} | {half:.2} ms | {most:.2} ms", measured.count())
+        let (p50, p99) = (measured.percentile(50), measured.percentile(99));
+        format!("{} | {p50:.2} ms | {p99:.2} ms", measured.count())
     };
     let opening = match opening.count() {
         MIN_MEASURED.. => {

@@ -33,13 +33,13 @@ pub(crate) struct Attack {
     /// The address of the attacker. Honest requests come from 127.0.0.1.
     from: &'static str,
     connections: usize,
-    does: Does,
+    behavior: Behavior,
     /// What is sent on each connection. Gets the attacker's key.
     bytes: fn(&str) -> String,
     /// How many apps the server has besides those of honest client and attacker.
     pub(crate) more_apps: usize,
-    /// Counters of `/metrics` that show what was refused, each with the least that it counts.
-    pub(crate) counted: &'static [(&'static str, Least)],
+    /// Counters of `/metrics` that show what was refused, each with the minimum that it must have.
+    pub(crate) counted: &'static [(&'static str, MinCount)],
 }
 
 /// The server that is attacked.
@@ -49,15 +49,15 @@ pub(crate) struct Target {
     pub(crate) key: String,
 }
 
-/// The least that a counter counts.
-pub(crate) enum Least {
+/// The minimum of a counter.
+pub(crate) enum MinCount {
     Count(u64),
     /// Each response to a repeated request.
     Responses,
 }
 
 /// What an attack does on its connections.
-enum Does {
+enum Behavior {
     /// Sends the bytes once and holds the connection.
     Hold,
     /// Sends the bytes again after each response.
@@ -66,8 +66,8 @@ enum Does {
     Handshake,
 }
 
-use Does::{Handshake, Hold, Repeat};
-use Least::{Count, Responses};
+use Behavior::{Handshake, Hold, Repeat};
+use MinCount::{Count, Responses};
 
 const OF_ADDRESS: &str = "wxsub_limit_reached_total{limit=\"connections_per_address\"}";
 const BODIES: &str = "wxsub_limit_reached_total{limit=\"bodies_per_key\"}";
@@ -84,7 +84,7 @@ const BASE: Attack = Attack {
     name: "5000 idle connections from one address",
     from: "127.0.0.2",
     connections: 5000,
-    does: Hold,
+    behavior: Hold,
     bytes: |_| String::new(),
     more_apps: 0,
     counted: &[(OF_ADDRESS, Count(5000 - 1024))],
@@ -94,9 +94,9 @@ const BASE: Attack = Attack {
 const fn repeat_on_64(
     name: &'static str,
     bytes: fn(&str) -> String,
-    counted: &'static [(&'static str, Least)],
+    counted: &'static [(&'static str, MinCount)],
 ) -> Attack {
-    Attack { name, connections: 64, does: Repeat, bytes, counted, ..BASE }
+    Attack { name, connections: 64, behavior: Repeat, bytes, counted, ..BASE }
 }
 
 /// The counts are those of the default limits: 1024 connections of an address, 512 bodies and requests in flight of a key,
@@ -142,7 +142,7 @@ pub(crate) static ATTACKS: [Attack; 16] = [
     Attack {
         name: "messages with one key to a silent Weixin, again and again on 1000 connections",
         connections: 1000,
-        does: Repeat,
+        behavior: Repeat,
         bytes: |key| post(&format!("/v1/apps/{SILENT_APP}/messages"), key, MESSAGE.len(), MESSAGE),
         counted: &[(IN_FLIGHT, Count(1000 - 512))],
         ..BASE
@@ -150,7 +150,7 @@ pub(crate) static ATTACKS: [Attack; 16] = [
     Attack {
         name: "TLS handshakes without end on 64 connections",
         connections: 64,
-        does: Handshake,
+        behavior: Handshake,
         counted: &[(HANDSHAKES, Count(1))],
         ..BASE
     },
@@ -213,7 +213,7 @@ fn get(path: &str, key: &str) -> String {
 impl Attack {
     /// Whether the server has TLS.
     pub(crate) fn uses_tls(&self) -> bool {
-        matches!(self.does, Handshake)
+        matches!(self.behavior, Handshake)
     }
 
     /// Opens the connections and sends the bytes on each. A flood goes on for [`FLOOD`], and closes the oldest connection for each
@@ -251,7 +251,7 @@ impl Attack {
     ) -> usize {
         let bytes = (self.bytes)(&target.key);
         let responses = AtomicUsize::new(0);
-        match self.does {
+        match self.behavior {
             Hold => sleep(duration).await,
             Handshake => {
                 let hello = client_hello(target.address);
