@@ -1,58 +1,40 @@
 //! A Redis with TLS and a new certificate authority.
 
 use std::fs;
-use std::path::PathBuf;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use wxsub_test_support::{Redis, free_port};
+use tempfile::TempDir;
+use wxsub_test_support::{Authority, Redis, free_port, memory_folder};
 
 pub(super) struct Behind {
     pub(super) redis: Redis,
     pub(super) tls_port: u16,
     /// The certificate authority to trust, as PEM.
     pub(super) authority: String,
-}
-
-/// A certificate authority of this name, as PEM, and its signing key.
-fn authority(name: &str) -> (String, Issuer<'static, KeyPair>) {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    (params.self_signed(&key).unwrap().pem(), Issuer::new(params, key))
-}
-
-/// Another certificate authority, which is not trusted.
-pub(super) fn unknown_authority() -> String {
-    authority("unknown").0
+    _folder: TempDir,
 }
 
 impl Behind {
     pub(super) fn tls() -> Self {
-        let (authority, issuer) = authority("ours");
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &issuer).unwrap().pem();
-        let tls_port = free_port();
+        let (authority, folder, tls_port) = (Authority::new("ours"), memory_folder(), free_port());
         let file = |name: &str, text: &str| {
-            let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{tls_port}-{name}.pem"));
+            let path = folder.path().join(name);
             fs::write(&path, text).unwrap();
             path.into_os_string().into_string().unwrap()
         };
-        let (certificate, secret) = (file("certificate", &certificate), file("key", &key.serialize_pem()));
+        let [certificate, key] = authority.certify("127.0.0.1");
         let redis = Redis::with(&[
             "--tls-port",
             &tls_port.to_string(),
             "--tls-cert-file",
-            &certificate,
+            &file("certificate", &certificate),
             "--tls-key-file",
-            &secret,
+            &file("key", &key),
             "--tls-ca-cert-file",
-            &file("authority", &authority),
+            &file("authority", &authority.pem),
             "--tls-auth-clients",
             "no",
         ]);
-        Self { redis, tls_port, authority }
+        Self { redis, tls_port, authority: authority.pem, _folder: folder }
     }
 
     /// Its address, for this user.

@@ -10,7 +10,7 @@ use wxsub_core::token::Generation;
 use wxsub_redis::RedisStore;
 use wxsub_test_support::Redis;
 
-use super::store::token;
+use super::store::{Stores, token};
 
 fn app(number: u64) -> AppId {
     format!("wx{number}").parse().unwrap()

@@ -5,6 +5,7 @@ use wxsub_core::store::StoreErrorKind;
 use wxsub_test_support::Redis;
 
 use super::faults::rule;
+use super::store::Stores;
 
 #[tokio::test]
 #[ignore = "needs redis-server: scripts/test runs it"]

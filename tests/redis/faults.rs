@@ -7,11 +7,11 @@ use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::store::{CasOutcome, StoreError, StoreErrorKind, TokenStore};
 use wxsub_core::token::Generation;
 use wxsub_redis::{RedisStore, RedisStoreBuilder};
-use wxsub_test_support::Redis;
+use wxsub_test_support::{Authority, Redis};
 
-use super::certificates::{Behind, unknown_authority};
+use super::certificates::Behind;
 use super::sentinel::{MASTER, Sentinel};
-use super::store::{app, token};
+use super::store::{Stores, app, token};
 
 /// The ACL rule of docs/cluster.md for the user of the store, with this password.
 pub(super) fn rule(password: &str) -> String {
@@ -182,7 +182,7 @@ async fn tls_rejects_redis_of_unknown_authority() {
     let wrong = error(&store(trusted("wxsub@").password("SWORDFISH"))).await;
     assert!(!wrong.contains("SWORDFISH") && !wrong.contains("SESAME"), "{wrong}");
     let address = || RedisStore::builder(behind.address("wxsub@")).password("SESAME");
-    for untrusting in [address().certificate_authorities(unknown_authority()), address()] {
+    for untrusting in [address().certificate_authorities(Authority::new("unknown").pem), address()] {
         let text = error(&store(untrusting)).await;
         assert!(text.contains("UnknownIssuer") && !text.contains("SESAME"), "{text}");
     }

@@ -9,7 +9,7 @@ use wxsub_core::testing::ManualClock;
 use wxsub_core::token::Generation;
 use wxsub_test_support::Redis;
 
-use super::store::{app, token};
+use super::store::{Stores, app, token};
 
 /// The clock of the peer stands still after its first read of the change log, so only notifications wake it.
 #[tokio::test]

@@ -5,7 +5,7 @@ use wxsub_core::store::{CasOutcome, StoredToken, TokenStore, UpstreamId};
 use wxsub_core::token::Generation;
 use wxsub_test_support::Redis;
 
-use super::store::{app, token};
+use super::store::{Stores, app, token};
 
 /// What that version wrote for `wx0123456789abcdef`, with this key: twice 32 of the digits `ab`.
 const SEALED: &str = "version 1 generation 1795957147143 requested_at_ms 1795957147143 age_ms 2 \

@@ -10,7 +10,7 @@ use wxsub_core::token::Generation;
 use wxsub_redis::RedisStore;
 use wxsub_test_support::Redis;
 
-use super::store::{app, token};
+use super::store::{Stores, app, token};
 
 async fn read_error(store: &RedisStore) -> StoreError {
     store.load(&app()).await.unwrap_err()

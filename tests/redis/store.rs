@@ -16,23 +16,32 @@ use wxsub_test_support::Redis;
 
 const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
-impl Redis {
-    pub(super) fn builder(&self) -> RedisStoreBuilder {
+/// The stores of a server.
+pub(super) trait Stores {
+    fn builder(&self) -> RedisStoreBuilder;
+
+    /// A store of this user, whose password is `OPEN`.
+    fn store_of(&self, user: &str) -> RedisStore;
+
+    /// A store of a new user with these rights.
+    fn store_with_rights(&self, rights: &str) -> RedisStore;
+
+    fn store(&self) -> RedisStore {
+        self.builder().build().unwrap()
+    }
+}
+
+impl Stores for Redis {
+    fn builder(&self) -> RedisStoreBuilder {
         RedisStore::builder(self.address())
     }
 
-    pub(super) fn store(&self) -> RedisStore {
-        self.builder().build().unwrap()
-    }
-
-    /// A store of this user, whose password is `OPEN`.
-    pub(super) fn store_of(&self, user: &str) -> RedisStore {
+    fn store_of(&self, user: &str) -> RedisStore {
         let address = format!("redis://{user}:OPEN@127.0.0.1:{}/0", self.port);
         RedisStore::builder(address).build().unwrap()
     }
 
-    /// A store of a new user with these rights.
-    pub(super) fn store_with_rights(&self, rights: &str) -> RedisStore {
+    fn store_with_rights(&self, rights: &str) -> RedisStore {
         self.ask(&format!("ACL SETUSER some on >OPEN {rights}"));
         self.store_of("some")
     }

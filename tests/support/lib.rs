@@ -9,6 +9,7 @@
     reason = "test support may panic, and waits for real processes"
 )]
 
+mod authority;
 mod free_port;
 pub mod inbox_programs;
 mod mariadb;
@@ -18,6 +19,7 @@ mod process;
 pub mod redis;
 mod service_user;
 
+pub use authority::Authority;
 pub use free_port::free_port;
 pub use mariadb::Mariadb;
 pub use postgres::Postgres;

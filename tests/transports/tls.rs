@@ -5,15 +5,14 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::{JoinHandle, spawn};
 
-use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, date_time_ymd,
-};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, date_time_ymd};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use wxsub_core::proto::BaseUrl;
 use wxsub_core::proto::codec::{QueryPair, Request};
 use wxsub_core::transport::{HttpRequest, RequestState, Transport, TransportError, TransportErrorKind};
 use wxsub_reqwest::Roots;
+use wxsub_test_support::Authority;
 
 use crate::Build;
 
@@ -25,17 +24,12 @@ over_both!(
     untrusted_tls_proxy_receives_no_request,
 );
 
-struct Authority {
-    roots: Roots,
-    issuer: Issuer<'static, KeyPair>,
+fn authority() -> Authority {
+    Authority::new("ours")
 }
 
-fn authority() -> Authority {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let pem = params.self_signed(&key).unwrap().pem();
-    Authority { roots: Roots::Pem(pem.into_bytes()), issuer: Issuer::new(params, key) }
+fn roots(authority: &Authority) -> Roots {
+    Roots::Pem(authority.pem.clone().into_bytes())
 }
 
 fn for_host(name: &str) -> CertificateParams {
@@ -87,7 +81,7 @@ async fn call(
 async fn trusted_server_receives_request(build: Build) {
     let ours = authority();
     let (base, server) = serve(&ours, &for_host("localhost"));
-    assert_eq!(call(build, &ours.roots, None, &base).await, Ok(200));
+    assert_eq!(call(build, &roots(&ours), None, &base).await, Ok(200));
     let line = server.join().unwrap();
     assert_eq!(line.as_deref(), Some("GET /cgi-bin/token?secret=PLANTED HTTP/1.1"));
 }
@@ -103,11 +97,11 @@ async fn untrusted_server_receives_no_request(build: Build) {
     for_clients.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     for (roots, params, says) in [
         (&Roots::Bundled, for_host("localhost"), "issuer is not among"),
-        (&authority().roots, for_host("localhost"), "issuer is not among"),
-        (&ours.roots, for_host("api.test"), "another host name"),
-        (&ours.roots, expired, "has expired"),
-        (&ours.roots, early, "not valid yet"),
-        (&ours.roots, for_clients, "does not allow server authentication"),
+        (&roots(&authority()), for_host("localhost"), "issuer is not among"),
+        (&roots(&ours), for_host("api.test"), "another host name"),
+        (&roots(&ours), expired, "has expired"),
+        (&roots(&ours), early, "not valid yet"),
+        (&roots(&ours), for_clients, "does not allow server authentication"),
     ] {
         let (base, server) = serve(&ours, &params);
         let error = call(build, roots, None, &base).await.unwrap_err();
@@ -124,7 +118,7 @@ async fn plain_request_reaches_tls_proxy(build: Build) {
     let ours = authority();
     let (proxy, server) = serve(&ours, &for_host("localhost"));
     let base = BaseUrl::insecure("http://weixin.invalid").unwrap();
-    assert_eq!(call(build, &ours.roots, Some(&proxy), &base).await, Ok(200));
+    assert_eq!(call(build, &roots(&ours), Some(&proxy), &base).await, Ok(200));
     let line = server.join().unwrap();
     assert_eq!(line.as_deref(), Some("GET http://weixin.invalid/cgi-bin/token?secret=PLANTED HTTP/1.1"));
 }
@@ -134,7 +128,7 @@ async fn tls_proxy_gets_connect_request_only(build: Build) {
     let ours = authority();
     let (proxy, server) = serve(&ours, &for_host("localhost"));
     let base = BaseUrl::new("https://weixin.invalid").unwrap();
-    let error = call(build, &ours.roots, Some(&proxy), &base).await.unwrap_err();
+    let error = call(build, &roots(&ours), Some(&proxy), &base).await.unwrap_err();
     assert_eq!(error.request_state(), RequestState::NotSent, "{error}");
     assert_eq!(server.join().unwrap().as_deref(), Some("CONNECT weixin.invalid:443 HTTP/1.1"));
 }
@@ -143,7 +137,7 @@ async fn untrusted_tls_proxy_receives_no_request(build: Build) {
     let (ours, other) = (authority(), authority());
     let (proxy, server) = serve(&other, &for_host("localhost"));
     let base = BaseUrl::insecure("http://weixin.invalid").unwrap();
-    let error = call(build, &ours.roots, Some(&proxy), &base).await.unwrap_err();
+    let error = call(build, &roots(&ours), Some(&proxy), &base).await.unwrap_err();
     assert_eq!(
         (error.request_state(), error.kind()),
         (RequestState::NotSent, TransportErrorKind::Certificate)

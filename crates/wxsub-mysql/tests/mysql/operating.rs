@@ -1,17 +1,15 @@
 //! What an operator meets: rights, tables, restarts, TLS.
 
-use std::path::Path;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use wxsub_core::clock::{Clock, SystemClock, timeout_at};
 use wxsub_mysql::{MysqlInbox, MysqlOptions};
 use wxsub_outbox::inbox::{Inbox, InboxError};
 use wxsub_outbox::testing::inbox_conformance::{InboxTable, numbered_row};
-use wxsub_test_support::{Mariadb, memory_folder};
+use wxsub_test_support::{Authority, Mariadb, memory_folder};
 use wxsub_tls::Roots;
 
 use super::conformance::Table;
@@ -125,52 +123,30 @@ async fn a_lost_connection_is_made_again() {
     assert_eq!(inbox.read(9).await.unwrap().len(), 1);
 }
 
-/// A certificate authority.
-struct Authority {
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
-        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self { pem: parameters.self_signed(&key).unwrap().pem(), issuer: Issuer::new(parameters, key) }
-    }
-
-    fn roots(&self) -> Roots {
-        Roots::Pem(self.pem.clone().into_bytes())
-    }
-
-    /// A certificate for `localhost` and its key, as settings of the server.
-    fn certify(&self, folder: &Path) -> [String; 2] {
-        let key = KeyPair::generate().unwrap();
-        let parameters = CertificateParams::new(["localhost".to_owned()]).unwrap();
-        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
-        let certificate = Mariadb::file(folder, "certificate.pem", &certificate.pem());
-        let key = Mariadb::file(folder, "key.pem", &key.serialize_pem());
-        [format!("--ssl-cert={}", certificate.display()), format!("--ssl-key={}", key.display())]
-    }
+fn roots(authority: &Authority) -> Roots {
+    Roots::Pem(authority.pem.clone().into_bytes())
 }
 
 #[tokio::test]
 #[ignore = "needs mariadb-server: scripts/test runs it"]
 async fn the_certificate_of_the_server_is_checked() {
-    let (authority, folder) = (Authority::new(), memory_folder());
+    let (authority, folder) = (Authority::new("ours"), memory_folder());
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let settings = authority.certify(folder.path());
+    let [certificate, key] = authority.certify("localhost");
+    let certificate = Mariadb::file(folder.path(), "certificate.pem", &certificate);
+    let key = Mariadb::file(folder.path(), "key.pem", &key);
+    let settings = [format!("--ssl-cert={}", certificate.display()), format!("--ssl-key={}", key.display())];
     let server = Mariadb::with(&settings.each_ref().map(String::as_str));
     Table::make(&server, "shop").await;
     server.run(&["ALTER USER wxsub REQUIRE SSL"]).await;
     let url = server.url("wxsub", "shop").replace("127.0.0.1", "localhost");
     let options = || MysqlOptions::new(&url).unwrap();
-    let mut inbox = MysqlInbox::connect(options().always_encrypted().roots(authority.roots())).await.unwrap();
+    let mut inbox = MysqlInbox::connect(options().always_encrypted().roots(roots(&authority))).await.unwrap();
     assert_eq!(inbox.read(9).await.unwrap(), []);
-    let text = refusal(options().always_encrypted().roots(Authority::new().roots())).await;
+    let text = refusal(options().always_encrypted().roots(roots(&Authority::new("ours")))).await;
     assert!(text.contains("issuer is not among the trusted"), "{text}");
     let by_address = MysqlOptions::new(&server.url("wxsub", "shop")).unwrap();
-    let text = refusal(by_address.always_encrypted().roots(authority.roots())).await;
+    let text = refusal(by_address.always_encrypted().roots(roots(&authority))).await;
     assert!(text.contains("for another host name"), "{text}");
     let text = refusal(options()).await;
     assert!(text.contains("Access denied"), "the user must encrypt: {text}");
@@ -178,7 +154,7 @@ async fn the_certificate_of_the_server_is_checked() {
     let plain = Mariadb::with(&["--skip-ssl"]);
     Table::make(&plain, "shop").await;
     let url = plain.url("wxsub", "shop").replace("127.0.0.1", "localhost");
-    let options = MysqlOptions::new(&url).unwrap().always_encrypted().roots(authority.roots());
+    let options = MysqlOptions::new(&url).unwrap().always_encrypted().roots(roots(&authority));
     let text = refusal(options).await;
     assert!(text.contains("has no TLS"), "{text}");
 }

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio::net::TcpListener;
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::testing::ManualClock;
@@ -17,7 +16,7 @@ use ServerProblem::{
     TransactionPooler, Unreachable,
 };
 use wxsub_test_support::postgres::{self, PASSWORD};
-use wxsub_test_support::{Postgres, Stream, free_port, wait_for};
+use wxsub_test_support::{Authority, Postgres, Stream, free_port, wait_for};
 
 use super::fixture::Process;
 
@@ -152,25 +151,14 @@ async fn a_missing_right_is_named() {
     assert_problem!(PostgresOptions::new(other), MissingRight(_));
 }
 
-/// A certificate authority of this name, as PEM, and its signing key.
-fn authority(name: &str) -> (String, Issuer<'static, KeyPair>) {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    (params.self_signed(&key).unwrap().pem(), Issuer::new(params, key))
-}
-
 #[tokio::test]
 #[ignore = "needs postgresql: scripts/test runs it"]
 async fn the_certificate_of_the_server_is_verified() {
     let mut postgres = Postgres::start();
-    let (trusted, issuer) = authority("ours");
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, &issuer).unwrap().pem();
+    let trusted = Authority::new("ours");
+    let [certificate, key] = trusted.certify("127.0.0.1");
     let certificate = postgres.file("certificate.pem", &certificate);
-    let key = postgres.file("key.pem", &key.serialize_pem());
+    let key = postgres.file("key.pem", &key);
     postgres.stop_immediately();
     postgres.set(&format!("ssl_cert_file={}", certificate.display()));
     postgres.set(&format!("ssl_key_file={}", key.display()));
@@ -182,11 +170,11 @@ async fn the_certificate_of_the_server_is_verified() {
         PostgresOptions::new(url).password_file(&password).roots(Roots::Pem(roots.as_bytes().to_vec()))
     };
     let encrypted = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE ssl";
-    let ledger = PostgresLedger::connect(options("127.0.0.1", &trusted)).await.unwrap();
+    let ledger = PostgresLedger::connect(options("127.0.0.1", &trusted.pem)).await.unwrap();
     let sessions = postgres.sql().await.query_one(encrypted, &[]).await.unwrap().get::<_, i64>(0);
     assert!(sessions >= 2, "{sessions}");
     drop(ledger);
-    for (host, roots) in [("127.0.0.1", authority("unknown").0), ("localhost", trusted)] {
+    for (host, roots) in [("127.0.0.1", Authority::new("unknown").pem), ("localhost", trusted.pem)] {
         assert_problem!(options(host, &roots), Unreachable(what) if what.contains("certificate"));
     }
 }
