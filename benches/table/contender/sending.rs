@@ -8,11 +8,12 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use tokio::runtime::Builder;
 use tokio::task::{JoinSet, LocalSet};
-use wxsub_benches::{proc_fs, subject};
+use wxsub_benches::subject;
 use wxsub_core::Client;
 use wxsub_core::transport::Transport;
 use wxsub_hyper::HyperTransport;
 use wxsub_reqwest::{ReqwestTransport, Roots};
+use wxsub_test_support::proc_fs;
 
 use super::bare;
 use crate::process::Measured;
