@@ -36,14 +36,11 @@ use honest::{Honest, Measured};
 use served::Served;
 use tokio::time::{sleep, timeout};
 
-/// How long honest requests are measured before an attack, and after all its connections are open.
+/// How long honest requests are measured before an attack, and how long the attack goes on after its connections are open.
 const MEASURED: Duration = Duration::from_secs(5);
 
 /// Maximum time of a row: starting the server, measuring it, and the attack.
 const MAX_ROW: Duration = Duration::from_secs(120);
-
-/// Minimum number of requests whose 99th percentile says something. An attack of few connections is open after less.
-const MIN_MEASURED: usize = 100;
 
 /// Maximum number of audit lines about requests that the server refused. Each address, client and reason gets 20 a minute, and the
 /// line that counts the others.
@@ -79,7 +76,7 @@ fn measure_from_core(arguments: &[String]) {
 /// Runs the attacks with this word in their names.
 async fn measure(wxsub: &str, only: &str) {
     let kinds = ["reads", "sends"].map(|kind| {
-        format!("{kind} before | p50 | p99 | {kind} during | p50 | p99 | ratio | {kind} while it opens | p99 | ratio |")
+        format!("{kind} before | p50 | p99 | {kind} during | p50 | p99 | ratio | {kind} in a flood | p99 | ratio |")
     });
     println!("| attack | {} {} memory before | peak | refused, counted |", kinds[0], kinds[1]);
     println!("|{}", "---|".repeat(24));
@@ -95,9 +92,13 @@ async fn run(wxsub: &str, attack: &'static Attack) {
     let served = Served::start(wxsub, attack, &attacker).await;
     let (before, ()) = Honest::measure(&served, sleep(MEASURED)).await;
     let [memory, _] = served.memory();
-    let (opening, ()) = Honest::measure(&served, attacker.open(&served.target())).await;
-    let (during, responses) = Honest::measure(&served, attacker.end()).await;
+    let (during, responses) = Honest::measure(&served, attacker.attack(&served.target())).await;
     let metrics = served.metrics().await;
+    let flood = match attack.is_flood() {
+        true => Some(Honest::measure(&served, attacker.flood()).await.0),
+        false => None,
+    };
+    let flood = flood.as_ref();
     let mut counted = format!("{responses} responses");
     for (name, min) in attack.counted {
         let count: u64 =
@@ -115,32 +116,26 @@ async fn run(wxsub: &str, attack: &'static Attack) {
     println!(
         "| {} | {} | {} | {memory:.0} MiB | {:.0} MiB | {counted} |",
         attack.name,
-        columns(&before.reads, &during.reads, &opening.reads),
-        columns(&before.sends, &during.sends, &opening.sends),
+        columns(&before.reads, &during.reads, flood.map(|flood| &flood.reads)),
+        columns(&before.sends, &during.sends, flood.map(|flood| &flood.sends)),
         served.memory()[1],
     );
-    for (kind, measured) in [
-        ("reads", &opening.reads),
-        ("sends", &opening.sends),
-        ("reads", &during.reads),
-        ("sends", &during.sends),
-    ] {
-        assert_eq!(measured.failed, 0, "{}: honest {kind} failed", attack.name);
+    for honest in [Some(&during), flood].into_iter().flatten() {
+        let failed = [honest.reads.failed, honest.sends.failed];
+        assert_eq!(failed, [0, 0], "{}: honest reads and sends failed", attack.name);
     }
 }
 
-/// The columns of one kind of honest requests.
-fn columns(before: &Measured, during: &Measured, opening: &Measured) -> String {
-    let ratio = |other: &Measured| other.percentile(99) / before.percentile(99);
+/// The columns of one kind of honest requests. Those in a flood are empty if the attack has none.
+fn columns(before: &Measured, during: &Measured, flood: Option<&Measured>) -> String {
     let measured = |measured: &Measured| {
         let (p50, p99) = (measured.percentile(50), measured.percentile(99));
         format!("{} | {p50:.2} ms | {p99:.2} ms", measured.count())
     };
-    let opening = match opening.count() {
-        MIN_MEASURED.. => {
-            format!("{} | {:.2} ms | {:.2}", opening.count(), opening.percentile(99), ratio(opening))
-        }
-        few => format!("{few} | | "),
-    };
-    format!("{} | {} | {:.2} | {opening}", measured(before), measured(during), ratio(during))
+    let ratio = |other: &Measured| other.percentile(99) / before.percentile(99);
+    let flood = flood.map_or_else(
+        || "| | ".to_owned(),
+        |flood| format!("{} | {:.2} ms | {:.2}", flood.count(), flood.percentile(99), ratio(flood)),
+    );
+    format!("{} | {} | {:.2} | {flood}", measured(before), measured(during), ratio(during))
 }

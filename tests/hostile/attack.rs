@@ -24,7 +24,7 @@ const MAX_OPENING: Duration = Duration::from_secs(60);
 /// From how many connections on an attack is a flood.
 const MIN_FLOOD: usize = 3000;
 
-/// For how long a flood opens connections. Those that it holds open too fast to measure honest requests meanwhile.
+/// For how long a flood opens connections.
 const FLOOD: Duration = Duration::from_secs(3);
 
 /// Connections with the same bytes on each.
@@ -216,36 +216,50 @@ impl Attack {
         matches!(self.behavior, Handshake)
     }
 
-    /// Opens the connections and sends the bytes on each. A flood goes on for [`FLOOD`], and closes the oldest connection for each
-    /// new one. Those that the server has accepted after [`MAX_OPENING`] are the attack.
+    /// Whether the attack ends with a flood.
+    pub(crate) fn is_flood(&self) -> bool {
+        self.connections >= MIN_FLOOD
+    }
+
+    /// Opens the connections and sends the bytes on each. Those that the server has accepted after [`MAX_OPENING`] are the attack.
     pub(crate) async fn open(&self, target: &Target) -> VecDeque<TcpStream> {
-        let bytes = (self.bytes)(&target.key);
-        let is_flood = self.connections >= MIN_FLOOD;
-        let (begun, mut held) = (Instant::now(), VecDeque::new());
+        let mut held = VecDeque::new();
         let opening = async {
-            while held.len() < self.connections || (is_flood && begun.elapsed() < FLOOD) {
-                if held.len() >= self.connections {
-                    held.pop_front();
-                }
-                match self.connect(target).await {
-                    Ok(mut stream) => {
-                        let _ = stream.write_all(bytes.as_bytes()).await;
-                        held.push_back(stream);
-                    }
-                    // It may have failed without a wait.
-                    Err(_) => yield_now().await,
-                }
+            while held.len() < self.connections {
+                self.open_one(target, &mut held).await;
             }
         };
         let _ = timeout(MAX_OPENING, opening).await;
         held
     }
 
+    /// Opens connections for [`FLOOD`], as fast as it can, and closes the oldest one for each.
+    pub(crate) async fn flood(&self, held: &mut VecDeque<TcpStream>, target: &Target) {
+        let begun = Instant::now();
+        while begun.elapsed() < FLOOD {
+            if held.len() >= self.connections {
+                held.pop_front();
+            }
+            self.open_one(target, held).await;
+        }
+    }
+
+    async fn open_one(&self, target: &Target, held: &mut VecDeque<TcpStream>) {
+        match self.connect(target).await {
+            Ok(mut stream) => {
+                let _ = stream.write_all((self.bytes)(&target.key).as_bytes()).await;
+                held.push_back(stream);
+            }
+            // It may have failed without a wait.
+            Err(_) => yield_now().await,
+        }
+    }
+
     /// Goes on for `duration` on these connections. The server may close them meanwhile. Returns the number of responses to repeated
     /// requests.
     pub(crate) async fn go_on(
         &self,
-        mut held: VecDeque<TcpStream>,
+        held: &mut VecDeque<TcpStream>,
         target: &Target,
         duration: Duration,
     ) -> usize {

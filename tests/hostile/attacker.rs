@@ -25,7 +25,7 @@ pub(crate) struct Attacker {
 }
 
 impl Attacker {
-    /// Starts the process. The attack waits for [`open`](Self::open).
+    /// Starts the process. The attack waits for [`attack`](Self::attack).
     pub(crate) async fn start(attack: &Attack) -> Self {
         let mut command = Command::new("chrt");
         command.args(["--idle", "0"]).arg(std::env::current_exe().unwrap()).args([ROLE, attack.name]);
@@ -37,16 +37,20 @@ impl Attacker {
         attacker
     }
 
-    /// Opens the connections of the attack.
-    pub(crate) async fn open(&mut self, Target { address, key }: &Target) {
-        let line = format!("{address} {key}\n");
-        self.child.stdin.as_mut().unwrap().write_all(line.as_bytes()).await.unwrap();
+    /// Attacks, and waits for the end. Returns the number of responses to repeated requests.
+    pub(crate) async fn attack(&mut self, Target { address, key }: &Target) -> usize {
+        self.send(&format!("{address} {key}")).await;
+        self.next_line().await.parse().unwrap()
+    }
+
+    /// Opens connections without a pause, and waits for the end.
+    pub(crate) async fn flood(&mut self) {
+        self.send("flood").await;
         self.next_line().await;
     }
 
-    /// Waits for the end of the attack. Returns the number of responses to repeated requests.
-    pub(crate) async fn end(&mut self) -> usize {
-        self.next_line().await.parse().unwrap()
+    async fn send(&mut self, line: &str) {
+        self.child.stdin.as_mut().unwrap().write_all(format!("{line}\n").as_bytes()).await.unwrap();
     }
 
     async fn next_line(&mut self) -> String {
@@ -54,14 +58,22 @@ impl Attacker {
     }
 }
 
-/// The process: runs the attack with this name, for `duration` after its connections are open.
+/// The process: runs the attack with this name, for `duration` after its connections are open, and then its flood.
 pub(crate) async fn run(name: &str, duration: Duration) {
     let attack = ATTACKS.iter().find(|attack| attack.name == name).unwrap();
     println!("{}", start_silent_weixin().await);
-    let line = spawn_blocking(|| stdin().lines().next().unwrap().unwrap()).await.unwrap();
+    let line = next_line().await;
     let (address, key) = line.split_once(' ').unwrap();
     let target = Target { address: address.parse().unwrap(), key: key.to_owned() };
-    let held = attack.open(&target).await;
-    println!("open");
-    println!("{}", attack.go_on(held, &target, duration).await);
+    let mut held = attack.open(&target).await;
+    println!("{}", attack.go_on(&mut held, &target, duration).await);
+    if attack.is_flood() {
+        next_line().await;
+        attack.flood(&mut held, &target).await;
+        println!("end");
+    }
+}
+
+async fn next_line() -> String {
+    spawn_blocking(|| stdin().lines().next().unwrap().unwrap()).await.unwrap()
 }
