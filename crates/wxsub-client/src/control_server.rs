@@ -1,3 +1,5 @@
+//! The client itself: tokens, messages, and how each call is made.
+
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -308,11 +310,19 @@ fn invalid_request(detail: &str) -> TransportError {
 }
 
 fn parse<T: DeserializeOwned>(response: &RawResponse<Bytes>) -> Result<T, ControlServerError> {
-    if !(200..300).contains(&response.status) {
-        return Err(ControlServerError::problem(response));
+    read_success(response, |body| serde_json::from_slice(body).ok())
+}
+
+/// Reads the body of a successful response.
+pub(crate) fn read_success<T>(
+    response: &RawResponse<Bytes>,
+    read: impl FnOnce(&[u8]) -> Option<T>,
+) -> Result<T, ControlServerError> {
+    let status = response.status;
+    match (200..300).contains(&status) {
+        true => read(&response.body).ok_or(ControlServerError::InvalidResponse { status }),
+        false => Err(ControlServerError::problem(response)),
     }
-    let invalid = |_| ControlServerError::InvalidResponse { status: response.status };
-    serde_json::from_slice(&response.body).map_err(invalid)
 }
 
 fn cached_token(fetched: FetchedToken, requested_at: ClockReading) -> CachedToken {

@@ -1,3 +1,5 @@
+//! Failed calls of the control server: what they mean for the caller.
+
 use std::fmt;
 use std::time::Duration;
 
@@ -87,11 +89,17 @@ impl ControlServerError {
         }
     }
 
-    /// Returns whether the call may have taken effect although it failed.
+    /// Returns whether the call may have taken effect although it failed: no response of the server arrived, a gateway
+    /// responded with a status of 500 or more, or the server itself does not know.
     pub fn may_have_taken_effect(&self) -> bool {
         match self {
-            Self::NotReached(_) | Self::Problem { .. } => false,
+            Self::NotReached(_) => false,
             Self::ResponseLost(_) | Self::Timeout | Self::InvalidResponse { .. } => true,
+            Self::Problem { status, problem, .. } => match problem.as_deref() {
+                None | Some(Problem { kind: ProblemKind::Unknown, .. }) => *status >= 500,
+                Some(Problem { kind: ProblemKind::MaybeSent, .. }) => true,
+                Some(problem) => matches!(*problem.extensions, ProblemExtensions::Unrecorded { .. }),
+            },
         }
     }
 

@@ -25,7 +25,7 @@
 //! server.send(&appid, &message).await?;
 //! # Ok(()) }
 //! ```
-
+//!
 //! With a ledger, the server records consents and messages. A webhook tells your application how a message ended:
 //!
 //! ```

@@ -1,6 +1,5 @@
 //! Consents, grants and the outbox of the control server.
 
-use bytes::Bytes;
 use futures_util::stream::{self, Stream, TryStreamExt};
 use http::header::{CONTENT_TYPE, HeaderValue, IF_MATCH};
 use serde_json::{Map, Value};
@@ -13,10 +12,9 @@ use wxsub_outbox::id::{GrantId, MessageId};
 use wxsub_outbox::idempotency::IdempotencyKey;
 use wxsub_outbox::state::{Decision, MessageState, Priority};
 use wxsub_outbox::view::{AppView, ConsentView, DecidedView, GrantList, MessageList, MessageView};
-use wxsub_proto::codec::RawResponse;
 use wxsub_proto::{AppId, Message, OpenId};
 
-use crate::control_server::{json, key_header};
+use crate::control_server::{json, key_header, read_success};
 use crate::{ControlServer, ControlServerError};
 
 /// The media type of many messages, one a line.
@@ -114,8 +112,7 @@ impl ControlServer {
     /// # Cancel safety
     /// The grant may or may not have been voided.
     pub async fn void_grant(&self, appid: &AppId, id: GrantId) -> Result<(), ControlServerError> {
-        let path = fill(path::GRANT, appid, Some(&id.to_string()));
-        no_content(&self.call(http::Method::DELETE, &path, Vec::new(), &[]).await?)
+        self.delete(&fill(path::GRANT, appid, Some(&id.to_string()))).await
     }
 
     /// Queues a message. With a key, the same call again gives the same message. The key of the client needs the scope
@@ -163,13 +160,11 @@ impl ControlServer {
         }
         let (path, media_type) = (fill(path::OUTBOX, appid, None), HeaderValue::from_static(LINES));
         let response = self.call(http::Method::POST, &path, body, &[(CONTENT_TYPE, media_type)]).await?;
-        if response.status != 200 {
-            return Err(ControlServerError::problem(&response));
-        }
-        let results = response.body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        let results: Result<Vec<_>, _> = results.map(serde_json::from_slice).collect();
-        let results = results.ok().filter(|results: &Vec<_>| results.len() == lines.len());
-        results.ok_or(ControlServerError::InvalidResponse { status: response.status })
+        read_success(&response, |body| {
+            let results = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+            let results: Result<Vec<_>, _> = results.map(serde_json::from_slice).collect();
+            results.ok().filter(|results| results.len() == lines.len())
+        })
     }
 
     /// Lists the apps of the key that have or had messages, or are paused: how many messages each has in each state, and what
@@ -214,6 +209,12 @@ impl ControlServer {
 
     /// Lists all messages, oldest first, page by page. `limit` of the filter is the size of a page. The key needs the scope
     /// `outbox:read`.
+    ///
+    /// # Errors
+    /// The stream ends with the [`ControlServerError`] of the first page that the server did not return.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a read changes nothing.
     pub fn all_messages<'a>(
         &'a self,
         appid: &'a AppId,
@@ -247,8 +248,7 @@ impl ControlServer {
     /// # Cancel safety
     /// The message may or may not have been withdrawn.
     pub async fn cancel(&self, appid: &AppId, id: MessageId) -> Result<(), ControlServerError> {
-        let path = fill(path::OUTBOX_MESSAGE, appid, Some(&id.to_string()));
-        no_content(&self.call(http::Method::DELETE, &path, Vec::new(), &[]).await?)
+        self.delete(&fill(path::OUTBOX_MESSAGE, appid, Some(&id.to_string()))).await
     }
 
     /// Decides a message that may have been sent. `seen` is the version that the operator has looked at. The key needs the
@@ -295,6 +295,12 @@ impl ControlServer {
     pub async fn resume(&self, appid: &AppId) -> Result<AppView, ControlServerError> {
         self.post(&fill(path::RESUME, appid, None), Vec::new(), &[]).await
     }
+
+    /// Deletes what is at this path. The server confirms it with 204.
+    async fn delete(&self, path: &str) -> Result<(), ControlServerError> {
+        let response = self.call(http::Method::DELETE, path, Vec::new(), &[]).await?;
+        read_success(&response, |_| (response.status == 204).then_some(()))
+    }
 }
 
 /// The JSON object of a message with its schedule.
@@ -311,11 +317,4 @@ fn members(message: &Message, schedule: Schedule) -> Map<String, Value> {
 /// The path of a template.
 fn fill(template: &str, appid: &AppId, id: Option<&str>) -> String {
     template.replace("{appid}", appid.as_str()).replace("{id}", id.unwrap_or_default())
-}
-
-fn no_content(response: &RawResponse<Bytes>) -> Result<(), ControlServerError> {
-    match response.status {
-        204 => Ok(()),
-        _ => Err(ControlServerError::problem(response)),
-    }
 }

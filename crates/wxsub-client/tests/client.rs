@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use wxsub_client::{ControlServer, ControlServerError, SendStatus};
+use wxsub_client::{ControlServer, ControlServerError, Schedule, SendStatus};
 use wxsub_core::Client;
 use wxsub_core::error::Delivery;
 use wxsub_core::testing::{ManualClock, MockResponse, MockTransport};
@@ -169,7 +169,7 @@ async fn failed_token_call_has_effect_remedy_and_text() {
         (response(429, r#"{"detail":"slow\u202edown"}"#), false, Remedy::SlowDown, "with 429: slow down"),
         (response(401, r#"{"detail":"no known key"}"#), false, Remedy::FixConfig, "no known key"),
         (response(403, "no"), false, Remedy::FixConfig, "responded with 403"),
-        (response(502, "<html>"), false, Remedy::RetryLater, "responded with 502"),
+        (response(502, "<html>"), true, Remedy::RetryLater, "responded with 502"),
         (response(200, "<html>"), true, Remedy::FixConfig, "response is invalid; check that the URL"),
         (MockResponse::refuse_connection(), false, Remedy::RetryLater, "was not reached"),
         (misconfigured(), false, Remedy::FixConfig, "was not reached"),
@@ -185,6 +185,34 @@ async fn failed_token_call_has_effect_remedy_and_text() {
         assert!(error.to_string().contains(text), "{error}");
         let errcode = error.api_error().map(|api_error| api_error.errcode().get());
         assert_eq!(errcode, text.ends_with("503: no").then_some(40125));
+    }
+}
+
+/// A gateway that lost the server, a page of another program, and a server that does not know.
+#[tokio::test]
+async fn change_that_is_not_confirmed_may_have_taken_effect() {
+    const UNRECORDED: &str = r#"{"kind":"ledger_unavailable","recorded":"unknown"}"#;
+    let id = "01010101-0101-0101-0101-010101010101";
+    for (status, body, expected) in [
+        (504, "<html>", true),
+        (502, r#"{"error":"bad gateway"}"#, true),
+        (200, "<html>", true),
+        (503, UNRECORDED, true),
+        (504, r#"{"kind":"maybe_sent"}"#, true),
+        (503, r#"{"kind":"ledger_unavailable"}"#, false),
+        (503, r#"{"kind":"audit_unavailable"}"#, false),
+        (503, r#"{"kind":"overloaded"}"#, false),
+        (409, r#"{"kind":"attempting"}"#, false),
+        (413, "<html>", false),
+    ] {
+        let (server, network, _) = client();
+        let outbox = "/v1/apps/wx1/outbox";
+        network.respond_always(outbox, response(status, body));
+        network.respond_always(&format!("{outbox}/{id}"), response(status, body));
+        let enqueued = server.enqueue(&appid(), &message(), Schedule::default(), None).await.unwrap_err();
+        let cancelled = server.cancel(&appid(), id.parse().unwrap()).await.unwrap_err();
+        let found = [enqueued.may_have_taken_effect(), cancelled.may_have_taken_effect()];
+        assert_eq!(found, [expected; 2], "{status} {body}: {enqueued}; {cancelled}");
     }
 }
 
