@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 use wxsub_core::clock::UnixMillis;
-use wxsub_outbox::state::{Decision, GrantState, Reason};
-use wxsub_outbox::view::{GrantView, MessageView};
+use wxsub_outbox::evidence::Evidence;
+use wxsub_outbox::state::Decision;
 
 use crate::frame::{Frame, Section};
 use crate::text::{bdi, masked, without_openid};
@@ -22,14 +22,10 @@ pub struct DecisionsView {
 /// One undecided message.
 #[derive(Debug, Clone)]
 pub struct UndecidedView {
-    /// The message.
-    pub message: MessageView,
+    /// What is known of it.
+    pub evidence: Evidence,
     /// When it can be decided, if not yet.
     pub decidable_at: Option<UnixMillis>,
-    /// The grant that it uses.
-    pub grant: Option<GrantView>,
-    /// A later grant of the same user, template and scene.
-    pub newer_grant: Option<GrantView>,
 }
 
 /// The page of decisions.
@@ -55,7 +51,7 @@ pub fn decisions(frame: &Frame<'_>, view: &DecisionsView) -> String {
 }
 
 fn card(frame: &Frame<'_>, undecided: &UndecidedView) -> Markup {
-    let message = &undecided.message;
+    let Evidence { message, grant, newer_grant, .. } = &undecided.evidence;
     html! {
         section.card.problem.degraded {
             h2 { a.id href=(frame.link(&format!("/outbox/{}", message.id))) { (message.id) } }
@@ -66,18 +62,18 @@ fn card(frame: &Frame<'_>, undecided: &UndecidedView) -> Markup {
                     @if let Some(openid) = &message.touser { (masked(openid)) }
                     @if let Some(scene) = message.scene { " · " (frame.text("scene ", "场景值 ")) (scene) }
                 }
-                dt { (frame.text("Evidence", "依据")) } dd { (evidence(frame, message)) }
+                dt { (frame.text("Evidence", "依据")) } dd { (cause(frame, &undecided.evidence)) }
                 @if let Some(at) = message.attempted_at {
                     dt { (frame.text("Attempt", "尝试")) } dd { (frame.relative(at)) }
                 }
                 dt { (frame.text("Grant", "授权")) }
                 dd {
-                    @match &undecided.grant {
+                    @match grant {
                         Some(grant) => { (frame.grant_state(grant.state)) }
                         None => { (frame.text("none", "没有")) }
                     }
                 }
-                @if let Some(newer) = &undecided.newer_grant {
+                @if let Some(newer) = newer_grant {
                     dt { (frame.text("Newer consent", "更新的授权")) }
                     dd { (frame.relative(newer.consented_at)) " · " (frame.grant_state(newer.state)) }
                 }
@@ -95,23 +91,10 @@ fn card(frame: &Frame<'_>, undecided: &UndecidedView) -> Markup {
     }
 }
 
-fn evidence(frame: &Frame<'_>, message: &MessageView) -> Markup {
-    let answer = match message.reason {
-        Some(Reason::WorkerLost) => frame.text(
-            "Its worker was lost during the attempt: whether it had posted is unknown.",
-            "发送过程中 worker 失联：不知道请求是否已发出。",
-        ),
-        Some(Reason::Restored) => frame.text(
-            "A backup was restored in which it was not final: it may have been sent since the backup.",
-            "它来自恢复的备份，备份时尚未结束：备份之后可能已发出。",
-        ),
-        _ => frame.text(
-            "It was posted, and the response of Weixin was lost.",
-            "请求已发出，但没有收到微信的响应。",
-        ),
-    };
+fn cause(frame: &Frame<'_>, evidence: &Evidence) -> Markup {
+    let message = &evidence.message;
     html! {
-        (answer)
+        @if let Some(cause) = evidence.cause() { (cause.in_language(frame.language)) (frame.text(".", "。")) }
         @if let Some(stage) = message.stage { (frame.text(" Step: ", "步骤：")) (frame.stage(stage)) (frame.text(".", "。")) }
         @if let Some(errmsg) = &message.errmsg { " " (bdi(&without_openid(errmsg, message.touser.as_ref()))) }
     }
@@ -119,31 +102,7 @@ fn evidence(frame: &Frame<'_>, message: &MessageView) -> Markup {
 
 /// What a decision does to this message.
 fn consequence(frame: &Frame<'_>, decision: Decision, undecided: &UndecidedView) -> &'static str {
-    let has_newer = undecided.newer_grant.as_ref().is_some_and(|newer| newer.state == GrantState::Open);
-    match (decision, undecided.grant.is_some()) {
-        (Decision::AssumeSent, true) => frame.text(
-            "It counts as sent. Its grant is used.",
-            "视为已发出，授权记为已使用。",
-        ),
-        (Decision::AssumeSent, false) => frame.text("It counts as sent.", "视为已发出。"),
-        (Decision::GiveUp, true) => frame.text(
-            "It is not sent again. Its grant becomes void; a new message needs a new consent.",
-            "不再发送，授权作废；要再发消息需要用户重新授权。",
-        ),
-        (Decision::GiveUp, false) => frame.text("It is not sent again.", "不再发送。"),
-        (Decision::SendAgain, _) if has_newer => frame.text(
-            "A new message is queued with the newer consent. The user may get it twice.",
-            "用更新的授权排队发送一条新消息。用户可能收到两条。",
-        ),
-        (Decision::SendAgain, true) => frame.text(
-            "A new message is queued with the same grant. The user may get it twice. If the first one arrived, Weixin refuses the second with 43101.",
-            "用同一授权排队发送一条新消息。用户可能收到两条；如果第一条已送达，微信会以 43101 拒绝第二条。",
-        ),
-        (Decision::SendAgain, false) => frame.text(
-            "A new message is queued, as the first one without a stored grant. The user may get it twice. If the first one arrived, Weixin may refuse the second with 43101.",
-            "排队发送一条新消息，与原消息一样没有登记的授权。用户可能收到两条；如果第一条已送达，微信可能会以 43101 拒绝第二条。",
-        ),
-    }
+    undecided.evidence.consequence(decision).in_language(frame.language)
 }
 
 fn name(frame: &Frame<'_>, decision: Decision) -> &'static str {
@@ -165,9 +124,9 @@ fn consequences(frame: &Frame<'_>, undecided: &UndecidedView) -> Markup {
 }
 
 fn choices(frame: &Frame<'_>, undecided: &UndecidedView) -> Markup {
-    let id = undecided.message.id;
+    let id = undecided.evidence.message.id;
     let fields = html! {
-        input type="hidden" name="version" value=(undecided.message.version);
+        input type="hidden" name="version" value=(undecided.evidence.message.version);
         label for={ "note-" (id) } { (frame.text("Note", "备注")) }
         input id={ "note-" (id) } name="note" maxlength="300" autocomplete="off";
         @for decision in Decision::ALL {

@@ -12,6 +12,7 @@
 //! | [`grant`] | the row of a grant, and the rules by which messages use grants |
 //! | [`app`] | why an app waits |
 //! | [`audit`] | what operators did |
+//! | [`evidence`] | what a person who decides a message must know |
 //! | [`idempotency`] | keys: the same request twice is one message |
 //! | [`retention`] | how long rows are kept |
 //! | [`id`] | the ids of messages, grants and workers |
@@ -24,6 +25,7 @@
 
 pub mod app;
 pub mod audit;
+pub mod evidence;
 pub mod grant;
 pub mod id;
 pub mod idempotency;

@@ -7,10 +7,10 @@ use serde::Deserialize;
 use wxsub_console::{DecisionsView, UndecidedView};
 use wxsub_outbox::LedgerError;
 use wxsub_outbox::app::StoredApp;
-use wxsub_outbox::grant::Subject;
+use wxsub_outbox::evidence::Evidence;
 use wxsub_outbox::ledger::MessageQuery;
 use wxsub_outbox::message::StoredMessage;
-use wxsub_outbox::view::{GrantView, MessageView};
+use wxsub_outbox::view::{GrantList, MessageView};
 use wxsub_proto::LocalizedText;
 
 use super::ledger::{LedgerSession, OperatorForm};
@@ -67,23 +67,14 @@ async fn evidence(
     message: &StoredMessage,
 ) -> Result<UndecidedView, LedgerError> {
     let ledger = session.outbox.ledger();
-    let subject = Subject::of_message(message);
-    let grants = match &subject {
-        Some(subject) => ledger.grants(&subject.appid, &subject.openid).await?,
+    let grants = match &message.touser {
+        Some(openid) => ledger.grants(&message.appid, openid).await?,
         None => Vec::new(),
     };
-    // They are in the order of their recording.
-    let mut grants = grants.iter().filter(|grant| Some(&grant.subject) == subject.as_ref());
-    let grant = message.grant.and_then(|id| grants.by_ref().find(|grant| grant.id == id));
-    let newer_grant = grants.next_back();
-    let newer_grant = newer_grant.filter(|newer| grant.is_some() || newer.consented_at > message.created_at);
     let (now, at) = (session.now(), message.decidable_at());
-    Ok(UndecidedView {
-        message: MessageView::new(message, app, now),
-        decidable_at: (now < at).then_some(at),
-        newer_grant: newer_grant.map(GrantView::from),
-        grant: grant.map(GrantView::from),
-    })
+    let view = MessageView::new(message, app, now);
+    let evidence = Evidence::new(view, GrantList::new(&grants).grants);
+    Ok(UndecidedView { evidence, decidable_at: (now < at).then_some(at) })
 }
 
 /// `POST /decisions/{id}`.

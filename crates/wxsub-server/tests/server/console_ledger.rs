@@ -191,7 +191,7 @@ async fn of_two_operators_one_decides_a_message() {
     let mut ops = Browser::logged_in(&setup, "ops").await;
     let mut ann = Browser::logged_in(&setup, "ann").await;
     let mut eve = Browser::logged_in(&setup, "eve").await;
-    let choices = ["the response of Weixin was lost.", "It counts as sent.", "The user may get it twice."];
+    let choices = ["and the response is lost.", "it counts as sent and", "the user gets two messages"];
     ops.get("/decisions").await.shows(&[&[id.as_str(), MASKED], &choices[..]].concat());
     assert!(!eve.get("/decisions").await.text.contains("<button name=\"decision\""));
     let path = format!("/decisions/{id}");

@@ -4,10 +4,11 @@ use std::io::{BufRead, IsTerminal, stdin};
 
 use clap::Args;
 use wxsub_core::rfc3339;
+use wxsub_outbox::evidence::Evidence;
 use wxsub_outbox::id::{IdGenerator, MessageId};
 use wxsub_outbox::ledger::{Change, MessageQuery, NewDecision, NotDecided};
 use wxsub_outbox::message::{NotDecidable, StoredMessage};
-use wxsub_outbox::state::{Decision, EventKind, GrantState, Reason};
+use wxsub_outbox::state::{Decision, EventKind, Reason};
 use wxsub_outbox::view::{GrantView, MessageView};
 
 use crate::console;
@@ -180,43 +181,38 @@ fn not_decided(message: &MessageView, why: &NotDecided) -> CliError {
 
 /// Prints the evidence, and the consequence of each choice.
 async fn explain(message: &MessageView, access: &OutboxAccess) -> Result<(), CliError> {
-    let mut grants = match &message.touser {
+    let grants = match &message.touser {
         Some(openid) => access.grants(&message.appid, openid).await?.grants,
         None => Vec::new(),
     };
-    grants.retain(|grant| {
-        Some(&grant.template_id) == message.template_id.as_ref() && Some(grant.scene) == message.scene
-    });
-    evidence(message, &grants).iter().for_each(console::note);
+    let evidence = Evidence::new(message.clone(), grants);
+    describe(&evidence).iter().for_each(console::note);
     if message.is_undecided() {
-        consequences(message, &grants).iter().for_each(console::note);
+        for decision in Decision::ALL {
+            let consequence = shown(&evidence.consequence(*decision));
+            console::note(localized!("{decision}: {consequence}", "{decision}：{consequence}"));
+        }
     }
     Ok(())
 }
 
-fn own_grant<'a>(message: &MessageView, grants: &'a [GrantView]) -> Option<&'a GrantView> {
-    grants.iter().find(|grant| Some(grant.id) == message.grant)
-}
-
-/// A grant that was recorded after that of the message; after the message, if it has none.
-fn newer_grant<'a>(message: &MessageView, grants: &'a [GrantView]) -> Option<&'a GrantView> {
-    grants.last().filter(|newest| match message.grant {
-        Some(own) => newest.id != own,
-        None => newest.consented_at > message.created_at,
-    })
-}
-
-fn evidence(message: &MessageView, grants: &[GrantView]) -> Vec<String> {
+fn describe(evidence: &Evidence) -> Vec<String> {
+    let message = &evidence.message;
     let user = message.touser.as_ref().map_or("", |user| user.as_str());
     let template = message.template_id.as_ref().map_or("", |template| template.as_str());
     let scene = message.scene.map(|scene| scene.to_string()).unwrap_or_default();
     let MessageView { id, state, attempt, .. } = message;
+    let cause = match (evidence.cause().as_ref().map(shown), &message.errmsg) {
+        (Some(cause), Some(errmsg)) => localized!("{cause}: {errmsg}", "{cause}：{errmsg}"),
+        (Some(cause), None) => cause.to_owned(),
+        (None, _) => localized!("none", "没有"),
+    };
     let mut lines = vec![
         localized!(
             "message {id}: {state}, to {user}, template {template}, scene {scene}",
             "消息 {id}：{state}，接收者 {user}，模板 {template}，scene {scene}"
         ),
-        why_undecided(message),
+        localized!("evidence: {cause}", "依据：{cause}"),
     ];
     if let Some(stage) = message.stage {
         lines.push(localized!("stage: {stage}", "步骤：{stage}"));
@@ -224,11 +220,11 @@ fn evidence(message: &MessageView, grants: &[GrantView]) -> Vec<String> {
     if let Some(at) = message.attempted_at.map(rfc3339::format) {
         lines.push(localized!("attempt {attempt} began at {at}", "第 {attempt} 次尝试开始于 {at}"));
     }
-    lines.push(match own_grant(message, grants) {
+    lines.push(match &evidence.grant {
         Some(GrantView { id, state, .. }) => localized!("grant: {id}, {state}", "授权：{id}，{state}"),
         None => localized!("grant: none", "授权：没有"),
     });
-    lines.push(match newer_grant(message, grants) {
+    lines.push(match &evidence.newer_grant {
         Some(GrantView { consented_at, state, .. }) => {
             let at = rfc3339::format(*consented_at);
             localized!("newer consent: recorded at {at}, {state}", "更新的授权：登记于 {at}，{state}")
@@ -251,71 +247,6 @@ fn evidence(message: &MessageView, grants: &[GrantView]) -> Vec<String> {
         });
     }
     lines
-}
-
-/// How the message became one that may have been sent.
-fn why_undecided(message: &MessageView) -> String {
-    match message.reason {
-        Some(Reason::WorkerLost) => localized!(
-            "evidence: the process that was sending it ended before it recorded a response",
-            "依据：发送它的进程在记下响应之前就结束了"
-        ),
-        Some(Reason::ResponseLost) => match &message.errmsg {
-            Some(what) => localized!(
-                "evidence: it was posted, and the response is lost: {what}",
-                "依据：请求已发出，但没有收到微信的响应：{what}"
-            ),
-            None => localized!(
-                "evidence: it was posted, and the response is lost: no response",
-                "依据：请求已发出，但没有收到微信的响应"
-            ),
-        },
-        Some(Reason::Restored) => localized!(
-            "evidence: a backup was restored in which it was not final; what happened since is unknown",
-            "依据：它来自恢复的备份，备份时尚未结束；备份之后是否发送过未知"
-        ),
-        _ => localized!("evidence: none", "依据：没有"),
-    }
-}
-
-fn consequences(message: &MessageView, grants: &[GrantView]) -> [String; 3] {
-    let grant = own_grant(message, grants);
-    let (used, void) = match grant {
-        Some(_) => (
-            localized!("; its grant is used", "；授权记为已使用"),
-            localized!("; its grant is void", "；授权作废"),
-        ),
-        None => (String::new(), String::new()),
-    };
-    let newer_open = newer_grant(message, grants).is_some_and(|newer| newer.state == GrantState::Open);
-    let again = match (newer_open, grant) {
-        (true, _) => localized!(
-            ", with the newer consent; if the first one arrived, the user gets two messages",
-            "，使用更新的授权；如果第一条已送达，用户会收到两条"
-        ),
-        (false, Some(_)) => localized!(
-            ", with the same consent; if the first one arrived, Weixin refuses it (43101), or the user gets two messages",
-            "，使用同一授权；如果第一条已送达，微信会以 43101 拒绝第二条，或者用户收到两条"
-        ),
-        (false, None) => localized!(
-            "; if the first one arrived, the user gets two messages",
-            "；如果第一条已送达，用户会收到两条"
-        ),
-    };
-    [
-        localized!(
-            "assume_sent: it counts as sent and is not sent again{used}",
-            "assume_sent：视为已发出，不再发送{used}"
-        ),
-        localized!(
-            "give_up: it is not sent again, whether it arrived or not{void}",
-            "give_up：无论是否送达，都不再发送{void}"
-        ),
-        localized!(
-            "send_again: a new message is queued in its place{again}",
-            "send_again：加入一条新消息代替它{again}"
-        ),
-    ]
 }
 
 fn explain_restored(messages: &[MessageView]) {
@@ -341,42 +272,4 @@ fn explain_restored(messages: &[MessageView]) {
         "send_again: a new message is queued for each; users may get two messages",
         "send_again：为每条加入一条新消息；用户可能收到两条"
     ));
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    /// The time and the ids count up.
-    fn grant(number: u8) -> GrantView {
-        let id = format!("0190c2a0-0000-7000-8000-00000000000{number}");
-        let consented_at = format!("2026-05-0{number}T00:00:00Z");
-        let grant = json!({"id": id, "appid": "wx1", "openid": "o", "template_id": "T", "scene": "7", "state": "open",
-            "consented_at": consented_at});
-        serde_json::from_value(grant).unwrap()
-    }
-
-    /// Recorded between the second and the third.
-    fn message(grant: Option<&GrantView>) -> MessageView {
-        let at = "2026-05-02T12:00:00Z";
-        let message = json!({"id": "0190c2a0-0000-7000-8000-00000000000f", "appid": "wx1", "state": "maybe_sent",
-            "attempt": 1, "failures": 0, "version": 3, "created_at": at, "send_at": at, "expires_at": at,
-            "grant": grant.map(|grant| grant.id)});
-        serde_json::from_value(message).unwrap()
-    }
-
-    #[test]
-    fn newer_consent_is_after_that_of_the_message_or_after_the_message() {
-        let all = [1, 2, 3].map(grant);
-        let newer = |own: Option<usize>, count: usize| {
-            let (grants, own) = (&all[..count], own.map(|own| &all[own]));
-            newer_grant(&message(own), grants).map(|newer| newer.id)
-        };
-        assert_eq!([newer(None, 0), newer(None, 1), newer(None, 2)], [None; 3]);
-        assert_eq!(newer(None, 3), Some(all[2].id));
-        assert_eq!([newer(Some(0), 1), newer(Some(1), 2), newer(Some(2), 3)], [None; 3]);
-        assert_eq!(newer(Some(0), 2), Some(all[1].id));
-    }
 }
