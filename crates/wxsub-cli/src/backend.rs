@@ -1,7 +1,7 @@
 //! Where messages and access tokens come from: Weixin with the AppSecret, or a control server with a client key. The settings
 //! come from flags and environment.
 
-use std::fs;
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use wxsub_server::ignored_proxy;
 use crate::console;
 use crate::environment::{self, ALLOW_HTTP, API_BASE, APPID, CA_FILE, PROXY, SERVER, TOKEN_ENDPOINT};
 use crate::error::{CliError, UsageErrors};
+use crate::input::read_at_most;
 use crate::language::{localized, shown};
 
 /// Backend for messages and access tokens.
@@ -288,9 +289,13 @@ fn open_transport(
     }
 }
 
+/// Maximum size of the file of `WXSUB_CA_FILE`, in bytes.
+const MAX_CA_BYTES: u64 = 1 << 20;
+
 fn roots(bases: &BaseUrls, uses_proxy: bool, usage: &mut UsageErrors) -> Option<Roots> {
     match environment::value(CA_FILE, usage) {
-        Some(path) => fs::read(path)
+        Some(path) => File::open(path)
+            .and_then(|file| read_at_most(file, MAX_CA_BYTES))
             .map(Roots::Pem)
             .map_err(|error| usage.add(CA_FILE, environment::unreadable_file(&error)))
             .ok(),

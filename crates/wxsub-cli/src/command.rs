@@ -25,7 +25,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use tokio::runtime::Builder;
 
 use crate::error::{CliError, ExitStatus};
-use crate::language::Lang;
+use crate::language::{Lang, localized};
 
 /// Send one-time subscription messages of Weixin, with their consent and access tokens.
 ///
@@ -87,7 +87,7 @@ Exit codes:
 A batch (send --file) exits with the largest code of its lines. A line that was not tried counts as 4, and so does a line
 that was refused with 45009 or 45011. A posted message whose result could not be written counts as 5.
 outbox, grant and ledger: 2 for an unknown id or a wrong file, 3 if the rules do not allow it, 4 if another process has the
-ledger, 1 if ledger check finds problems.
+ledger, 5 if the change may have been made although no reply came, 1 if ledger check finds problems.
 doctor exits with the code of the first failed check, status with the largest code of all apps.";
 
 /// A command.
@@ -173,11 +173,11 @@ fn block_on(
     command: impl Future<Output = Result<ExitStatus, CliError>>,
     shutdown_timeout: Duration,
 ) -> Result<ExitStatus, CliError> {
-    let runtime = Builder::new_multi_thread()
-        .enable_all()
-        .event_interval(EVENT_INTERVAL)
-        .build()
-        .map_err(|error| CliError::unexpected(format_args!("the runtime cannot be started: {error}")))?;
+    let runtime =
+        Builder::new_multi_thread().enable_all().event_interval(EVENT_INTERVAL).build().map_err(|error| {
+            let text = localized!("the runtime cannot be started: {error}", "无法启动运行时：{error}");
+            CliError::unexpected(text)
+        })?;
     let result = runtime.block_on(command);
     runtime.shutdown_timeout(shutdown_timeout);
     result

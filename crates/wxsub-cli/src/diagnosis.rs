@@ -281,10 +281,7 @@ impl Diagnosis {
 
     /// The diagnosis of a failed call of a control server. `lost` is the exit status if the call may have taken effect.
     pub(crate) fn of_server_error(error: &ControlServerError, lost: ExitStatus) -> Self {
-        let exit = match error {
-            ControlServerError::NotReached(_) | ControlServerError::Problem { .. } => ExitStatus::NotSent,
-            _ => lost,
-        };
+        let exit = if error.may_have_taken_effect() { lost } else { ExitStatus::NotSent };
         Self::new(exit, error.remedy(), shown(&error.localized()), advise_about_server(error))
     }
 }

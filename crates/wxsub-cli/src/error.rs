@@ -38,6 +38,17 @@ impl CliError {
         Self::new(ExitStatus::Unexpected, line)
     }
 
+    /// The same error of a command that has sent nothing, and that can be repeated.
+    pub(crate) fn before_sending(self) -> Self {
+        Self { exit: self.exit.min(ExitStatus::NotSent), ..self }
+    }
+
+    /// The same error, of this line of the input.
+    pub(crate) fn in_line(self, number: u64) -> Self {
+        let of_line = |text: String| localized!("line {number}: {text}", "第 {number} 行：{text}");
+        Self { lines: self.lines.into_iter().map(of_line).collect(), ..self }
+    }
+
     /// Prints the messages on standard error and returns the exit status.
     pub(crate) fn report(&self) -> ExitStatus {
         self.lines.iter().for_each(console::error);

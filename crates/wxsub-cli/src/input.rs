@@ -31,17 +31,27 @@ impl Input {
         Ok(Self { bytes: Box::new(file), length })
     }
 
-    /// Reads at most `max + 1` bytes. A longer result than `max` means that the input is too long.
+    /// Reads an input of at most `max` bytes.
     pub(crate) fn read(path: &Path, max: u64) -> Result<Vec<u8>, CliError> {
-        let mut bytes = Vec::new();
-        let input = Self::open(path)?;
-        input
-            .bytes
-            .take(max.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(|error| unreadable(path, &error))?;
-        Ok(bytes)
+        read_at_most(Self::open(path)?.bytes, max).map_err(|error| unreadable(path, &error))
     }
+
+    /// Reads the first `max` bytes.
+    pub(crate) fn read_beginning(path: &Path, max: u64) -> Result<Vec<u8>, CliError> {
+        let beginning = Self::open(path)?.bytes.take(max);
+        read_at_most(beginning, max).map_err(|error| unreadable(path, &error))
+    }
+}
+
+/// Reads to the end, which comes after at most `max` bytes.
+pub(crate) fn read_at_most(input: impl Read, max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    input.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max {
+        let text = localized!("it has more than {max} bytes", "超过 {max} 字节");
+        return Err(io::Error::other(text));
+    }
+    Ok(bytes)
 }
 
 /// The error for an input that cannot be read.

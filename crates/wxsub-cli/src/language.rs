@@ -43,12 +43,12 @@ pub(crate) fn advice(remedy: Remedy) -> &'static str {
     shown(&remedy.advice())
 }
 
-/// Formats a text in the language of this process: `localized!("{n} apps", "{n} 个应用")`.
+/// Formats a text in the language of this process: `localized!("{n} apps", "{n} 个应用", n = apps.len())`.
 macro_rules! localized {
-    ($english:literal, $chinese:literal) => {
+    ($english:literal, $chinese:literal $(, $name:ident = $value:expr)* $(,)?) => {
         match $crate::language::current() {
-            wxsub_proto::Language::Chinese => format!($chinese),
-            _ => format!($english),
+            wxsub_proto::Language::Chinese => format!($chinese $(, $name = $value)*),
+            _ => format!($english $(, $name = $value)*),
         }
     };
 }

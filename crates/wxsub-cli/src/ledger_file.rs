@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use wxsub_core::clock::{Clock, SystemClock, UnixMillis};
+use wxsub_outbox::grant::{Consent, Subject};
 use wxsub_outbox::ledger::{Change, FromApplied, NotRecorded};
 use wxsub_outbox::{Ledger, LedgerError, OutboxError};
 use wxsub_postgres::{ConnectError, PostgresLedger, PostgresOptions};
@@ -25,10 +26,25 @@ pub(crate) fn ledger_place() -> impl TypedValueParser<Value = PathBuf> {
     })
 }
 
+/// Whether it is the URL of a PostgreSQL database.
+pub(crate) fn is_postgres_url(text: &str) -> bool {
+    text.starts_with("postgres://") || text.starts_with("postgresql://")
+}
+
 /// The URL, if the ledger is no file.
-pub(crate) fn postgres_url(ledger: &Path) -> Option<&str> {
-    let is_url = |text: &&str| text.starts_with("postgres://") || text.starts_with("postgresql://");
-    ledger.to_str().filter(is_url)
+///
+/// # Errors
+///
+/// It is another URL. The error does not have it, because there may be a password in it.
+pub(crate) fn postgres_url(ledger: &Path) -> Result<Option<&str>, CliError> {
+    match ledger.to_str() {
+        Some(url) if is_postgres_url(url) => Ok(Some(url)),
+        Some(other) if other.contains("://") => Err(CliError::usage(localized!(
+            "the ledger must be a SQLite file, or postgres://USER@HOST/DATABASE; this is another URL",
+            "消息库必须是 SQLite 文件，或 postgres://USER@HOST/DATABASE；这里填写的是其他 URL"
+        ))),
+        _ => Ok(None),
+    }
 }
 
 /// How a command connects.
@@ -60,7 +76,7 @@ pub(crate) fn options() -> Result<SqliteOptions, CliError> {
 
 /// Opens a ledger to read, also while another process writes.
 pub(crate) async fn open_to_read(path: &Path) -> Result<Arc<dyn Ledger>, CliError> {
-    if let Some(url) = postgres_url(path) {
+    if let Some(url) = postgres_url(path)? {
         return connect(url, false).await;
     }
     Ok(Arc::new(SqliteLedger::open_read_only(path).await?))
@@ -68,7 +84,7 @@ pub(crate) async fn open_to_read(path: &Path) -> Result<Arc<dyn Ledger>, CliErro
 
 /// Opens a ledger to write, and makes it if there is none.
 pub(crate) async fn open_or_create(path: &Path) -> Result<Arc<dyn Ledger>, CliError> {
-    if let Some(url) = postgres_url(path) {
+    if let Some(url) = postgres_url(path)? {
         return connect(url, true).await;
     }
     let is_new = !path.exists();
@@ -82,7 +98,7 @@ pub(crate) async fn open_or_create(path: &Path) -> Result<Arc<dyn Ledger>, CliEr
 
 /// Opens a ledger to write: a file for this process alone.
 pub(crate) async fn open_existing(path: &Path) -> Result<Arc<dyn Ledger>, CliError> {
-    if postgres_url(path).is_none() && !path.exists() {
+    if postgres_url(path)?.is_none() && !path.exists() {
         return Err(OpenErrorKind::Missing.at(path).into());
     }
     open_or_create(path).await
@@ -94,6 +110,24 @@ pub(crate) async fn commit<T: FromApplied>(ledger: &dyn Ledger, change: Change) 
     let applied =
         applied.ok_or_else(|| LedgerError::Inconsistent("a commit gave no result".to_owned()))??;
     Ok(T::from_applied(applied)?)
+}
+
+/// Fails if the consent was not recorded, because its name stands for a grant of another user, template or scene.
+pub(crate) async fn check_name(
+    ledger: &dyn Ledger,
+    subject: &Subject,
+    consent: &Consent,
+    name: &str,
+) -> Result<(), CliError> {
+    let Consent::AlreadyRecorded(id) = consent else { return Ok(()) };
+    let known = ledger.grants(&subject.appid, &subject.openid).await?;
+    if known.iter().any(|grant| grant.id == *id && grant.subject == *subject) {
+        return Ok(());
+    }
+    Err(CliError::usage(localized!(
+        "{name}: it was used for another consent; choose another one",
+        "{name}：已用于另一个授权；请换一个"
+    )))
 }
 
 /// The time now.
@@ -125,11 +159,12 @@ impl From<OpenError> for CliError {
     }
 }
 
-/// A ledger that failed.
+/// A ledger that failed. A change whose reply was lost may have been made.
 impl From<LedgerError> for CliError {
     fn from(error: LedgerError) -> Self {
         let exit = match error {
-            LedgerError::Unavailable(_) | LedgerError::Unknown(_) => ExitStatus::NotSent,
+            LedgerError::Unavailable(_) => ExitStatus::NotSent,
+            LedgerError::Unknown(_) => ExitStatus::MaybeSent,
             _ => ExitStatus::Unexpected,
         };
         Self::new(exit, shown(&error.localized()))

@@ -13,6 +13,7 @@ use wxsub_outbox::view::{GrantList, MessageList, MessageView};
 use wxsub_proto::{AppId, OpenId};
 
 use crate::backend::ServerAccess;
+use crate::describe::server_error;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::{localized, shown};
 use crate::ledger_file::{ledger_place, now, open_existing, open_to_read};
@@ -95,7 +96,9 @@ impl OutboxAccess {
     /// One message with its history. A control server finds it by its id and the app of the flags.
     pub(crate) async fn message(&self, id: MessageId, flags: &OutboxFlags) -> Result<MessageView, CliError> {
         let ledger = match self {
-            Self::Server(server) => return Ok(server.message(&flags.appid()?, id).await?),
+            Self::Server(server) => {
+                return server.message(&flags.appid()?, id).await.map_err(|error| read_error(&error));
+            }
             Self::Ledger(ledger) => ledger,
         };
         let Some(message) = ledger.message(id).await? else {
@@ -126,7 +129,7 @@ impl OutboxAccess {
                 let MessageQuery { appid, state, openid, undecided, after, limit, .. } = query.clone();
                 let limit = u32::try_from(limit).ok();
                 let filter = MessageFilter { state, openid, undecided, after, limit };
-                let page = server.messages(&appid, &filter).await?;
+                let page = server.messages(&appid, &filter).await.map_err(|error| read_error(&error))?;
                 Ok((page.messages, page.next))
             }
         }
@@ -136,27 +139,35 @@ impl OutboxAccess {
     pub(crate) async fn grants(&self, appid: &AppId, openid: &OpenId) -> Result<GrantList, CliError> {
         Ok(match self {
             Self::Ledger(ledger) => GrantList::new(&ledger.grants(appid, openid).await?),
-            Self::Server(server) => server.grants(appid, openid).await?,
+            Self::Server(server) => server.grants(appid, openid).await.map_err(|error| read_error(&error))?,
         })
     }
 }
 
-/// The error of a call about messages and grants. Its exit status is that of the same command on a ledger.
+/// The error of a change of messages and grants. Its exit status is that of the same command on a ledger.
 impl From<ControlServerError> for CliError {
     fn from(error: ControlServerError) -> Self {
-        let text = shown(&error.localized());
-        if error.may_have_taken_effect() {
-            let text = localized!(
-                "{text}; it may have taken effect: look at the list before you repeat the command, or repeat it with the same --key",
-                "{text}；操作可能已生效：请先查看列表再重复命令，或用同一个 --key 重复"
-            );
-            return Self::new(ExitStatus::NotSent, text);
+        if !error.may_have_taken_effect() {
+            return read_error(&error);
         }
-        let exit = match error {
-            ControlServerError::Problem { problem: Some(problem), .. } => exit_of(&problem),
-            _ => ExitStatus::NotSent,
-        };
-        Self::new(exit, text)
+        let text = shown(&error.localized());
+        let text = localized!(
+            "{text}; it may have taken effect: look at the list before you repeat the command, or repeat it with the same --key",
+            "{text}；操作可能已生效：请先查看列表再重复命令，或用同一个 --key 重复"
+        );
+        Self::new(ExitStatus::MaybeSent, text)
+    }
+}
+
+/// The error of a call without effect.
+pub(crate) fn read_error(error: &ControlServerError) -> CliError {
+    match error {
+        ControlServerError::Problem { problem: Some(problem), .. } => match exit_of(problem) {
+            ExitStatus::NotSent => server_error(error, ExitStatus::NotSent),
+            // The text of the server says what to do.
+            exit => CliError::new(exit, shown(&error.localized())),
+        },
+        _ => server_error(error, ExitStatus::NotSent),
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{self, BufWriter, ErrorKind, Stdout, Write, stdout};
 
 use serde::Serialize;
+use wxsub_proto::redact::sanitize_line;
 
 use crate::error::{CliError, ExitStatus};
 use crate::language::localized;
@@ -32,9 +33,9 @@ impl Output {
         Self { out: BufWriter::new(stdout()), broken: None }
     }
 
-    /// Writes one line.
+    /// Writes one line. What is unsafe for a terminal becomes a space.
     pub(crate) fn line(&mut self, text: impl Display) {
-        self.attempt(|out| writeln!(out, "{text}"));
+        self.text(&(sanitize_line(text.to_string().chars()) + "\n"));
     }
 
     /// Writes text as it is, without a newline.
@@ -45,9 +46,14 @@ impl Output {
     /// Writes one JSON value on one line.
     pub(crate) fn json(&mut self, value: &impl Serialize) {
         match serde_json::to_string(value) {
-            Ok(text) => self.line(text),
+            Ok(text) => self.text(&(text + "\n")),
             Err(error) => self.broken = Some(error.into()),
         }
+    }
+
+    /// Whether a write failed, so that all later ones are dropped.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.is_some()
     }
 
     /// Flushes the buffer.

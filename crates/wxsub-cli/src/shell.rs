@@ -15,6 +15,13 @@ pub(crate) fn quote(text: impl AsRef<OsStr>) -> String {
     }
 }
 
+/// A flag with its value, for a shell. A value that begins with a hyphen would look like a flag of its own.
+pub(crate) fn flag(name: &str, value: impl AsRef<OsStr>) -> String {
+    let value = quote(value);
+    let separator = if value.len() > 1 && value.starts_with('-') { '=' } else { ' ' };
+    format!("{name}{separator}{value}")
+}
+
 fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || "_-./:,".contains(c)
 }
@@ -49,6 +56,13 @@ mod tests {
             ("a\n'b\\", r"$'a\012\047b\134'"),
         ] {
             assert_eq!(quote(text), expected);
+        }
+    }
+
+    #[test]
+    fn value_does_not_look_like_a_flag() {
+        for (value, expected) in [("a b", "--file 'a b'"), ("-", "--file -"), ("-spring", "--file=-spring")] {
+            assert_eq!(flag("--file", value), expected);
         }
     }
 

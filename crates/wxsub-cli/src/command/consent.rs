@@ -157,7 +157,7 @@ pub(crate) struct Verify {
     expect_template: Option<String>,
 }
 
-/// Maximum length of a callback on standard input, in bytes.
+/// So many bytes of a callback on standard input are read. A shorter one is too long already.
 const MAX_CALLBACK_BYTES: u64 = 64 * 1024;
 
 /// The output.
@@ -175,9 +175,10 @@ impl Verify {
     pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
         let expected = self.expected()?;
         let callback = match self.text.as_str() {
-            "-" => {
-                parse_callback(&String::from_utf8_lossy(&Input::read(Path::new("-"), MAX_CALLBACK_BYTES)?))?
-            }
+            "-" => parse_callback(&String::from_utf8_lossy(&Input::read_beginning(
+                Path::new("-"),
+                MAX_CALLBACK_BYTES,
+            )?))?,
             text => parse_callback(text)?,
         };
         expected.check(&callback).map_err(|error| rejected(&error.localized()))?;
@@ -269,8 +270,12 @@ fn write_new(path: &Path, line: &str) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path)?;
-    writeln!(file, "{line}")?;
-    file.sync_all()
+    let written = writeln!(file, "{line}").and_then(|()| file.sync_all());
+    if written.is_err() {
+        // A part of a secret is of no use, and the next try needs the name.
+        let _ = std::fs::remove_file(path);
+    }
+    written
 }
 
 /// The error for a callback that is invalid, or not the expected one.

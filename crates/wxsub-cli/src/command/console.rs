@@ -41,19 +41,20 @@ impl Console {
         let mut output = Output::new();
         output.line(&hash);
         let exit = output.end(ExitStatus::Success);
-        console::note("# Lines for the server's configuration:");
+        console::note(localized!("# Lines for the server's configuration:", "# 服务器配置中的内容："));
         console::note("[[console.users]]");
         console::note("name = \"\"");
         console::note(format_args!("password_hash = \"{hash}\""));
-        console::note("role = \"operator\"  # or viewer");
+        console::note(localized!("role = \"operator\"  # or viewer", "role = \"operator\"  # 或 viewer"));
         Ok(exit)
     }
 }
 
 /// One line of standard input.
 fn read() -> Result<Zeroizing<String>, CliError> {
-    let max = u64::try_from(MAX_PASSWORD_BYTES + 2).unwrap_or(u64::MAX);
-    let bytes = Zeroizing::new(Input::read(Path::new("-"), max)?);
+    // Also a password that is too long by a byte, with its line end.
+    let max = u64::try_from(MAX_PASSWORD_BYTES + 3).unwrap_or(u64::MAX);
+    let bytes = Zeroizing::new(Input::read_beginning(Path::new("-"), max)?);
     let text = str::from_utf8(&bytes).map_err(|_| wrong(localized!("is not UTF-8", "不是 UTF-8")))?;
     let line = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
     match line.contains(['\r', '\n']) {

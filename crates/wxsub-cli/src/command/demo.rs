@@ -25,13 +25,15 @@ use wxsub_outbox::state::MessageState;
 use wxsub_outbox::{App, Outbox, OutboxMessage, Receipt};
 use wxsub_proto::redact::sanitize_line;
 use wxsub_proto::{
-    AppId, AppSecret, BaseUrl, ConsentCallback, ErrCode, Grant, HttpUrl, Message, OpenId, Scene, TemplateId,
+    AppId, AppSecret, BaseUrl, ConsentCallback, ErrCode, Grant, HttpUrl, LocalizedText, Message, OpenId,
+    Scene, TemplateId,
 };
 use wxsub_sandbox::{Sandbox, http};
 use wxsub_sqlite::{SqliteLedger, SqliteOptions};
 
 use crate::console;
 use crate::error::{CliError, ExitStatus};
+use crate::language::{localized, shown};
 use crate::output::Output;
 
 /// Run the whole flow with a built-in sandbox; needs no AppID and no network.
@@ -44,19 +46,29 @@ pub(crate) struct Demo {
     json: bool,
 }
 
-const BEFORE: &str = "\
+const BEFORE: LocalizedText = LocalizedText::new(
+    "\
 A Weixin user may allow an app to send ONE message. For the next message the app has to ask again.
-This demo runs that flow with a sandbox inside this process. No traffic leaves this machine.";
+This demo runs that flow with a sandbox inside this process. No traffic leaves this machine.",
+    "\
+微信用户每授权一次，应用只能发送一条消息；要再发送，必须重新请求授权。
+本演示用进程内的沙箱走完整个流程，不访问外部网络。",
+);
 
-const AFTER: &str = "\
+const AFTER: LocalizedText = LocalizedText::new(
+    "\
 To try it yourself, run `wxsub sandbox`, then `wxsub consent url`, `wxsub consent verify` and `wxsub send`.
-To try it over HTTP, from any language, run `wxsub serve --sandbox`; docs/curl.md explains it.";
+To try it over HTTP, from any language, run `wxsub serve --sandbox`; docs/curl.md explains it.",
+    "\
+自己动手：运行 `wxsub sandbox`，再依次运行 `wxsub consent url`、`wxsub consent verify` 和 `wxsub send`。
+用任何语言通过 HTTP 调用：运行 `wxsub serve --sandbox`；说明见 docs/curl.md。",
+);
 
 impl Demo {
     /// Runs the command.
     pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
         if !self.json {
-            BEFORE.lines().for_each(console::note);
+            shown(&BEFORE).lines().for_each(console::note);
         }
         let mut reporter = Reporter { output: Output::new(), json: self.json, steps: 0 };
         let result = match reporter.step("sandbox", Setup::start().await) {
@@ -64,10 +76,13 @@ impl Demo {
             Err(failed) => Err(failed),
         };
         if result.is_err() {
-            return Err(CliError::unexpected("a step of the demo failed, which is a bug; please report it"));
+            return Err(CliError::unexpected(localized!(
+                "a step of the demo failed, which is a bug; please report it",
+                "演示的一个步骤失败，这是程序缺陷；请报告该问题"
+            )));
         }
         if !self.json {
-            AFTER.lines().for_each(console::note);
+            shown(&AFTER).lines().for_each(console::note);
         }
         Ok(reporter.output.end(ExitStatus::Success))
     }
@@ -124,8 +139,10 @@ impl Setup {
         let verifier = ConsentVerifier::new(appid.clone(), key);
         let scene = Scene::new(1000)?;
         let redirect_url = "https://shop.example/back?order=7".parse()?;
-        let detail =
-            format!("the sandbox runs inside this process at {base}; a ledger is in a temporary folder");
+        let detail = localized!(
+            "the sandbox runs inside this process at {base}; a ledger is in a temporary folder",
+            "沙箱在本进程内运行，地址 {base}；消息库在临时目录中"
+        );
         let setup = Self {
             sandbox,
             base,
@@ -175,7 +192,10 @@ impl Setup {
     fn consent_url(&self) -> StepResult<String> {
         let request = self.verifier.issue(self.template_id.clone(), self.scene, SESSION)?;
         let url = request.consent_url(&self.redirect_url)?.with_base_url(&self.base).to_string();
-        let detail = format!("the shop asks for consent to one message, with a signed URL: {url}");
+        let detail = localized!(
+            "the shop asks for consent to one message, with a signed URL: {url}",
+            "商家用签名的 URL 请求发送一条消息的授权：{url}"
+        );
         Ok((url, detail))
     }
 
@@ -194,7 +214,11 @@ impl Setup {
             return Err("the user was redirected to another URL".into());
         }
         let callback: ConsentCallback = callback.parse()?;
-        Ok((callback, "the user opened the URL and tapped Allow; Weixin redirected to the shop".to_owned()))
+        let detail = localized!(
+            "the user opened the URL and tapped Allow; Weixin redirected to the shop",
+            "用户打开 URL 并点击“允许”；微信跳转回商家"
+        );
+        Ok((callback, detail))
     }
 
     /// The shop rejects a callback with a made-up `reserved` value, and a genuine one from another session.
@@ -206,7 +230,10 @@ impl Setup {
             self.verifier.verify(genuine, "another session").is_ok(),
         ];
         match accepted {
-            [false, false] => done("a forged callback and a callback from another session were rejected"),
+            [false, false] => done(localized!(
+                "a forged callback and a callback from another session were rejected",
+                "伪造的回调和另一个会话的回调都被拒绝"
+            )),
             _ => Err("a forged callback was accepted".into()),
         }
     }
@@ -218,8 +245,10 @@ impl Setup {
         match (verified, recorded) {
             (VerifiedConsent::Granted { grant, .. }, Some(Consent::Recorded(_))) => Ok((
                 grant,
-                "the genuine callback was verified and recorded; the shop may send this user one message"
-                    .to_owned(),
+                localized!(
+                    "the genuine callback was verified and recorded; the shop may send this user one message",
+                    "真实的回调通过校验并已登记；商家可以向该用户发送一条消息"
+                ),
             )),
             (_, other) => Err(format!("the callback made no grant: {other:?}").into()),
         }
@@ -228,13 +257,20 @@ impl Setup {
     async fn fetch_token(&self) -> StepResult<()> {
         let token = self.client.token_source().token().await?;
         let (lifetime, fingerprint) = (token.lifetime().as_secs(), token.fingerprint());
-        done(format!("the access token was fetched; it expires after {lifetime} s ({fingerprint})"))
+        done(localized!(
+            "the access token was fetched; it expires after {lifetime} s ({fingerprint})",
+            "已获取 access_token，有效期 {lifetime} 秒（{fingerprint}）"
+        ))
     }
 
     async fn enqueue(&self, message: &Message, key: &str) -> StepResult<Receipt> {
         let message = OutboxMessage::new(message.clone()).idempotency_key(key.parse()?);
         let queued = self.outbox.enqueue(message).await?;
-        Ok((queued, format!("the message was recorded under the key {key}; from here on it is not lost")))
+        let detail = localized!(
+            "the message was recorded under the key {key}; from here on it is not lost",
+            "消息已用幂等键 {key} 登记，从此不会丢失"
+        );
+        Ok((queued, detail))
     }
 
     async fn enqueue_parcel(&self, grant: Grant, key: &str) -> StepResult<(Message, Receipt)> {
@@ -254,7 +290,10 @@ impl Setup {
 
     async fn check_sent(&self, queued: &Receipt) -> StepResult<()> {
         match self.settled(queued).await?.state {
-            MessageState::Sent => done("the worker sent the message; its outcome is recorded"),
+            MessageState::Sent => done(localized!(
+                "the worker sent the message; its outcome is recorded",
+                "worker 已发出消息，结果已记录"
+            )),
             other => Err(format!("the message is {other}").into()),
         }
     }
@@ -264,9 +303,11 @@ impl Setup {
         let expected = serde_json::to_value(sent)?;
         let received = self.sandbox.mailbox(sent.grant().openid());
         match received.as_slice() {
-            [only] if expected.as_object() == Some(&only.body) => {
-                done(format!("the user received exactly this message: {:?}", sent.title().as_str()))
-            }
+            [only] if expected.as_object() == Some(&only.body) => done(localized!(
+                "the user received exactly this message: {title:?}",
+                "用户收到的正是这条消息：{title:?}",
+                title = sent.title().as_str()
+            )),
             others => Err(format!("the user received other messages ({})", others.len()).into()),
         }
     }
@@ -275,7 +316,10 @@ impl Setup {
     async fn repeat(&self, message: &Message, queued: &Receipt) -> StepResult<()> {
         let again = self.enqueue(message, FIRST_KEY).await?.0;
         match (again.replayed(), again.id() == queued.id(), self.received(message.grant().openid())) {
-            (true, true, 1) => done("the same request again gave the same message; nothing was sent twice"),
+            (true, true, 1) => done(localized!(
+                "the same request again gave the same message; nothing was sent twice",
+                "重复同一请求得到同一条消息，没有重复发送"
+            )),
             other => Err(format!("the same request again gave another message ({other:?})").into()),
         }
     }
@@ -285,9 +329,10 @@ impl Setup {
         let message = Message::builder(grant).title("One more").content("And another thing.").build()?;
         let settled = self.settled(&self.enqueue(&message, "order-8").await?.0).await?;
         match (settled.state, settled.detail.errcode) {
-            (MessageState::Refused, Some(ErrCode::USER_REFUSED)) => {
-                done("a second message was refused with 43101: one consent allows one message")
-            }
+            (MessageState::Refused, Some(ErrCode::USER_REFUSED)) => done(localized!(
+                "a second message was refused with 43101: one consent allows one message",
+                "第二条消息被 43101 拒绝：一次授权只能发送一条消息"
+            )),
             (MessageState::Sent, _) => Err("a second message was sent without consent".into()),
             other => Err(format!("a second message ended otherwise: {other:?}").into()),
         }
@@ -296,7 +341,10 @@ impl Setup {
     /// Another process fetches a token for the same app, which invalidates the shop's token.
     fn invalidate_token(&self) -> StepResult<()> {
         self.sandbox.invalidate_tokens(&self.appid)?;
-        done("another process fetched a token for this app, which invalidated the shop's token")
+        done(localized!(
+            "another process fetched a token for this app, which invalidated the shop's token",
+            "另一个进程为该应用获取了 access_token，商家原来的 access_token 随之失效"
+        ))
     }
 
     /// The user allows another message. The client refreshes the token and repeats the send.
@@ -309,10 +357,11 @@ impl Setup {
         self.check_sent(&queued).await?;
         let (fetches, posts) = self.traffic();
         match (self.received(&openid), fetches, posts) {
-            (2, 2, 4) => done(
+            (2, 2, 4) => done(localized!(
                 "the user allowed and received another message: Weixin rejected the token, the client fetched \
                  a new one and repeated the send",
-            ),
+                "用户再次授权并收到消息：微信拒绝了原来的 access_token，client 获取新的之后重发"
+            )),
             (received, ..) => Err(format!(
                 "{received} messages instead of 2, {fetches} fetches instead of 2, {posts} posts instead of 4 ({})",
                 second.title()
@@ -322,8 +371,9 @@ impl Setup {
 
     fn summarize(&self, steps: u32) -> StepResult<()> {
         let (fetches, posts) = self.traffic();
-        done(format!(
-            "all {steps} steps succeeded: 2 messages received, {posts} posts, {fetches} token fetches"
+        done(localized!(
+            "all {steps} steps succeeded: 2 messages received, {posts} posts, {fetches} token fetches",
+            "{steps} 个步骤全部成功：收到 2 条消息，发送请求 {posts} 次，获取 access_token {fetches} 次"
         ))
     }
 
@@ -342,8 +392,8 @@ impl Setup {
 type StepResult<T> = Result<(T, String), Box<dyn Error>>;
 
 /// The result of a step without a value.
-fn done(description: impl Into<String>) -> StepResult<()> {
-    Ok(((), description.into()))
+fn done(description: String) -> StepResult<()> {
+    Ok(((), description))
 }
 
 /// A step failed, and its error is printed.

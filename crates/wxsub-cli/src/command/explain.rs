@@ -39,7 +39,9 @@ impl Explain {
 
     fn refusal(&self) -> Result<ApiError, CliError> {
         let text = match self.code.as_str() {
-            "-" => String::from_utf8_lossy(&Input::read(Path::new("-"), MAX_INPUT_BYTES)?).into_owned(),
+            "-" => {
+                String::from_utf8_lossy(&Input::read_beginning(Path::new("-"), MAX_INPUT_BYTES)?).into_owned()
+            }
             given => given.to_owned(),
         };
         let refusal = find_code(&text).map(|code| ApiError::new(code, &text.replace('"', " ")));

@@ -116,7 +116,7 @@ impl Void {
             },
         };
         if is_void {
-            console::note("void");
+            console::note(localized!("void", "已作废"));
             return Ok(ExitStatus::Success);
         }
         let text = localized!(

@@ -52,13 +52,17 @@ impl Key {
         if json {
             return Ok(exit);
         }
-        console::note(
+        console::note(localized!(
             "# The key is for the client and is not shown again. Lines for the server's configuration:",
-        );
+            "# 密钥交给客户端，不会再次显示。服务器配置中的内容："
+        ));
         console::note("[[clients]]");
         console::note(format_args!("name = \"{name}\""));
         console::note(format_args!("key_sha256 = \"{digest}\""));
-        console::note("apps = []    # AppIDs, or [\"*\"] for all");
+        console::note(localized!(
+            "apps = []    # AppIDs, or [\"*\"] for all",
+            "apps = []    # AppID；[\"*\"] 表示全部"
+        ));
         console::note(
             "scopes = []  # token:read, token:report, message:send, consent, outbox:write, outbox:read, outbox:decide, admin",
         );

@@ -18,7 +18,7 @@ use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::localized;
 use crate::ledger_file::{commit, ledger_place, open_existing, options, postgres_options, postgres_url};
 use crate::output::Output;
-use crate::shell::quote;
+use crate::shell::{flag, quote};
 
 /// Check, back up, restore and move a ledger.
 #[derive(Debug, Subcommand)]
@@ -63,14 +63,14 @@ pub(crate) struct Check {
 impl Check {
     async fn run(self) -> Result<ExitStatus, CliError> {
         let path = &self.target.outbox;
-        let problems = match postgres_url(path) {
+        let problems = match postgres_url(path)? {
             Some(url) => PostgresLedger::check(postgres_options(url)?).await?,
             None => SqliteLedger::check(path).await?,
         };
         let mut output = Output::new();
         problems.iter().for_each(|problem| output.line(problem));
         if problems.is_empty() {
-            console::note("no problems");
+            console::note(localized!("no problems", "没有问题"));
             return Ok(output.end(ExitStatus::Success));
         }
         let count = problems.len();
@@ -92,7 +92,7 @@ pub(crate) struct Migrate {
 impl Migrate {
     async fn run(self) -> Result<ExitStatus, CliError> {
         open_existing(&self.target.outbox).await?;
-        console::note("the schema is up to date");
+        console::note(localized!("the schema is up to date", "表结构已是最新版本"));
         Ok(ExitStatus::Success)
     }
 }
@@ -112,7 +112,7 @@ pub(crate) struct Backup {
 impl Backup {
     async fn run(self) -> Result<ExitStatus, CliError> {
         let ledger = &self.target.outbox;
-        if postgres_url(ledger).is_some() {
+        if postgres_url(ledger)?.is_some() {
             let text = localized!(
                 "back up a database with its own tools: pg_dump, or a base backup with the write-ahead log; after a restore run \
                  `wxsub ledger restore --snapshot`",
@@ -121,7 +121,7 @@ impl Backup {
             return Err(CliError::usage(text));
         }
         SqliteLedger::backup(ledger, &self.to).await?;
-        console::note(format_args!("backup written to {}", self.to.display()));
+        console::note(localized!("backup written to {path}", "备份已写入 {path}", path = self.to.display()));
         Ok(ExitStatus::Success)
     }
 }
@@ -145,13 +145,17 @@ pub(crate) struct Restore {
 impl Restore {
     async fn run(self) -> Result<ExitStatus, CliError> {
         let path = &self.target.outbox;
-        let shown = quote(path);
+        let (shown, outbox) = (quote(path), flag("--outbox", path));
         let report = match &self.from {
-            _ if postgres_url(path).is_some() => self.restore_database(path).await?,
+            _ if postgres_url(path)?.is_some() => self.restore_database(path).await?,
             Some(backup) => {
                 let (report, replaced) = SqliteLedger::restore_backup(backup, path, options()?).await?;
                 if let Some(replaced) = replaced {
-                    console::note(format_args!("the ledger before it is now {}", replaced.display()));
+                    console::note(localized!(
+                        "the ledger before it is now {path}",
+                        "原来的消息库改名为 {path}",
+                        path = replaced.display()
+                    ));
                 }
                 report
             }
@@ -168,33 +172,40 @@ impl Restore {
                 return Err(CliError::usage(text));
             }
         };
-        console::note(format_args!(
-            "messages that became maybe_sent: {}; grants that became in_doubt: {}",
-            report.messages, report.grants
+        let RestoreReport { messages, grants, inbox_rows, last_event_at } = report;
+        console::note(localized!(
+            "messages that became maybe_sent: {messages}; grants that became in_doubt: {grants}",
+            "变为 maybe_sent 的消息：{messages} 条；变为 in_doubt 的授权：{grants} 个"
         ));
-        match report.last_event_at {
-            Some(at) => console::note(format_args!(
-                "idempotency keys used since {} are unknown: a request repeated with one is sent again",
-                rfc3339::format(at)
-            )),
-            None => console::note("the backup has no events: no idempotency key is known"),
-        }
-        if report.messages > 0 {
-            console::note(format_args!(
-                "decide the messages with: wxsub outbox decide --restored --outbox {shown} --appid APPID"
+        console::note(match last_event_at.map(rfc3339::format) {
+            Some(at) => localized!(
+                "idempotency keys used since {at} are unknown: a request repeated with one is sent again",
+                "{at} 之后使用的幂等键没有记录：用这些幂等键重复的请求会再次发送"
+            ),
+            None => localized!(
+                "the backup has no events: no idempotency key is known",
+                "备份中没有历史记录：没有任何幂等键"
+            ),
+        });
+        if messages > 0 {
+            console::note(localized!(
+                "decide the messages with: wxsub outbox decide --restored {outbox} --appid APPID",
+                "请裁定这些消息：wxsub outbox decide --restored {outbox} --appid APPID"
             ));
         }
-        if report.inbox_rows > 0 {
-            console::note(format_args!(
-                "rows of wxsub_inbox that may have been sent, and have an error now: {}; delete each, or set error to NULL \
-                 to send it",
-                report.inbox_rows
+        if inbox_rows > 0 {
+            console::note(localized!(
+                "rows of wxsub_inbox that may have been sent, and have an error now: {inbox_rows}; delete each, or set error \
+                 to NULL to send it",
+                "wxsub_inbox 中可能已发出、现在 error 不为空的行：{inbox_rows} 行；请逐行删除，或把 error 设为 NULL 以重新发送"
             ));
         }
-        if report.grants > 0 {
-            console::note(format_args!(
-                "list the grants with: wxsub grant list --state in_doubt --outbox {shown} --appid APPID; ask these users \
-                 again, because a new consent makes a new grant"
+        if grants > 0 {
+            console::note(localized!(
+                "list the grants with: wxsub grant list --state in_doubt {outbox} --appid APPID; ask these users \
+                 again, because a new consent makes a new grant",
+                "查看这些授权：wxsub grant list --state in_doubt {outbox} --appid APPID；请让这些用户重新授权，\
+                 新的授权会登记为新的记录"
             ));
         }
         Ok(ExitStatus::Success)
@@ -254,9 +265,12 @@ impl Prune {
                 "--batch：消息库中没有该应用的批次 {batch:?}；已有的批次：{known}"
             )));
         }
-        console::note(format_args!("keys deleted: {deleted}"));
+        console::note(localized!("keys deleted: {deleted}", "已删除幂等键：{deleted} 个"));
         if kept > 0 {
-            console::note(format_args!("keys kept, because their messages are queued or undecided: {kept}"));
+            console::note(localized!(
+                "keys kept, because their messages are queued or undecided: {kept}",
+                "保留幂等键 {kept} 个，因为它们的消息在排队或待裁定"
+            ));
         }
         Ok(ExitStatus::Success)
     }
@@ -273,9 +287,10 @@ async fn prune(ledger: &dyn wxsub_outbox::Ledger) -> Result<ExitStatus, CliError
         total.keys += report.keys;
         total.grants += report.grants;
     }
-    console::note(format_args!(
-        "deleted messages: {}, keys: {}, grants: {}",
-        total.messages, total.keys, total.grants
+    let PruneReport { messages, keys, grants, .. } = total;
+    console::note(localized!(
+        "deleted messages: {messages}, keys: {keys}, grants: {grants}",
+        "已删除消息 {messages} 条、幂等键 {keys} 个、授权 {grants} 个"
     ));
     Ok(ExitStatus::Success)
 }

@@ -8,6 +8,7 @@ use clap_mangen::Man;
 
 use crate::console;
 use crate::error::{CliError, ExitStatus};
+use crate::language::localized;
 use crate::output::Output;
 
 /// Print the manual page, or write all pages into a directory.
@@ -61,11 +62,18 @@ fn write_all(command: &Command, folder: &Path) -> Result<ExitStatus, CliError> {
         written += 1;
         pending.extend(command.get_subcommands());
     }
-    console::note(format_args!("{written} pages written to {}", folder.display()));
+    console::note(localized!(
+        "{written} pages written to {folder}",
+        "已把 {written} 个手册页写入 {folder}",
+        folder = folder.display()
+    ));
     Ok(ExitStatus::Success)
 }
 
 fn cannot_write(path: &Path, error: &std::io::Error) -> CliError {
-    let path = path.display();
-    CliError::usage(format_args!("--out: {path} cannot be written: {error}; choose another directory"))
+    CliError::usage(localized!(
+        "--out: {path} cannot be written: {error}; choose another directory",
+        "--out：{path} 无法写入：{error}；请换一个目录",
+        path = path.display()
+    ))
 }

@@ -14,7 +14,7 @@ use wxsub_outbox::message::StoredMessage;
 
 use crate::console;
 use crate::error::{CliError, ExitStatus};
-use crate::language::shown;
+use crate::language::{localized, shown};
 use crate::ledger_file::{commit, operator};
 use crate::outbox_access::{OutboxAccess, OutboxFlags};
 
@@ -76,7 +76,7 @@ impl Cancel {
             }
             OutboxAccess::Server(server) => server.cancel(&self.outbox.appid()?, self.id).await?,
         }
-        console::note("cancelled");
+        console::note(localized!("cancelled", "已取消"));
         Ok(ExitStatus::Success)
     }
 }
@@ -100,7 +100,7 @@ impl Pause {
             }
             OutboxAccess::Server(server) => drop(server.pause(&appid, &self.note).await?),
         }
-        console::note("paused");
+        console::note(localized!("paused", "已暂停"));
         Ok(ExitStatus::Success)
     }
 }
@@ -121,7 +121,7 @@ impl Resume {
             }
             OutboxAccess::Server(server) => drop(server.resume(&appid).await?),
         }
-        console::note("resumed");
+        console::note(localized!("resumed", "已恢复"));
         Ok(ExitStatus::Success)
     }
 }

@@ -83,11 +83,11 @@ impl RunSandbox {
 
 fn open_journal(path: &Path) -> Result<Journal, CliError> {
     Journal::open(path).map_err(|error| {
-        let line = format_args!(
-            "--journal: {} cannot be opened: {error}; give a file that you can write",
-            path.display()
-        );
-        CliError::usage(line)
+        CliError::usage(localized!(
+            "--journal: {path} cannot be opened: {error}; give a file that you can write",
+            "--journal：{path} 无法打开：{error}；请指定可以写入的文件",
+            path = path.display()
+        ))
     })
 }
 
@@ -129,7 +129,10 @@ fn print_variables(address: SocketAddr, apps: &[(AppId, AppSecret)], templates: 
     let mut output = Output::new();
     output.line(&base);
     output.flush();
-    console::note("# The sandbox runs; messages stay in it. Ctrl-C stops it. To point wxsub to it:");
+    console::note(localized!(
+        "# The sandbox runs; messages stay in it. Ctrl-C stops it. To point wxsub to it:",
+        "# 沙箱已启动，消息只留在沙箱内；按 Ctrl-C 停止。让 wxsub 使用它："
+    ));
     console::note(format_args!("export {API_BASE}={base}"));
     console::note(format_args!("export {MP_BASE}={base}"));
     if !address.ip().is_loopback() {
@@ -137,7 +140,7 @@ fn print_variables(address: SocketAddr, apps: &[(AppId, AppSecret)], templates: 
     }
     for (index, (appid, secret)) in apps.iter().take(MAX_PRINTED).enumerate() {
         // The variables select one app. The others are comments.
-        let prefix = if index == 0 { "" } else { "# or: " };
+        let prefix = if index == 0 { String::new() } else { localized!("# or: ", "# 或：") };
         console::note(format_args!(
             "{prefix}export {APPID}={appid} {SECRET}={}",
             quote(secret.expose_secret())
@@ -145,7 +148,7 @@ fn print_variables(address: SocketAddr, apps: &[(AppId, AppSecret)], templates: 
     }
     print_rest("--app", apps.len());
     for template in templates.iter().take(MAX_PRINTED) {
-        console::note(format_args!("# template: {template}"));
+        console::note(localized!("# template: {template}", "# 模板：{template}"));
     }
     print_rest("--template", templates.len());
 }
@@ -153,6 +156,6 @@ fn print_variables(address: SocketAddr, apps: &[(AppId, AppSecret)], templates: 
 /// Says how many values of an option are not printed.
 fn print_rest(option: &str, number: usize) {
     if let Some(rest) = number.checked_sub(MAX_PRINTED).filter(|rest| *rest > 0) {
-        console::note(format_args!("# and {rest} more of {option}"));
+        console::note(localized!("# and {rest} more of {option}", "# {option} 另有 {rest} 个"));
     }
 }

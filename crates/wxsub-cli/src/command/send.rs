@@ -42,7 +42,7 @@ use crate::interrupt::Interrupt;
 use crate::language::{localized, shown};
 use crate::ledger_file::{ledger_place, open_or_create};
 use crate::output::{Output, print};
-use crate::shell::quote;
+use crate::shell::flag;
 
 /// Default number of messages in flight.
 const DEFAULT_CONCURRENCY: u16 = 16;
@@ -69,42 +69,42 @@ const DEFAULT_TIMEOUT: u64 = 30;
 #[derive(Debug, Args)]
 pub(crate) struct Send {
     /// Send every line of this JSON Lines file, and print one JSON result per line; `-` reads standard input
-    #[arg(long, value_name = "F.jsonl", help_heading = "Many messages", conflicts_with_all = MessageFlags::ALL)]
+    #[arg(long, value_name = "F.jsonl", help_heading = "Many messages", conflicts_with = MESSAGE)]
     file: Option<PathBuf>,
     /// Maximum number of messages in flight
     #[arg(long, value_name = "N", default_value_t = DEFAULT_CONCURRENCY, value_parser = value_parser!(u16).range(1..=1024))]
-    #[arg(help_heading = "Many messages", requires = "file", conflicts_with_all = MessageFlags::ALL)]
+    #[arg(help_heading = "Many messages", requires = "file", conflicts_with = MESSAGE)]
     concurrency: u16,
     /// Send only these lines: numbers and ranges, such as 120,122-131,136-
     #[arg(long, value_name = "LINES", conflicts_with = "from_line")]
-    #[arg(help_heading = "Many messages", requires = "file", conflicts_with_all = MessageFlags::ALL)]
+    #[arg(help_heading = "Many messages", requires = "file", conflicts_with = MESSAGE)]
     lines: Option<LineSet>,
     /// Start at this line; the same as --lines N-
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u64).range(1..))]
-    #[arg(help_heading = "Many messages", requires = "file", conflicts_with_all = MessageFlags::ALL)]
+    #[arg(help_heading = "Many messages", requires = "file", conflicts_with = MESSAGE)]
     from_line: u64,
     /// Post at most this many lines
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
-    #[arg(help_heading = "Many messages", requires = "file", conflicts_with_all = MessageFlags::ALL)]
+    #[arg(help_heading = "Many messages", requires = "file", conflicts_with = MESSAGE)]
     limit: Option<u64>,
     /// Post at most N messages a second (N/s) or a minute (N/m)
     #[arg(long, value_name = "N/s")]
-    #[arg(help_heading = "Many messages", requires = "file", conflicts_with_all = MessageFlags::ALL)]
+    #[arg(help_heading = "Many messages", requires = "file", conflicts_with = MESSAGE)]
     rate: Option<Rate>,
     /// What to do at a refused token call, a configuration error or a network failure; 45009 always stops
     #[arg(long, value_enum, default_value_t = OnError::Stop)]
-    #[arg(help_heading = "Many messages", requires = "file", conflicts_with_all = MessageFlags::ALL)]
+    #[arg(help_heading = "Many messages", requires = "file", conflicts_with = MESSAGE)]
     on_error: OnError,
     /// Timeout of one message in seconds, with the token call
     #[arg(long, value_name = "S", default_value_t = DEFAULT_TIMEOUT, value_parser = value_parser!(u64).range(1..=3600))]
     timeout: u64,
     /// Record every line in this ledger first, so that the same command goes on after a crash and sends no line twice
     #[arg(long, value_name = "LEDGER", help_heading = "Durable batch", value_parser = ledger_place())]
-    #[arg(requires = "file", conflicts_with_all = ["lines", "from_line"], conflicts_with_all = MessageFlags::ALL)]
+    #[arg(requires = "file", conflicts_with_all = ["lines", "from_line", MESSAGE])]
     outbox: Option<PathBuf>,
     /// Name of the batch in the ledger [default: the absolute path of the file]
     #[arg(long, value_name = "NAME", help_heading = "Durable batch", requires = "outbox")]
-    #[arg(conflicts_with_all = ["lines", "from_line"], conflicts_with_all = MessageFlags::ALL)]
+    #[arg(conflicts_with_all = ["lines", "from_line", MESSAGE])]
     batch: Option<String>,
     /// AppID [default: WXSUB_APPID]
     #[arg(long, value_name = "APPID")]
@@ -177,10 +177,13 @@ impl Send {
         let mut usage = UsageErrors::default();
         let app = DirectConfig::read_for_worker(self.appid.as_deref(), &mut usage);
         let input = Input::open(path).map_err(|error| usage.add("--file", error)).ok();
-        let name = batch_name(self.batch.as_deref(), path, &mut usage);
+        let is_file = input.as_ref().is_none_or(|input| input.length.is_some());
+        let name = batch_name(self.batch.as_deref(), Some(path).filter(|_| is_file), &mut usage);
         let (app, (input, name)) = usage.finish(app.zip(input.zip(name)))?;
         let appid = app.appid.clone();
         let client = self.client(app)?;
+        // A signal ends the wait for a ledger, because nothing is in flight.
+        let opened = open_or_create(ledger).await?;
         let interrupt = Interrupt::listen_with_hangup(Some(FINISHING))?;
         // The rate is the worker's.
         let gate = Arc::new(BatchGate::new(self.rules(Duration::ZERO), interrupt.clone()));
@@ -190,7 +193,6 @@ impl Send {
         if let Some(rate) = self.rate {
             app = rate.limit(app);
         }
-        let opened = open_or_create(ledger).await?;
         let outbox = Outbox::with_ledger(opened).app(app).build();
         let batch = DurableBatch { name: &name, appid: &appid, outbox: &outbox, gate: &gate, ledger };
         let end = batch.run(path, input, &interrupt, ResultWriter::new(stdout())).await;
@@ -200,13 +202,10 @@ impl Send {
 
     /// The command that sends these lines, or continues a durable batch, with the same settings.
     fn continuation(&self, path: &Path, rest: Option<&LineSet>) -> String {
-        let file = quote(path);
-        // A name that begins with a hyphen looks like a flag.
-        let equals = if file.len() > 1 && file.starts_with('-') { '=' } else { ' ' };
-        let mut command = format!("wxsub send --file{equals}{file}");
-        let mut add = |flag: &str, value: Option<String>| {
+        let mut command = format!("wxsub send {}", flag("--file", path));
+        let mut add = |name: &str, value: Option<String>| {
             if let Some(value) = value {
-                command = format!("{command} {flag} {}", quote(value));
+                command = format!("{command} {}", flag(name, value));
             }
         };
         add("--appid", self.appid.clone());
@@ -279,8 +278,8 @@ impl Send {
     }
 }
 
-/// The name of a durable batch.
-fn batch_name(given: Option<&str>, path: &Path, usage: &mut UsageErrors) -> Option<String> {
+/// The name of a durable batch. Standard input, a pipe or a device has no path that identifies it.
+fn batch_name(given: Option<&str>, path: Option<&Path>, usage: &mut UsageErrors) -> Option<String> {
     if let Some(name) = given {
         let valid = !name.is_empty() && name.chars().count() <= 255 && !name.contains(char::is_control);
         return match valid {
@@ -297,7 +296,7 @@ fn batch_name(given: Option<&str>, path: &Path, usage: &mut UsageErrors) -> Opti
             }
         };
     }
-    let absolute = std::path::absolute(path).ok().filter(|_| path != Path::new("-"));
+    let absolute = path.and_then(|path| std::path::absolute(path).ok());
     let name = absolute.and_then(|path| path.to_str().map(str::to_owned));
     if name.is_none() {
         usage.add(
@@ -311,8 +310,12 @@ fn batch_name(given: Option<&str>, path: &Path, usage: &mut UsageErrors) -> Opti
     name
 }
 
+/// The group of the flags of one message.
+const MESSAGE: &str = "message";
+
 /// The flags of one message.
 #[derive(Debug, Args)]
+#[group(id = MESSAGE)]
 #[command(next_help_heading = "One message")]
 pub(super) struct MessageFlags {
     /// OpenID of the receiver
@@ -351,20 +354,6 @@ pub(super) struct MessageFlags {
 const MAX_CONTENT_FILE_BYTES: u64 = 64 * 1024;
 
 impl MessageFlags {
-    /// Names of the flags.
-    const ALL: [&str; 10] = [
-        "to",
-        "template",
-        "scene",
-        "title",
-        "content",
-        "content_file",
-        "color",
-        "url",
-        "miniprogram_appid",
-        "miniprogram_path",
-    ];
-
     /// Returns the message, or adds its problems.
     pub(super) fn message(&self, usage: &mut UsageErrors) -> Result<Option<Message>, CliError> {
         let validated = self.draft(usage)?.validate();
@@ -407,7 +396,7 @@ fn object<const N: usize>(members: [(&str, &Option<String>); N]) -> Map<String, 
 
 fn read_content(path: &Path) -> Result<String, String> {
     let bytes = Input::read(path, MAX_CONTENT_FILE_BYTES).map_err(|error| error.to_string())?;
-    let text = String::from_utf8(bytes).map_err(|_| "must be UTF-8 text")?;
+    let text = String::from_utf8(bytes).map_err(|_| localized!("must be UTF-8 text", "必须是 UTF-8 文本"))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     Ok(text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text)).to_owned())
 }

@@ -40,9 +40,8 @@ const BACKLOG: u32 = 4096;
 /// Run the control server, which refreshes and serves access tokens and sends messages for many apps.
 ///
 /// The first line on standard output is the base URL. SIGHUP reloads the configuration, with the files of its include, and opens
-/// the audit file anew. Ctrl-C or
-/// SIGTERM finishes the requests in progress, for drain_s at most; a second one stops at once. Exit code 1: the server could not
-/// start; 2: the configuration is wrong; 5: a message was cut at the stop, and may have been sent.
+/// the audit file anew. Ctrl-C or SIGTERM finishes the requests in progress, for drain_s at most; a second one stops at once. Exit
+/// code 1: the server could not start; 2: the configuration is wrong; 5: a message was cut at the stop, and may have been sent.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// Configuration file in TOML; its include names files with more apps and clients, relative to its folder
@@ -118,10 +117,15 @@ async fn serve(
     reloads: Option<(PathBuf, Signals)>,
     sandbox: Option<&SandboxSetup>,
 ) -> Result<ExitStatus, CliError> {
-    let interrupt = Interrupt::listen(Some(LocalizedText::new(
+    let note = Some(LocalizedText::new(
         "finishing requests in progress; repeat the signal to stop at once",
         "正在等待剩余请求处理完毕；再次发送信号会立即停止",
-    )))?;
+    ));
+    let interrupt = match sandbox {
+        // Without a configuration to reload, SIGHUP stops the server. Its folder is removed then.
+        Some(_) => Interrupt::listen_with_hangup(note)?,
+        None => Interrupt::listen(note)?,
+    };
     let listener = bind("listen", config.listen())?;
     let address = listener.local_addr().map_err(CliError::unexpected)?;
     let bind_if = |key, address: Option<SocketAddr>| address.map(|address| bind(key, address)).transpose();
@@ -319,7 +323,7 @@ impl SandboxSetup {
                 "must have visible ASCII characters only, as in https://shop.example/hooks/wxsub",
                 "只能有可见的 ASCII 字符，例如 https://shop.example/hooks/wxsub"
             );
-            return Err(CliError::usage(format!("--webhook: {rule}")));
+            return Err(CliError::usage(localized!("--webhook: {rule}", "--webhook：{rule}")));
         }
         let key = generate_api_key().map_err(CliError::unexpected)?;
         let sandbox_url = Self::start_sandbox(allow_host).await?;
@@ -391,18 +395,20 @@ impl SandboxSetup {
     fn print_commands(&self, base: &str, console: Option<SocketAddr>) {
         let (key, secret) = (self.key.expose_secret(), self.webhook_secret.expose_secret());
         let sandbox_url = &self.sandbox_url;
-        console::note(
+        console::note(localized!(
             "# The control server runs with a built-in sandbox; messages stay in it. Ctrl-C stops it. To try it:",
-        );
+            "# 中控服务器已启动，使用内置沙箱，消息只留在沙箱内；按 Ctrl-C 停止。试用命令："
+        ));
         console::note(format_args!(
             "export {SERVER}={base} {APPID}={SANDBOX_APPID} {KEY}={key} WXSUB_WEBHOOK_SECRET={} {MP_BASE}={sandbox_url}",
             *secret
         ));
         COMMANDS.lines().for_each(console::note);
         if let Some(console) = console {
-            let password = self.password.expose_secret();
-            console::note(format_args!(
-                "# Console: http://{console}/ with the name ops and the password {password}"
+            console::note(localized!(
+                "# Console: http://{console}/ with the name ops and the password {password}",
+                "# 控制台：http://{console}/，用户名 ops，密码 {password}",
+                password = self.password.expose_secret()
             ));
         }
     }

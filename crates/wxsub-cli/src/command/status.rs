@@ -6,7 +6,6 @@ use clap::Args;
 use serde::Serialize;
 use wxsub_api::{AppOutbox, AppStatus};
 use wxsub_client::ControlServerError;
-use wxsub_proto::redact::sanitize_line;
 use wxsub_proto::{ErrCode, LocalizedText, Remedy};
 
 use crate::backend::ServerAccess;
@@ -61,7 +60,7 @@ impl Status {
             if self.json {
                 output.json(&BTreeMap::from([("server", problem)]));
             } else {
-                let kind = sanitize_line(problem.kind.chars());
+                let kind = &problem.kind;
                 output.line(localized!("server: {kind}", "中控服务器：{kind}"));
                 print_fact(shown(&LocalizedText::new(&problem.text, &problem.text_zh)), &mut output);
             }
@@ -97,7 +96,7 @@ impl Status {
             if self.json {
                 output.json(&BTreeMap::from([("webhook", endpoint)]));
             } else {
-                let name = sanitize_line(endpoint.name.chars());
+                let name = &endpoint.name;
                 output.line(localized!("webhooks: {name}", "webhook endpoint：{name}"));
                 print_problem(&problem, &mut output);
             }
@@ -181,5 +180,5 @@ fn print_problem(problem: &Diagnosis, output: &mut Output) {
 }
 
 fn print_fact(text: &str, output: &mut Output) {
-    output.line(format_args!("  {}", sanitize_line(text.chars())));
+    output.line(format_args!("  {text}"));
 }

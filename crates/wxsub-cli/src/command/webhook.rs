@@ -7,7 +7,6 @@ use wxsub_api::{FailedWebhook, ProblemKind, WebhookEndpoint};
 use wxsub_client::ControlServerError;
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::webhook::{WebhookHeaders, WebhookSecret};
-use wxsub_proto::redact::sanitize_line;
 use wxsub_server::SecretFile;
 
 use super::consent::print_secret;
@@ -141,7 +140,6 @@ impl List {
 /// Prints an endpoint: a line with its numbers, and one for each failed webhook.
 fn print(endpoint: &WebhookEndpoint, output: &mut Output) {
     let WebhookEndpoint { name, disabled_at, pending, dead, failed, .. } = endpoint;
-    let name = sanitize_line(name.chars());
     output.line(format_args!("{name} pending {pending} dead {dead}"));
     if let Some(at) = disabled_at {
         output.line(localized!(
@@ -156,8 +154,7 @@ fn print(endpoint: &WebhookEndpoint, output: &mut Output) {
             Some(_) if disabled_at.is_some() => "waits",
             Some(due_at) => due_at.as_str(),
         };
-        let line = format!("  {id} {event} attempts {attempts} next {next} {error}");
-        output.line(sanitize_line(line.chars()));
+        output.line(format_args!("  {id} {event} attempts {attempts} next {next} {error}"));
     }
 }
 
@@ -178,7 +175,7 @@ impl Redeliver {
             ControlServerError::Problem { problem: Some(problem), .. }
                 if problem.kind == ProblemKind::NotFound && !problem.detail.is_empty() =>
             {
-                let detail = sanitize_line(problem.detail.chars());
+                let detail = &problem.detail;
                 let text = localized!(
                     "{detail}",
                     "没有这个 endpoint，请用 `wxsub webhook list` 查看名称；服务器的说明：{detail}"

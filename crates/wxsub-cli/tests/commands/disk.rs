@@ -113,6 +113,18 @@ fn ledger_that_cannot_be_made_posts_nothing_and_is_made_later() {
     assert_each_sent_once(&setup, &weixin.sandbox, 2);
 }
 
+/// The name is free for another try.
+#[test]
+fn secret_that_cannot_be_written_leaves_no_file() {
+    let setup = Setup::new();
+    let path = setup.path("key");
+    for words in [["consent", "key"], ["webhook", "secret"]] {
+        let full = with_file_limit(wxsub(&words).args(&["--out", &path]), 0).run();
+        full.assert_wrong(&["--out: ", "File too large"]);
+        assert!(!fs::exists(&path).unwrap());
+    }
+}
+
 #[test]
 fn disk_that_is_full_while_lines_are_recorded_posts_nothing() {
     const LINES: usize = 400;

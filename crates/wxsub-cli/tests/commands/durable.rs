@@ -1,7 +1,8 @@
 //! `wxsub send --file --outbox`: killed, cut off, corrected and run again. The sandbox and its journal are the judge.
 
 use std::collections::BTreeMap;
-use std::io::BufReader;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Child;
 
@@ -11,8 +12,9 @@ use wxsub_sandbox::{Fault, Journal, JournalRecord, Sandbox};
 use wxsub_test_support::wait_for;
 
 use super::disk::read_until;
+use super::interrupt::signal;
 use super::weixin::{Breakable, Gate, SEND, STABLE_TOKEN, UNUSED_BASE, Weixin, allow, line, pointed_at};
-use super::wxsub::{Ended, Wxsub, ended, folder, wxsub};
+use super::wxsub::{Ended, Wxsub, ended, folder, shell, wxsub};
 
 /// A folder with a file of messages, a ledger and a journal.
 pub(super) struct Setup {
@@ -259,6 +261,19 @@ fn lost_response_is_unknown_and_refused_connection_is_repeated() {
     assert_eq!(weixin.seen(SEND), 3);
 }
 
+/// Names of a file, a ledger and a batch can look like flags.
+#[test]
+fn command_that_goes_on_has_the_name_of_the_batch() {
+    let (setup, weixin) = (Setup::new(), Weixin::start());
+    setup.write(&lines(&weixin.sandbox, 2, "Hello"));
+    let stopped = setup.send().args(&["--batch=-spring", "--limit", "1"]);
+    let stopped = pointed_at(&weixin.base, stopped).run();
+    assert_eq!(stopped.code, 4, "{stopped:?}");
+    let goes_on = stopped.err.lines().find_map(|line| line.strip_prefix("go on with: ")).unwrap();
+    let finished = pointed_at(&weixin.base, shell(goes_on)).run();
+    assert_eq!((finished.code, weixin.seen(SEND)), (0, 2), "{goes_on}: {finished:?}");
+}
+
 #[test]
 fn second_process_names_the_first() {
     let (setup, gate) = (Setup::new(), Gate::start());
@@ -271,13 +286,40 @@ fn second_process_names_the_first() {
     assert_eq!(ended(first).code, 0);
 }
 
+/// Another process has the ledger, so nothing is in flight.
+#[cfg(target_os = "linux")]
+#[test]
+fn signal_ends_the_wait_for_a_ledger() {
+    let (setup, gate) = (Setup::new(), Gate::start());
+    setup.write(&lines(&gate.sandbox, 1, "hold"));
+    let holder = pointed_at(&gate.base, setup.send()).start();
+    gate.wait_for(1);
+    for call in [setup.send(), setup.command(&["outbox", "run"])] {
+        let call = pointed_at(&gate.base, call).env("WXSUB_LEDGER_WAIT_S", "600");
+        let mut waiting = call.env("TOKIO_WORKER_THREADS", "1").start();
+        // The look at the ledger has a thread of its own, beside those of the process and of the worker.
+        let threads = format!("/proc/{}/task", waiting.id());
+        wait_for("the look at the ledger", || std::fs::read_dir(&threads).unwrap().count() >= 3);
+        signal(&waiting, "INT");
+        let mut said = String::new();
+        BufReader::new(waiting.stderr.take().unwrap()).read_line(&mut said).unwrap();
+        let _ = waiting.kill();
+        assert_eq!((said.as_str(), waiting.wait().unwrap().signal()), ("", Some(2)));
+    }
+    gate.open();
+    assert_eq!(ended(holder).code, 0);
+}
+
 #[test]
 fn wrong_usage_of_durable_batch() {
     let (setup, weixin) = (Setup::new(), Weixin::start());
     setup.write(&lines(&weixin.sandbox, 1, "Hello"));
     let wrong = |call: Wxsub, text: &str| pointed_at(&weixin.base, call).run().assert_wrong(&[text]);
     wrong(setup.send().args(&["--lines", "1"]), "cannot be used with");
-    wrong(wxsub(&["send", "--file", "-", "--outbox", &setup.path("ledger.db")]), "--batch: is missing");
+    for pipe in ["-", "/dev/stdin"] {
+        let send = wxsub(&["send", "--file", pipe, "--outbox", &setup.path("ledger.db")]);
+        wrong(send, "--batch: is missing");
+    }
     wrong(setup.send().args(&["--batch", ""]), "--batch: must have 1 to 255 characters");
     wrong(setup.send().through(UNUSED_BASE, &"k".repeat(43)), "WXSUB_S");
     let no_ledger =

@@ -69,7 +69,10 @@ fn ledger_is_a_file_or_a_url() {
         (format!("outbox list --outbox {}", folder.path().display()), "it is no SQLite file"),
         (format!("{record} {}", folder.path().display()), "it is no SQLite file"),
         (format!("{record} /nonexistent/l.db"), "its folder cannot be read"),
-        ("ledger check --url mysql://db".to_owned(), "mysql://db: its folder cannot be read"),
+        (
+            "ledger check --url mysql://db".to_owned(),
+            "must be a SQLite file, or postgres://USER@HOST/DATABASE",
+        ),
     ] {
         let ended = run(&words);
         ended.assert_wrong(&[said]);

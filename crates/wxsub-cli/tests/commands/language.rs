@@ -1,13 +1,71 @@
 //! Errors in Chinese: what is wrong and what to do. Names of flags, variables and keys stay as they are.
 
+use std::path::{Path, PathBuf};
+
 use super::served::{KEY, Served, config};
-use super::weixin::{SECRET, UNUSED_BASE, Weixin, pointed_at};
+use super::weixin::{SECRET, UNUSED_BASE, Weixin, line, pointed_at};
 use super::wxsub::{Wxsub, file, wxsub};
 
 /// Words of a command, which have no spaces, in Chinese. Words of `send` are followed by a message.
 fn zh(words: &str) -> Wxsub {
     let call = wxsub(&["--lang", "zh"]).args(&words.split(' ').collect::<Vec<_>>()).env("RUST_LOG", "off");
     if words == "send" { call.message("o", "c") } else { call }
+}
+
+/// All source files in this folder, without their tests.
+fn sources(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let read = |path: PathBuf| match path.is_dir() {
+        true => sources(&path),
+        false => {
+            let text = std::fs::read_to_string(&path).unwrap();
+            vec![text.split("#[cfg(test)]").next().unwrap().to_owned()]
+        }
+    };
+    entries.flat_map(read).collect()
+}
+
+/// A text for people comes from `localized!`. Commands and names stand for themselves.
+#[test]
+fn no_text_on_standard_error_is_in_one_language_only() {
+    const CALLS: [&str; 7] = [
+        "console::note(",
+        "console::warning(",
+        "console::error(",
+        ".note(",
+        "notes.push(",
+        "CliError::usage(",
+        "CliError::unexpected(",
+    ];
+    const NAMES: [&str; 6] = ["export", "name", "scopes", "consent", "admin", "webhook"];
+    let is_word = |word: &&str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    let mut seen = 0;
+    for source in sources(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))) {
+        for (at, call) in CALLS.iter().flat_map(|call| source.match_indices(call)) {
+            seen += 1;
+            let argument = source[at + call.len()..].trim_start();
+            let formatted = ["format_args!(", "format!("].iter().find_map(|name| argument.strip_prefix(name));
+            let Some(text) = formatted.unwrap_or(argument).trim_start().strip_prefix('"') else { continue };
+            let text = text.split('"').next().unwrap();
+            let words = text.split_whitespace().map(|word| word.trim_matches([',', '.', ';', ':']));
+            let words: Vec<_> = words.filter(is_word).filter(|word| !NAMES.contains(word)).collect();
+            assert_eq!(words, [""; 0], "{text}");
+        }
+    }
+    assert!(seen > 100, "{seen}");
+}
+
+#[test]
+fn results_and_progress_are_in_chinese() {
+    let weixin = Weixin::start();
+    weixin.allow("oUser", 7);
+    let path = file("language.jsonl", &format!("{}\n{{}}\n", line("oUser", 7, "c")));
+    let sent = pointed_at(&weixin.base, zh(&format!("send --file {path}"))).run();
+    sent.said(2, "首个 invalid：第 2 行：").says("已发送 1，被拒绝 0，无效 1，未发出 0，可能已发出 0\n");
+    let dry = pointed_at(&weixin.base, zh(&format!("send --dry-run --file {path}"))).run();
+    dry.said(2, "试运行：将发送 1，无效 1；没有发出任何消息");
+    zh("demo").run().said(0, "微信用户每授权一次").printed(0, "一次授权只能发送一条消息");
+    zh("key new --name shop").run().said(0, "密钥交给客户端");
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! `wxsub outbox`, `wxsub grant` and `wxsub ledger` on a file.
 
+use std::io::BufReader;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::Value;
 
+use super::disk::read_until;
 use super::durable::{Setup, lines};
+use super::interrupt::signal;
 use super::weixin::{APPID, Gate, SEND, TEMPLATE, Weixin, line, pointed_at};
 use super::wxsub::{Ended, Wxsub, ended, wxsub};
 
@@ -352,6 +355,64 @@ fn consents_are_recorded_once() {
     std::fs::write(&path, [consent(""), consent(r#","scen":7"#)].join("\n")).unwrap();
     setup.run(&["grant", "import", &path]).said(2, "line 2: unknown field `scen`");
     assert!(setup.run(&["grant", "list", "--to", "oUser"]).out.contains("  open  "));
+}
+
+/// A name stands for one user, template and scene, so nothing is recorded under that of another.
+#[test]
+fn consent_under_the_name_of_another_is_refused() {
+    let setup = Setup::new();
+    let record = |user| setup.command(&["grant", "record", "--key", "visit-1"]).consent(user).run();
+    record("oUser").said(0, "recorded");
+    record("oOther").assert_wrong(&["--key: it was used for another consent; choose another one"]);
+    let import = |consents: &[(&str, &str)]| {
+        let line = |(user, id): &(&str, &str)| {
+            format!(r#"{{"openid":"{user}","template_id":"{TEMPLATE}","scene":7,"id":{id}}}"#)
+        };
+        let path = setup.path("consents.jsonl");
+        std::fs::write(&path, consents.iter().map(line).collect::<Vec<_>>().join("\n")).unwrap();
+        setup.run(&["grant", "import", &path])
+    };
+    import(&[("oA", "7"), ("oB", "\"7\"")]).assert_wrong(&["line 2: id: it was used for another consent"]);
+    // An empty id is none.
+    import(&[("oC", "\"\""), ("oD", "\"\"")]).said(0, "2 recorded, 0 recorded before");
+}
+
+/// As if a database were away for a moment.
+#[test]
+fn worker_until_empty_goes_on_after_a_failed_read() {
+    let (setup, weixin) = (Setup::new(), Weixin::start());
+    setup.add("oUser").args(&["--send-at", "2090-01-01T00:00:00Z"]).run().said(0, "");
+    let mut worker = setup.worker(&weixin.base).start();
+    let connection = rusqlite::Connection::open(setup.path("ledger.db")).unwrap();
+    let rename = |from, to| connection.execute(&format!("ALTER TABLE {from} RENAME TO {to}"), []).unwrap();
+    rename("wxsub_app", "away");
+    read_until(&mut BufReader::new(worker.stderr.take().unwrap()), "warning: ledger");
+    rename("away", "wxsub_app");
+    signal(&worker, "TERM");
+    assert_eq!(worker.wait().unwrap().code(), Some(0));
+}
+
+/// The name of the operator comes from the environment, and goes to the terminal of another one.
+#[test]
+fn history_has_no_control_characters() {
+    let setup = Setup::new();
+    let id = setup.add("oUser").run().out.trim().to_owned();
+    let cancel = setup.command(&["outbox", "cancel", &id]).env("USER", "eve\u{1b}[2J\nstate: sent\u{202e}");
+    cancel.run().said(0, "cancelled");
+    let shown = setup.run(&["outbox", "show", &id]);
+    shown.printed(0, "  cancelled by eve [2J state: sent \n");
+    assert!(!shown.out.contains(['\u{1b}', '\u{202e}']), "{shown:?}");
+}
+
+#[test]
+fn url_of_another_database_is_not_repeated() {
+    for words in [&["outbox", "list"][..], &["outbox", "pause"], &["ledger", "check"], &["ledger", "migrate"]]
+    {
+        let url = "mysql://wxsub:PLANTED@db.example/wxsub";
+        let ended = wxsub(words).args(&["--outbox", url]).env("WXSUB_APPID", APPID).run();
+        ended.assert_wrong(&["must be a SQLite file, or postgres://USER@HOST/DATABASE; this is another URL"]);
+        assert!(!ended.err.contains("PLANTED"), "{ended:?}");
+    }
 }
 
 #[test]

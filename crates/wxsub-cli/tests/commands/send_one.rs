@@ -64,7 +64,10 @@ fn content_comes_from_a_file() {
     call("3", "/nonexistent").run().assert_wrong(&["--content-file: /nonexistent cannot be read"]);
     call("3", "-").input(&b"\xff"[..]).run().assert_wrong(&["--content-file: must be UTF-8 text"]);
     call("3", "-").input("\n").run().assert_wrong(&["--content: is empty"]);
-    call("3", "-").input("x".repeat(1 << 20)).run().assert_wrong(&["--content: has"]);
+    call("3", "-")
+        .input("x".repeat(1 << 20))
+        .run()
+        .assert_wrong(&["--content-file: - cannot be read: it has more than 65536 bytes"]);
 }
 
 #[test]

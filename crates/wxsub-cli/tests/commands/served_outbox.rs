@@ -1,11 +1,14 @@
 //! `wxsub outbox` and `wxsub grant` through a control server: the same output and exit status as on a file.
 
+use std::io::{BufReader, Write};
+use std::net::TcpListener;
+
 use wxsub_sandbox::Fault;
 
 use super::durable::Setup;
 use super::served::{Served, client, config};
-use super::weixin::{APPID, SEND, TEMPLATE, Weixin, line};
-use super::wxsub::{Wxsub, append, file, wxsub};
+use super::weixin::{APPID, SEND, TEMPLATE, Weixin, line, read_message};
+use super::wxsub::{Wxsub, append, ended, file, wxsub};
 
 const SCOPES: &str = r#""message:send", "outbox:write", "outbox:read", "outbox:decide", "consent""#;
 
@@ -87,6 +90,7 @@ fn scenario(command: &dyn Fn(&[&str]) -> Wxsub, consents: &str) -> Vec<(String, 
     let user = ["--to", "oUser", "--template", TEMPLATE, "--scene", "7"];
     run(&[&["grant", "record", "--key", "c-1"], &user[..]].concat());
     run(&["grant", "list", "--to", "oUser", "--json"]);
+    run(&["grant", "record", "--key", "c-1", "--to", "oOther", "--template", TEMPLATE, "--scene", "7"]);
     run(&["outbox", "pause", "--note", "stock"]);
     let id = run(&add("oUser", &["--key", "order-1"]));
     assert_eq!(run(&add("oUser", &["--key", "order-1"])), id);
@@ -189,6 +193,49 @@ fn message_that_may_have_been_sent_is_shown_and_too_early_to_decide() {
         .says("409");
 }
 
+/// A program that gives this response to every request.
+fn program(status: u16, body: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            if read_message(&mut BufReader::new(&stream)).is_some() {
+                let length = body.len();
+                let head =
+                    format!("HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+                // The other side may be gone.
+                let _ = stream.write_all(format!("{head}{body}").as_bytes());
+            }
+        }
+    });
+    base
+}
+
+/// A gateway that has lost the server.
+#[test]
+fn change_without_a_reply_may_have_been_made() {
+    let base = program(504, "<html>".to_owned());
+    let call = |words: &[&str]| wxsub(words).through(&base, &"k".repeat(43));
+    for change in [call(&["outbox", "add"]).message("o", "c"), call(&["outbox", "pause"])] {
+        change.run().said(5, "; it may have taken effect: look at the list before you repeat the command");
+    }
+    call(&["outbox", "list"]).run().said(4, "the control server responded with 504; what to do: ");
+}
+
+/// An endless list, whose reader is gone.
+#[test]
+fn list_ends_when_its_pipe_is_closed() {
+    let (id, at) = ("01010101-0101-0101-0101-010101010101", "2026-05-01T00:00:00Z");
+    let message = format!(
+        r#"{{"id":"{id}","appid":"{APPID}","state":"sent","attempt":1,"failures":0,"version":3,"created_at":"{at}","send_at":"{at}","expires_at":"{at}"}}"#
+    );
+    let page = format!(r#"{{"messages":[{}],"next":"{id}"}}"#, vec![message; 100].join(","));
+    let mut list = wxsub(&["outbox", "list"]).through(&program(200, page), &"k".repeat(43)).start();
+    drop(list.stdout.take());
+    assert_eq!(ended(list).code, 0);
+}
+
 #[test]
 fn without_a_ledger_and_a_server_the_command_names_both() {
     let list = wxsub(&["outbox", "list"]).env("WXSUB_APPID", APPID).run();
@@ -199,9 +246,9 @@ fn without_a_ledger_and_a_server_the_command_names_both() {
         .run()
         .said(2, "--state: has an effect only with --outbox");
     let wrong = server.command(&["outbox", "list"]).env("WXSUB_KEY", &"x".repeat(43)).run();
-    wrong.said(4, "the control server responded with 401");
+    wrong.said(4, "the control server responded with 401").says("; what to do: check WXSUB_KEY; ");
     let gone = server.command(&["outbox", "list"]).env("WXSUB_SERVER", "http://127.0.0.1:1").run();
-    gone.said(4, "the control server was not reached");
+    gone.said(4, "the control server was not reached").says("; what to do: check that the server runs");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::sandbox::status_by_name;
 use super::served::{Served, ask};
-use super::wxsub::wxsub;
+use super::wxsub::{folder, wxsub};
 
 /// A running `wxsub serve --sandbox` on a free port.
 pub(crate) struct ServedSandbox {
@@ -82,6 +82,16 @@ fn printed_lines_match_the_readme() {
     assert_eq!(status_by_name(sandbox, "sandbox.example"), 200);
     assert_eq!(status_by_name(sandbox, "evil.example"), 403);
     assert_eq!(server.served.stop("INT"), Some(0));
+}
+
+/// A terminal that is closed leaves no keys behind.
+#[test]
+fn hangup_stops_it_and_removes_its_folder() {
+    let folder = folder();
+    let call = wxsub(&["serve", "--sandbox", "--listen", "127.0.0.1:0"]);
+    let server = Served::start_as(call.env("TMPDIR", folder.path().to_str().unwrap()));
+    assert_eq!(server.stop("HUP"), Some(0));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[test]

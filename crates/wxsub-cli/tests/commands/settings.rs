@@ -81,6 +81,10 @@ fn all_environment_problems_are_named_at_once() {
             .run()
             .assert_wrong(&["WXSUB_CA_FILE: ", said]);
     }
+    // A file without an end.
+    let endless = weixin.call(&["token", "show"]).env("WXSUB_CA_FILE", "/dev/zero");
+    let ended = endless.under_shell("ulimit -v 2000000; exec \"$0\" \"$@\"").run();
+    ended.assert_wrong(&["WXSUB_CA_FILE: names a file that cannot be read: it has more than 1048576 bytes"]);
 }
 
 /// Each of these used to end as a refusal of Weixin's, or as a time-out.

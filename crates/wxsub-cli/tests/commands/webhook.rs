@@ -48,6 +48,8 @@ fn verify_says_what_is_wrong_with_a_webhook() {
     verify(&secret, &path, 400).input(BODY).run().assert_wrong(&["in the future"]);
     let other = WebhookSecret::generate().unwrap();
     verify(&other, &path, 0).input(BODY).run().assert_wrong(&["the secret is that of this endpoint"]);
+    let long = verify(&secret, &path, 0).input("x".repeat(70_000)).run();
+    long.assert_wrong(&["- cannot be read: it has more than 65536 bytes"]);
     let text = secret.expose_secret();
     let secret_itself = verify(&secret, &text, 0).input(BODY).run();
     secret_itself.assert_wrong(&["--secret-file: is the secret itself"]);

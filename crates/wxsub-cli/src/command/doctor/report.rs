@@ -144,8 +144,7 @@ impl Report {
                 Err(Aborted)
             }
             Err(Unsuccessful::Failed(failure)) => {
-                let subject =
-                    failure.subject.as_ref().map(|name| format!(" {}", sanitize_line(name.chars())));
+                let subject = failure.subject.as_ref().map(|name| format!(" {name}"));
                 self.failed.get_or_insert((check, subject.unwrap_or_default(), failure.exit));
                 self.stopped_at = Some(check);
                 self.line(check, "failed", &failure.cause, Some(&failure));
@@ -214,10 +213,8 @@ impl Report {
                 ip: failure.and_then(|failure| failure.ip),
             });
         } else {
-            let to_do = failure.map(|failure| {
-                let to_do = sanitize_line(failure.to_do.chars());
-                localized!("; what to do: {to_do}", "；处理建议：{to_do}")
-            });
+            let to_do = failure
+                .map(|Diagnosis { to_do, .. }| localized!("; what to do: {to_do}", "；处理建议：{to_do}"));
             let to_do = to_do.unwrap_or_default();
             self.output.line(format_args!("{outcome:<7} {check:<13} {detail}{to_do}"));
         }

@@ -12,14 +12,14 @@ use wxsub_outbox::grant::{Consent, Subject, nonce_of_name};
 use wxsub_outbox::id::IdGenerator;
 use wxsub_outbox::idempotency::{Fingerprint, IdempotencyKey};
 use wxsub_outbox::ledger::{Change, FromApplied, NewConsent};
-use wxsub_outbox::view::ConsentOutcome;
+use wxsub_outbox::view::{ConsentOutcome, ConsentView};
 use wxsub_proto::{AppId, OpenId, Scene, TemplateId};
 
 use crate::console;
 use crate::error::{CliError, ExitStatus};
 use crate::input::{Input, Line, LineReader, unreadable};
 use crate::language::{localized, shown};
-use crate::ledger_file::{now, open_or_create};
+use crate::ledger_file::{check_name, now, open_or_create};
 use crate::outbox_access::{OutboxFlags, OutboxPlace};
 
 /// How many consents one transaction records.
@@ -38,9 +38,13 @@ pub(crate) struct Import {
     outbox: OutboxFlags,
 }
 
+/// A consent of the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "one JSON object")]
 struct ImportedConsent {
+    /// The number of its line.
+    #[serde(skip)]
+    number: u64,
     #[serde(default)]
     id: Option<Value>,
     #[serde(alias = "touser")]
@@ -58,12 +62,20 @@ impl ImportedConsent {
         if !json.trim_ascii_start().starts_with(b"{") {
             return Err(localized!("must be one JSON object", "必须是一个 JSON 对象"));
         }
-        serde_json::from_slice(json).map_err(|error| {
+        let consent: Self = serde_json::from_slice(json).map_err(|error| {
             // The position is one within the line.
             let (text, column) = (error.to_string(), error.column());
             let text = text.strip_suffix(&format!(" at line 1 column {column}")).unwrap_or(&text);
             localized!("{text}, at byte {column} of the line", "{text}（该行第 {column} 字节处）")
-        })
+        })?;
+        // Some programs cannot leave an empty member out.
+        Ok(Self { number: line.number, id: consent.id.filter(|id| id != ""), ..consent })
+    }
+
+    fn subject(&self, appid: &AppId) -> Subject {
+        let Self { openid, template_id, scene, .. } = self;
+        let (openid, template_id) = (openid.clone(), template_id.clone());
+        Subject { appid: appid.clone(), openid, template_id, scene: *scene }
     }
 
     /// What identifies the consent.
@@ -83,12 +95,13 @@ impl Import {
     pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
         let (appid, consents) = (self.outbox.appid()?, self.consents()?);
         let counts = match self.outbox.place()? {
-            OutboxPlace::Ledger(path) => record_in_ledger(path, &appid, consents).await?,
-            OutboxPlace::Server(server) => record_on_server(&server, &appid, consents).await?,
+            OutboxPlace::Ledger(path) => record_in_ledger(path, &appid, &consents).await?,
+            OutboxPlace::Server(server) => record_on_server(&server, &appid, &consents).await?,
         };
         let Counts { recorded, known, absorbed } = counts;
-        console::note(format_args!(
-            "{recorded} recorded, {known} recorded before, {absorbed} add nothing to a grant that is not used yet"
+        console::note(localized!(
+            "{recorded} recorded, {known} recorded before, {absorbed} add nothing to a grant that is not used yet",
+            "已登记 {recorded} 个；{known} 个之前已登记；{absorbed} 个没有增加授权，因为已有的授权尚未使用"
         ));
         Ok(ExitStatus::Success)
     }
@@ -121,28 +134,38 @@ struct Counts {
     absorbed: u64,
 }
 
+impl Counts {
+    fn add(&mut self, outcome: ConsentOutcome) {
+        match outcome {
+            ConsentOutcome::Recorded => self.recorded += 1,
+            ConsentOutcome::AlreadyRecorded => self.known += 1,
+            ConsentOutcome::Absorbed | ConsentOutcome::Declined => self.absorbed += 1,
+        }
+    }
+}
+
 async fn record_in_ledger(
     path: &Path,
     appid: &AppId,
-    consents: Vec<ImportedConsent>,
+    consents: &[ImportedConsent],
 ) -> Result<Counts, CliError> {
-    let (ids, mut changes) = (IdGenerator::new(None), Vec::new());
-    for consent in consents {
-        let name = consent.name();
-        let ImportedConsent { openid, template_id, scene, .. } = consent;
-        let subject = Subject { appid: appid.clone(), openid, template_id, scene };
-        let grant = ids.grant(now()).map_err(CliError::unexpected)?;
-        let nonce = Some(nonce_of_name(appid, &name, now()));
-        changes.push(Change::RecordConsent(Box::new(NewConsent { grant, subject, nonce })));
-    }
-    let (ledger, mut counts) = (open_or_create(path).await?, Counts::default());
-    for chunk in changes.chunks(CHUNK) {
-        for applied in ledger.commit(chunk.to_vec()).await? {
-            match Consent::from_applied(applied?)? {
-                Consent::Recorded(_) => counts.recorded += 1,
-                Consent::AlreadyRecorded(_) => counts.known += 1,
-                Consent::Absorbed(_) => counts.absorbed += 1,
+    let (ledger, ids, mut counts) = (open_or_create(path).await?, IdGenerator::new(None), Counts::default());
+    for chunk in consents.chunks(CHUNK) {
+        let mut changes = Vec::new();
+        for consent in chunk {
+            let grant = ids.grant(now()).map_err(CliError::unexpected)?;
+            let nonce = Some(nonce_of_name(appid, &consent.name(), now()));
+            let consent = NewConsent { grant, subject: consent.subject(appid), nonce };
+            changes.push(Change::RecordConsent(Box::new(consent)));
+        }
+        for (consent, applied) in chunk.iter().zip(ledger.commit(changes).await?) {
+            let recorded = Consent::from_applied(applied?)?;
+            // Without an id, the name is that of the user, template and scene.
+            if consent.id.is_some() {
+                let checked = check_name(&*ledger, &consent.subject(appid), &recorded, "id").await;
+                checked.map_err(|error| error.in_line(consent.number))?;
             }
+            counts.add(ConsentView::from(Some(recorded)).outcome);
         }
     }
     Ok(counts)
@@ -152,19 +175,17 @@ async fn record_in_ledger(
 async fn record_on_server(
     server: &ControlServer,
     appid: &AppId,
-    consents: Vec<ImportedConsent>,
+    consents: &[ImportedConsent],
 ) -> Result<Counts, CliError> {
     let mut counts = Counts::default();
     for consent in consents {
         let key = Fingerprint::of_bytes(consent.name().as_bytes()).to_string();
         let key = IdempotencyKey::new(key).map_err(CliError::unexpected)?;
-        let ImportedConsent { openid, template_id, scene, .. } = consent;
+        let Subject { openid, template_id, scene, .. } = consent.subject(appid);
         let grant = NewGrant::Verified { openid, template_id, scene };
-        match server.record_grant(appid, &grant, Some(&key)).await?.outcome {
-            ConsentOutcome::Recorded => counts.recorded += 1,
-            ConsentOutcome::AlreadyRecorded => counts.known += 1,
-            ConsentOutcome::Absorbed | ConsentOutcome::Declined => counts.absorbed += 1,
-        }
+        let recorded = server.record_grant(appid, &grant, Some(&key)).await;
+        let recorded = recorded.map_err(|error| CliError::from(error).in_line(consent.number))?;
+        counts.add(recorded.outcome);
     }
     Ok(counts)
 }

@@ -20,7 +20,7 @@ use super::super::consent::{parse_callback, read_signing_key, rejected};
 use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::localized;
-use crate::ledger_file::{commit, now, open_or_create};
+use crate::ledger_file::{check_name, commit, now, open_or_create};
 use crate::outbox_access::{OutboxFlags, OutboxPlace, needs_ledger};
 use crate::output::print;
 
@@ -73,11 +73,18 @@ impl Record {
             OutboxPlace::Server(server) => self.record_on_server(&server, &appid).await?,
         };
         let text = match view.outcome {
-            ConsentOutcome::Recorded => "recorded",
-            ConsentOutcome::AlreadyRecorded => "recorded before; nothing new was recorded",
-            ConsentOutcome::Absorbed => "adds nothing: the grant is not used yet",
+            ConsentOutcome::Recorded => localized!("recorded", "已登记"),
+            ConsentOutcome::AlreadyRecorded => {
+                localized!("recorded before; nothing new was recorded", "之前已登记；没有重复登记")
+            }
+            ConsentOutcome::Absorbed => {
+                localized!("adds nothing: the grant is not used yet", "没有增加授权：已有的授权尚未使用")
+            }
             ConsentOutcome::Declined => {
-                console::note("the user cancelled; nothing was recorded");
+                console::note(localized!(
+                    "the user cancelled; nothing was recorded",
+                    "用户取消了授权；没有登记"
+                ));
                 return Ok(ExitStatus::Refused);
             }
         };
@@ -91,9 +98,11 @@ impl Record {
         // A consent that was declined makes no ledger.
         let Some((grant, nonce)) = self.consent(&appid)? else { return Ok(ConsentView::from(None)) };
         let id = IdGenerator::new(None).grant(now()).map_err(CliError::unexpected)?;
-        let consent = NewConsent { grant: id, subject: Subject::new(appid, &grant), nonce };
+        let subject = Subject::new(appid, &grant);
+        let consent = NewConsent { grant: id, subject: subject.clone(), nonce };
         let ledger = open_or_create(ledger).await?;
         let consent = commit(&*ledger, Change::RecordConsent(Box::new(consent))).await?;
+        check_name(&*ledger, &subject, &consent, "--key").await?;
         Ok(ConsentView::from(Some(consent)))
     }
 
@@ -121,7 +130,12 @@ impl Record {
             Some(key) => key.clone(),
             None => IdGenerator::new(None).grant(now()).map_err(CliError::unexpected)?.to_string(),
         };
-        IdempotencyKey::new(key).map_err(|error| CliError::usage(format_args!("--key: {error}")))
+        IdempotencyKey::new(key).map_err(|_| {
+            CliError::usage(localized!(
+                "--key: must have 1 to 255 visible ASCII characters; choose another key",
+                "--key：必须是 1 到 255 个可见的 ASCII 字符；请换一个"
+            ))
+        })
     }
 
     /// What the user consented to; `None` if the user cancelled.

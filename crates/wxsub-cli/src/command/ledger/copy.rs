@@ -9,7 +9,7 @@ use wxsub_sqlite::{OpenError, SqliteLedger, SqliteMove};
 use crate::console;
 use crate::error::{CliError, ExitStatus};
 use crate::language::localized;
-use crate::ledger_file::{options, postgres_options, postgres_url};
+use crate::ledger_file::{is_postgres_url, options, postgres_options};
 
 /// Move a ledger from a SQLite file to a PostgreSQL database.
 ///
@@ -34,13 +34,14 @@ impl Copy {
             );
             return Err(CliError::usage(text));
         };
-        let Some(url) = postgres_url(self.to.as_ref()) else {
+        let url = &self.to;
+        if !is_postgres_url(url) {
             let text = localized!(
                 "--to: must be postgres://USER@HOST/DATABASE; to copy to a file, use `wxsub ledger backup`",
                 "--to：必须是 postgres://USER@HOST/DATABASE；复制到文件请用 `wxsub ledger backup`"
             );
             return Err(CliError::usage(text));
-        };
+        }
         let target = postgres_options(url)?;
         let source = SqliteLedger::move_out(path, options()?).await?;
         let is_marked = source.is_marked()?;

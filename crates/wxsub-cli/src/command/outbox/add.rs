@@ -11,7 +11,6 @@ use wxsub_outbox::idempotency::{Fingerprint, IdempotencyKey};
 use wxsub_outbox::ledger::{Change, KeyKind, NewKey, NewMessage, NotRecorded, Recorded};
 use wxsub_outbox::state::Priority;
 use wxsub_outbox::view::MessageView;
-use wxsub_proto::redact::sanitize_line;
 use wxsub_proto::{AppId, Message};
 
 use super::super::send::MessageFlags;
@@ -70,7 +69,10 @@ impl Add {
             OutboxPlace::Server(server) => self.enqueue(&server, &appid, &body).await?,
         };
         if is_replayed {
-            console::note("recorded before under this key; nothing new was recorded");
+            console::note(localized!(
+                "recorded before under this key; nothing new was recorded",
+                "之前已用该幂等键登记；没有重复登记"
+            ));
         }
         Ok(print(self.json, &message, |output| output.line(message.id)))
     }
@@ -120,7 +122,7 @@ impl Add {
         match results.into_iter().next() {
             Some(LineResult { message: Some(message), replayed, .. }) => Ok((message, replayed)),
             Some(LineResult { problem: Some(problem), .. }) => {
-                Err(CliError::new(exit_of(&problem), sanitize_line(problem.detail.chars())))
+                Err(CliError::new(exit_of(&problem), problem.detail))
             }
             _ => Err(CliError::unexpected(localized!(
                 "the control server gave no result for the message",

@@ -11,7 +11,7 @@ use wxsub_postgres::{PostgresInbox, PostgresOptions};
 
 use crate::error::{CliError, ExitStatus};
 use crate::language::{localized, shown};
-use crate::ledger_file::postgres_url;
+use crate::ledger_file::is_postgres_url;
 use crate::{console, environment};
 
 /// The file with the password of the database.
@@ -27,7 +27,7 @@ impl InboxOptions {
     /// Reads the URL.
     pub(super) fn read(url: &str) -> Result<Self, CliError> {
         let password_file = environment::value_lossy(PASSWORD_FILE);
-        if postgres_url(url.as_ref()).is_some() {
+        if is_postgres_url(url) {
             let options = PostgresOptions::new(url);
             if options.has_password() {
                 return Err(password_in_url());
@@ -39,7 +39,11 @@ impl InboxOptions {
         }
         let options = MysqlOptions::new(url).map_err(|error| match error {
             InvalidUrl::Password => password_in_url(),
-            error => CliError::usage(format_args!("--inbox: {}", shown(&error.localized()))),
+            error => CliError::usage(localized!(
+                "--inbox: {error}",
+                "--inbox：{error}",
+                error = shown(&error.localized())
+            )),
         })?;
         Ok(Self::Mysql(match password_file {
             Some(path) => options.password_file(path),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use wxsub_core::rfc3339;
-use wxsub_outbox::app::Pauses;
+use wxsub_outbox::app::{OperatorPause, Pauses};
 use wxsub_outbox::id::MessageId;
 use wxsub_outbox::ledger::MessageQuery;
 use wxsub_outbox::state::MessageState;
@@ -16,7 +16,7 @@ use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::localized;
 use crate::ledger_file::now;
-use crate::outbox_access::{OutboxAccess, OutboxFlags, PAGE_SIZE, parse_name};
+use crate::outbox_access::{OutboxAccess, OutboxFlags, PAGE_SIZE, parse_name, read_error};
 use crate::output::{self, Output};
 
 /// List the messages of an app, oldest first; of all apps of the ledger if none is named.
@@ -77,7 +77,8 @@ impl List {
                     header.take().into_iter().for_each(|header| output.line(header));
                     page.iter().for_each(|message| output.line(line(message)));
                 }
-                if next.is_none() || listed >= limit {
+                // Nothing more is read for a pipe that is closed.
+                if next.is_none() || listed >= limit || output.is_broken() {
                     break;
                 }
                 query.after = next;
@@ -97,7 +98,7 @@ impl List {
         let apps = match access {
             OutboxAccess::Ledger(ledger) => ledger.apps().await?,
             OutboxAccess::Server(server) => {
-                let apps = server.outbox_apps().await?;
+                let apps = server.outbox_apps().await.map_err(|error| read_error(&error))?;
                 for AppView { appid, counts, undecided, .. } in apps.iter().filter(|_| !self.json) {
                     note_counts(appid, counts, *undecided);
                 }
@@ -119,32 +120,48 @@ impl List {
 /// Says how many messages the app has.
 fn note_counts(appid: &AppId, counts: &BTreeMap<MessageState, u64>, undecided: u64) {
     let counts: Vec<_> = counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
-    let counts = if counts.is_empty() { "no messages".to_owned() } else { counts.join(", ") };
-    console::note(format_args!("app {appid}: {counts}, {undecided} undecided"));
+    let counts = match counts.as_slice() {
+        [] => localized!("no messages", "没有消息"),
+        counts => counts.join(", "),
+    };
+    console::note(localized!(
+        "app {appid}: {counts}, {undecided} undecided",
+        "应用 {appid}：{counts}，{undecided} 条待裁定"
+    ));
 }
 
 /// Says why the app waits.
 fn note_pauses(pauses: &Pauses) {
     let now = now();
     if let Some(pause) = &pauses.operator {
-        let since = rfc3339::format(pause.since);
-        console::note(format_args!("paused by {} since {since}: {}", pause.by, pause.note));
+        let OperatorPause { by, note, since } = pause;
+        console::note(localized!(
+            "paused by {by} since {since}: {note}",
+            "{by} 自 {since} 起暂停：{note}",
+            since = rfc3339::format(*since)
+        ));
     }
     if let Some(quota) = pauses.daily_quota {
-        console::note(format_args!(
-            "45009: the daily quota is used up; waits until {}, and tries one message at {}",
-            rfc3339::format(quota.until),
-            rfc3339::format(quota.next_probe_at)
+        console::note(localized!(
+            "45009: the daily quota is used up; waits until {until}, and tries one message at {probe}",
+            "45009：当日额度已用完；等到 {until}，并在 {probe} 试发一条",
+            until = rfc3339::format(quota.until),
+            probe = rfc3339::format(quota.next_probe_at)
         ));
     }
     if let Some(until) = pauses.minute_quota_until.filter(|until| *until > now) {
-        console::note(format_args!("45011: too many calls; waits until {}", rfc3339::format(until)));
+        console::note(localized!(
+            "45011: too many calls; waits until {until}",
+            "45011：调用过于频繁；等到 {until}",
+            until = rfc3339::format(until)
+        ));
     }
     if let Some(token) = pauses.token.filter(|token| token.until > now) {
-        let until = rfc3339::format(token.until);
-        console::note(format_args!(
-            "no access token, {} times in a row; waits until {until}",
-            token.failures
+        console::note(localized!(
+            "no access token, {failures} times in a row; waits until {until}",
+            "连续 {failures} 次没有拿到 access_token；等到 {until}",
+            failures = token.failures,
+            until = rfc3339::format(token.until)
         ));
     }
 }

@@ -66,7 +66,6 @@ impl Run {
         let config = UsageErrors::check(|usage| DirectConfig::read_for_worker(self.appid.as_deref(), usage))?;
         let appid = config.appid.clone();
         let client = config.client(Duration::from_secs(self.timeout))?;
-        let interrupt = Interrupt::listen_with_hangup(Some(FINISHING))?;
         let slots = NonZeroUsize::new(self.concurrency.into()).unwrap_or(NonZeroUsize::MIN);
         let mut app = App::new(appid.clone(), client).concurrency(slots);
         if let Some(rate) = self.rate {
@@ -82,6 +81,8 @@ impl Run {
             Some(options) => Some(RunningInbox::start(options, &outbox).await?),
             None => None,
         };
+        // Until here a signal ends the process, because nothing is in flight.
+        let interrupt = Interrupt::listen_with_hangup(Some(FINISHING))?;
         let exit = self.work(&outbox, &appid, &interrupt, &mut inbox).await?;
         interrupt.noted().await;
         Ok(exit)
@@ -99,7 +100,7 @@ impl Run {
         let worker = outbox.clone();
         let mut working = tokio::spawn(async move { worker.run(async { drop(stopped.await) }).await });
         let mut stop = Some(stop);
-        let mut own_inbox = InboxReporter::new(outbox.inbox_status());
+        let (mut own_inbox, mut is_readable) = (InboxReporter::new(outbox.inbox_status()), true);
         loop {
             let next_look = clock.now().mono + LOOK_INTERVAL;
             tokio::select! {
@@ -128,11 +129,17 @@ impl Run {
                     return Ok(output.end(ExitStatus::MaybeSent));
                 }
                 () = clock.sleep_until(next_look), if self.until_empty && stop.is_some() => {
-                    let app = outbox.ledger().app(appid).await?;
+                    let app = outbox.ledger().app(appid).await;
                     let is_copied = inbox.as_ref().is_none_or(RunningInbox::is_empty) && own_inbox.is_empty();
-                    if is_copied && app.counts.keys().all(|state| state.is_final()) {
-                        (stop, *inbox) = (None, None);
+                    match &app {
+                        Ok(app) if is_copied && app.counts.keys().all(|state| state.is_final()) => {
+                            (stop, *inbox) = (None, None);
+                        }
+                        // The worker goes on, too.
+                        Err(error) if is_readable => console::warning(shown(&error.localized())),
+                        _ => {}
                     }
+                    is_readable = app.is_ok();
                 }
             }
         }

@@ -19,12 +19,12 @@ use wxsub_proto::Message;
 use super::deliver::{SendReport, Sender, deliver};
 use super::flow::{Flow, FlowRules, Next, StopReason};
 use super::line_set::LineSet;
-use super::report::{Progress, Record, ResultWriter, SendSummary, Untried, WouldSend};
+use super::report::{Progress, Record, ResultWriter, SendSummary, Untried, WouldSend, list};
 use crate::console;
 use crate::error::{CliError, ExitStatus};
 use crate::input::{Input, LineReader, count_lines, unreadable};
 use crate::interrupt::Interrupt;
-use crate::language::shown;
+use crate::language::{localized, shown};
 use crate::line_checker::{CheckedLine, LineChecker};
 use crate::output::Output;
 
@@ -158,9 +158,17 @@ impl BatchSend {
                 }
             }
         }
-        let beyond = if beyond == 0 { String::new() } else { format!(", {beyond} beyond --limit") };
-        console::note(format_args!(
-            "dry run: {valid} would be sent, {invalid} invalid{beyond}; nothing was posted"
+        let mut parts = vec![
+            localized!("{valid} would be sent", "将发送 {valid}"),
+            localized!("{invalid} invalid", "无效 {invalid}"),
+        ];
+        if beyond > 0 {
+            parts.push(localized!("{beyond} beyond --limit", "超出 --limit {beyond}"));
+        }
+        let counts = list(&parts);
+        console::note(localized!(
+            "dry run: {counts}; nothing was posted",
+            "试运行：{counts}；没有发出任何消息"
         ));
         Ok(output.end(exit))
     }
@@ -198,13 +206,21 @@ impl<W: Write> BatchEnd<W> {
         }
         summary.first_descriptions().for_each(console::note);
         match summary.is_empty() && rest.is_empty() && exit == ExitStatus::Success {
-            true => console::note(format_args!("no lines in {}", path.display())),
+            true => {
+                console::note(localized!("no lines in {path}", "{path} 中没有消息", path = path.display()))
+            }
             false => console::note(&summary),
         }
         if let Some(error) = &results.failed {
             let failed = match results.last_recorded {
-                Some(line) => format!("results cannot be written: {error}; the last line recorded is {line}"),
-                None => format!("results cannot be written: {error}; no line is recorded"),
+                Some(line) => localized!(
+                    "results cannot be written: {error}; the last line recorded is {line}",
+                    "无法写入结果：{error}；最后写入的是第 {line} 行"
+                ),
+                None => localized!(
+                    "results cannot be written: {error}; no line is recorded",
+                    "无法写入结果：{error}；没有写入任何一行"
+                ),
             };
             exit = exit.max(CliError::unexpected(failed).report());
             if results.posted_lost {
@@ -213,19 +229,26 @@ impl<W: Write> BatchEnd<W> {
         }
         if !rest.is_empty() {
             exit = exit.max(ExitStatus::NotSent);
-            if let Some(reason) = stopped {
-                console::note(format_args!("stopped: {reason}"));
-            }
-            console::note(format_args!("go on with: {}", continuation(&rest)));
+            note_continuation(stopped, &continuation(&rest));
         }
         exit
     }
 }
 
+/// Says why a batch stopped, and prints the command that goes on.
+pub(super) fn note_continuation(stopped: Option<StopReason>, command: &str) {
+    if let Some(reason) = stopped {
+        console::note(localized!("stopped: {reason}", "已停止：{reason}"));
+    }
+    console::note(localized!("go on with: {command}", "继续请运行：{command}"));
+}
+
 /// The error for a selected line that the input does not have.
 fn missing_line_error(line: u64, lines: u64) -> CliError {
-    let text = format!("line {line} is selected, but the input has {lines}; correct --lines or --from-line");
-    CliError::usage(text)
+    CliError::usage(localized!(
+        "line {line} is selected, but the input has {lines}; correct --lines or --from-line",
+        "选择了第 {line} 行，但输入只有 {lines} 行；请修改 --lines 或 --from-line"
+    ))
 }
 
 fn read_lines(
@@ -372,7 +395,7 @@ impl<W: Write> Run<'_, W> {
     fn end_attempt(&mut self, line: u64, message: Message, report: SendReport) {
         let decision = self.flow.handle(line, report.signal(), self.clock.now().mono);
         if let Some(pause) = decision.pause.filter(|pause| !pause.length.is_zero()) {
-            self.progress.note(format_args!("line {line}: {pause}"));
+            self.progress.note(localized!("line {line}: {pause}", "第 {line} 行：{pause}"));
         }
         if decision.retry {
             self.retries.insert(line, (message, report));
@@ -407,7 +430,7 @@ impl<W: Write> Run<'_, W> {
             self.summary.count(number, &report);
             if let Err(text) = self.results.write(number, report.result, id.as_ref()) {
                 self.flow.stop(StopReason::ResultsLost);
-                self.progress.note(format_args!("not recorded: {text}"));
+                self.progress.note(localized!("not recorded: {text}", "没有写入：{text}"));
             }
             self.progress.show(read, &self.summary);
         }

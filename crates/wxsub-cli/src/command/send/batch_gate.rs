@@ -13,6 +13,7 @@ use wxsub_outbox::state::MessageState;
 use super::durable_lines::report;
 use super::flow::{Flow, FlowRules, Next, StopReason};
 use crate::interrupt::Interrupt;
+use crate::language::localized;
 
 /// Lets attempts begin by the rules of [`Flow`].
 #[derive(Debug)]
@@ -69,7 +70,7 @@ impl BatchGate {
 }
 
 impl Gate for BatchGate {
-    fn take(&self, most: usize, now: MonotonicInstant) -> usize {
+    fn take(&self, max: usize, now: MonotonicInstant) -> usize {
         let mut state = self.state();
         // The worker runs in a task of its own: it may ask before the batch has seen the signal.
         if self.interrupt.is_requested() {
@@ -84,8 +85,8 @@ impl Gate for BatchGate {
             state.flow.stop(StopReason::Limit(limit));
             self.changed.notify_one();
         }
-        let most = if state.flow.is_free() { most } else { most.min(1) };
-        let taken = most.min(usize::try_from(left).unwrap_or(usize::MAX));
+        let max = if state.flow.is_free() { max } else { max.min(1) };
+        let taken = max.min(usize::try_from(left).unwrap_or(usize::MAX));
         (0..taken).for_each(|_| state.flow.begin_line(now));
         state.in_flight += taken;
         taken
@@ -109,8 +110,10 @@ impl Gate for BatchGate {
         let line = state.lines.get(&message.id).copied();
         let decision = state.flow.handle(line.unwrap_or_default(), report(message).signal(), now);
         if let Some(pause) = decision.pause.filter(|pause| !pause.length.is_zero()) {
-            let name = line.map_or_else(|| format!("message {}", message.id), |line| format!("line {line}"));
-            state.notes.push(format!("{name}: {pause}"));
+            state.notes.push(match line {
+                Some(line) => localized!("line {line}: {pause}", "第 {line} 行：{pause}"),
+                None => localized!("message {id}: {pause}", "消息 {id}：{pause}", id = message.id),
+            });
         }
         self.changed.notify_one();
     }

@@ -18,20 +18,21 @@ use wxsub_outbox::state::{MessageState, WaitingFor};
 use wxsub_outbox::{LedgerFailure, Outbox, OutboxError};
 use wxsub_proto::AppId;
 
+use super::batch::note_continuation;
 use super::batch_gate::BatchGate;
 use super::deliver::SendReport;
 use super::durable_lines::{
     Content, DurableLine, exit_status, invalid_line, key_reused, read_lines, report, unreadable,
 };
 use super::flow::StopReason;
-use super::report::{Progress, ResultWriter, SendSummary};
+use super::report::{Progress, ResultWriter, SendSummary, list};
 use crate::console;
 use crate::error::{CliError, ExitStatus};
 use crate::input::Input;
 use crate::interrupt::Interrupt;
-use crate::language::shown;
+use crate::language::{localized, shown};
 use crate::ledger_file::postgres_url;
-use crate::shell::quote;
+use crate::shell::flag;
 
 /// How many lines are recorded at once. The ledger commits them together.
 const RECORDED_AT_ONCE: usize = 256;
@@ -120,8 +121,11 @@ impl DurableBatch<'_> {
             self.stop_if_paused().await?;
         }
         if let Some(due) = run.next_due.filter(|due| *due > SystemClock::new().now().wall + MAX_WAIT) {
-            let due = rfc3339::format(due);
-            console::warning(format_args!("no line is due before {due}; check the clock of this machine"));
+            console::warning(localized!(
+                "no line is due before {due}; check the clock of this machine",
+                "{due} 之前没有可发送的行；请检查本机时间",
+                due = rfc3339::format(due)
+            ));
         }
         if !run.waiting.is_empty() && self.gate.stopped().is_none() {
             self.send_lines(interrupt, &mut run).await?;
@@ -161,10 +165,11 @@ impl DurableBatch<'_> {
                 Some(Ok((number, id, recorded))) => match recorded {
                     Ok(recorded) => run.add(number, id, recorded),
                     Err(error) => {
-                        console::error(format_args!(
-                            "line {number} was not recorded; nothing was posted; run the command again"
+                        console::error(localized!(
+                            "line {number} was not recorded; nothing was posted; run the command again",
+                            "第 {number} 行没有登记；没有发出任何消息；请重新运行该命令"
                         ));
-                        return Err(error.into());
+                        return Err(CliError::from(error).before_sending());
                     }
                 },
             }
@@ -250,7 +255,10 @@ impl DurableBatch<'_> {
                 },
                 () = self.gate.changed.notified() => {}
                 () = clock.sleep_until(next_look) => run.watch_ledger(self.outbox.ledger_failure(), self.gate),
-                _ = &mut working => return Err(CliError::unexpected("the worker of the outbox has ended")),
+                _ = &mut working => {
+                    let text = localized!("the worker of the outbox has ended", "worker 已结束");
+                    return Err(CliError::unexpected(text));
+                }
             }
             self.gate.take_notes().iter().for_each(|note| run.progress.note(note));
             run.write_ended(self.gate);
@@ -266,10 +274,10 @@ impl DurableBatch<'_> {
         }
         // What was not settled may have been sent. If this fails, the next process does it. In a database, the workers of other
         // processes go on, and ours has said that it is gone.
-        let mark = postgres_url(self.ledger).is_none().then_some(Change::MarkGone(Gone::All));
+        let mark = postgres_url(self.ledger)?.is_none().then_some(Change::MarkGone(Gone::All));
         let changes = mark.into_iter().chain([Change::Reclaim(usize::MAX)]).collect();
         if let Err(error) = self.outbox.ledger().commit(changes).await {
-            run.progress.note(error);
+            run.progress.note(shown(&error.localized()));
         }
         self.read_waiting(run).await
     }
@@ -369,13 +377,19 @@ impl<W: Write> DurableRun<W> {
     fn watch_ledger(&mut self, failure: Option<LedgerFailure>, gate: &BatchGate) {
         let was_failing = std::mem::replace(&mut self.ledger_fails, failure.is_some());
         match failure {
-            Some(LedgerFailure { error, .. }) if !was_failing => self.progress.note(error),
+            Some(LedgerFailure { error, .. }) if !was_failing => {
+                self.progress.note(shown(&error.localized()));
+            }
             Some(LedgerFailure { commits, .. }) if commits >= MAX_LEDGER_FAILURES => {
                 gate.stop(StopReason::LedgerFailed(commits));
-                self.progress
-                    .note("waiting up to 60 s until the ledger takes the outcomes of messages in flight");
+                self.progress.note(localized!(
+                    "waiting up to 60 s until the ledger takes the outcomes of messages in flight",
+                    "最多等待 60 秒，直到消息库记下已发出消息的结果"
+                ));
             }
-            None if was_failing => self.progress.note("the ledger works again"),
+            None if was_failing => {
+                self.progress.note(localized!("the ledger works again", "消息库已恢复"));
+            }
             _ => {}
         }
     }
@@ -400,7 +414,7 @@ impl<W: Write> DurableRun<W> {
         let EntryState::Ended(report) = &entry.state else { return };
         if let Err(text) = self.results.write(entry.number, report.result.clone(), entry.id.as_ref()) {
             gate.stop(StopReason::ResultsLost);
-            self.progress.note(format_args!("not written: {text}"));
+            self.progress.note(localized!("not written: {text}", "没有写入：{text}"));
         }
         entry.state = EntryState::Written;
     }
@@ -412,38 +426,47 @@ impl<W: Write> DurableRun<W> {
         continuation: impl Fn() -> String,
     ) -> ExitStatus {
         self.summary.first_descriptions().for_each(console::note);
-        let count = |lines: usize, what| match lines {
-            0 => String::new(),
-            lines => format!(", {lines} {what}"),
-        };
-        let queued = count(self.waiting.len() - self.unsettled, "queued");
-        let unsettled = count(self.unsettled, "in flight");
-        let unrecorded = if self.is_complete { "" } else { ", the rest not recorded" };
-        console::note(format_args!("{}{queued}{unsettled}{unrecorded}", self.summary));
-        if self.unsettled > 0 {
-            console::note("those in flight may have been sent: the ledger did not take their outcomes");
+        let mut parts = vec![self.summary.to_string()];
+        let (unsettled, queued) = (self.unsettled, self.waiting.len() - self.unsettled);
+        if queued > 0 {
+            parts.push(localized!("{queued} queued", "排队中 {queued}"));
+        }
+        if unsettled > 0 {
+            parts.push(localized!("{unsettled} in flight", "正在发送 {unsettled}"));
+        }
+        if !self.is_complete {
+            parts.push(localized!("the rest not recorded", "其余未登记"));
+        }
+        console::note(list(&parts));
+        if unsettled > 0 {
+            console::note(localized!(
+                "those in flight may have been sent: the ledger did not take their outcomes",
+                "正在发送的消息可能已发出：消息库没有记下它们的结果"
+            ));
         }
         match (batch.gate.attempts(), self.ended_before) {
-            (0, ended) if self.waiting.is_empty() && self.is_complete => {
-                console::note(format_args!(
-                    "nothing to do: {ended} lines had ended before; nothing was posted"
-                ));
-            }
+            (0, ended) if self.waiting.is_empty() && self.is_complete => console::note(localized!(
+                "nothing to do: {ended} lines had ended before; nothing was posted",
+                "无需处理：{ended} 行之前已有结果；没有发出任何消息"
+            )),
             (_, 0) => {}
-            (_, ended) => console::note(format_args!("{ended} lines had ended before this run")),
+            (_, ended) => console::note(localized!(
+                "{ended} lines had ended before this run",
+                "{ended} 行在本次运行之前已有结果"
+            )),
         }
         self.print_unknown(batch);
         let mut exit = self.exit;
         if let Some(error) = &self.results.failed {
-            let text = format_args!("results cannot be written: {error}; run the command again to get all");
+            let text = localized!(
+                "results cannot be written: {error}; run the command again to get all",
+                "无法写入结果：{error}；重新运行该命令可以得到全部结果"
+            );
             exit = exit.max(CliError::unexpected(text).report());
         }
         if !self.waiting.is_empty() || !self.is_complete {
             exit = exit.max(if self.unsettled > 0 { ExitStatus::MaybeSent } else { ExitStatus::NotSent });
-            if let Some(reason) = batch.gate.stopped() {
-                console::note(format_args!("stopped: {reason}"));
-            }
-            console::note(format_args!("go on with: {}", continuation()));
+            note_continuation(batch.gate.stopped(), &continuation());
         }
         exit
     }
@@ -454,13 +477,18 @@ impl<W: Write> DurableRun<W> {
         }
         self.unknown.sort_by_key(|line| line.number);
         for UnknownLine { number, id, message } in &self.unknown {
-            let id = id.as_ref().map(|id| format!(", id {id}")).unwrap_or_default();
+            let id = id.as_ref().map(|id| localized!(", id {id}", "，id {id}")).unwrap_or_default();
             let user = message.touser.as_ref().map_or("", |user| user.as_str());
-            console::note(format_args!("maybe sent: line {number}{id}, to {user}: message {}", message.id));
+            console::note(localized!(
+                "maybe sent: line {number}{id}, to {user}: message {message}",
+                "可能已发出：第 {number} 行{id}，接收者 {user}：消息 {message}",
+                message = message.id
+            ));
         }
-        console::note(format_args!(
-            "decide each with: wxsub outbox decide --outbox {} ID",
-            quote(batch.ledger)
+        console::note(localized!(
+            "decide each with: wxsub outbox decide {ledger} ID",
+            "请逐条裁定：wxsub outbox decide {ledger} ID",
+            ledger = flag("--outbox", batch.ledger)
         ));
     }
 }

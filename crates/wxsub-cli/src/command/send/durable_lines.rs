@@ -11,13 +11,14 @@ use wxsub_outbox::id::MessageId;
 use wxsub_outbox::idempotency::{Fingerprint, IdempotencyKey};
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::state::{MessageState, Reason};
-use wxsub_proto::{ApiError, Message, Operation};
+use wxsub_proto::{ApiError, LocalizedText, Message, Operation, localized_text};
 use wxsub_server::stored_send;
 
 use super::deliver::SendReport;
 use crate::describe::describe_refusal;
 use crate::error::{CliError, ExitStatus};
 use crate::input::{Input, Line, LineReader};
+use crate::language::{localized, shown};
 use crate::line_checker::{InvalidMessage, LineChecker};
 
 /// Number of lines that are read ahead.
@@ -74,9 +75,10 @@ fn durable_line(
     let first = *keys.entry(key.clone()).or_insert(number);
     let content = match checked.message {
         // Of two equal lines, the second breaks the rule of one message for each consent.
-        _ if first != number && id.is_some() => {
-            Content::RepeatedId(invalid_id(format!("is the id of line {first}, too; give each line its own")))
-        }
+        _ if first != number && id.is_some() => Content::RepeatedId(invalid_id(&localized_text!(
+            "is the id of line {first}, too; give each line its own",
+            "与第 {first} 行相同；请给每行不同的 id"
+        ))),
         Ok(message) => Content::Message(message),
         Err(invalid) => Content::Invalid { text, invalid },
     };
@@ -95,9 +97,10 @@ fn digest(kind: &str, bytes: &[u8]) -> Result<IdempotencyKey, wxsub_outbox::idem
 
 /// The report of a line whose content has changed, while the message of its id may still arrive.
 pub(super) fn key_reused(message: &Message, earlier: MessageId) -> SendReport {
-    let mut report = invalid_id(format!(
+    let mut report = invalid_id(&localized_text!(
         "key_reused: message {earlier} was recorded under this id with another content, and is sent or may be; \
-         give the line another id, or its content of before"
+         give the line another id, or its content of before",
+        "key_reused：该 id 已用于内容不同的消息 {earlier}，它已发出或可能已发出；请换一个 id，或恢复原来的内容"
     ));
     let grant = message.grant();
     report.result.touser = Some(grant.openid().clone());
@@ -106,10 +109,11 @@ pub(super) fn key_reused(message: &Message, earlier: MessageId) -> SendReport {
     report
 }
 
-fn invalid_id(rule: String) -> SendReport {
-    let description = format!("id: {rule}");
+fn invalid_id(rule: &LocalizedText<String>) -> SendReport {
+    let description = localized!("id: {rule}", "id：{rule}", rule = shown(rule));
     let mut result = SendResult::new(SendStatus::Invalid);
-    result.problems = vec![FieldError::new("id", rule)];
+    // A result has the English text, as all results do.
+    result.problems = vec![FieldError::new("id", rule.to_string())];
     SendReport::new(result, Some(description))
 }
 
@@ -139,9 +143,9 @@ fn describe(message: &StoredMessage, operation: Option<Operation>) -> Option<Str
     };
     match (message.state, message.reason) {
         (MessageState::Sent, _) => None,
-        (MessageState::Cancelled, _) => Some("it was cancelled".to_owned()),
+        (MessageState::Cancelled, _) => Some(localized!("it was cancelled", "已取消")),
         (MessageState::NotSent, Some(reason @ (Reason::Expired | Reason::Failures))) => {
-            Some(format!("{reason}: {cause}"))
+            Some(localized!("{reason}: {cause}", "{reason}：{cause}"))
         }
         _ => Some(cause),
     }
@@ -163,12 +167,12 @@ pub(super) fn exit_status(message: &StoredMessage) -> ExitStatus {
 
 /// The error for an input that ends early.
 pub(super) fn unreadable(path: &std::path::Path, error: &io::Error, recorded: usize) -> CliError {
-    let text = format_args!(
-        "{} cannot be read to its end: {error}; {recorded} lines were recorded and nothing was posted; \
+    CliError::usage(localized!(
+        "{path} cannot be read to its end: {error}; {recorded} lines were recorded and nothing was posted; \
          run the command again",
-        path.display()
-    );
-    CliError::usage(text)
+        "{path} 没有读到末尾：{error}；已登记 {recorded} 行，没有发出任何消息；请重新运行该命令",
+        path = path.display()
+    ))
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use clap::ValueEnum;
 use derive_more::Display;
 use wxsub_core::clock::MonotonicInstant;
 
+use crate::language::localized;
+
 /// Pauses after 1, 2 and 3 failures in a row without a response. One more failure stops the batch.
 const NETWORK_PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(2), Duration::from_secs(4)];
 
@@ -55,13 +57,16 @@ pub(super) enum Signal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Display)]
 pub(super) enum Block {
     /// 45009: the daily quota is used up.
-    #[display("errcode 45009, the daily quota is used up; continue after midnight, Beijing time")]
+    #[display("{}", localized!(
+        "errcode 45009, the daily quota is used up; continue after midnight, Beijing time",
+        "errcode 45009，当日额度已用完；请在北京时间零点之后继续"
+    ))]
     DailyQuota,
     /// Weixin refused to issue an access token.
-    #[display("Weixin refused the access token")]
+    #[display("{}", localized!("Weixin refused the access token", "微信拒绝签发 access_token"))]
     TokenRefused,
     /// The configuration is wrong, here or in Weixin's console.
-    #[display("the configuration must be corrected first")]
+    #[display("{}", localized!("the configuration must be corrected first", "请先修正配置"))]
     Configuration,
 }
 
@@ -72,34 +77,53 @@ pub(super) enum StopReason {
     #[display("{}{_0}", at(*_1))]
     Blocked(Block, u64),
     /// Several attempts in a row without a response, the last one for this line.
-    #[display("{}no response to {} attempts in a row", at(*_0), NETWORK_PAUSES.len() + 1)]
+    #[display("{}{}", at(*_0), localized!(
+        "no response to {attempts} attempts in a row",
+        "连续 {attempts} 次没有收到响应",
+        attempts = NETWORK_PAUSES.len() + 1
+    ))]
     NoResponse(u64),
     /// A rate limit that remained after several waits, found by this line.
-    #[display("{}still too many calls after {MAX_RATE_LIMIT_WAITS} waits", at(*_0))]
+    #[display("{}{}", at(*_0), localized!(
+        "still too many calls after {MAX_RATE_LIMIT_WAITS} waits",
+        "等待 {MAX_RATE_LIMIT_WAITS} 次之后调用仍然过于频繁"
+    ))]
     RateLimited(u64),
     /// The limit of posted lines is reached.
-    #[display("{_0} lines posted, the limit of --limit")]
+    #[display("{}", localized!(
+        "{lines} lines posted, the limit of --limit",
+        "已发出 {lines} 行，达到 --limit 的上限",
+        lines = _0
+    ))]
     Limit(u64),
     /// An earlier run of a durable batch has found the daily quota used up.
-    #[display(
+    #[display("{}", localized!(
         "errcode 45009 in an earlier run, the daily quota is used up; continue after midnight, Beijing time, \
-         or run `wxsub outbox resume` to try at once"
-    )]
+         or run `wxsub outbox resume` to try at once",
+        "之前运行时返回 errcode 45009，当日额度已用完；请在北京时间零点之后继续，或运行 `wxsub outbox resume` 立即重试"
+    ))]
     DailyQuotaBefore,
     /// An operator has paused the app.
-    #[display("an operator has paused the app; run `wxsub outbox resume` to continue")]
+    #[display("{}", localized!(
+        "an operator has paused the app; run `wxsub outbox resume` to continue",
+        "该应用已被暂停；要继续请运行 `wxsub outbox resume`"
+    ))]
     Paused,
     /// So many commits to the ledger of a durable batch failed in a row.
-    #[display("{_0} commits to the ledger failed in a row; remove the cause first")]
+    #[display("{}", localized!(
+        "{commits} commits to the ledger failed in a row; remove the cause first",
+        "消息库连续 {commits} 次提交失败；请先排除原因",
+        commits = _0
+    ))]
     LedgerFailed(u32),
     /// A stop signal.
-    #[display("stop signal received")]
+    #[display("{}", localized!("stop signal received", "收到停止信号"))]
     Interrupted,
     /// A result could not be written.
-    #[display("a result could not be written")]
+    #[display("{}", localized!("a result could not be written", "有结果无法写入"))]
     ResultsLost,
     /// The input could not be read to its end.
-    #[display("the file could not be read to its end")]
+    #[display("{}", localized!("the file could not be read to its end", "文件没有读到末尾"))]
     Unreadable,
 }
 
@@ -125,7 +149,11 @@ pub(super) struct Decision {
 
 /// A time without new attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Display)]
-#[display("{cause}; next attempt in {} s", length.as_millis().div_ceil(1000))]
+#[display("{}", localized!(
+    "{cause}; next attempt in {seconds} s",
+    "{cause}；{seconds} 秒后重试",
+    seconds = length.as_millis().div_ceil(1000)
+))]
 pub(super) struct Pause {
     pub(super) cause: Cause,
     pub(super) length: Duration,
@@ -134,9 +162,9 @@ pub(super) struct Pause {
 /// Cause of a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Display)]
 pub(super) enum Cause {
-    #[display("too many calls")]
+    #[display("{}", localized!("too many calls", "调用过于频繁"))]
     RateLimit,
-    #[display("no response")]
+    #[display("{}", localized!("no response", "没有响应"))]
     Network,
 }
 
@@ -305,7 +333,7 @@ const FINAL: Decision = Decision { retry: false, pause: None };
 
 /// The line that found a reason to stop. 0 is a message of the outbox that is no line of the file.
 fn at(line: u64) -> String {
-    if line == 0 { String::new() } else { format!("line {line}: ") }
+    if line == 0 { String::new() } else { localized!("line {line}: ", "第 {line} 行：") }
 }
 
 #[cfg(test)]

@@ -7,11 +7,12 @@ use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde::Serialize;
 use serde_json::Value;
 use wxsub_api::{SendResult, SendStatus};
-use wxsub_proto::{Message, OpenId, Scene, TemplateId};
+use wxsub_proto::{LocalizedText, Message, OpenId, Scene, TemplateId};
 
 use super::deliver::SendReport;
 use crate::console;
 use crate::error::ExitStatus;
+use crate::language::{localized, shown};
 
 /// Writes each result without buffering, and keeps the number of the last line written.
 pub(super) struct ResultWriter<W> {
@@ -88,9 +89,15 @@ impl<'a> WouldSend<'a> {
     }
 }
 
-/// The name of an outcome in the summary.
-fn name(outcome: SendStatus) -> String {
-    outcome.as_str().replace('_', " ")
+/// So many lines with this outcome.
+fn counted(outcome: SendStatus, count: u64) -> String {
+    match outcome {
+        SendStatus::Sent => localized!("{count} sent", "已发送 {count}"),
+        SendStatus::Refused => localized!("{count} refused", "被拒绝 {count}"),
+        SendStatus::Invalid => localized!("{count} invalid", "无效 {count}"),
+        SendStatus::NotSent => localized!("{count} not sent", "未发出 {count}"),
+        SendStatus::MaybeSent => localized!("{count} maybe sent", "可能已发出 {count}"),
+    }
 }
 
 /// Number of lines per outcome, and the first description of each outcome except success.
@@ -135,7 +142,8 @@ impl SendSummary {
         for ((count, first), _) in counts.filter(|(_, outcome)| **outcome == report.result.outcome) {
             *count += 1;
             if first.is_none() {
-                *first = report.description.as_ref().map(|text| format!("line {line}: {text}"));
+                let text = report.description.as_ref();
+                *first = text.map(|text| localized!("line {line}: {text}", "第 {line} 行：{text}"));
             }
         }
     }
@@ -153,33 +161,43 @@ impl SendSummary {
 
     /// The first description of each outcome except success.
     pub(super) fn first_descriptions(&self) -> impl Iterator<Item = String> {
-        self.non_zero().filter_map(|(name, _, first)| Some(format!("first {name}: {}", first.as_ref()?)))
+        self.non_zero().filter_map(|(outcome, _, first)| {
+            let (first, name) = (first.as_ref()?, outcome.as_str().replace('_', " "));
+            Some(localized!("first {name}: {first}", "首个 {outcome}：{first}"))
+        })
     }
 
     /// The counts that are not zero, to fit on a line of the terminal.
     fn brief(&self) -> String {
-        let counts: Vec<_> = self.non_zero().map(|(name, count, _)| format!("{count} {name}")).collect();
-        if counts.is_empty() { "0 sent".to_owned() } else { counts.join(", ") }
+        let counts: Vec<_> = self.non_zero().map(|(outcome, count, _)| counted(outcome, count)).collect();
+        if counts.is_empty() { counted(SendStatus::Sent, 0) } else { list(&counts) }
     }
 
-    fn non_zero(&self) -> impl Iterator<Item = (String, u64, &Option<String>)> {
+    fn non_zero(&self) -> impl Iterator<Item = (SendStatus, u64, &Option<String>)> {
+        self.all().filter(|(_, count, _)| *count > 0)
+    }
+
+    fn all(&self) -> impl Iterator<Item = (SendStatus, u64, &Option<String>)> {
         let all = SendStatus::ALL.iter().zip(&self.counts);
-        all.map(|(outcome, (count, first))| (name(*outcome), *count, first))
-            .filter(|(_, count, _)| *count > 0)
+        all.map(|(outcome, (count, first))| (*outcome, *count, first))
     }
 }
 
 impl Display for SendSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = SendStatus::ALL.iter().zip(&self.counts);
-        let counts: Vec<_> = all.map(|(outcome, (count, _))| format!("{count} {}", name(*outcome))).collect();
-        f.write_str(&counts.join(", "))?;
+        let mut parts: Vec<_> = self.all().map(|(outcome, count, _)| counted(outcome, count)).collect();
         match self.untried {
-            Untried::Known(0) => Ok(()),
-            Untried::Known(lines) => write!(f, ", {lines} not tried"),
-            Untried::Unknown => f.write_str(", the rest not tried"),
+            Untried::Known(0) => {}
+            Untried::Known(lines) => parts.push(localized!("{lines} not tried", "未尝试 {lines}")),
+            Untried::Unknown => parts.push(localized!("the rest not tried", "其余未尝试")),
         }
+        f.write_str(&list(&parts))
     }
+}
+
+/// Joins the parts of a summary.
+pub(super) fn list(parts: &[String]) -> String {
+    parts.join(shown(&LocalizedText::new(", ", "，")))
 }
 
 /// Progress bar on standard error. It is hidden without a terminal, and if the results go to the terminal.
