@@ -163,8 +163,8 @@ async fn a_commit_that_a_synchronous_replica_may_lack_has_an_unknown_outcome() {
         let mut commit = ledger.commit(vec![Change::Register(ids.worker(NOW).unwrap())]);
         let committed = loop {
             let cancel = async {
-                let waiting =
-                    "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+                let waiting = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+                    WHERE wait_event = 'SyncRep' AND application_name = 'wxsub'";
                 !sql.query(waiting, &[]).await.unwrap().is_empty()
             };
             tokio::select! {
