@@ -94,7 +94,7 @@ pub(super) fn panic_restart_delay(jitter: &mut Jitter) -> Duration {
 }
 
 /// Minimum time after which an attempt that was due is overdue.
-const MIN_OVERDUE_TIME: Duration = Duration::from_secs(60);
+const MIN_OVERDUE_TIME: Duration = Duration::from_secs(120);
 
 /// Returns whether an attempt should have started long ago, because the machine was suspended or its wall clock was set
 /// forward. A failure from before then says nothing about now.
