@@ -145,7 +145,7 @@ pub(crate) struct Restore {
 impl Restore {
     async fn run(self) -> Result<ExitStatus, CliError> {
         let path = &self.target.outbox;
-        let (shown, outbox) = (quote(path), flag("--outbox", path));
+        let shown = quote(path);
         let report = match &self.from {
             _ if postgres_url(path)?.is_some() => self.restore_database(path).await?,
             Some(backup) => {
@@ -172,42 +172,7 @@ impl Restore {
                 return Err(CliError::usage(text));
             }
         };
-        let RestoreReport { messages, grants, inbox_rows, last_event_at } = report;
-        console::note(localized!(
-            "messages that became maybe_sent: {messages}; grants that became in_doubt: {grants}",
-            "变为 maybe_sent 的消息：{messages} 条；变为 in_doubt 的授权：{grants} 个"
-        ));
-        console::note(match last_event_at.map(rfc3339::format) {
-            Some(at) => localized!(
-                "idempotency keys used since {at} are unknown: a request repeated with one is sent again",
-                "{at} 之后使用的幂等键没有记录：用这些幂等键重复的请求会再次发送"
-            ),
-            None => localized!(
-                "the backup has no events: no idempotency key is known",
-                "备份中没有历史记录：没有任何幂等键"
-            ),
-        });
-        if messages > 0 {
-            console::note(localized!(
-                "decide the messages with: wxsub outbox decide --restored {outbox} --appid APPID",
-                "请裁定这些消息：wxsub outbox decide --restored {outbox} --appid APPID"
-            ));
-        }
-        if inbox_rows > 0 {
-            console::note(localized!(
-                "rows of wxsub_inbox that may have been sent, and have an error now: {inbox_rows}; delete each, or set error \
-                 to NULL to send it",
-                "wxsub_inbox 中可能已发出、现在 error 不为空的行：{inbox_rows} 行；请逐行删除，或把 error 设为 NULL 以重新发送"
-            ));
-        }
-        if grants > 0 {
-            console::note(localized!(
-                "list the grants with: wxsub grant list --state in_doubt {outbox} --appid APPID; ask these users \
-                 again, because a new consent makes a new grant",
-                "查看这些授权：wxsub grant list --state in_doubt {outbox} --appid APPID；请让这些用户重新授权，\
-                 新的授权会登记为新的记录"
-            ));
-        }
+        note_restored(report, path);
         Ok(ExitStatus::Success)
     }
 
@@ -220,6 +185,47 @@ impl Restore {
             )));
         }
         commit(&*open_existing(url).await?, Change::Restore).await
+    }
+}
+
+/// Says what the restore of this ledger changed, and what to do.
+fn note_restored(report: RestoreReport, path: &Path) {
+    let outbox = flag("--outbox", path);
+    let RestoreReport { messages, grants, inbox_rows, last_event_at } = report;
+    console::note(localized!(
+        "messages that became maybe_sent: {messages}; grants that became in_doubt: {grants}",
+        "变为 maybe_sent 的消息：{messages} 条；变为 in_doubt 的授权：{grants} 个"
+    ));
+    console::note(match last_event_at.map(rfc3339::format) {
+        Some(at) => localized!(
+            "idempotency keys used since {at} are unknown: a request repeated with one is sent again",
+            "{at} 之后使用的幂等键没有记录：用这些幂等键重复的请求会再次发送"
+        ),
+        None => localized!(
+            "the backup has no events: no idempotency key is known",
+            "备份中没有历史记录：没有任何幂等键"
+        ),
+    });
+    if messages > 0 {
+        console::note(localized!(
+            "decide the messages with: wxsub outbox decide --restored {outbox} --appid APPID",
+            "请裁定这些消息：wxsub outbox decide --restored {outbox} --appid APPID"
+        ));
+    }
+    if inbox_rows > 0 {
+        console::note(localized!(
+            "rows of wxsub_inbox that may have been sent, and have an error now: {inbox_rows}; delete each, or set error \
+             to NULL to send it",
+            "wxsub_inbox 中可能已发出、现在 error 不为空的行：{inbox_rows} 行；请逐行删除，或把 error 设为 NULL 以重新发送"
+        ));
+    }
+    if grants > 0 {
+        console::note(localized!(
+            "list the grants with: wxsub grant list --state in_doubt {outbox} --appid APPID; ask these users \
+             again, because a new consent makes a new grant",
+            "查看这些授权：wxsub grant list --state in_doubt {outbox} --appid APPID；请让这些用户重新授权，\
+             新的授权会登记为新的记录"
+        ));
     }
 }
 

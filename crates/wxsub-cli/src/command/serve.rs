@@ -112,19 +112,21 @@ async fn check_start(config: &Config) -> Result<ExitStatus, CliError> {
     })
 }
 
+/// Printed at the first stop signal.
+const FINISHING: LocalizedText = LocalizedText::new(
+    "finishing requests in progress; repeat the signal to stop at once",
+    "正在等待剩余请求处理完毕；再次发送信号会立即停止",
+);
+
 async fn serve(
     config: Config,
     reloads: Option<(PathBuf, Signals)>,
     sandbox: Option<&SandboxSetup>,
 ) -> Result<ExitStatus, CliError> {
-    let note = Some(LocalizedText::new(
-        "finishing requests in progress; repeat the signal to stop at once",
-        "正在等待剩余请求处理完毕；再次发送信号会立即停止",
-    ));
     let interrupt = match sandbox {
         // Without a configuration to reload, SIGHUP stops the server. Its folder is removed then.
-        Some(_) => Interrupt::listen_with_hangup(note)?,
-        None => Interrupt::listen(note)?,
+        Some(_) => Interrupt::listen_with_hangup(Some(FINISHING))?,
+        None => Interrupt::listen(Some(FINISHING))?,
     };
     let listener = bind("listen", config.listen())?;
     let address = listener.local_addr().map_err(CliError::unexpected)?;

@@ -207,7 +207,7 @@ impl<W: Write> BatchEnd<W> {
         summary.first_descriptions().for_each(console::note);
         match summary.is_empty() && rest.is_empty() && exit == ExitStatus::Success {
             true => {
-                console::note(localized!("no lines in {path}", "{path} 中没有消息", path = path.display()))
+                console::note(localized!("no lines in {path}", "{path} 中没有消息", path = path.display()));
             }
             false => console::note(&summary),
         }
