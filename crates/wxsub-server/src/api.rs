@@ -104,8 +104,7 @@ fn weixin_routes(state: &SharedState) -> Router<SharedState> {
         )
         .route(
             stable_token::PATH,
-            // It may force a refresh.
-            post(weixin_compat::token::read.layer(audited(stable_token::PATH, Action::Read).with_tasks()))
+            post(weixin_compat::token::read.layer(audited(stable_token::PATH, Action::Read)))
                 .fallback(weixin_compat::only_post.layer(observed(stable_token::PATH))),
         )
         .route(

@@ -28,8 +28,6 @@ pub(super) struct RouteObserver {
     /// The path of the route, as the label of its metrics.
     route: &'static str,
     audit: Option<(ApiSurface, Action)>,
-    /// Whether a request is finished and audited also if its client disconnects.
-    has_tasks: bool,
     /// The durations of responses with status 200. Looked up once.
     ok_durations: Arc<OnceLock<Histogram>>,
 }
@@ -38,17 +36,12 @@ impl RouteObserver {
     /// Measures responses under this label.
     pub(super) fn new(state: &SharedState, route: &'static str) -> Self {
         let (state, ok_durations) = (Arc::clone(state), Arc::default());
-        Self { state, route, audit: None, has_tasks: false, ok_durations }
+        Self { state, route, audit: None, ok_durations }
     }
 
     /// Also writes an audit line for each request.
     pub(super) fn audited(self, api: ApiSurface, action: Action) -> Self {
-        Self { audit: Some((api, action)), has_tasks: action.is_change(), ..self }
-    }
-
-    /// Each request may turn out to change something.
-    pub(super) fn with_tasks(self) -> Self {
-        Self { has_tasks: true, ..self }
+        Self { audit: Some((api, action)), ..self }
     }
 
     fn measure(&self, started_at: MonotonicInstant, response: &Response) {
@@ -112,7 +105,7 @@ where
         let begin = |(api, action)| RequestContext::begin(&observer.state, &mut request, api, action);
         let context = observer.audit.map(begin);
         let response = self.handler.call(request);
-        let tasks = observer.has_tasks.then(|| observer.state.tasks.clone());
+        let tasks = observer.is_change().then(|| observer.state.tasks.clone());
         let handling = async move {
             let Ok(response) = response.await;
             let mut response = observer.record(response, context.as_ref()).await;

@@ -286,29 +286,6 @@ async fn change_whose_client_has_gone_has_its_line() {
     has(&lines[0], &json!({"action": "pause", "client": "a", "outcome": "ledger_unavailable"}));
 }
 
-/// The token is replaced, so the audit has it.
-#[tokio::test]
-async fn forced_refresh_whose_client_has_gone_has_its_line() {
-    let AuditedServer { setup, path } =
-        AuditedServer::new("audit-forced.jsonl", &client('a', "\"wx1\"", ALL)).await;
-    setup.token().await;
-    setup.sandbox.add_fault(TOKEN, 1, Fault::Delay(std::time::Duration::from_secs(3)));
-    let body =
-        json!({"grant_type": "client_credential", "appid": "wx1", "secret": key('a'), "force_refresh": true});
-    let request = Request::post(STABLE).body(Body::from(body.to_string()));
-    let mut router = setup.server.router();
-    let mut forcing = Box::pin(router.call(request.unwrap()));
-    while setup.seen(TOKEN) < 2 {
-        assert!(forcing.as_mut().now_or_never().is_none());
-        tokio::task::yield_now().await;
-    }
-    drop(forcing);
-    tokio::join!(setup.stop(), setup.pass(3));
-    let text = std::fs::read_to_string(path).unwrap();
-    let line: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
-    has(&line, &json!({"api": "weixin", "action": "report", "outcome": "ok"}));
-}
-
 /// The stop waits for a message whose client has gone.
 #[tokio::test]
 async fn message_without_its_client_is_finished_before_the_stop() {
