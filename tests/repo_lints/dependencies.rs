@@ -89,9 +89,9 @@ const LIBRARIES: &[(&str, &str)] = &[
     (
         "wxsub-server",
         "arc-swap argon2 async-trait axum base16ct cookie derive_more derive_setters futures-util getrandom hmac \
-         http-body-util hyper hyper-util mio prometheus-client rustix rustls serde serde_json serde_with sha2 socket2 strsim \
-         subtle thiserror tokio tokio-io-timeout tokio-rustls tokio-util toml tower-layer tower-service tracing \
-         utoipa x509-parser zeroize",
+         http-body-util httparse hyper hyper-util mio prometheus-client rustix rustls serde serde_json serde_with sha2 \
+         socket2 strsim subtle thiserror tokio tokio-io-timeout tokio-rustls tokio-util toml tower-layer tower-service \
+         tracing utoipa x509-parser zeroize",
     ),
     (
         "wxsub-cli",

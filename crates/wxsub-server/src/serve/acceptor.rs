@@ -1,9 +1,11 @@
-//! Accepts the connections of a listener within the limits, and serves those whose client has sent something.
+//! Accepts the connections of a listener within the limits, and serves those whose client has sent the whole head of a request, or the
+//! beginning of a TLS handshake.
 //!
 //! Until then a connection is a socket and an entry in a map, without a task, so a flood of connections delays others little. The task
 //! of an acceptor asks the kernel about all these sockets at once.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::future::pending;
 use std::io::{self, ErrorKind};
 use std::mem::replace;
@@ -12,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use httparse::Status;
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Token};
@@ -20,7 +23,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, yield_now};
 use wxsub_core::clock::MonotonicInstant;
 
-use super::connection::{KEEP_ALIVE_GRACE, serve_connection};
+use super::connection::{KEEP_ALIVE_GRACE, MAX_HEADER_BYTES, serve_connection};
 use super::socket_poll::SocketPoll;
 use super::start_queue::StartQueue;
 use crate::apps::ServerState;
@@ -28,11 +31,15 @@ use crate::config::MAX_SIDE_CONNECTIONS;
 use crate::state::connections::{Connections, OpenConnection};
 use crate::state::limit::Limit;
 
-/// Maximum number of connections that are accepted, and of those that are closed, before other tasks of the server run.
+/// Maximum number of connections that are accepted, of those whose heads are looked at, and of those that are closed, before other tasks
+/// of the server run.
 const MAX_AT_ONCE: usize = 8;
 
 /// While connections wait to be accepted, how many of them are accepted before the next one is served.
 const ACCEPTED_PER_START: usize = 32;
+
+/// Maximum number of headers of a request, as in hyper.
+const MAX_HEADERS: usize = 100;
 
 /// Maximum number of replaced connections that stay open while connections wait to be accepted.
 const MAX_REPLACED: usize = 256;
@@ -63,6 +70,8 @@ pub(super) struct Acceptor {
     queue: StartQueue,
     /// The number of connections that were accepted since the last start.
     accepted: usize,
+    /// What a client has sent, while it is looked at.
+    head: Box<[u8]>,
     /// Those that have made room for others of their address. Closing one costs more than accepting one, so it has time until no
     /// connection waits to be accepted.
     replaced: Vec<WaitingConnection>,
@@ -75,8 +84,10 @@ struct WaitingConnection {
     open: OpenConnection,
     /// When it is closed if it is still here.
     deadline: MonotonicInstant,
-    /// Whether the client has sent something, or has closed its side. Then the connection is in the queue.
+    /// Whether the client has sent something that was not looked at, or has closed its side. Then the connection is in the queue.
     is_queued: bool,
+    /// Whether the client has closed its side.
+    is_ended: bool,
 }
 
 /// The task of an [`Acceptor`]. Dropping this stops it.
@@ -147,6 +158,7 @@ impl Acceptor {
             waiting: BTreeMap::new(),
             queue: StartQueue::default(),
             accepted: 0,
+            head: vec![0; MAX_HEADER_BYTES].into(),
             replaced: Vec::new(),
         })
     }
@@ -304,7 +316,8 @@ impl Acceptor {
         let (number, deadline) = (open.number(), self.now() + snapshot.limits.header);
         let Ok(token) = usize::try_from(number) else { return };
         if self.poll.registry().register(&mut stream, Token(token), Interest::READABLE).is_ok() {
-            let waiting = WaitingConnection { stream, peer, open, deadline, is_queued: false };
+            let waiting =
+                WaitingConnection { stream, peer, open, deadline, is_queued: false, is_ended: false };
             self.waiting.insert(number, waiting);
         }
     }
@@ -314,7 +327,10 @@ impl Acceptor {
         let Some(waiting) = self.waiting.get_mut(&number) else { return };
         if event.is_error() {
             self.waiting.remove(&number);
-        } else if !replace(&mut waiting.is_queued, true) {
+            return;
+        }
+        waiting.is_ended |= event.is_read_closed();
+        if !replace(&mut waiting.is_queued, true) {
             waiting.open.begin_wait_for_start();
             let address = waiting.open.address();
             self.queue.push(address, number, |number| self.waiting.contains_key(&number));
@@ -331,13 +347,22 @@ impl Acceptor {
         }
     }
 
-    /// Starts serving the next connection of the queue.
+    /// Starts serving the next connection of the queue, if its client has sent enough for that.
     fn start_next(&mut self) {
         self.accepted = 0;
-        while let Some(number) = self.queue.pop() {
-            let Some(WaitingConnection { mut stream, peer, open, .. }) = self.waiting.remove(&number) else {
+        let is_tls = self.state.snapshot().tls.is_some();
+        for _ in 0..MAX_AT_ONCE {
+            let Some(number) = self.queue.pop() else { return };
+            let Entry::Occupied(mut waiting) = self.waiting.entry(number) else { continue };
+            if !is_tls && has_part_of_head(&waiting.get().stream, &mut self.head) {
+                // The rest of the head is another event.
+                waiting.get_mut().is_queued = false;
+                if waiting.get().is_ended {
+                    waiting.remove();
+                }
                 continue;
-            };
+            }
+            let WaitingConnection { mut stream, peer, open, .. } = waiting.remove();
             let deregistered = self.poll.registry().deregister(&mut stream);
             if let Ok(stream) = deregistered.and_then(|()| tokio::net::TcpStream::from_std(stream.into())) {
                 tokio::spawn(serve_connection(
@@ -369,6 +394,20 @@ impl Accepting {
         drop(self.stop);
         // An error means the same.
         let _ = self.closed.await;
+    }
+}
+
+/// Whether the client has sent nothing, or a part of a request's head that may become a valid one. It stays in the socket.
+fn has_part_of_head(stream: &TcpStream, head: &mut [u8]) -> bool {
+    match stream.peek(head) {
+        Ok(length) if length < head.len() => {
+            let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+            let sent = head.get(..length).unwrap_or_default();
+            matches!(httparse::Request::new(&mut headers).parse(sent), Ok(Status::Partial))
+        }
+        // hyper refuses a head of this size.
+        Ok(_) => false,
+        Err(error) => error.kind() == ErrorKind::WouldBlock,
     }
 }
 

@@ -34,12 +34,13 @@ use crate::state::limit::Limit;
 use crate::state::pace::TooMany;
 
 /// Maximum size of a request's head, in bytes.
-const MAX_HEADER_BYTES: usize = 32 * 1024;
+pub(super) const MAX_HEADER_BYTES: usize = 32 * 1024;
 
 /// How long an idle connection stays open after shutdown starts. A request may be on its way.
 pub(super) const KEEP_ALIVE_GRACE: Duration = Duration::from_millis(500);
 
-/// Maximum time that a response is late. It breaks a loop of requests without a pause.
+/// Maximum time that a response is late. It breaks a loop of requests without a pause. Half of it is the least for a caller that was
+/// refused too often.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// How many bytes of a response without a known key count as one request more.
@@ -119,7 +120,9 @@ async fn serve_http<I>(
                 None => invalid_host(),
             };
             let late = response.extensions_mut().remove::<LateResponse>();
-            let wait = late.map_or(Duration::ZERO, |late| pause_before(state, peer.ip(), late, &response));
+            let wait = late.map_or(Duration::ZERO, |late| {
+                pause_before(state, peer.ip(), open.number(), late, &response)
+            });
             if !wait.is_zero() {
                 open_request.begin_pause();
                 pause(state, wait).await;
@@ -159,10 +162,18 @@ async fn serve_http<I>(
     }
 }
 
-/// How long a response has to wait. Proxies need not wait for the turn of their address.
-fn pause_before(state: &ServerState, address: IpAddr, late: LateResponse, response: &Response) -> Duration {
+/// How long a response on the connection with this number has to wait. Proxies need not wait for the turn of their address.
+fn pause_before(
+    state: &ServerState,
+    address: IpAddr,
+    connection: u64,
+    late: LateResponse,
+    response: &Response,
+) -> Duration {
+    // Requests that came at once get their responses one after the other, and so do those that their clients send then.
+    let longest = MAX_PAUSE - Duration::from_millis(connection % 500);
     if late == LateResponse::RefusedOften {
-        return MAX_PAUSE;
+        return longest;
     }
     if state.snapshot().is_proxy(address) {
         return Duration::ZERO;
@@ -174,7 +185,7 @@ fn pause_before(state: &ServerState, address: IpAddr, late: LateResponse, respon
     if wait != Ok(Duration::ZERO) {
         state.record_limit(Limit::KeylessRequests, &address);
     }
-    wait.unwrap_or(MAX_PAUSE)
+    wait.unwrap_or(longest)
 }
 
 /// Lets a large response be written in pieces, and ends the request with the last one. All such responses of a listener take turns,

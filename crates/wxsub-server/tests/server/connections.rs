@@ -182,15 +182,43 @@ async fn idle_connections_make_room_for_new_ones() {
     }
 }
 
-/// A client has to begin its request within `header_timeout_s`.
+/// A client has to send the head of its request within `header_timeout_s`.
 #[tokio::test]
-async fn silent_connection_is_closed_in_time() {
-    let clock = Arc::new(ManualClock::new());
-    let server = Served::start_with_clock("header_timeout_s = 9\n", clock.clone()).await;
-    let silent = server.connect("").await;
-    assert_eq!(server.token('a').await, 200);
-    clock.advance(Duration::from_secs(9));
-    assert_eq!(until_closed(silent).await, "");
+async fn connection_without_a_whole_head_is_closed_in_time() {
+    for begun in ["", "GET / HTTP/1.1\r\nX: "] {
+        let clock = Arc::new(ManualClock::new());
+        let server = Served::start_with_clock("header_timeout_s = 600\n", clock.clone()).await;
+        let late = server.connect(begun).await;
+        assert_eq!(server.token('a').await, 200);
+        clock.advance(Duration::from_secs(600));
+        assert_eq!(until_closed(late).await, "", "{begun}");
+    }
+}
+
+#[tokio::test]
+async fn head_is_answered_when_it_is_complete_and_at_once_if_it_is_wrong() {
+    let server = Served::start("header_timeout_s = 600\n").await;
+    let large = "x".repeat(33_000);
+    for (parts, status) in [
+        (&["GET /livez HT", "TP/1.1\r\nHost: h\r\n", "Connection: close\r\n\r", "\n"][..], "HTTP/1.1 200"),
+        (&["GET /livez HTTP/1.1\nHost: h\nConnection: close\n", "\n"], "HTTP/1.1 200"),
+        (&["GET /", &large], "HTTP/1.1 431"),
+        (&["GET /livez HTTP/1.1\r\n", ": x"], "HTTP/1.1 400"),
+        // The beginning of a TLS handshake.
+        (&["\u{16}\u{3}\u{1}"], "HTTP/1.1 400"),
+    ] {
+        let mut stream = server.connect("").await;
+        for part in parts {
+            stream.write_all(part.as_bytes()).await.unwrap();
+            // The server has looked at the part then.
+            assert_eq!(server.token('a').await, 200);
+        }
+        let text = until_closed(stream).await;
+        assert!(text.starts_with(status), "{parts:?}: {text}");
+    }
+    let mut ended = server.connect("GET /").await;
+    ended.shutdown().await.unwrap();
+    assert_eq!(until_closed(ended).await, "");
 }
 
 /// Requests under way are not interrupted. Only the address at its limit is refused.
