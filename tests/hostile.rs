@@ -39,8 +39,11 @@ use tokio::time::{sleep, timeout};
 /// How long honest requests are measured before an attack, and how long the attack goes on after its connections are open.
 const MEASURED: Duration = Duration::from_secs(5);
 
-/// Maximum time of a row: starting the server, measuring it, and the attack.
-const MAX_ROW: Duration = Duration::from_secs(120);
+/// How often each attack runs. The table has medians.
+const ROUNDS: usize = 3;
+
+/// Maximum time of a round: starting the server, measuring it, and the attack.
+const MAX_ROUND: Duration = Duration::from_secs(120);
 
 /// Maximum number of audit lines about requests that the server refused. Each address, client and reason gets 20 a minute, and the
 /// line that counts the others.
@@ -75,19 +78,43 @@ fn measure_from_core(arguments: &[String]) {
 
 /// Runs the attacks with this word in their names.
 async fn measure(wxsub: &str, only: &str) {
-    let kinds = ["reads", "sends"].map(|kind| {
-        format!("{kind} before | p50 | p99 | {kind} during | p50 | p99 | ratio | {kind} in a flood | p99 | ratio |")
-    });
+    let kinds = ["reads", "sends"]
+        .map(|kind| format!("{kind} before | during | ratio | {kind} in a flood | ratio |"));
     println!("| attack | {} {} memory before | peak | refused, counted |", kinds[0], kinds[1]);
-    println!("|{}", "---|".repeat(24));
+    println!("|{}", "---|".repeat(14));
     for attack in ATTACKS.iter().filter(|attack| attack.name.contains(only)) {
-        let row = timeout(MAX_ROW, run(wxsub, attack)).await;
-        row.unwrap_or_else(|_| panic!("{}: no end within {MAX_ROW:?}", attack.name));
+        let mut rounds = Vec::new();
+        for _ in 0..ROUNDS {
+            let round = timeout(MAX_ROUND, run(wxsub, attack)).await;
+            rounds.push(round.unwrap_or_else(|_| panic!("{}: no end within {MAX_ROUND:?}", attack.name)));
+        }
+        let of = |number: fn(&Round) -> f64| rounds.iter().map(number).collect::<Vec<_>>();
+        println!(
+            "| {} | {} | {} | {:.0} MiB | {:.0} MiB | {} |",
+            attack.name,
+            columns(&rounds, |honest| &honest.reads),
+            columns(&rounds, |honest| &honest.sends),
+            median(of(|round| round.memory[0])),
+            of(|round| round.memory[1]).into_iter().fold(0.0, f64::max),
+            rounds[0].counted,
+        );
     }
 }
 
-/// Runs one attack against a server of its own. Fails if an honest request failed, or if what was refused was not counted.
-async fn run(wxsub: &str, attack: &'static Attack) {
+/// One attack against a server of its own.
+struct Round {
+    before: Honest,
+    during: Honest,
+    /// `None` if the attack has none.
+    flood: Option<Honest>,
+    /// Resident memory before the attack, and its peak, in MiB.
+    memory: [f64; 2],
+    /// What was refused.
+    counted: String,
+}
+
+/// Runs one attack. Fails if an honest request failed, or if what was refused was not counted.
+async fn run(wxsub: &str, attack: &'static Attack) -> Round {
     let mut attacker = Attacker::start(attack).await;
     let served = Served::start(wxsub, attack, &attacker).await;
     let (before, ()) = Honest::measure(&served, sleep(MEASURED)).await;
@@ -98,7 +125,6 @@ async fn run(wxsub: &str, attack: &'static Attack) {
         true => Some(Honest::measure(&served, attacker.flood()).await.0),
         false => None,
     };
-    let flood = flood.as_ref();
     let mut counted = format!("{responses} responses");
     for (name, min) in attack.counted {
         let count: u64 =
@@ -113,29 +139,34 @@ async fn run(wxsub: &str, attack: &'static Attack) {
     let (bytes, refused) = served.audit();
     assert!(refused <= MAX_REFUSED_LINES, "{}: {refused} lines in the audit", attack.name);
     counted += &format!(", audit {bytes} bytes, {refused} of its lines refused");
-    println!(
-        "| {} | {} | {} | {memory:.0} MiB | {:.0} MiB | {counted} |",
-        attack.name,
-        columns(&before.reads, &during.reads, flood.map(|flood| &flood.reads)),
-        columns(&before.sends, &during.sends, flood.map(|flood| &flood.sends)),
-        served.memory()[1],
-    );
-    for honest in [Some(&during), flood].into_iter().flatten() {
+    for honest in [Some(&during), flood.as_ref()].into_iter().flatten() {
         let failed = [honest.reads.failed, honest.sends.failed];
         assert_eq!(failed, [0, 0], "{}: honest reads and sends failed", attack.name);
     }
+    Round { before, during, flood, memory: [memory, served.memory()[1]], counted }
 }
 
-/// The columns of one kind of honest requests. Those in a flood are empty if the attack has none.
-fn columns(before: &Measured, during: &Measured, flood: Option<&Measured>) -> String {
-    let measured = |measured: &Measured| {
-        let (p50, p99) = (measured.percentile(50), measured.percentile(99));
-        format!("{} | {p50:.2} ms | {p99:.2} ms", measured.count())
+/// The columns of one kind of honest requests: 99th percentiles in milliseconds, and ratios of neighbours. Those in a flood are empty if
+/// the attack has none.
+fn columns(rounds: &[Round], kind: fn(&Honest) -> &Measured) -> String {
+    let p99 = |honest: &Honest| kind(honest).percentile(99);
+    let before: Vec<f64> = rounds.iter().map(|round| p99(&round.before)).collect();
+    let beside = |other: Vec<f64>| {
+        let ratios = sorted(other.iter().zip(&before).map(|(other, before)| other / before).collect());
+        let (least, most) = (ratios[0], ratios[ROUNDS - 1]);
+        format!("{:.2} | {:.2} ({least:.2}–{most:.2})", median(other), median(ratios))
     };
-    let ratio = |other: &Measured| other.percentile(99) / before.percentile(99);
-    let flood = flood.map_or_else(
-        || "| | ".to_owned(),
-        |flood| format!("{} | {:.2} ms | {:.2}", flood.count(), flood.percentile(99), ratio(flood)),
-    );
-    format!("{} | {} | {:.2} | {flood}", measured(before), measured(during), ratio(during))
+    let during = beside(rounds.iter().map(|round| p99(&round.during)).collect());
+    let flood: Option<Vec<f64>> = rounds.iter().map(|round| round.flood.as_ref().map(p99)).collect();
+    let flood = flood.map_or_else(|| "– | –".to_owned(), beside);
+    format!("{:.2} | {during} | {flood}", median(before.clone()))
+}
+
+fn median(numbers: Vec<f64>) -> f64 {
+    sorted(numbers)[ROUNDS / 2]
+}
+
+fn sorted(mut numbers: Vec<f64>) -> Vec<f64> {
+    numbers.sort_by(f64::total_cmp);
+    numbers
 }

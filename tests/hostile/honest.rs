@@ -64,10 +64,6 @@ impl Honest {
 }
 
 impl Measured {
-    pub(crate) fn count(&self) -> usize {
-        self.durations.len()
-    }
-
     /// In milliseconds.
     pub(crate) fn percentile(&self, percent: usize) -> f64 {
         self.durations[(self.durations.len() * percent / 100).min(self.durations.len() - 1)].as_secs_f64()
