@@ -5,10 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use wxsub_api::ApiKey;
+use wxsub_core::secret_file::SecretFile;
 use wxsub_proto::{AppSecret, ValidationError};
-use wxsub_server::SecretFile;
 
-use crate::error::UsageErrors;
+use crate::error::{CliError, UsageErrors};
+use crate::input::with_advice;
 use crate::language::localized;
 
 /// AppID, unless `--appid` is given.
@@ -37,6 +38,8 @@ pub(crate) const PROXY: &str = "WXSUB_PROXY";
 pub(crate) const CA_FILE: &str = "WXSUB_CA_FILE";
 /// Path of a file with the password of the ledger's database.
 pub(crate) const LEDGER_PASSWORD_FILE: &str = "WXSUB_LEDGER_PASSWORD_FILE";
+/// Path of a file with the password of the inbox's database.
+pub(crate) const INBOX_PASSWORD_FILE: &str = "WXSUB_INBOX_PASSWORD_FILE";
 /// How many seconds a command waits for a ledger that another process has.
 const LEDGER_WAIT: &str = "WXSUB_LEDGER_WAIT_S";
 /// The locale. The first of these that is set decides.
@@ -57,9 +60,19 @@ pub(crate) fn value(name: &str, usage: &mut UsageErrors) -> Option<String> {
     }
 }
 
+/// Returns the path in a variable.
+pub(crate) fn path(name: &str) -> Result<Option<String>, CliError> {
+    UsageErrors::check(|usage| Some(value(name, usage)))
+}
+
 /// Returns the value of a variable. A value that is not UTF-8 counts as unset.
 pub(crate) fn value_lossy(name: &str) -> Option<String> {
     read(name).unwrap_or_default()
+}
+
+/// Who runs the command, for the history.
+pub(crate) fn operator() -> String {
+    value_lossy("USER").unwrap_or_else(|| "operator".to_owned())
 }
 
 /// Returns the locale. The first of its variables that is set decides, as in POSIX.
@@ -146,7 +159,7 @@ fn one_of<T>(
         }
         (Some(secret), None) => usage.collect(variable, make(secret)),
         (None, Some(path)) => {
-            let file = SecretFile::read(Path::new(&path)).map_err(|error| {
+            let file = SecretFile::read_once(Path::new(&path)).map_err(|error| {
                 usage.add(file_variable, unreadable_file(&error));
             });
             usage.collect(file_variable, make(std::mem::take(&mut *file.ok()?.text)))
@@ -160,6 +173,7 @@ fn one_of<T>(
 
 /// What to say of a variable that names an unreadable file.
 pub(crate) fn unreadable_file(error: &std::io::Error) -> String {
+    let error = with_advice(error);
     localized!("names a file that cannot be read: {error}", "指定的文件无法读取：{error}")
 }
 

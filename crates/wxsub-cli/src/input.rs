@@ -54,9 +54,17 @@ pub(crate) fn read_at_most(input: impl Read, max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The text of an error of a file. What to do follows an error of the system; ours say it themselves.
+pub(crate) fn with_advice(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(_) => localized!("{error}; check the path and its permissions", "{error}；请检查路径和权限"),
+        None => error.to_string(),
+    }
+}
+
 /// The error for an input that cannot be read.
 pub(crate) fn unreadable(path: &Path, error: &io::Error) -> CliError {
-    let path = path.display();
+    let (path, error) = (path.display(), with_advice(error));
     CliError::usage(localized!("{path} cannot be read: {error}", "{path} 无法读取：{error}"))
 }
 

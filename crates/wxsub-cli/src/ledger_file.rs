@@ -58,7 +58,7 @@ pub(crate) fn postgres_options(url: &str) -> Result<PostgresOptions, CliError> {
         );
         return Err(CliError::usage(text));
     }
-    Ok(match environment::value_lossy(LEDGER_PASSWORD_FILE) {
+    Ok(match environment::path(LEDGER_PASSWORD_FILE)? {
         Some(path) => options.password_file(path),
         None => options,
     })
@@ -133,11 +133,6 @@ pub(crate) async fn check_name(
 /// The time now.
 pub(crate) fn now() -> UnixMillis {
     SystemClock::new().now().wall
-}
-
-/// Who runs the command, for the history.
-pub(crate) fn operator() -> String {
-    environment::value_lossy("USER").unwrap_or_else(|| "operator".to_owned())
 }
 
 /// A database that cannot be used.

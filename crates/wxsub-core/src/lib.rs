@@ -1,8 +1,8 @@
 //! Keeps a Weixin access token fresh and sends one-time subscription messages with it, over any HTTP transport.
 //!
 //! This crate opens no connections. An adapter crate (`wxsub-reqwest`, `wxsub-hyper`) makes the HTTP calls and
-//! re-exports everything here, so an application depends on that crate alone. It reads one file, on request:
-//! [`SigningKey::from_file`](consent::SigningKey::from_file).
+//! re-exports everything here, so an application depends on that crate alone. It reads files with secrets, on
+//! request: [`SecretFile`](secret_file::SecretFile), [`SigningKey::from_file`](consent::SigningKey::from_file).
 //!
 //! [`Client`] sends messages.
 //!
@@ -15,6 +15,7 @@
 //! | [`rate_limit`] | [`TokenBucket`](rate_limit::TokenBucket): a bounded rate |
 //! | [`clock`] | the [`Clock`](clock::Clock) trait: the only source of time |
 //! | [`rfc3339`] | times as text |
+//! | [`secret_file`] | files that hold one secret |
 //! | [`error`] | [`SendError`]: the cause, whether the message was sent, what to do, when to try again |
 //! | [`quota`] | when Weixin's call quotas start anew |
 //! | [`webhook`] | signatures of webhooks |
@@ -30,6 +31,7 @@ pub mod quota;
 pub mod rate_limit;
 mod retry;
 pub mod rfc3339;
+pub mod secret_file;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use derive_setters::Setters;
 use mysql_async::{Opts, OptsBuilder, SslOpts};
 use wxsub_core::proto::LocalizedText;
+use wxsub_core::secret_file::SecretFile;
 use wxsub_outbox::inbox::InboxError;
 use wxsub_tls::{Roots, root_certificates};
 
@@ -102,14 +103,14 @@ impl MysqlOptions {
             .tcp_keepalive(Some(std::time::Duration::from_secs(20)))
             .setup(setup);
         if let Some(path) = &self.password_file {
-            let password = std::fs::read_to_string(path).map_err(|error| {
+            let file = SecretFile::read(path).map_err(|error| {
                 let path = path.display();
                 refused(
                     format!("password file {path}: {error}; make it readable for this user"),
                     format!("密码文件 {path}：{error}；请让当前用户可以读取它"),
                 )
             })?;
-            builder = builder.pass(Some(password.trim_end_matches(['\r', '\n'])));
+            builder = builder.pass(Some(file.text.trim_end_matches(['\r', '\n'])));
         }
         if self.encrypted {
             builder = builder.ssl_opts(Some(self.tls()?));

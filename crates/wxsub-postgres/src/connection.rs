@@ -11,6 +11,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use wxsub_core::clock::{Clock, SystemClock, timeout_at};
+use wxsub_core::secret_file::SecretFile;
 use wxsub_tls::{Roots, client_config};
 
 use crate::error::{ConnectError, ServerProblem};
@@ -149,9 +150,9 @@ impl Connector {
     async fn open(&self) -> Result<Session, ConnectError> {
         let mut config = self.config.clone();
         if let Some(path) = &self.password_file {
-            let password = std::fs::read_to_string(path)
+            let file = SecretFile::read(path)
                 .map_err(|error| ConnectError::PasswordFile(format!("{}: {error}", path.display())))?;
-            config.password(password.trim_end_matches(['\r', '\n']));
+            config.password(file.text.trim_end_matches(['\r', '\n']));
         }
         let failed = |error| ConnectError::database(&self.host, &error);
         let (notified, clock) = (Arc::clone(&self.notified), Arc::clone(&self.clock));

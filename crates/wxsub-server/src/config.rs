@@ -45,7 +45,6 @@ pub(crate) use self::ledger::LedgerConfig;
 pub(crate) use self::network::Network;
 pub use self::password::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, hash_password};
 pub(crate) use self::password::{PasswordHash, PasswordMemory};
-pub use self::secret::SecretFile;
 
 pub(crate) use self::store::SharedStore;
 pub(crate) use self::tls::Tls;

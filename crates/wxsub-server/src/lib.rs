@@ -53,8 +53,8 @@ mod state;
 pub use api::weixin_compat::MAYBE_SENT;
 pub use apps::{failed_send, stored_send};
 pub use config::{
-    ApiKeyDigest, Config, ConfigError, Diagnostic, MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, SecretFile,
-    generate_api_key, hash_password, ignored_proxy, is_client_name,
+    ApiKeyDigest, Config, ConfigError, Diagnostic, MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, generate_api_key,
+    hash_password, ignored_proxy, is_client_name,
 };
 pub use serve::{BuildError, NeedsRestart, OpenLedgerError, Server, ServerBuilder, StartCheck};
 pub use state::store::{FileStore, StateError};

@@ -13,9 +13,10 @@ use wxsub_outbox::ledger::{Change, NotCancelled};
 use wxsub_outbox::message::StoredMessage;
 
 use crate::console;
+use crate::environment::operator;
 use crate::error::{CliError, ExitStatus};
 use crate::language::{localized, shown};
-use crate::ledger_file::{commit, operator};
+use crate::ledger_file::commit;
 use crate::outbox_access::{OutboxAccess, OutboxFlags};
 
 /// Record, show, decide and send the messages of a ledger, or of a control server.

@@ -6,15 +6,15 @@ use clap::{Args, Subcommand};
 use wxsub_api::{FailedWebhook, ProblemKind, WebhookEndpoint};
 use wxsub_client::ControlServerError;
 use wxsub_core::clock::{Clock, SystemClock};
+use wxsub_core::secret_file::SecretFile;
 use wxsub_core::webhook::{WebhookHeaders, WebhookSecret};
-use wxsub_server::SecretFile;
 
 use super::consent::print_secret;
 use crate::backend::ServerAccess;
 use crate::console;
 use crate::describe::server_error;
 use crate::error::{CliError, ExitStatus, UsageErrors};
-use crate::input::Input;
+use crate::input::{Input, with_advice};
 use crate::language::{localized, shown};
 use crate::output::Output;
 
@@ -86,7 +86,8 @@ fn read_secret(flag: &str, path: &Path) -> Result<WebhookSecret, CliError> {
         return Err(wrong(text));
     }
     let shown_path = path.display();
-    let file = SecretFile::read(path).map_err(|error| {
+    let file = SecretFile::read_once(path).map_err(|error| {
+        let error = with_advice(&error);
         wrong(localized!("{shown_path} cannot be read: {error}", "{shown_path} 无法读取：{error}"))
     })?;
     file.text.parse().map_err(|error: wxsub_core::webhook::InvalidWebhookSecret| {

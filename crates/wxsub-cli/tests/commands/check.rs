@@ -84,7 +84,11 @@ fn hostile_file_is_rejected() {
     );
     let ended = wxsub(&["check", "-"]).input(&b"{\n\xff\xfe{\n\x1b[31m\n"[..]).run();
     assert_eq!((ended.code, ended.out.lines().count()), (2, 3));
-    wxsub(&["check", "/nonexistent/file"]).run().assert_wrong(&["error: /nonexistent/file cannot be read"]);
+    let missing = wxsub(&["check", "/nonexistent/file"]).run();
+    missing.assert_wrong(&[
+        "error: /nonexistent/file cannot be read: ",
+        "; check the path and its permissions\n",
+    ]);
     wxsub(&["check", "/"]).run().assert_wrong(&["error: / cannot be read"]);
     wxsub(&["check"]).run().assert_wrong(&["required"]);
 }

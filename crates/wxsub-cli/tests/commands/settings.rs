@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::served::{Served, config};
 use super::weixin::{APPID, SECRET, STABLE_TOKEN, Weixin};
-use super::wxsub::{Wxsub, file, wxsub};
+use super::wxsub::{Wxsub, file, folder, wxsub};
 
 #[test]
 fn secret_comes_from_variable_or_file() {
@@ -35,6 +35,9 @@ fn secret_comes_from_variable_or_file() {
         ended.assert_wrong(&[said, "WXSUB_SECRET_FILE"]);
         assert!(!ended.err.contains("PLANTED"));
     }
+    let path = file("secret_long", &"x".repeat(4097));
+    let long = show().without("WXSUB_SECRET").env("WXSUB_SECRET_FILE", &path).run();
+    long.assert_wrong(&["WXSUB_SECRET_FILE: names a file that cannot be read: it has more than 4096 bytes"]);
     show()
         .without("WXSUB_SECRET")
         .env("WXSUB_SECRET_FILE", "/nonexistent")
@@ -85,6 +88,41 @@ fn all_environment_problems_are_named_at_once() {
     let endless = weixin.call(&["token", "show"]).env("WXSUB_CA_FILE", "/dev/zero");
     let ended = endless.under_shell("ulimit -v 2000000; exec \"$0\" \"$@\"").run();
     ended.assert_wrong(&["WXSUB_CA_FILE: names a file that cannot be read: it has more than 1048576 bytes"]);
+}
+
+/// The program of a user's passwords writes into a pipe.
+#[cfg(target_os = "linux")]
+#[test]
+fn secret_can_come_from_a_pipe() {
+    let weixin = Weixin::start();
+    let show = weixin.call(&["token", "show"]).without("WXSUB_SECRET");
+    let ended = show.env("WXSUB_SECRET_FILE", "/dev/stdin").input(format!("{SECRET}\n")).run();
+    assert_eq!(ended.code, 0, "{ended:?}");
+}
+
+/// It is read for each connection, so it must be a file. Nothing is read from one without an end.
+#[cfg(unix)]
+#[test]
+fn password_file_of_a_database_is_a_regular_file() {
+    let weixin = Weixin::start();
+    let bounded = |words: &[&str], variable: &str| {
+        let call = weixin.call(words).env(variable, "/dev/zero");
+        call.under_shell("ulimit -v 2000000; exec \"$0\" \"$@\"").run()
+    };
+    let ledger = ["outbox", "list", "--outbox", "postgres://wxsub@127.0.0.1:1/shop"];
+    bounded(&ledger, "WXSUB_LEDGER_PASSWORD_FILE").assert_wrong(&["/dev/zero: it is not a regular file"]);
+    let (folder, inbox) = (folder(), ["--inbox", "mysql://wxsub@127.0.0.1:1/shop"]);
+    let path = folder.path().join("ledger.db");
+    let worker = ["outbox", "run", "--outbox", path.to_str().unwrap()];
+    let worker = [&worker[..], &inbox].concat();
+    bounded(&worker, "WXSUB_INBOX_PASSWORD_FILE").assert_wrong(&["/dev/zero: it is not a regular file"]);
+    for (words, variable) in
+        [(&ledger[..], "WXSUB_LEDGER_PASSWORD_FILE"), (&worker, "WXSUB_INBOX_PASSWORD_FILE")]
+    {
+        let script = format!("export {variable}=$(printf '\\377'); exec \"$0\" \"$@\"");
+        let ended = weixin.call(words).under_shell(&script).run();
+        ended.assert_wrong(&[&format!("{variable}: must be UTF-8 text")]);
+    }
 }
 
 /// Each of these used to end as a refusal of Weixin's, or as a time-out.

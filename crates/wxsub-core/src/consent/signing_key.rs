@@ -8,6 +8,8 @@ use tracing::warn;
 use wxsub_proto::{LocalizedText, ValidationError};
 use zeroize::Zeroizing;
 
+use crate::secret_file::is_readable_by_others;
+
 /// The key that signs the state in `reserved`: 32 to 4096 random bytes, the same on all servers that verify. Drop
 /// wipes it.
 #[derive(Clone, derive_more::Debug)]
@@ -129,15 +131,4 @@ fn read_key(file: File) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(max));
     file.take(max as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-#[cfg(unix)]
-fn is_readable_by_others(file: &File) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o004 != 0)
-}
-
-#[cfg(not(unix))]
-fn is_readable_by_others(_: &File) -> bool {
-    false
 }

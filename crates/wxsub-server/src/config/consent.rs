@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use wxsub_core::consent::SigningKey;
+use wxsub_core::secret_file::is_readable_by_others;
 use wxsub_proto::BaseUrl;
 
 use super::document::TableReader;
-use super::file::{Links, is_readable_by_others, open_regular, unreadable_file};
+use super::file::{Links, open_regular, unreadable_file};
 use super::secret::READABLE_BY_OTHERS;
 
 /// The keys that sign and verify the state of a consent.

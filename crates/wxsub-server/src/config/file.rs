@@ -105,15 +105,3 @@ pub(crate) fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options
 }
-
-/// Whether every user of this machine can read the file.
-#[cfg(unix)]
-pub(crate) fn is_readable_by_others(file: &File) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    file.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
-}
-
-#[cfg(not(unix))]
-pub(crate) fn is_readable_by_others(_: &File) -> bool {
-    false
-}

@@ -1,64 +1,20 @@
 //! Secrets from files and from the environment.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use wxsub_core::secret_file::SecretFile;
 use wxsub_proto::{AppSecret, LocalizedText, ValidationError, localized_text};
 use zeroize::Zeroizing;
 
 use super::document::TableReader;
-use super::file::{Links, is_readable_by_others, open_regular, unreadable_file};
-
-/// Maximum number of bytes read from a secret file. Secrets are shorter.
-const MAX_SECRET_BYTES: usize = 4096;
+use super::file::{Links, open_regular, unreadable_file};
 
 /// Warns of a secret file that is not private.
 pub(super) const READABLE_BY_OTHERS: LocalizedText = LocalizedText::new(
     "names a file that every user of this machine can read; run chmod 600 on it",
     "指定的文件本机所有用户都可读；请对它执行 chmod 600",
 );
-
-/// The mark that some editors write at the beginning of a file.
-const BYTE_ORDER_MARK: char = '\u{feff}';
-
-/// A file that holds one secret.
-#[derive(Clone, derive_more::Debug)]
-#[debug("SecretFile(***)")]
-pub struct SecretFile {
-    /// The content without byte order mark and without the newline at the end. Wiped on drop.
-    pub text: Zeroizing<String>,
-    /// Whether every user of this machine can read the file.
-    pub is_readable_by_others: bool,
-}
-
-impl SecretFile {
-    /// Reads the first 4096 bytes of a file. Secrets are shorter.
-    ///
-    /// # Errors
-    /// The file cannot be read, or is not UTF-8.
-    pub fn read(path: &Path) -> io::Result<Self> {
-        Self::from_file(File::open(path)?)
-    }
-
-    /// Like [`read`](Self::read), for a regular file only.
-    pub(super) fn read_regular(path: &Path) -> io::Result<Self> {
-        Self::from_file(open_regular(path, Links::Follow)?)
-    }
-
-    fn from_file(file: File) -> io::Result<Self> {
-        // Full capacity from the start: growing would leave copies of the secret in memory.
-        let mut text = Zeroizing::new(String::with_capacity(MAX_SECRET_BYTES));
-        let is_readable_by_others = is_readable_by_others(&file);
-        file.take(MAX_SECRET_BYTES as u64).read_to_string(&mut text)?;
-        let end = without_newline(&text).len();
-        text.truncate(end);
-        if text.starts_with(BYTE_ORDER_MARK) {
-            text.drain(..BYTE_ORDER_MARK.len_utf8());
-        }
-        Ok(Self { text, is_readable_by_others })
-    }
-}
 
 /// Reads the AppSecret of an app from `secret_file` or `secret_env`.
 pub(super) fn read(
@@ -116,8 +72,13 @@ fn filled_line(section: &TableReader<'_>, key: &str, path: &str) -> Option<Zeroi
     }
 }
 
+/// Reads a regular file with one secret.
+pub(super) fn read_file(path: &Path) -> io::Result<SecretFile> {
+    SecretFile::from_open_file(open_regular(path, Links::Follow)?)
+}
+
 fn read_line(section: &TableReader<'_>, key: &str, path: &str) -> Option<Zeroizing<String>> {
-    let file = SecretFile::read_regular(Path::new(path));
+    let file = read_file(Path::new(path));
     let file = file.map_err(|error| section.problem(key, unreadable_file(path, &error))).ok()?;
     if file.is_readable_by_others {
         section.warning(key, READABLE_BY_OTHERS);
@@ -131,23 +92,4 @@ fn validate(section: &TableReader<'_>, key: &str, text: String) -> Option<AppSec
         section.problem(key, localized_text!("names a secret that {rule}", "指定的 AppSecret {rule}"; rule));
     };
     AppSecret::new(text).map_err(refuse).ok()
-}
-
-/// Removes one newline at the end.
-fn without_newline(text: &str) -> &str {
-    text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_one_newline_is_stripped() {
-        for (text, expected) in
-            [("s", "s"), ("s\n", "s"), ("s\r\n", "s"), ("s\n\n", "s\n"), ("s\r", "s\r"), ("\n", ""), ("", "")]
-        {
-            assert_eq!(without_newline(text), expected);
-        }
-    }
 }

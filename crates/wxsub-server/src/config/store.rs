@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::document::TableReader;
 use super::file::pem;
-use super::secret::{self, SecretFile};
+use super::secret;
 
 /// The shared store, and a digest of its settings.
 #[derive(Clone, derive_more::Debug)]
@@ -61,9 +61,7 @@ pub(super) fn read(mut section: TableReader<'_>) -> Option<SharedStore> {
     let builder = authorities.into_iter().fold(builder, RedisStoreBuilder::certificate_authorities);
     let builder = match password {
         // Read for each connection, so that the file may change.
-        Some(path) => {
-            builder.password_from(move || SecretFile::read_regular(&path).ok().map(|file| file.text))
-        }
+        Some(path) => builder.password_from(move || secret::read_file(&path).ok().map(|file| file.text)),
         None => builder,
     };
     let encryption = key(encryption, "encryption_key_file");

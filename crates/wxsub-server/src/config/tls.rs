@@ -9,6 +9,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use wxsub_core::clock::UnixMillis;
+use wxsub_core::secret_file::is_readable_by_others;
 use wxsub_proto::{LocalizedText, localized_text};
 use x509_parser::certificate::Validity;
 use x509_parser::certificate::X509Certificate;
@@ -17,7 +18,7 @@ use x509_parser::time::ASN1Time;
 use zeroize::Zeroizing;
 
 use super::document::TableReader;
-use super::file::{Links, is_readable_by_others, open_regular, pem_of};
+use super::file::{Links, open_regular, pem_of};
 use super::secret::READABLE_BY_OTHERS;
 
 /// A validated TLS configuration.

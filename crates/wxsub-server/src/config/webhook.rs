@@ -15,7 +15,7 @@ use wxsub_proto::{BaseUrl, BaseUrls, LocalizedText, localized_text};
 use super::client::{self, AppAccess};
 use super::document::TableReader;
 use super::file::unreadable_file;
-use super::secret::{READABLE_BY_OTHERS, SecretFile};
+use super::secret::{READABLE_BY_OTHERS, read_file};
 use super::target::{self, Target};
 use super::transport::{TransportCache, TransportSettings};
 
@@ -77,8 +77,7 @@ fn secrets(section: &mut TableReader<'_>) -> Option<Vec<WebhookSecret>> {
     let has_secrets = section.has("secret_files");
     let mut readable = false;
     let secrets = section.list("secret_files", |path| {
-        let file =
-            SecretFile::read_regular(Path::new(path)).map_err(|error| unreadable_file(path, &error))?;
+        let file = read_file(Path::new(path)).map_err(|error| unreadable_file(path, &error))?;
         readable |= file.is_readable_by_others;
         let invalid = |error: wxsub_core::webhook::InvalidWebhookSecret| {
             let rule = error.localized();

@@ -12,9 +12,10 @@ use wxsub_outbox::state::{Decision, EventKind, Reason};
 use wxsub_outbox::view::{GrantView, MessageView};
 
 use crate::console;
+use crate::environment::operator;
 use crate::error::{CliError, ExitStatus};
 use crate::language::{localized, shown};
-use crate::ledger_file::{commit, now, operator};
+use crate::ledger_file::{commit, now};
 use crate::outbox_access::{OutboxAccess, OutboxFlags, PAGE_SIZE, parse_name};
 
 /// Decide a message that may have been sent.

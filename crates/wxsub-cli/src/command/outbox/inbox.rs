@@ -9,13 +9,11 @@ use wxsub_outbox::Outbox;
 use wxsub_outbox::inbox::{InboxCopier, InboxError, InboxStatus, Rejected};
 use wxsub_postgres::{PostgresInbox, PostgresOptions};
 
+use crate::console;
+use crate::environment::{self, INBOX_PASSWORD_FILE};
 use crate::error::{CliError, ExitStatus};
 use crate::language::{localized, shown};
 use crate::ledger_file::is_postgres_url;
-use crate::{console, environment};
-
-/// The file with the password of the database.
-const PASSWORD_FILE: &str = "WXSUB_INBOX_PASSWORD_FILE";
 
 /// Where an inbox is.
 pub(super) enum InboxOptions {
@@ -26,7 +24,7 @@ pub(super) enum InboxOptions {
 impl InboxOptions {
     /// Reads the URL.
     pub(super) fn read(url: &str) -> Result<Self, CliError> {
-        let password_file = environment::value_lossy(PASSWORD_FILE);
+        let password_file = environment::path(INBOX_PASSWORD_FILE)?;
         if is_postgres_url(url) {
             let options = PostgresOptions::new(url);
             if options.has_password() {
@@ -62,8 +60,8 @@ impl InboxOptions {
 fn password_in_url() -> CliError {
     let text = localized!(
         "--inbox: the URL has a password, which other users can see; put the password into a file, and name the file in \
-         {PASSWORD_FILE}",
-        "--inbox：URL 中有密码，其他用户可以看到；请把密码写入文件，并在 {PASSWORD_FILE} 中指定该文件"
+         {INBOX_PASSWORD_FILE}",
+        "--inbox：URL 中有密码，其他用户可以看到；请把密码写入文件，并在 {INBOX_PASSWORD_FILE} 中指定该文件"
     );
     CliError::usage(text)
 }
@@ -145,8 +143,9 @@ impl InboxReporter {
         {
             let (id, others) = (id.escape_debug(), now.rejected - reported.rejected - 1);
             console::warning(localized!(
-                "inbox: row {id} stays in the table, and {others} others: {error}",
-                "inbox：行 {id} 及另外 {others} 行仍留在表中：{error}"
+                "inbox: row {id} stays in the table, and {others} others: {error}; correct each and set its error to NULL, or \
+                 delete it",
+                "inbox：行 {id} 及另外 {others} 行仍留在表中：{error}；请逐行更正后把 error 设为 NULL，或删除"
             ));
         }
         let foreign = now.foreign_rows;
