@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use wxsub_api::{Problem, ProblemKind};
+use wxsub_api::{Problem, ProblemExtensions, ProblemKind};
 use wxsub_client::{ControlServer, ControlServerError, MessageFilter};
 use wxsub_outbox::Ledger;
 use wxsub_outbox::id::MessageId;
@@ -147,16 +147,25 @@ impl OutboxAccess {
 /// The error of a change of messages and grants. Its exit status is that of the same command on a ledger.
 impl From<ControlServerError> for CliError {
     fn from(error: ControlServerError) -> Self {
-        if !error.may_have_taken_effect() {
-            return read_error(&error);
-        }
-        let text = shown(&error.localized());
-        let text = localized!(
-            "{text}; it may have taken effect: look at the list before you repeat the command, or repeat it with the same --key",
-            "{text}；操作可能已生效：请先查看列表再重复命令，或用同一个 --key 重复"
-        );
-        Self::new(ExitStatus::MaybeSent, text)
+        let next = localized!("look at the list before you repeat the command", "请先查看列表再重复命令");
+        change_error(&error, &next)
     }
+}
+
+/// The error of a change that may be repeated, because its flag --key was given.
+pub(crate) fn change_with_key_error(error: &ControlServerError) -> CliError {
+    let next = localized!("repeat the command with the same --key", "请用同一个 --key 重复命令");
+    change_error(error, &next)
+}
+
+/// The error of a change. `next` is what to do if it may have been made.
+pub(crate) fn change_error(error: &ControlServerError, next: &str) -> CliError {
+    if !error.may_have_taken_effect() {
+        return read_error(error);
+    }
+    let text = shown(&error.localized());
+    let text = localized!("{text}; it may have taken effect: {next}", "{text}；操作可能已生效：{next}");
+    CliError::new(ExitStatus::MaybeSent, text)
 }
 
 /// The error of a call without effect.
@@ -174,6 +183,7 @@ pub(crate) fn read_error(error: &ControlServerError) -> CliError {
 /// The exit status for a problem of the server.
 pub(crate) fn exit_of(problem: &Problem) -> ExitStatus {
     match problem.kind {
+        _ if matches!(*problem.extensions, ProblemExtensions::Unrecorded { .. }) => ExitStatus::MaybeSent,
         ProblemKind::Attempting => ExitStatus::MaybeSent,
         ProblemKind::Cancelled
         | ProblemKind::Decided

@@ -193,14 +193,15 @@ fn message_that_may_have_been_sent_is_shown_and_too_early_to_decide() {
         .says("409");
 }
 
-/// A program that gives this response to every request.
-fn program(status: u16, body: String) -> String {
+/// A program that gives this response to the head of a request.
+pub(crate) fn program(respond: impl Fn(&str) -> (u16, String) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            if read_message(&mut BufReader::new(&stream)).is_some() {
+            if let Some((head, _)) = read_message(&mut BufReader::new(&stream)) {
+                let (status, body) = respond(&head);
                 let length = body.len();
                 let head =
                     format!("HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
@@ -215,12 +216,35 @@ fn program(status: u16, body: String) -> String {
 /// A gateway that has lost the server.
 #[test]
 fn change_without_a_reply_may_have_been_made() {
-    let base = program(504, "<html>".to_owned());
+    let base = program(|_| (504, "<html>".to_owned()));
     let call = |words: &[&str]| wxsub(words).through(&base, &"k".repeat(43));
     for change in [call(&["outbox", "add"]).message("o", "c"), call(&["outbox", "pause"])] {
-        change.run().said(5, "; it may have taken effect: look at the list before you repeat the command");
+        let ended = change.run();
+        assert!(
+            ended
+                .err
+                .ends_with("; it may have taken effect: look at the list before you repeat the command\n")
+        );
+        assert_eq!(ended.code, 5, "{ended:?}");
     }
+    for command in [call(&["outbox", "add"]).message("o", "c"), call(&["grant", "record"]).consent("o")] {
+        let ended = command.args(&["--key", "order-1"]).run();
+        ended.said(5, "; it may have taken effect: repeat the command with the same --key\n");
+    }
+    let consent = format!(r#"{{"openid":"o","template_id":"{TEMPLATE}","scene":7}}"#);
+    let imported = call(&["grant", "import", "-"]).input(consent).run();
+    imported.said(5, "line 1: ").says("; it may have taken effect: import the file again\n");
     call(&["outbox", "list"]).run().said(4, "the control server responded with 504; what to do: ");
+}
+
+/// The server says so of a line, when the ledger's reply to its commit was lost.
+#[test]
+fn message_that_may_have_been_recorded_is_not_said_to_be_missing() {
+    let problem =
+        r#"{"kind":"ledger_unavailable","title":"t","status":503,"detail":"d","recorded":"unknown"}"#;
+    let base = program(move |_| (200, format!(r#"{{"line":1,"status":503,"problem":{problem}}}"#)));
+    let add = wxsub(&["outbox", "add", "--key", "order-1"]).through(&base, &"k".repeat(43));
+    add.message("o", "c").run().said(5, "error: d\n");
 }
 
 /// An endless list, whose reader is gone.
@@ -231,7 +255,8 @@ fn list_ends_when_its_pipe_is_closed() {
         r#"{{"id":"{id}","appid":"{APPID}","state":"sent","attempt":1,"failures":0,"version":3,"created_at":"{at}","send_at":"{at}","expires_at":"{at}"}}"#
     );
     let page = format!(r#"{{"messages":[{}],"next":"{id}"}}"#, vec![message; 100].join(","));
-    let mut list = wxsub(&["outbox", "list"]).through(&program(200, page), &"k".repeat(43)).start();
+    let mut list =
+        wxsub(&["outbox", "list"]).through(&program(move |_| (200, page.clone())), &"k".repeat(43)).start();
     drop(list.stdout.take());
     assert_eq!(ended(list).code, 0);
 }

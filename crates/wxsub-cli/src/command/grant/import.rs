@@ -20,7 +20,7 @@ use crate::error::{CliError, ExitStatus};
 use crate::input::{Input, Line, LineReader, unreadable};
 use crate::language::{localized, shown};
 use crate::ledger_file::{check_name, now, open_or_create};
-use crate::outbox_access::{OutboxFlags, OutboxPlace};
+use crate::outbox_access::{OutboxFlags, OutboxPlace, change_error};
 
 /// How many consents one transaction records.
 const CHUNK: usize = 500;
@@ -184,7 +184,10 @@ async fn record_on_server(
         let Subject { openid, template_id, scene, .. } = consent.subject(appid);
         let grant = NewGrant::Verified { openid, template_id, scene };
         let recorded = server.record_grant(appid, &grant, Some(&key)).await;
-        let recorded = recorded.map_err(|error| CliError::from(error).in_line(consent.number))?;
+        let recorded = recorded.map_err(|error| {
+            let next = localized!("import the file again", "请重新导入该文件");
+            change_error(&error, &next).in_line(consent.number)
+        })?;
         counts.add(recorded.outcome);
     }
     Ok(counts)

@@ -21,7 +21,7 @@ use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::localized;
 use crate::ledger_file::{check_name, commit, now, open_or_create};
-use crate::outbox_access::{OutboxFlags, OutboxPlace, needs_ledger};
+use crate::outbox_access::{OutboxFlags, OutboxPlace, change_with_key_error, needs_ledger};
 use crate::output::print;
 
 /// Record a consent, and print the id of its grant.
@@ -121,7 +121,11 @@ impl Record {
                 (NewGrant::Verified { openid, template_id, scene }, Some(self.request_key()?))
             }
         };
-        Ok(server.record_grant(appid, &grant, key.as_ref()).await?)
+        let recorded = server.record_grant(appid, &grant, key.as_ref()).await;
+        recorded.map_err(|error| match self.key {
+            Some(_) => change_with_key_error(&error),
+            None => error.into(),
+        })
     }
 
     /// The idempotency key of the request. Without --key, each command records a consent of its own.

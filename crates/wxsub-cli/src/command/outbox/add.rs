@@ -19,7 +19,9 @@ use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::localized;
 use crate::ledger_file::{commit, now, open_or_create};
-use crate::outbox_access::{OutboxFlags, OutboxPlace, exit_of, needs_ledger, parse_name};
+use crate::outbox_access::{
+    OutboxFlags, OutboxPlace, change_with_key_error, exit_of, needs_ledger, parse_name,
+};
 use crate::output::print;
 
 /// Record a message in the queue, and print its id. `outbox run` or the control server sends it.
@@ -118,7 +120,8 @@ impl Add {
         };
         // The result of a line says whether it was recorded before.
         let line = OutboxLine { message, schedule, key };
-        let results = server.enqueue_lines(appid, &[line]).await?;
+        let results = server.enqueue_lines(appid, &[line]).await;
+        let results = results.map_err(|error| change_with_key_error(&error))?;
         match results.into_iter().next() {
             Some(LineResult { message: Some(message), replayed, .. }) => Ok((message, replayed)),
             Some(LineResult { problem: Some(problem), .. }) => {
