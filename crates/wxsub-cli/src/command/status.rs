@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use serde::Serialize;
-use wxsub_api::{AppOutbox, AppStatus};
-use wxsub_client::ControlServerError;
+use wxsub_api::{AppOutbox, AppStatus, ProblemKind};
 use wxsub_proto::{ErrCode, LocalizedText, Remedy};
 
 use crate::backend::ServerAccess;
@@ -81,7 +80,7 @@ impl Status {
         let endpoints = match server.webhooks().await {
             Ok(list) => list.endpoints,
             // A server without a ledger has none.
-            Err(ControlServerError::Problem { status: 404, .. }) => Vec::new(),
+            Err(error) if error.kind() == Some(ProblemKind::NoLedger) => Vec::new(),
             // The rest of the status is known all the same.
             Err(error) => {
                 exit = exit.max(server_error(&error, ExitStatus::NotSent).report());

@@ -211,6 +211,8 @@ fn captive_portal_is_found_without_showing_the_secret() {
         "if this network requires a sign-in, sign in with a browser",
     );
     assert_eq!(found.outcomes(), "ooofsssss");
+    let chinese = weixin.fault(PROBE, Fault::Html).call(&["--lang", "zh", "doctor"]).run();
+    chinese.printed(4, "响应不是来自微信：响应是网页而不是 JSON");
     // The secret was not sent to the portal.
     assert_eq!((weixin.seen(CLASSIC_TOKEN), weixin.seen(STABLE_TOKEN)), (0, 0));
     let found = weixin.fault_twice(PROBE, Fault::Status(502)).examined();

@@ -9,6 +9,7 @@ use super::durable::Setup;
 #[cfg(unix)]
 use super::interrupt::signal;
 use super::served::{ALL, KEY, Served, client, config};
+use super::served_outbox::program;
 use super::weixin::{APPID, CLASSIC_TOKEN, SEND, UNUSED_BASE, Weixin};
 use super::wxsub::{Ended, Wxsub, assert_has, wxsub};
 
@@ -193,6 +194,19 @@ fn wrong_secret_is_corrected_on_the_server() {
     ended.printed(3, &advice);
 }
 
+/// Such as a proxy that does not forward the path.
+#[test]
+fn not_found_of_another_program_is_no_server_without_a_ledger() {
+    let base = program(|head| match head {
+        _ if head.starts_with("GET /v1/apps ") => (200, "{\"apps\":[]}".to_owned()),
+        _ => (404, "<html>".to_owned()),
+    });
+    let ended = wxsub(&["status"]).through(&base, KEY).run();
+    ended
+        .said(4, "what to do: check that WXSUB_SERVER is the base URL")
+        .says("apps that need action: 0 of 0\n");
+}
+
 #[test]
 fn status_says_what_the_key_lacks() {
     let weixin = Weixin::start();
@@ -232,6 +246,9 @@ fn doctor_checks_the_server_key_and_app() {
         let (server, key) = served(name, &weixin, scopes);
         doctor(outcomes, 0, || server.call(&key, &["doctor"]));
     }
+    let (server, key) = served("doctor_zh.toml", &weixin, "\"message:send\"");
+    let chinese = server.call(&key, &["--lang", "zh", "doctor"]).run();
+    chinese.printed(0, "中控服务器返回状态码 403：没有权限");
 }
 
 #[test]

@@ -197,7 +197,7 @@ pub(super) async fn check_quota(context: &DoctorContext, token: &TokenResponse) 
 
 /// The diagnosis of a response that is not from Weixin.
 fn not_weixin(context: &DoctorContext, error: &DecodeError) -> Diagnosis {
-    let host = context.network.base().host();
+    let (host, error) = (context.network.base().host(), shown(&error.localized()));
     Diagnosis::new(
         ExitStatus::NotSent,
         Remedy::Investigate,

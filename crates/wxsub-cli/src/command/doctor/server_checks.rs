@@ -14,7 +14,7 @@ use super::report::{Finding, Unsuccessful};
 use crate::diagnosis::{Diagnosis, SecretPlace};
 use crate::environment::SERVER;
 use crate::error::ExitStatus;
-use crate::language::localized;
+use crate::language::{localized, shown};
 
 /// Maximum time to wait for the readiness.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -217,10 +217,13 @@ fn add_app() -> String {
 async fn check_token(context: &ServerContext, appid: &AppId) -> Finding<()> {
     match context.server.token(appid).await {
         Ok(token) => Ok(((), has_token(appid, token.lifetime().as_secs()))),
-        Err(error) if error.kind() == Some(ProblemKind::Forbidden) => Err(Unsuccessful::Skipped(localized!(
-            "{error}; the scope admin or token:read shows the state of an app",
-            "{error}；有 admin 或 token:read 这个 scope 才能查看应用状态"
-        ))),
+        Err(error) if error.kind() == Some(ProblemKind::Forbidden) => {
+            let error = shown(&error.localized());
+            Err(Unsuccessful::Skipped(localized!(
+                "{error}; the scope admin or token:read shows the state of an app",
+                "{error}；有 admin 或 token:read 这个 scope 才能查看应用状态"
+            )))
+        }
         Err(error) => Err(match error.api_error() {
             Some(refusal) => {
                 Diagnosis::of_refusal(appid, &refusal, Operation::FetchToken, SecretPlace::Server)
