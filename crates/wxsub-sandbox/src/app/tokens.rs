@@ -48,7 +48,12 @@ impl Token {
     /// The next token of the generator. It is not yet issued.
     pub(crate) fn new(tokens: &TokenGenerator, now: Duration, settings: &AppSettings) -> Self {
         let (number, text) = tokens.next(settings.token_length);
-        Self { number, text, expires_at: now + settings.token_lifetime, superseded_at: Duration::MAX }
+        Self {
+            number,
+            text,
+            expires_at: now.saturating_add(settings.token_lifetime),
+            superseded_at: Duration::MAX,
+        }
     }
 
     pub(crate) fn validity(&self, now: Duration) -> TokenValidity {
@@ -74,8 +79,8 @@ pub(crate) struct IssuedTokens(Vec<Token>);
 impl IssuedTokens {
     /// Adds a new token. The previous token stays valid for the overlap; older ones become invalid now.
     pub(super) fn add(&mut self, token: Token, now: Duration, overlap: Duration) {
-        self.0.retain(|token| now < token.expires_at + RETENTION);
-        let mut valid_until = now + overlap;
+        self.0.retain(|token| now < token.expires_at.saturating_add(RETENTION));
+        let mut valid_until = now.saturating_add(overlap);
         for token in self.0.iter_mut().rev() {
             token.superseded_at = token.superseded_at.min(valid_until);
             valid_until = now;
@@ -127,7 +132,7 @@ impl StableTokens {
         }
         let renew_before = settings.overlap.min(settings.token_lifetime / 2);
         match self.issued.0.last() {
-            Some(token) if now + renew_before < token.expires_at => Ok((token.clone(), None)),
+            Some(token) if now.saturating_add(renew_before) < token.expires_at => Ok((token.clone(), None)),
             _ => Ok(new(false)),
         }
     }

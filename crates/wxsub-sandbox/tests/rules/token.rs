@@ -216,3 +216,15 @@ fn time_ends_with_the_year_9999() {
     assert_eq!(weixin.token_errcode(&weixin.token()), 0);
     assert_eq!(code(&weixin.stable(true)), 0);
 }
+
+/// The settings of a test that wants no end of its tokens.
+#[test]
+fn endless_lifetime_and_overlap_do_not_overflow() {
+    let weixin = Weixin::with(|settings| {
+        (settings.token_lifetime, settings.overlap) = (Duration::MAX, Duration::MAX);
+    });
+    let stable = |force| text(&weixin.stable(force));
+    for token in [weixin.token(), weixin.token(), stable(false), stable(true), stable(false)] {
+        assert_eq!(weixin.token_errcode(&token), 0);
+    }
+}
