@@ -141,7 +141,10 @@ impl Command {
     /// Runs the command.
     pub(crate) fn run(self) -> Result<ExitStatus, CliError> {
         match self {
-            Self::Demo(demo) => block_on(demo.run(), Duration::ZERO),
+            Self::Demo(demo) => {
+                let mut folder = None;
+                block_on(demo.run(&mut folder), CLOSE_TIMEOUT)
+            }
             Self::Sandbox(sandbox) => block_on(sandbox.run(), Duration::ZERO),
             Self::Serve(serve) => block_on(serve.run(), Duration::ZERO),
             Self::Key(key) => key.run(),

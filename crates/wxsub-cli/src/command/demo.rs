@@ -33,6 +33,7 @@ use wxsub_sqlite::{SqliteLedger, SqliteOptions};
 
 use crate::console;
 use crate::error::{CliError, ExitStatus};
+use crate::interrupt::Interrupt;
 use crate::language::{localized, shown};
 use crate::output::Output;
 
@@ -65,13 +66,25 @@ To try it over HTTP, from any language, run `wxsub serve --sandbox`; docs/curl.m
 );
 
 impl Demo {
-    /// Runs the command.
-    pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
+    /// Runs the command. The caller drops the folder of the ledger after the last task that uses it.
+    pub(crate) async fn run(self, folder: &mut Option<TempDir>) -> Result<ExitStatus, CliError> {
+        // A signal must not leave the folder behind.
+        let interrupt = Interrupt::listen_with_hangup(None)?;
+        tokio::select! {
+            biased;
+            () = interrupt.requested() => {
+                Err(CliError::unexpected(localized!("the demo was stopped", "演示已停止")))
+            }
+            ended = self.run_all(folder) => ended,
+        }
+    }
+
+    async fn run_all(self, folder: &mut Option<TempDir>) -> Result<ExitStatus, CliError> {
         if !self.json {
             shown(&BEFORE).lines().for_each(console::note);
         }
         let mut reporter = Reporter { output: Output::new(), json: self.json, steps: 0 };
-        let result = match reporter.step("sandbox", Setup::start().await) {
+        let result = match reporter.step("sandbox", Setup::start(folder).await) {
             Ok(setup) => run_steps(&setup, &mut reporter).await,
             Err(failed) => Err(failed),
         };
@@ -106,15 +119,13 @@ struct Setup {
     client: Client,
     /// Records the consents and messages of the app. Its worker sends them.
     outbox: Outbox,
-    /// The folder of the ledger. Dropping it removes it.
-    _folder: TempDir,
     /// Issues consent requests and verifies callbacks.
     verifier: ConsentVerifier,
 }
 
 impl Setup {
     /// Starts the sandbox and the worker, which run until the process ends, and creates the app.
-    async fn start() -> StepResult<Self> {
+    async fn start(folder: &mut Option<TempDir>) -> StepResult<Self> {
         let appid: AppId = "wx0123456789abcdef".parse()?;
         let secret: AppSecret = "play-money-0123456789abcdef".parse()?;
         let template_id: TemplateId = "7YuTL__ilzyZB9DXcDt2mHx".parse()?;
@@ -131,7 +142,7 @@ impl Setup {
             .api_base(base.clone())
             .token_cache(|cache| cache.endpoint(TokenEndpoint::Token));
         let client = client.build()?;
-        let folder = tempfile::tempdir()?;
+        let folder = folder.insert(tempfile::tempdir()?);
         let ledger = SqliteLedger::open(folder.path().join("ledger.db"), SqliteOptions::new()).await?;
         let outbox = Outbox::builder(ledger).app(App::new(appid.clone(), client.clone())).build();
         let worker = outbox.clone();
@@ -143,18 +154,7 @@ impl Setup {
             "the sandbox runs inside this process at {base}; a ledger is in a temporary folder",
             "沙箱在本进程内运行，地址 {base}；消息库在临时目录中"
         );
-        let setup = Self {
-            sandbox,
-            base,
-            appid,
-            template_id,
-            scene,
-            redirect_url,
-            client,
-            outbox,
-            _folder: folder,
-            verifier,
-        };
+        let setup = Self { sandbox, base, appid, template_id, scene, redirect_url, client, outbox, verifier };
         Ok((setup, detail))
     }
 }

@@ -18,7 +18,8 @@ use crate::shell::quote;
 
 /// Run a simulated Weixin on this machine; needs no AppID and no network.
 ///
-/// The first line on standard output is the base URL. Ctrl-C stops the sandbox.
+/// The first line on standard output is the base URL. Ctrl-C stops the sandbox after the requests in progress; a second one stops
+/// it at once.
 #[derive(Debug, Args)]
 pub(crate) struct RunSandbox {
     /// Address to listen on; port 0 takes any free port
@@ -67,7 +68,11 @@ impl RunSandbox {
             sandbox.set_journal(journal);
         }
         print_variables(connectable(address), &apps, &templates);
-        http::serve(listener, sandbox, interrupt.requested()).await;
+        tokio::select! {
+            () = http::serve(listener, sandbox, interrupt.requested()) => {}
+            // A client that reads no response would keep the sandbox.
+            () = interrupt.forced() => {}
+        }
         Ok(ExitStatus::Success)
     }
 

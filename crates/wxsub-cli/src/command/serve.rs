@@ -70,8 +70,10 @@ impl Serve {
     pub(crate) async fn run(self) -> Result<ExitStatus, CliError> {
         console::start_writer_thread().map_err(CliError::unexpected)?;
         let Some(path) = self.config else {
+            // Before there is a folder: a signal removes it. Without a configuration to reload, SIGHUP stops the server, too.
+            let interrupt = Interrupt::listen_with_hangup(Some(FINISHING))?;
             let sandbox = SandboxSetup::start(self.listen, self.webhook.as_deref(), &self.allow_host).await?;
-            return serve(sandbox.config.clone(), None, Some(&sandbox)).await;
+            return serve(sandbox.config.clone(), &interrupt, None, Some(&sandbox)).await;
         };
         // From here on, a SIGHUP does not end the process.
         let hangups = Signals::hangup()?;
@@ -79,7 +81,7 @@ impl Serve {
         if self.check {
             return check_start(&config).await;
         }
-        serve(config, Some((path, hangups)), None).await
+        serve(config, &Interrupt::listen(Some(FINISHING))?, Some((path, hangups)), None).await
     }
 }
 
@@ -120,14 +122,10 @@ const FINISHING: LocalizedText = LocalizedText::new(
 
 async fn serve(
     config: Config,
+    interrupt: &Interrupt,
     reloads: Option<(PathBuf, Signals)>,
     sandbox: Option<&SandboxSetup>,
 ) -> Result<ExitStatus, CliError> {
-    let interrupt = match sandbox {
-        // Without a configuration to reload, SIGHUP stops the server. Its folder is removed then.
-        Some(_) => Interrupt::listen_with_hangup(Some(FINISHING))?,
-        None => Interrupt::listen(Some(FINISHING))?,
-    };
     let listener = bind("listen", config.listen())?;
     let address = listener.local_addr().map_err(CliError::unexpected)?;
     let bind_if = |key, address: Option<SocketAddr>| address.map(|address| bind(key, address)).transpose();

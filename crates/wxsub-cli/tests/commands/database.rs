@@ -1,11 +1,14 @@
 //! `wxsub outbox`, `wxsub grant`, `wxsub ledger` and `wxsub send --file` on a PostgreSQL.
 
+use std::io::BufReader;
+
 use wxsub_test_support::postgres::PASSWORD;
 use wxsub_test_support::{Postgres, free_port};
 
+use super::disk::read_until;
 use super::durable::{Setup, lines, outcomes};
 use super::interrupt::signal;
-use super::weixin::{APPID, Weixin, line, pointed_at};
+use super::weixin::{APPID, Gate, Weixin, line, pointed_at};
 use super::wxsub::{Ended, Wxsub, ended, wxsub};
 
 /// A database, and a simulated Weixin.
@@ -84,6 +87,26 @@ fn durable_batch_goes_on_in_a_database() {
     let unknown = database.command(&["ledger", "prune", "--batch", "summer"]).run();
     said(&unknown, 2, "its batches: \"spring\"");
     said(&database.command(&["ledger", "prune", "--batch", "spring"]).run(), 0, "keys deleted: 5");
+}
+
+/// The database is gone for good, and so are the outcomes of messages in flight.
+#[test]
+#[ignore = "needs postgresql: scripts/test runs it"]
+fn batch_that_lost_its_database_names_what_may_have_been_sent() {
+    let (mut postgres, gate, setup) = (Postgres::start(), Gate::start(), Setup::new());
+    setup.write(&lines(&gate.sandbox, 3, "hold"));
+    let (file, ledger) = (setup.path("lines.jsonl"), postgres.url());
+    let send = wxsub(&["send", "--file", &file, "--outbox", &ledger, "--concurrency", "1"]);
+    let mut child = pointed_at(&gate.base, send).start();
+    gate.wait_for(1);
+    postgres.stop_immediately();
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    signal(&child, "INT");
+    read_until(&mut errors, "finishing messages in flight");
+    signal(&child, "INT");
+    let said = read_until(&mut errors, "go on with: wxsub send");
+    assert!(said.contains(", 2 queued, 1 in flight\nthose in flight may have been sent"), "{said}");
+    assert_eq!(ended(child).code, 5);
 }
 
 /// Statements of the application.

@@ -1,10 +1,15 @@
 //! `wxsub sandbox` and `wxsub demo`.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use serde_json::Value;
 use wxsub_sandbox::JournalRecord;
 
-use super::served::{Served, exchange};
-use super::weixin::TEMPLATE;
-use super::wxsub::wxsub;
+use super::interrupt::signal;
+use super::served::{Served, exchange, first_line, head};
+use super::weixin::{SEND, TEMPLATE, line};
+use super::wxsub::{ended, folder, wxsub};
 
 /// Starts a sandbox on a free port.
 fn start(arguments: &[&str]) -> Served {
@@ -81,6 +86,32 @@ fn journal_survives_kill_of_sandbox() {
     assert!(!String::from_utf8(journal).unwrap().contains("play"));
 }
 
+/// The first signal waits for a response that its client does not read.
+#[test]
+fn second_signal_stops_the_sandbox_at_once() {
+    let sandbox = start(&["--app", "wx1:play", "--template", TEMPLATE]);
+    let post = |path: &str, body: &str| sandbox.post(path, "", body.as_bytes());
+    let token = "/cgi-bin/token?grant_type=client_credential&appid=wx1&secret=play";
+    let token: Value = serde_json::from_str(&sandbox.get(token, "").1).unwrap();
+    let send = format!("{SEND}?access_token={}", token["access_token"].as_str().unwrap());
+    // A mailbox that is larger than all buffers between the two programs.
+    for scene in 0..400 {
+        let consent = format!(
+            r#"{{"appid":"wx1","openid":"oUser","template_id":"{TEMPLATE}","scene":{scene},"action":"confirm"}}"#
+        );
+        assert_eq!(post("/_sandbox/consents", &consent).0, 200);
+        let message =
+            line("oUser", scene, "c").replacen('{', &format!("{{\"more\":\"{}\",", "x".repeat(60_000)), 1);
+        let (_, response) = post(&send, &message);
+        assert!(response.contains("\"errcode\":0"), "{response}");
+    }
+    let mut client = TcpStream::connect(sandbox.address()).unwrap();
+    client.write_all(head("GET", "/_sandbox/mailbox?openid=oUser", "", 0).as_bytes()).unwrap();
+    client.read_exact(&mut [0]).unwrap();
+    signal(&sandbox.child, "INT");
+    assert_eq!(sandbox.stop("TERM"), Some(0));
+}
+
 /// The status of the home page for a browser that reached `base` by this name.
 pub(crate) fn status_by_name(base: &str, name: &str) -> u16 {
     let address = base.strip_prefix("http://").unwrap();
@@ -118,6 +149,20 @@ fn wrong_usage_of_sandbox() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().map(|address| (taken, address.to_string())).unwrap();
     wxsub(&["sandbox", "--listen", &taken.1]).run().assert_wrong(&["cannot be used", "choose another port"]);
+}
+
+/// The signal comes in one of the steps, or after the last one.
+#[test]
+fn stopped_demo_leaves_no_folder() {
+    for name in ["INT", "TERM", "HUP"] {
+        let folder = folder();
+        let mut demo = wxsub(&["demo"]).env("TMPDIR", folder.path().to_str().unwrap()).start();
+        assert!(first_line(&mut demo).contains(" sandbox "));
+        signal(&demo, name);
+        let ended = ended(demo);
+        assert!(matches!(ended.code, 0 | 1), "{ended:?}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{name}");
+    }
 }
 
 /// Each step is a JSON object, or a line of text.

@@ -173,16 +173,20 @@ impl BatchSend {
         Ok(output.end(exit))
     }
 
-    /// Counts the remaining selected lines of a regular file.
-    async fn count_remaining(&mut self) -> Untried {
-        if self.length.is_none() {
-            return Untried::Unknown;
-        }
+    /// Counts the remaining selected lines of a regular file, until the second stop signal.
+    async fn count_remaining(&mut self, interrupt: &Interrupt) -> Untried {
         let mut remaining = 0;
-        while let Some(ReaderEvent::Line(_)) = self.lines.recv().await {
-            remaining += 1;
+        while self.length.is_some() {
+            tokio::select! {
+                biased;
+                () = interrupt.forced() => break,
+                event = self.lines.recv() => match event {
+                    Some(ReaderEvent::Line(_)) => remaining += 1,
+                    _ => return Untried::Known(remaining),
+                },
+            }
         }
-        Untried::Known(remaining)
+        Untried::Unknown
     }
 }
 
@@ -351,7 +355,7 @@ impl<W: Write> Run<'_, W> {
         self.summary.untried = match (at_end, &input_problem) {
             (_, Some(ReaderEvent::Failed(_))) => Untried::Unknown,
             (true, _) => Untried::Known(0),
-            (false, _) => batch.count_remaining().await,
+            (false, _) => batch.count_remaining(self.interrupt).await,
         }
         .plus(upcoming.is_some().into());
         if self.summary.untried != Untried::Known(0) {
@@ -427,7 +431,7 @@ impl<W: Write> Run<'_, W> {
             if report.can_be_continued() {
                 self.rest.insert_range(number, number);
             }
-            self.summary.count(number, &report);
+            self.summary.count(number, &report, (&report.result).into());
             if let Err(text) = self.results.write(number, report.result, id.as_ref()) {
                 self.flow.stop(StopReason::ResultsLost);
                 self.progress.note(localized!("not recorded: {text}", "没有写入：{text}"));

@@ -64,6 +64,11 @@ impl BatchGate {
         self.state().flow.stopped
     }
 
+    /// How many attempts have begun, and have no outcome in the ledger.
+    pub(super) fn in_flight(&self) -> usize {
+        self.state().in_flight
+    }
+
     pub(super) fn attempts(&self) -> u64 {
         self.state().attempts
     }

@@ -21,9 +21,7 @@ use wxsub_proto::AppId;
 use super::batch::note_continuation;
 use super::batch_gate::BatchGate;
 use super::deliver::SendReport;
-use super::durable_lines::{
-    Content, DurableLine, exit_status, invalid_line, key_reused, read_lines, report, unreadable,
-};
+use super::durable_lines::{Content, DurableLine, invalid_line, key_reused, read_lines, report, unreadable};
 use super::flow::StopReason;
 use super::report::{Progress, ResultWriter, SendSummary, list};
 use crate::console;
@@ -89,13 +87,12 @@ pub(super) struct DurableRun<W> {
     waiting: HashMap<MessageId, usize>,
     /// When the first of them is due.
     next_due: Option<UnixMillis>,
-    /// How many of them are attempts that the ledger could not end.
+    /// How many of them are attempts that the ledger could not end, as far as it can be read.
     unsettled: usize,
     /// Whether commits failed when it was last looked at.
     ledger_fails: bool,
     unknown: Vec<UnknownLine>,
     summary: SendSummary,
-    exit: ExitStatus,
     results: ResultWriter<W>,
     progress: Progress,
     /// Whether all lines of the file are recorded.
@@ -251,7 +248,8 @@ impl DurableBatch<'_> {
                 () = interrupt.requested() => self.gate.stop(StopReason::Interrupted),
                 outcome = outcomes.next() => match outcome {
                     Ok(message) => run.end(message, None),
-                    Err(_) => self.read_waiting(run).await?,
+                    Err(_) if self.read_waiting(run).await => {}
+                    Err(_) => break,
                 },
                 () = self.gate.changed.notified() => {}
                 () = clock.sleep_until(next_look) => run.watch_ledger(self.outbox.ledger_failure(), self.gate),
@@ -279,21 +277,31 @@ impl DurableBatch<'_> {
         if let Err(error) = self.outbox.ledger().commit(changes).await {
             run.progress.note(shown(&error.localized()));
         }
-        self.read_waiting(run).await
+        self.read_waiting(run).await;
+        Ok(())
     }
 
-    /// Reads the messages that have ended from the ledger.
-    async fn read_waiting<W: Write>(&self, run: &mut DurableRun<W>) -> Result<(), CliError> {
+    /// Reads the messages that have ended from the ledger. Says why, and returns false, if that fails.
+    async fn read_waiting<W: Write>(&self, run: &mut DurableRun<W>) -> bool {
         let waiting: Vec<_> = run.waiting.keys().copied().collect();
         run.unsettled = 0;
         let ledger = self.outbox.ledger();
         let mut messages = stream::iter(waiting).map(|id| ledger.message(id)).buffer_unordered(MAX_READS);
         while let Some(message) = messages.next().await {
-            let Some(message) = message? else { continue };
-            run.unsettled += usize::from(message.state == MessageState::Attempting);
-            run.end(message, None);
+            match message {
+                Ok(Some(message)) => {
+                    run.unsettled += usize::from(message.state == MessageState::Attempting);
+                    run.end(message, None);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    run.progress.note(shown(&error.localized()));
+                    run.unsettled = self.gate.in_flight().min(run.waiting.len());
+                    return false;
+                }
+            }
         }
-        Ok(())
+        true
     }
 }
 
@@ -316,7 +324,6 @@ impl<W: Write> DurableRun<W> {
             ledger_fails: false,
             unknown: Vec::new(),
             summary: SendSummary::default(),
-            exit: ExitStatus::Success,
             results,
             progress: Progress::hidden(),
             is_complete: false,
@@ -328,8 +335,7 @@ impl<W: Write> DurableRun<W> {
         let index = self.entries.len();
         let (message, invalid) = match recorded {
             Recorded::Rejected(report) => {
-                self.exit = self.exit.max(ExitStatus::Usage);
-                self.summary.count(number, &report);
+                self.summary.count(number, &report, (&report.result).into());
                 self.entries.push(Entry { number, id, state: EntryState::Ended(report) });
                 return;
             }
@@ -364,9 +370,11 @@ impl<W: Write> DurableRun<W> {
         }
         let Some(index) = self.waiting.remove(&message.id) else { return };
         let Some(entry) = self.entries.get_mut(index) else { return };
-        self.exit = self.exit.max(exit_status(&message));
         let report = other.unwrap_or_else(|| Box::new(report(&message)));
-        self.summary.count(entry.number, &report);
+        // Nothing is left to do about a message that is decided.
+        let is_decided = message.state == MessageState::MaybeSent && !message.is_undecided();
+        let exit = if is_decided { ExitStatus::Success } else { (&report.result).into() };
+        self.summary.count(entry.number, &report, exit);
         entry.state = EntryState::Ended(report);
         if message.is_undecided() {
             self.unknown.push(UnknownLine { number: entry.number, id: entry.id.clone(), message });
@@ -456,7 +464,7 @@ impl<W: Write> DurableRun<W> {
             )),
         }
         self.print_unknown(batch);
-        let mut exit = self.exit;
+        let mut exit = self.summary.exit_status();
         if let Some(error) = &self.results.failed {
             let text = localized!(
                 "results cannot be written: {error}; run the command again to get all",

@@ -16,7 +16,7 @@ use wxsub_server::stored_send;
 
 use super::deliver::SendReport;
 use crate::describe::describe_refusal;
-use crate::error::{CliError, ExitStatus};
+use crate::error::CliError;
 use crate::input::{Input, Line, LineReader};
 use crate::language::{localized, shown};
 use crate::line_checker::{InvalidMessage, LineChecker};
@@ -148,20 +148,6 @@ fn describe(message: &StoredMessage, operation: Option<Operation>) -> Option<Str
             Some(localized!("{reason}: {cause}", "{reason}：{cause}"))
         }
         _ => Some(cause),
-    }
-}
-
-/// What the outcome of a final message means for the exit status of its batch.
-pub(super) fn exit_status(message: &StoredMessage) -> ExitStatus {
-    match (message.state, message.reason) {
-        (MessageState::Sent, _) => ExitStatus::Success,
-        (MessageState::Refused, _)
-        | (MessageState::NotSent, Some(Reason::GrantUnavailable | Reason::NoGrant)) => ExitStatus::Refused,
-        (MessageState::NotSent, Some(Reason::Invalid)) => ExitStatus::Usage,
-        (MessageState::MaybeSent, _) if message.is_undecided() => ExitStatus::MaybeSent,
-        // Decided: nothing is left to do.
-        (MessageState::MaybeSent, _) => ExitStatus::Success,
-        _ => ExitStatus::NotSent,
     }
 }
 

@@ -135,9 +135,9 @@ impl Untried {
 }
 
 impl SendSummary {
-    /// Counts the outcome of a line.
-    pub(super) fn count(&mut self, line: u64, report: &SendReport) {
-        self.exit = self.exit.max((&report.result).into());
+    /// Counts the outcome of a line, and its exit status.
+    pub(super) fn count(&mut self, line: u64, report: &SendReport, exit: ExitStatus) {
+        self.exit = self.exit.max(exit);
         let counts = self.counts.iter_mut().zip(SendStatus::ALL);
         for ((count, first), _) in counts.filter(|(_, outcome)| **outcome == report.result.outcome) {
             *count += 1;
@@ -335,7 +335,7 @@ mod tests {
         let mut summary = SendSummary::default();
         assert_eq!(summary.brief(), "0 sent");
         for (line, result) in [(1, SendResult::not_sent(&message())), (2, SendResult::sent(&message()))] {
-            summary.count(line, &SendReport::new(result, None));
+            summary.count(line, &SendReport::new(result, None), ExitStatus::Success);
         }
         assert_eq!(summary.brief(), "1 sent, 1 not sent");
     }

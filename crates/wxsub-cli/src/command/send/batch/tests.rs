@@ -224,6 +224,28 @@ async fn message_whose_response_was_lost_is_not_sent_again() {
     assert_eq!(sandbox.mailbox(&"o".parse().unwrap()).len(), 200);
 }
 
+/// A file on a network file system whose server is gone.
+#[tokio::test]
+async fn second_signal_ends_the_count_of_the_rest() {
+    struct Silent(std::sync::mpsc::Receiver<()>);
+    impl io::Read for Silent {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            let _ = self.0.recv();
+            Ok(0)
+        }
+    }
+    let (end_of_file, wait) = std::sync::mpsc::channel();
+    let input = Input { bytes: Box::new(Silent(wait)), length: Some(1) };
+    let batch = BatchSend::new(input, LineSet::from_line(1), 4, rules());
+    let (signal, interrupt) = Interrupt::by_hand();
+    signal();
+    signal();
+    let (sender, results) = (sender(&sandbox(1)), ResultWriter::new(Vec::new()));
+    let end = batch.run(&sender, &interrupt, &SkippingClock::default(), results).await;
+    assert_eq!((end.stopped, end.summary.untried), (Some(StopReason::Interrupted), Untried::Unknown));
+    drop(end_of_file);
+}
+
 #[tokio::test]
 async fn batch_stops_if_no_token_can_be_fetched() {
     let sandbox = sandbox(50);
