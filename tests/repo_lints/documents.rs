@@ -217,7 +217,7 @@ fn guide_shows_the_code_of_its_example() {
 /// The code that verifies webhooks is that of the examples, which run.
 #[test]
 fn document_shows_webhook_code_as_tested() {
-    let (shown, listed) = (document("docs/webhooks.md"), document("examples/README.md"));
+    let (shown, listed) = (document("docs/webhook-programs.md"), document("examples/README.md"));
     for (language, name) in [
         ("python", "python/shop.py"),
         ("js", "node/shop.js"),

@@ -1,4 +1,4 @@
-//! The programs of docs/inbox.md, for the tests of the crates that read inboxes.
+//! The programs of docs/inbox-programs.md, for the tests of the crates that read inboxes.
 
 use std::process::Command;
 
@@ -6,8 +6,10 @@ use tempfile::TempDir;
 
 use crate::succeed;
 
-/// The document.
+/// The document about inboxes.
 pub const DOCUMENT: &str = include_str!("../../docs/inbox.md");
+/// The document with the programs.
+const PROGRAMS_DOCUMENT: &str = include_str!("../../docs/inbox-programs.md");
 
 /// The app of the programs.
 pub const APP: &str = "wx0123456789abcdef";
@@ -34,7 +36,7 @@ pub const PROGRAMS: [Program; 5] = [
 pub fn blocks(language: &str) -> impl Iterator<Item = &'static str> + use<> {
     let fence = format!("\n```{language}\n");
     let blocks: Vec<_> =
-        DOCUMENT.split(&fence).skip(1).map(|rest| rest.split_once("\n```").unwrap().0).collect();
+        PROGRAMS_DOCUMENT.split(&fence).skip(1).map(|rest| rest.split_once("\n```").unwrap().0).collect();
     blocks.into_iter()
 }
 

@@ -1,4 +1,6 @@
 //! The language of texts for people: that of `--lang`, else that of the locale.
+//!
+//! Sentences are translated. Names are not: column headings, states, outcomes and checks stand in JSON, flags and documents, too.
 
 use std::sync::OnceLock;
 

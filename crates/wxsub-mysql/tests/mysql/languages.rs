@@ -1,4 +1,4 @@
-//! The programs of docs/inbox.md for MariaDB.
+//! The programs of docs/inbox-programs.md for MariaDB.
 
 use std::sync::Arc;
 

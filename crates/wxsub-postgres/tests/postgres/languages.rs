@@ -1,4 +1,4 @@
-//! The programs of docs/inbox.md for PostgreSQL.
+//! The programs of docs/inbox-programs.md for PostgreSQL.
 
 use std::process::Command;
 
