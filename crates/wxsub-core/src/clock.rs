@@ -20,6 +20,7 @@ pub struct MonotonicInstant(u64);
 
 impl MonotonicInstant {
     /// Creates the time this long after the origin.
+    #[inline]
     pub fn from_origin(since: Duration) -> Self {
         let nanos = since.as_secs().saturating_mul(1_000_000_000);
         Self(nanos.saturating_add(since.subsec_nanos().into()))
@@ -75,6 +76,7 @@ impl UnixMillis {
 
 /// A time before 1970 is 1970.
 impl From<SystemTime> for UnixMillis {
+    #[inline]
     fn from(time: SystemTime) -> Self {
         Self(millis(time.duration_since(UNIX_EPOCH).unwrap_or_default()))
     }
@@ -90,6 +92,7 @@ impl Add<Duration> for UnixMillis {
 }
 
 /// Returns a duration in whole milliseconds, or the largest number.
+#[inline]
 pub fn millis(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1000).saturating_add(duration.subsec_millis().into())
 }
@@ -118,6 +121,7 @@ impl ClockReading {
 
     /// Returns whether `now` has reached this deadline on either clock. So a clock jump or a suspended machine
     /// cannot hide it.
+    #[inline]
     pub fn is_past(self, now: Self) -> bool {
         now.mono >= self.mono || now.wall >= self.wall
     }

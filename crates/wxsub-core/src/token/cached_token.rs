@@ -93,6 +93,7 @@ impl CachedToken {
     }
 
     /// Returns whether the token has not expired yet.
+    #[inline]
     pub fn is_valid(&self, now: ClockReading) -> bool {
         !self.expires_at.is_past(now)
     }

@@ -12,10 +12,7 @@ use crate::clock::ClockReading;
 /// A borrow of the current token, without lock or allocation. Keep it for a short time only.
 #[derive(derive_more::Debug)]
 #[debug("CurrentToken({:?})", self.get())]
-pub struct CurrentToken {
-    guard: Guard<Option<Arc<CachedToken>>>,
-    is_valid: bool,
-}
+pub struct CurrentToken(Guard<Option<Arc<CachedToken>>>);
 
 impl CurrentToken {
     /// Borrows this token if it is valid now. For your own token sources.
@@ -25,18 +22,21 @@ impl CurrentToken {
 
     /// Borrows the token if it is valid now.
     pub(super) fn from_guard(guard: Guard<Option<Arc<CachedToken>>>, now: ClockReading) -> Self {
-        let is_valid = guard.as_ref().is_some_and(|token| token.is_valid(now));
-        Self { guard, is_valid }
+        match &*guard {
+            Some(token) if token.is_valid(now) => Self(guard),
+            _ => Self(Guard::from_inner(None)),
+        }
     }
 
     /// Returns the token if it is valid.
+    #[inline]
     pub fn get(&self) -> Option<&CachedToken> {
-        self.guard.as_deref().filter(|_| self.is_valid)
+        self.0.as_deref()
     }
 
     /// Returns an owned handle to the token if it is valid.
     pub fn to_owned(&self) -> Option<Arc<CachedToken>> {
-        self.guard.as_ref().filter(|_| self.is_valid).cloned()
+        Option::clone(&self.0)
     }
 }
 
