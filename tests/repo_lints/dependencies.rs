@@ -62,7 +62,7 @@ const LIBRARIES: &[(&str, &str)] = &[
         "base64 bytes derive_more http http-body-util hyper hyper-util parking_lot percent-encoding thiserror \
          tokio tokio-rustls tower-service",
     ),
-    ("wxsub-reqwest", "bytes derive_more http hyper reqwest rustls thiserror tokio"),
+    ("wxsub-reqwest", "bytes derive_more hyper parking_lot reqwest rustls"),
     (
         "wxsub-redis",
         "async-trait base16ct base64 derive_more derive_setters parking_lot redis ring thiserror tokio zeroize",

@@ -1,11 +1,13 @@
 //! The transport, and how it is built.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use reqwest::{Client, Proxy, Request, Response, Url, redirect, retry};
 use rustls::ClientConfig;
-use wxsub_core::clock::{Clock, SystemClock, timeout_at};
+use wxsub_core::clock::{Clock, ClockReading, SystemClock, timeout_at};
 use wxsub_core::proto::codec::RawResponse;
 use wxsub_core::transport::{
     HttpRequest, IGNORED_BODY_TIMEOUT, LimitedBody, Transport, TransportError, TransportErrorKind,
@@ -18,12 +20,12 @@ use crate::error::{ConnectTarget, describe, transport_error};
 /// Builds a [`ReqwestTransport`].
 pub type ReqwestTransportBuilder = TransportBuilder<ReqwestTransport>;
 
-/// A reqwest builder with every relevant setting, including those that equal the default.
+/// Builds a client with every relevant setting, including those that equal the default.
 ///
 /// Another crate in the same program can enable features of reqwest: HTTP/2, decompression, system proxies, another
 /// resolver. Such a feature changes the defaults of reqwest, but not the settings here.
-fn client_builder(limits: TransportLimits) -> reqwest::ClientBuilder {
-    Client::builder()
+fn build_client(limits: TransportLimits, tls: ClientConfig, proxy: Option<Proxy>) -> reqwest::Result<Client> {
+    let builder = Client::builder()
         .http1_only()
         .redirect(redirect::Policy::none())
         .retry(retry::never())
@@ -37,17 +39,33 @@ fn client_builder(limits: TransportLimits) -> reqwest::ClientBuilder {
         .connect_timeout(limits.connect)
         .timeout(limits.request_timeout)
         .pool_idle_timeout(limits.pool_idle_timeout)
+        .tls_backend_preconfigured(tls);
+    match proxy {
+        Some(proxy) => builder.proxy(proxy).build(),
+        None => builder.build(),
+    }
+}
+
+/// The client, whose pool keeps the connections, and what the next client is made of.
+struct Pool {
+    client: Client,
+    /// When the last request began.
+    used_at: ClockReading,
+    tls: ClientConfig,
+    proxy: Option<Proxy>,
 }
 
 /// A [`Transport`] over reqwest. Requests may run concurrently; clones share one connection pool.
 ///
 /// It needs a tokio runtime with I/O and timers enabled. It never sends a request twice: reqwest's own retries are off.
 /// If a pooled connection closes before the first byte of a request is written, the request goes out on another one.
-// The client is omitted, because its Debug output may contain the proxy password.
+/// Connections from before a suspend of the machine are not used.
+// The pool is omitted: the Debug output of its client may contain the proxy password.
 #[derive(Clone, derive_more::Debug)]
 #[debug("ReqwestTransport({limits:?}, {target:?})")]
 pub struct ReqwestTransport {
-    client: Client,
+    pool: Arc<Mutex<Pool>>,
+    clock: Arc<dyn Clock>,
     limits: TransportLimits,
     target: ConnectTarget,
 }
@@ -64,6 +82,20 @@ impl ReqwestTransport {
     /// A builder, for other limits, roots or a proxy.
     pub fn builder() -> ReqwestTransportBuilder {
         ReqwestTransportBuilder::default()
+    }
+
+    /// The client of a request that begins now. If no request began for the idle timeout, it has no old connections: reqwest
+    /// counts that time on a clock that stands still while the machine is suspended, and the server may have closed them.
+    fn client(&self) -> Client {
+        let now = self.clock.now();
+        let mut pool = self.pool.lock();
+        if (pool.used_at + self.limits.pool_idle_timeout).is_past(now)
+            && let Ok(client) = build_client(self.limits, pool.tls.clone(), pool.proxy.clone())
+        {
+            pool.client = client;
+        }
+        pool.used_at = now;
+        pool.client.clone()
     }
 
     async fn read_body(&self, mut response: Response) -> Result<Bytes, TransportError> {
@@ -104,12 +136,11 @@ impl FromSettings for ReqwestTransport {
         proxy: Option<Proxy>,
     ) -> Result<Self, BuildError> {
         let target = if proxy.is_some() { ConnectTarget::Proxy } else { ConnectTarget::Server };
-        let mut client = client_builder(limits).tls_backend_preconfigured(tls);
-        if let Some(proxy) = proxy {
-            client = client.proxy(proxy);
-        }
-        let client = client.build().map_err(|error| BuildError::Library(describe(&error.without_url())))?;
-        Ok(Self { client, limits, target })
+        let client = build_client(limits, tls.clone(), proxy.clone())
+            .map_err(|error| BuildError::Library(describe(&error.without_url())))?;
+        let clock = SystemClock::new();
+        let pool = Pool { client, used_at: clock.now(), tls, proxy };
+        Ok(Self { pool: Arc::new(Mutex::new(pool)), clock: Arc::new(clock), limits, target })
     }
 }
 
@@ -132,7 +163,7 @@ impl Transport for ReqwestTransport {
                     "reqwest cannot parse the request URL",
                 )
             })?;
-            let response = self.map_error(self.client.execute(request).await)?;
+            let response = self.map_error(self.client().execute(request).await)?;
             let status = response.status().as_u16();
             let (date, retry_after) = (date_of(response.headers()), retry_after_of(response.headers()));
             let body = match ignores_body {
@@ -154,4 +185,38 @@ fn to_reqwest_request(request: HttpRequest) -> Option<Request> {
     *request.headers_mut() = parts.headers;
     *request.body_mut() = Some(body.into());
     Some(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use wxsub_core::proto::codec;
+    use wxsub_core::testing::ManualClock;
+    use wxsub_core::testing::faulty_server::{FaultyServer, ScriptStep};
+    use wxsub_tls::Roots;
+
+    use super::*;
+
+    /// While the machine is suspended, its monotonic clock stands still, and the server closes the connection.
+    #[tokio::test]
+    async fn connection_from_before_a_suspend_is_not_used() {
+        let (server, clock) =
+            (FaultyServer::responding(ScriptStep::Echo).await, Arc::new(ManualClock::new()));
+        let transport = ReqwestTransport::builder().roots(Roots::Bundled).build().unwrap();
+        transport.pool.lock().used_at = clock.now();
+        let idle_timeout = transport.limits.pool_idle_timeout;
+        let transport = ReqwestTransport { clock: clock.clone(), ..transport };
+        for (suspend, connections) in
+            [(0, 1), (idle_timeout.as_secs() - 1, 1), (idle_timeout.as_secs(), 2), (0, 2)]
+        {
+            clock.set_forward(Duration::from_secs(suspend));
+            let request = codec::Request::post("/", Vec::new(), b"{}".to_vec());
+            let request = HttpRequest::new(&server.base_url(""), request).unwrap();
+            assert_eq!(transport.execute(request).await.unwrap().body, "{}");
+            // The connection returns to the pool.
+            clock.advance_and_run(Duration::ZERO).await;
+            assert_eq!(server.connections(), connections);
+        }
+    }
 }
