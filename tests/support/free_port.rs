@@ -1,33 +1,39 @@
 //! Ports for processes that listen on a given port.
 
 use std::net::TcpListener;
-use std::process;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// A port at which nothing listens. It is below the ports that the operating system gives to outgoing connections: between this call
-/// and the start of the process, no connection of another test takes it.
+/// Between these two, Linux gives ports to outgoing connections by default (`net.ipv4.ip_local_port_range`).
+const FIRST_OUTGOING: u16 = 32_768;
+const LAST_OUTGOING: u16 = 60_999;
+
+/// How far a port is from the one that reserves it.
+const DISTANCE: u16 = 51_000;
+
+/// A port at which nothing listens. It is no port of outgoing connections, and until this process ends, no other test program of
+/// this machine gets it: so it stays free until the process that needs it has started, and while that starts again.
 pub fn free_port() -> u16 {
-    /// Where Linux begins by default (`net.ipv4.ip_local_port_range`).
-    const FIRST_OUTGOING: u16 = 32_768;
-    const FIRST: u16 = 10_000;
-    static CALLS: AtomicU16 = AtomicU16::new(0);
-    // Test programs that run at the same time begin at different ports.
-    let start = process::id().wrapping_mul(101);
+    static NEXT: AtomicU16 = AtomicU16::new(LAST_OUTGOING + 1 - DISTANCE);
     loop {
-        let call = u32::from(CALLS.fetch_add(1, Ordering::Relaxed));
-        let offset = start.wrapping_add(call) % u32::from(FIRST_OUTGOING - FIRST);
-        let port = FIRST + u16::try_from(offset).unwrap();
+        let port = NEXT.fetch_add(1, Ordering::Relaxed);
+        assert!(port < FIRST_OUTGOING && port < u16::MAX - DISTANCE, "all ports are reserved");
+        let Ok(reservation) = TcpListener::bind(("127.0.0.1", port + DISTANCE)) else { continue };
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            // Until the end of the process.
+            std::mem::forget(reservation);
             return port;
         }
     }
 }
 
 #[test]
-fn free_port_is_not_given_to_connections() {
+fn free_port_is_not_given_to_connections_and_stays_reserved() {
     let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
-    let first: u16 = range.split_whitespace().next().unwrap().parse().unwrap();
+    let range: Vec<u16> = range.split_whitespace().map(|port| port.parse().unwrap()).collect();
     let ports: std::collections::BTreeSet<u16> = (0..100).map(|_| free_port()).collect();
     assert_eq!(ports.len(), 100);
-    assert!(ports.iter().all(|port| *port < first));
+    for port in ports {
+        assert!(port < range[0] && port + DISTANCE > range[1], "{port} {range:?}");
+        assert!(TcpListener::bind(("127.0.0.1", port + DISTANCE)).is_err(), "{port} is not reserved");
+    }
 }

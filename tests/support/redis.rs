@@ -75,7 +75,6 @@ impl Redis {
         stream.write_all(b"MONITOR\r\n").unwrap();
         let mut ok = [0; 5];
         stream.read_exact(&mut ok).unwrap();
-        stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
         stream
     }
 }

@@ -200,7 +200,7 @@ impl Scenario {
     }
 
     fn suspended_during_its_fetch(&mut self) {
-        let reporting = self.fetching(THIRD, seconds(5));
+        let reporting = self.fetching(THIRD, seconds(30));
         let adopted = self.fetched(THIRD, "adopted");
         self.setup.stop(THIRD);
         self.stopped = Some(Stopped { since: self.clock.now().mono, reporting, adopted });
@@ -250,7 +250,6 @@ impl LogCapture {
     /// Captures commands from now until this Redis process ends.
     pub(super) fn record(&mut self, redis: &Redis) {
         let mut monitor = redis.monitor();
-        monitor.set_read_timeout(None).unwrap();
         self.0.push(spawn(move || {
             let mut all = Vec::new();
             // A killed Redis resets the connection. The commands before that count.
