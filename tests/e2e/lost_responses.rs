@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use tokio::task::yield_now;
+use tokio::time::{advance, pause};
 use wxsub_core::error::{Delivery, ErrorKind};
-use wxsub_core::token::TokenEndpoint;
 use wxsub_core::transport::TransportLimits;
-use wxsub_sandbox::{AppSettings, Fault};
+use wxsub_sandbox::Fault;
 use wxsub_tests::{Harness, Route, SEND, TOKEN};
 
 on_every_route!(
@@ -38,13 +39,24 @@ async fn lost_send_response_is_not_retried(route: Route) {
 }
 
 async fn hanging_send_ends_at_its_deadline(route: Route) {
-    let limits = TransportLimits::default().request_timeout(Duration::from_millis(500));
-    let harness = Harness::with(route, TokenEndpoint::Token, AppSettings::default(), limits).await;
+    let harness = Harness::new(route).await;
     let message = harness.message("oUser", 7);
     harness.sandbox.add_fault(SEND, 1, Fault::Hang);
-    // Over sockets, the limit of the transport ends it, in real time.
-    let time = Duration::from_secs(if route == Route::InProcess { 31 } else { 0 });
-    let error = harness.send_while_advancing(&message, time).await.unwrap_err();
+    let result = match route {
+        Route::InProcess => harness.send_while_advancing(&message, Duration::from_secs(31)).await,
+        // The limit of the transport ends it, on the clock of tokio.
+        Route::Reqwest | Route::Hyper => {
+            let limit = async {
+                while harness.request_count(SEND) == 0 {
+                    yield_now().await;
+                }
+                pause();
+                advance(TransportLimits::default().request_timeout + Duration::from_secs(1)).await;
+            };
+            tokio::join!(harness.client.send(&message), limit).0
+        }
+    };
+    let error = result.unwrap_err();
     assert_eq!(error.delivery(), Delivery::MaybeSent, "{error}");
     assert!(matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Transport));
     assert_eq!(harness.request_count(SEND), 1);

@@ -309,22 +309,28 @@ fn roots(bases: &BaseUrls, uses_proxy: bool, usage: &mut UsageErrors) -> Option<
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
-
+    use tokio::net::TcpListener;
     use wxsub_client::{ApiKey, ControlServerError};
 
     use super::*;
 
-    /// The longest `--timeout` ends a call before the transport does. Time is paused, so it jumps to the next timeout.
-    #[tokio::test(start_paused = true)]
+    /// The longest `--timeout` ends a call before the transport does. With a connection, the clock jumps to the next timeout.
+    #[tokio::test]
     async fn transport_waits_longer_than_any_call() {
-        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", silent.local_addr().unwrap()).parse().unwrap();
         let transport =
             HyperTransport::builder().roots(Roots::Bundled).limits(server_limits()).build().unwrap();
         let key = ApiKey::new("k".repeat(ApiKey::LENGTH)).unwrap();
         let server = ControlServer::new(base, key, transport).timeout(Duration::from_secs(3600));
-        let error = server.token(&"wx1".parse().unwrap()).await.unwrap_err();
+        let accept = async {
+            let connection = silent.accept().await.unwrap();
+            tokio::time::pause();
+            connection
+        };
+        let appid = "wx1".parse().unwrap();
+        let (result, _connection) = tokio::join!(server.token(&appid), accept);
+        let error = result.unwrap_err();
         assert!(matches!(error, ControlServerError::Timeout), "{error}");
     }
 }

@@ -302,13 +302,18 @@ async fn truncated_response_announces_full_length() {
     server.stop().await;
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "tokio's clock is paused here and jumps")]
 async fn delay_fault_delays_the_response() {
     let server = Server::start().await;
     server.sandbox.add_fault(TOKEN, 1, Fault::Delay(Duration::from_secs(3600)));
-    #[expect(clippy::disallowed_methods, reason = "tokio's clock is paused here and jumps")]
-    let before = tokio::time::Instant::now();
-    let response = server.connect().await.ask("GET", FETCH, "").await;
+    let (before, mut client) = (tokio::time::Instant::now(), server.connect().await);
+    client.write("GET", FETCH, "").await;
+    while server.sandbox.event_log().request_count(TOKEN) == 0 {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::pause();
+    let response = client.read().await.unwrap();
     assert!(response.body.contains("access_token"));
     assert!(before.elapsed() >= Duration::from_secs(3600));
     server.stop().await;

@@ -12,7 +12,6 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use wxsub_sandbox::Fault;
@@ -20,7 +19,7 @@ use wxsub_test_support::{Redis, free_port, wait_for};
 
 use self::node::Setup;
 use self::scenario::{EVENTS, FetchCounts, PREFIX, Scenario, ScenarioResult, fetch_every_minute};
-use self::traffic::{Call, message, messages, pause, read, seconds};
+use self::traffic::{Call, message, messages, read, seconds};
 use super::served::{KEY, Served, ask, config};
 use super::weixin::{APPID, CLASSIC_TOKEN, SECRET, Weixin, allow};
 use super::wxsub::{file, folder};
@@ -113,11 +112,8 @@ fn redis_restarts_empty_without_a_fetch() {
     cluster.send_through_all(1);
     cluster.redis.start_again();
     let record = format!("HGET wxsub:{{{APPID}}}:record generation");
-    let written = (0..100).any(|_| {
-        pause(Duration::from_millis(100));
-        cluster.redis.ask(&record).contains(&before.to_string())
-    });
-    assert!(written, "the record is written again from memory");
+    let is_written = || cluster.redis.ask(&record).contains(&before.to_string());
+    wait_for("the record, which is written again from memory", is_written);
     assert_eq!((cluster.agree(), cluster.fetches()), (before, 1));
     cluster.invalidate_tokens();
     cluster.send_through_all(2);
@@ -137,11 +133,7 @@ fn report_during_redis_suspension_keeps_current_token() {
     cluster.send_through_all(1);
     assert_eq!((cluster.agree(), cluster.fetches()), (before, 1));
     cluster.redis.signal("CONT");
-    let renewed = (0..100).any(|_| {
-        pause(Duration::from_millis(100));
-        cluster.agree() > before
-    });
-    assert!(renewed, "the claim was not forgotten");
+    wait_for("another token: the claim was not forgotten", || cluster.agree() > before);
     assert_eq!(cluster.fetches(), 2);
 }
 

@@ -50,6 +50,7 @@ fn until_closed(mut stream: TcpStream) -> String {
 fn connection_without_request_is_closed() {
     let limits = "[limits]\nheader_timeout_s = 1\nrequest_timeout_s = 1\n";
     let (weixin, server, key) = Served::before_sandbox("slow", limits);
+    wait_for("a token", || server.get(&route("access_token"), &key).0 == 200);
     let half_open: Vec<_> = (0..500).map(|_| connect(&server, b"GET / HTTP/1.1\r\nX: ")).collect();
     server.token(&key);
     for stream in half_open {

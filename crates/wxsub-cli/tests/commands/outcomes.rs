@@ -314,9 +314,9 @@ struct Observed {
     log: String,
 }
 
-/// A server before this Weixin.
-fn start(row: &Row, weixin: &str) -> Served {
-    let limits = format!("[limits]\nrequest_timeout_s = {}\n", row.limit());
+/// A server before this Weixin, with this many seconds for a request.
+fn start(weixin: &str, limit: u64) -> Served {
+    let limits = format!("[limits]\nrequest_timeout_s = {limit}\n");
     let config = config("outcomes.toml", weixin, &limits);
     let call = wxsub(&["serve", "--config", &config]).env("WXSUB_LOG_FORMAT", "json");
     Served::start_as(call)
@@ -368,7 +368,7 @@ fn log_line(line: &Value, client: Option<&str>) -> String {
 
 impl Observed {
     fn by_v1(row: &Row) -> Self {
-        let server = start(row, &row.weixin());
+        let server = start(&row.weixin(), row.limit());
         let served::Response { status, head, body } =
             request(&server, "POST", &format!("/v1/apps/{APPID}/messages"), &row.message());
         let after = if header(&head, "retry-after").is_some() { ", Retry-After" } else { "" };
@@ -377,7 +377,8 @@ impl Observed {
     }
 
     fn by_compatible(row: &Row) -> Self {
-        let server = start(row, &row.weixin_with_token());
+        // The token that the client has before must come within the limit.
+        let server = start(&row.weixin_with_token(), row.limit().max(10));
         let path = format!("/cgi-bin/token?grant_type=client_credential&appid={APPID}&secret={KEY}");
         let token: Value = serde_json::from_str(&request(&server, "GET", &path, &Value::Null).body).unwrap();
         let path = format!("{SEND}?access_token={}", token["access_token"].as_str().unwrap());

@@ -75,7 +75,7 @@ impl App {
             Event::OtherInFlight => "[limits]\nin_flight = 1\n",
             Event::ClientAtItsLimit => "[limits]\nin_flight_per_key = 1\n",
             // The settlement waits for the ledger until then.
-            Event::LedgerDownAfter => "[limits]\nrequest_timeout_s = 2\n",
+            Event::LedgerDownAfter => "[limits]\nrequest_timeout_s = 10\n",
             _ => "",
         };
         let settings = match event {

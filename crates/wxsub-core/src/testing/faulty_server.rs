@@ -81,6 +81,8 @@ impl RawRequest {
 struct Seen {
     connections: usize,
     ended: usize,
+    /// How many of them the peer has closed too.
+    closed: usize,
     requests: Vec<RawRequest>,
 }
 
@@ -111,8 +113,10 @@ impl FaultyServer {
     ///
     /// # Cancel safety
     /// Dropping the future starts nothing.
+    #[expect(clippy::expect_used, reason = "test support: without a port there is no test")]
     pub async fn start<const N: usize>(scripts: [Vec<ScriptStep>; N]) -> Self {
-        let (address, listener) = listen().await;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a loopback port");
+        let address = listener.local_addr().expect("a bound port");
         let seen = Arc::new(watch::Sender::new(Seen::default()));
         let accepting = tokio::spawn(accept(listener, scripts.into(), Arc::clone(&seen)));
         Self { address, seen, accepting }
@@ -169,12 +173,24 @@ impl FaultyServer {
         self.wait("ended connections", |seen| seen.ended >= connections).await;
     }
 
-    async fn wait(&self, what: &str, mut enough: impl FnMut(&Seen) -> bool) {
+    /// Waits until this number of connections has ended, and the peer has closed them too. A peer that closes a connection
+    /// only when it needs it again has a second.
+    pub(crate) async fn has_closed(&self, connections: usize) {
+        self.has_ended(connections).await;
+        self.arrives(Duration::from_secs(1), |seen| seen.closed >= connections).await;
+    }
+
+    async fn wait(&self, what: &str, enough: impl FnMut(&Seen) -> bool) {
+        let has_arrived = self.arrives(TEST_TIMEOUT, enough).await;
+        assert!(has_arrived, "timed out waiting for more {what}: {self:?}");
+    }
+
+    /// Returns whether this is so in time.
+    async fn arrives(&self, timeout: Duration, mut enough: impl FnMut(&Seen) -> bool) -> bool {
         let mut seen = self.seen.subscribe();
         let clock = SystemClock::new();
-        let deadline = clock.now().mono + TEST_TIMEOUT;
-        let arrived = timeout_at(&clock, deadline, seen.wait_for(|seen| enough(seen))).await.is_some();
-        assert!(arrived, "timed out waiting for more {what}: {self:?}");
+        let deadline = clock.now().mono + timeout;
+        timeout_at(&clock, deadline, seen.wait_for(|seen| enough(seen))).await.is_some()
     }
 }
 
@@ -187,21 +203,20 @@ pub(crate) fn base_url(text: &str) -> BaseUrl {
     BaseUrl::insecure(text).expect("a valid base URL")
 }
 
-#[expect(clippy::expect_used, reason = "test support: without a port there is no test")]
-async fn listen() -> (SocketAddr, TcpListener) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a loopback port");
-    (listener.local_addr().expect("a bound port"), listener)
-}
-
-/// Returns a loopback address on which nothing listens.
+/// Returns a loopback address on which nothing listens until the process ends: a socket has the port, and never listens.
 ///
 /// # Panics
 /// If no loopback port is free.
 ///
 /// # Cancel safety
-/// Cancel safe: dropping the future leaves nothing behind.
+/// Cancel safe: it does not wait.
+#[expect(clippy::expect_used, reason = "test support: without a port there is no test")]
 pub async fn closed_port() -> SocketAddr {
-    listen().await.0
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a loopback port");
+    let address = socket.local_addr().expect("a bound port");
+    std::mem::forget(socket);
+    address
 }
 
 /// Delay between two trickled bytes.
@@ -237,7 +252,7 @@ impl Connection {
             next = if matches!(step, ScriptStep::Again) { 0 } else { next + 1 };
             if self.run_step(step, &mut body).await.is_err() {
                 drop(self);
-                seen.send_modify(|seen| seen.ended += 1);
+                seen.send_modify(|seen| (seen.ended, seen.closed) = (seen.ended + 1, seen.closed + 1));
                 return;
             }
         }
@@ -247,6 +262,7 @@ impl Connection {
         if closed.is_ok() {
             let _gone = self.run_step(&ScriptStep::Hang, &mut body).await;
         }
+        seen.send_modify(|seen| seen.closed += 1);
     }
 
     async fn run_step(&mut self, step: &ScriptStep, body: &mut Bytes) -> io::Result<()> {

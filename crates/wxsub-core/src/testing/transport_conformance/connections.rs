@@ -24,8 +24,7 @@ pub async fn a_connection_closed_while_idle_costs_nothing(factory: Factory<'_>) 
         let body = exchange.to_string();
         let response = succeeds(&*transport, post(&server.base_url(""), &body)).await;
         assert_eq!(response.body, body);
-        server.has_ended(exchange).await;
-        settle().await;
+        server.has_closed(exchange).await;
         assert_eq!(server.requests().len(), exchange);
     }
 }
