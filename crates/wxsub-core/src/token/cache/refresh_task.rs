@@ -302,7 +302,7 @@ async fn await_optional<T>(work: &mut Option<Pin<Box<dyn Future<Output = T> + Se
 pub(super) struct TaskSlot {
     // In a box, because a future has room for each value that is moved into it, and a server has thousands of tasks.
     parked: Mutex<Option<Box<RefreshTask>>>,
-    /// Whether a task has ended and must be started again.
+    /// Whether a task has ended and must be started again. Set under the lock only.
     stopped: AtomicBool,
 }
 
@@ -335,9 +335,9 @@ impl TaskSlot {
         }
         let Ok(runtime) = runtime else { return Err(TokenError::new(TokenErrorKind::NoRuntime, None)) };
         let task = parked.take();
+        self.stopped.store(false, Ordering::Relaxed);
         // Dropping the running task takes this lock.
         drop(parked);
-        self.stopped.store(false, Ordering::Relaxed);
         runtime.spawn(RunningTask { task, slot: Arc::clone(self) }.run());
         Ok(())
     }
@@ -366,8 +366,11 @@ impl Drop for RunningTask {
         // Their callers repeat them when they are woken.
         while task.requests.try_recv().is_ok() {}
         let status = task.status.clone();
-        *self.slot.parked.lock() = Some(task);
-        self.slot.stopped.store(true, Ordering::Relaxed);
+        {
+            let mut parked = self.slot.parked.lock();
+            *parked = Some(task);
+            self.slot.stopped.store(true, Ordering::Relaxed);
+        }
         // Wakes waiting callers, so that one of them starts the task again.
         status.send_modify(|_| {});
     }
