@@ -1,12 +1,11 @@
 //! Where the database is, and how the connection is encrypted.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use derive_setters::Setters;
 use mysql_async::{Opts, OptsBuilder, SslOpts};
-use wxsub_core::proto::LocalizedText;
+use wxsub_core::proto::{LocalizedText, is_loopback_host};
 use wxsub_core::secret_file::SecretFile;
 use wxsub_outbox::inbox::InboxError;
 use wxsub_tls::{Roots, root_certificates};
@@ -76,7 +75,7 @@ impl MysqlOptions {
         if !has(opts.user()) || !has(opts.db_name()) {
             return Err(InvalidUrl::Incomplete);
         }
-        let encrypted = opts.socket().is_none() && !is_loopback(opts.ip_or_hostname());
+        let encrypted = opts.socket().is_none() && !is_loopback_host(opts.ip_or_hostname());
         Ok(Self { opts, password_file: None, roots: Roots::default(), encrypted })
     }
 
@@ -128,11 +127,6 @@ impl MysqlOptions {
             ),
         })
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
-    host == "localhost" || address.is_some_and(|address| address.is_loopback())
 }
 
 impl fmt::Debug for MysqlOptions {

@@ -53,5 +53,5 @@ pub use language::{Language, LocalizedText};
 pub use message::{Color, Content, Message, Title};
 pub use scene::Scene;
 pub use secret::{AccessToken, AppSecret};
-pub use url::{BaseUrl, BaseUrls, HttpUrl};
+pub use url::{BaseUrl, BaseUrls, HttpUrl, is_loopback_host};
 pub use validation::{ErrorCollector, ValidationError, ValidationErrorKind, ValidationErrors};

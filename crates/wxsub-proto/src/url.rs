@@ -53,6 +53,12 @@ pub struct BaseUrl {
     port: u16,
 }
 
+/// Whether a host, with or without the brackets of an IPv6 address, is this machine.
+pub fn is_loopback_host(host: &str) -> bool {
+    let address: Result<IpAddr, _> = host.trim_matches(['[', ']']).parse();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
 impl BaseUrl {
     /// The nearest entry point of Weixin's API.
     pub const API: &str = "https://api.weixin.qq.com";
@@ -112,8 +118,7 @@ impl BaseUrl {
 
     /// Whether the host is this machine.
     pub fn is_loopback(&self) -> bool {
-        let host = self.host();
-        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        is_loopback_host(self.host())
     }
 
     /// The host, without the brackets of an IPv6 address.

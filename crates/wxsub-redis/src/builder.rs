@@ -1,6 +1,5 @@
 //! The builder of a [`RedisStore`].
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -10,6 +9,7 @@ use redis::{
     TlsCertificates, TlsMode,
 };
 use wxsub_core::clock::{Clock, SystemClock};
+use wxsub_core::proto::is_loopback_host;
 use wxsub_core::store::ChangeWatcher;
 use zeroize::Zeroizing;
 
@@ -192,8 +192,7 @@ impl RedisStoreBuilder {
 /// Whether the connection is encrypted, or does not leave this machine.
 fn is_private(host: &ConnectionInfo) -> bool {
     let ConnectionAddr::Tcp(name, _) = host.addr() else { return true };
-    let address: Option<IpAddr> = name.trim_matches(['[', ']']).parse().ok();
-    name == "localhost" || address.is_some_and(|address| address.is_loopback())
+    is_loopback_host(name)
 }
 
 fn with_password(host: ConnectionInfo, password: &str) -> ConnectionInfo {

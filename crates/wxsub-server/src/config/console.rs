@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use wxsub_proto::LocalizedText;
+use wxsub_proto::{LocalizedText, is_loopback_host};
 
 use super::document::{TableReader, without_places};
 use super::password::PasswordHash;
@@ -107,8 +107,7 @@ fn parse_public_url(text: &str) -> Option<PublicUrl> {
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let authority: axum::http::uri::Authority = authority.parse().ok()?;
     let host = authority.host();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-    let is_loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    let is_loopback = is_loopback_host(host);
     let path = path.trim_end_matches('/');
     let is_plain = |segment: &str| {
         let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
