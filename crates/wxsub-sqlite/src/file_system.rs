@@ -6,10 +6,12 @@ use std::path::Path;
 
 use crate::error::{OpenError, OpenErrorKind};
 
-/// The kinds of file systems over the network, as Linux names them. `fuse.` stands for all that a program provides: most of
+/// The kinds of file systems over the network, as Linux names them. `fuse` and `fuse.` stand for all that a program provides: most of
 /// them are on another machine, and the others promise no more.
-const NETWORK: [&str; 12] =
-    ["9p", "afs", "beegfs", "ceph", "cifs", "gfs2", "gpfs", "lustre", "ncpfs", "ocfs2", "smb3", "virtiofs"];
+const NETWORK: [&str; 14] = [
+    "9p", "afs", "beegfs", "ceph", "cifs", "fuse", "gfs2", "gpfs", "lustre", "ncpfs", "ocfs2", "smb3",
+    "vboxsf", "virtiofs",
+];
 
 /// Fails if the folder is on a file system over the network. Where Linux does not say, it counts as local.
 pub(crate) fn check(folder: &Path, file: &Path) -> Result<(), OpenError> {
@@ -63,6 +65,9 @@ mod tests {
 32 22 0:41 / /mnt/my\\040share rw - cifs //host/share rw
 33 22 0:42 / /mnt/remote rw - fuse.sshfs host:/ rw
 34 22 0:43 / /mnt/guest rw - virtiofs tag rw
+36 22 0:44 / /mnt/program rw - fuse program rw
+37 22 0:45 / /mnt/box rw - vboxsf share rw
+38 22 254:3 / /mnt/disk rw - fuseblk /dev/vdd rw
 35 22 254:2 / /srv/local rw - btrfs /dev/vdc rw";
 
     #[test]
@@ -76,6 +81,9 @@ mod tests {
             ("/mnt/my share/a", "cifs", true),
             ("/mnt/remote", "fuse.sshfs", true),
             ("/mnt/guest/a", "virtiofs", true),
+            ("/mnt/program", "fuse", true),
+            ("/mnt/box", "vboxsf", true),
+            ("/mnt/disk", "fuseblk", false),
         ] {
             assert_eq!(kind_of(MOUNTS, Path::new(folder)), Some(kind), "{folder}");
             assert_eq!(is_over_network(kind), network, "{kind}");
