@@ -72,11 +72,11 @@ const LIBRARIES: &[(&str, &str)] = &[
         "async-trait derive_more derive_setters futures-util getrandom serde serde_json serde_with sha2 \
          thiserror tokio tracing uuid",
     ),
-    ("wxsub-sqlite", "async-trait derive_more derive_setters rusqlite sha2 thiserror tokio"),
+    ("wxsub-sqlite", "async-trait derive_more derive_setters rusqlite thiserror tokio"),
     ("wxsub-mysql", "async-trait derive_setters mysql_async thiserror"),
     (
         "wxsub-postgres",
-        "async-trait bytes derive_more derive_setters futures-util sha2 thiserror tokio tokio-postgres \
+        "async-trait bytes derive_more derive_setters futures-util thiserror tokio tokio-postgres \
          tokio-postgres-rustls uuid",
     ),
     (

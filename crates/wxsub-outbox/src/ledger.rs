@@ -34,6 +34,7 @@ pub use error::{LedgerError, LedgerResult};
 pub use layer::LedgerLayer;
 pub use memory::MemoryLedger;
 pub use rows::{Rows, Write, Written, WrittenApp};
+pub use statements::SchemaStep;
 pub use tables::{LEASE, StoredWorker, Tables};
 
 use std::fmt;

@@ -1,23 +1,15 @@
 //! The schema: numbered steps, each applied once.
 
-use sha2::{Digest, Sha256};
 use tokio_postgres::Error;
 use wxsub_core::clock::UnixMillis;
-use wxsub_outbox::ledger::millis;
+use wxsub_outbox::ledger::{SchemaStep, millis};
 
 use crate::error::ServerProblem;
 use crate::session::Session;
 use crate::sql;
 
-/// A step of the schema. A step that was released never changes.
-struct Step {
-    version: u32,
-    name: &'static str,
-    sql: &'static str,
-}
-
-const STEPS: [Step; 1] =
-    [Step { version: 1, name: "ledger", sql: include_str!("migrations/0001_ledger.sql") }];
+const STEPS: [SchemaStep; 1] =
+    [SchemaStep { version: 1, name: "ledger", sql: include_str!("migrations/0001_ledger.sql") }];
 
 /// The version that the schema has with all steps.
 const VERSION: u32 = {
@@ -127,12 +119,6 @@ async fn check_rights(session: &Session) -> Result<(), ServerProblem> {
     match missing.first().and_then(|row| row.get::<_, Option<String>>(0)) {
         None => Ok(()),
         Some(what) => Err(ServerProblem::MissingRight(what)),
-    }
-}
-
-impl Step {
-    fn checksum(&self) -> String {
-        Sha256::digest(self.sql).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 

@@ -1,21 +1,13 @@
 //! The schema: numbered steps, each applied once.
 
 use rusqlite::{Connection, OptionalExtension, params};
-use sha2::{Digest, Sha256};
 use wxsub_core::clock::UnixMillis;
-use wxsub_outbox::ledger::millis;
+use wxsub_outbox::ledger::{SchemaStep, millis};
 
 use crate::error::OpenErrorKind;
 
-/// A step of the schema. A step that was released never changes.
-struct Step {
-    version: u32,
-    name: &'static str,
-    sql: &'static str,
-}
-
-const STEPS: [Step; 1] =
-    [Step { version: 1, name: "ledger", sql: include_str!("migrations/0001_ledger.sql") }];
+const STEPS: [SchemaStep; 1] =
+    [SchemaStep { version: 1, name: "ledger", sql: include_str!("migrations/0001_ledger.sql") }];
 
 /// The version that the schema has with all steps.
 pub(crate) const VERSION: u32 = {
@@ -76,12 +68,6 @@ pub(crate) fn migrate(connection: &mut Connection, from: u32, now: UnixMillis) -
         )?;
     }
     transaction.commit()
-}
-
-impl Step {
-    fn checksum(&self) -> String {
-        Sha256::digest(self.sql).iter().map(|byte| format!("{byte:02x}")).collect()
-    }
 }
 
 #[cfg(test)]
