@@ -1,6 +1,5 @@
 //! Connections: where to, how they are encrypted, and how a session is set up.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use wxsub_core::clock::{Clock, SystemClock, timeout_at};
 use wxsub_core::secret_file::SecretFile;
+use wxsub_proto::is_loopback_host;
 use wxsub_tls::{Roots, client_config};
 
 use crate::error::{ConnectError, ServerProblem};
@@ -95,7 +95,7 @@ pub(crate) struct Connector {
     config: Config,
     tls: MakeRustlsConnect,
     password_file: Option<PathBuf>,
-    clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     /// The hosts, for error messages.
     pub(crate) host: String,
     /// Notified when a connection gets a notification.
@@ -245,9 +245,7 @@ fn parse(url: &str) -> Result<Config, ConnectError> {
 fn is_local(host: &Host) -> bool {
     match host {
         Host::Unix(_) => true,
-        Host::Tcp(name) => {
-            name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-        }
+        Host::Tcp(name) => is_loopback_host(name),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 use tokio_postgres::types::ToSql;
-use wxsub_core::clock::{Clock, UnixMillis};
+use wxsub_core::clock::{Clock, MonotonicInstant, UnixMillis};
 use wxsub_outbox::app::{Pauses, StoredApp};
 use wxsub_outbox::audit::StoredAudit;
 use wxsub_outbox::grant::StoredGrant;
@@ -33,9 +33,15 @@ use crate::{check, schema, sql};
 pub struct PostgresLedger {
     connector: Connector,
     writer: Writer,
-    reader: Mutex<Option<Arc<Session>>>,
+    reader: Mutex<Reader>,
     /// In place of the database's, if given.
     clock: Option<Arc<dyn Clock>>,
+}
+
+struct Reader {
+    session: Option<Arc<Session>>,
+    /// The last failure to connect, and when it was.
+    failed: Option<(MonotonicInstant, LedgerError)>,
 }
 
 impl PostgresLedger {
@@ -57,7 +63,7 @@ impl PostgresLedger {
         let shard = shard.map_err(|error| ConnectError::database(&connector.host, &error))?;
         let [shard, ..] = shard.first().map_or(0, |row| row.get::<_, i32>(0)).to_le_bytes();
         let writer = Writer::start(connector.clone(), session, options.clock.clone(), shard);
-        let reader = Mutex::new(Some(Arc::new(reader)));
+        let reader = Mutex::new(Reader { session: Some(Arc::new(reader)), failed: None });
         Ok(Self { connector, writer, reader, clock: options.clock })
     }
 
@@ -80,13 +86,21 @@ impl PostgresLedger {
     }
 
     async fn reader(&self) -> LedgerResult<Arc<Session>> {
-        let mut reader = self.reader.lock().await;
-        match &*reader {
-            Some(session) if !session.is_closed() => Ok(Arc::clone(session)),
-            _ => {
-                let session = self.connector.connect_reader().await;
-                let session = session.map_err(|error| LedgerError::Unavailable(error.to_string()))?;
-                Ok(Arc::clone(reader.insert(Arc::new(session))))
+        let now = || self.connector.clock.now().mono;
+        let asked_at = now();
+        let Reader { session, failed } = &mut *self.reader.lock().await;
+        match (&*session, &*failed) {
+            (Some(session), _) if !session.is_closed() => return Ok(Arc::clone(session)),
+            // One after the other, those that waited meanwhile would wait for minutes.
+            (_, Some((failed_at, error))) if *failed_at > asked_at => return Err(error.clone()),
+            _ => {}
+        }
+        match self.connector.connect_reader().await {
+            Ok(opened) => Ok(Arc::clone(session.insert(Arc::new(opened)))),
+            Err(error) => {
+                let error = LedgerError::Unavailable(error.to_string());
+                *failed = Some((now(), error.clone()));
+                Err(error)
             }
         }
     }
@@ -273,7 +287,7 @@ mod tests {
         ledger.reader().await.unwrap().batch("DEALLOCATE ALL").await.unwrap();
         let lost = ledger.apps().await.unwrap_err();
         assert!(lost.to_string().contains("pool_mode=session"), "{lost}");
-        while !ledger.reader.lock().await.as_ref().unwrap().is_closed() {
+        while !ledger.reader.lock().await.session.as_ref().unwrap().is_closed() {
             tokio::task::yield_now().await;
         }
         assert_eq!(ledger.apps().await, Ok(Vec::new()));

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join;
+use futures_util::future::{join, join_all};
+use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::testing::ManualClock;
 use wxsub_outbox::id::IdGenerator;
 use wxsub_outbox::ledger::{Applied, Change};
@@ -180,5 +181,32 @@ async fn a_commit_that_a_synchronous_replica_may_lack_has_an_unknown_outcome() {
             Ok(_) => assert!(!is_cancelled, "a cancelled wait counts as a commit"),
             Err(error) => panic!("{error}"),
         }
+    }
+}
+
+/// One after the other, the last of many reads would wait for minutes.
+#[tokio::test]
+#[ignore = "needs postgresql: scripts/test runs it"]
+async fn reads_that_wait_for_the_same_connection_fail_together() {
+    let postgres = Postgres::start();
+    let proxy = Proxy::start(&postgres).await;
+    let clock = Arc::new(ManualClock::new());
+    let options = PostgresOptions::new(proxy.url()).clock(clock.clone());
+    let ledger = PostgresLedger::connect(options).await.unwrap();
+    proxy.set_down(true);
+    while ledger.apps().await.is_ok() {}
+    proxy.fall_silent();
+    proxy.set_down(false);
+    let end_silence = async {
+        while proxy.unanswered() == 0 {
+            tokio::task::yield_now().await;
+        }
+        clock.advance(Duration::from_secs(10));
+        let real = SystemClock::new();
+        real.sleep_until(real.now().mono + Duration::from_secs(30)).await;
+    };
+    tokio::select! {
+        read = join_all((0..5).map(|_| ledger.apps())) => assert!(read.iter().all(Result::is_err), "{read:?}"),
+        () = end_silence => panic!("a read still waits"),
     }
 }

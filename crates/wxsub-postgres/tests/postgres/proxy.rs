@@ -51,6 +51,10 @@ struct Plan {
     at_claim: AtomicBool,
     /// LISTEN becomes a statement that the database refuses.
     refuses_listen: AtomicBool,
+    /// New connections get no response.
+    is_silent: AtomicBool,
+    /// How many got none.
+    unanswered: AtomicUsize,
 }
 
 impl Plan {
@@ -70,9 +74,15 @@ impl Proxy {
         let is_down = watch::Sender::new(false);
         let down = is_down.subscribe();
         tokio::spawn(async move {
+            let mut unanswered = Vec::new();
             while let Ok((client, _)) = listener.accept().await {
                 if *down.borrow() || accepting.for_good.load(Ordering::SeqCst) && accepting.has_cut() {
                     accepting.refused.fetch_add(1, Ordering::SeqCst);
+                    continue;
+                }
+                if accepting.is_silent.load(Ordering::SeqCst) {
+                    accepting.unanswered.fetch_add(1, Ordering::SeqCst);
+                    unanswered.push(client);
                     continue;
                 }
                 let server = UnixStream::connect(&socket).await.unwrap();
@@ -97,6 +107,16 @@ impl Proxy {
     /// Cuts all connections, and refuses new ones until they are let through again.
     pub(super) fn set_down(&self, is_down: bool) {
         self.is_down.send_replace(is_down);
+    }
+
+    /// Accepts new connections from now on, and does not respond.
+    pub(super) fn fall_silent(&self) {
+        self.plan.is_silent.store(true, Ordering::SeqCst);
+    }
+
+    /// How many connections got no response.
+    pub(super) fn unanswered(&self) -> usize {
+        self.plan.unanswered.load(Ordering::SeqCst)
     }
 
     /// Cuts once, at the commit of a transaction that claims messages, before the client has the answer.
