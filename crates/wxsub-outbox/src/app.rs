@@ -83,7 +83,7 @@ impl StoredApp {
         if message.state != MessageState::Queued {
             return None;
         }
-        if message.send_at > now {
+        if message.send_at.min(message.due_at) > now {
             return Some(WaitingFor::SendAt);
         }
         self.pauses.waiting_for(now).or_else(|| (message.due_at > now).then_some(WaitingFor::Retry))

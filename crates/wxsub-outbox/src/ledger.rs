@@ -23,13 +23,13 @@ mod rows;
 mod statements;
 mod tables;
 
-pub use apply::apply;
+pub use apply::{GONE_WORKER_RETENTION, PAGE, apply};
 pub use change::{
-    Applied, Change, FromApplied, Gone, InvalidMessage, KeyKind, NewConsent, NewDecision, NewKey, NewMessage,
-    NotCancelled, NotDecided, NotRecorded, PruneReport, Recorded, Rejected, RestoreReport, Results,
-    RowOutcomes,
+    Applied, Beat, Change, FromApplied, Gone, InvalidLine, InvalidMessage, KeyKind, NewConsent, NewDecision,
+    NewKey, NewMessage, NotCancelled, NotDecided, NotRecorded, PruneReport, Recorded, Rejected,
+    RestoreReport, Results, RowOutcomes,
 };
-pub use columns::{Columns, FromColumns, ToColumns, Value, at_most, millis};
+pub use columns::{Columns, FromColumns, ToColumns, Value, at_most, delaying, millis};
 pub use error::{LedgerError, LedgerResult};
 pub use layer::LedgerLayer;
 pub use memory::MemoryLedger;

@@ -9,8 +9,10 @@
 mod settlement;
 mod transition;
 
+use settlement::LOST_GRANT;
 pub use settlement::{Detail, NotAccepted, Settlement};
-pub use transition::{GrantEffect, NotDecidable, Settled, Transition, retry_delay};
+pub(crate) use transition::decidable_at;
+pub use transition::{GrantEffect, MAX_RETRY_DELAY, NotDecidable, Settled, Transition, retry_delay};
 
 use std::time::Duration;
 
@@ -199,6 +201,14 @@ impl StoredMessage {
             }),
             _ => false,
         }
+    }
+
+    /// Whether it waits for a time that its sender did not ask for and that no pause between attempts explains: the ledger's clock was
+    /// ahead when the time was set.
+    #[must_use]
+    pub fn waits_too_long(&self, now: UnixMillis) -> bool {
+        let was_asked_for = self.due_at == self.send_at && self.send_at != self.created_at;
+        self.state == MessageState::Queued && self.due_at > now + MAX_RETRY_DELAY && !was_asked_for
     }
 
     /// Whether a worker may claim it now, as far as the message itself is concerned.

@@ -16,7 +16,7 @@ pub use app::{App, Gate, MaybeSentPolicy};
 pub use batch::{Batch, InvalidLine};
 pub use error::OutboxError;
 pub(crate) use inner::Inner;
-pub use message::{OutboxMessage, Receipt};
+pub use message::OutboxMessage;
 pub use watch::{MissedOutcomes, Outcomes};
 pub use writer::{CommitEvent, LedgerFailure};
 
@@ -37,9 +37,10 @@ use crate::grant::{Consent, StoredGrant, Subject};
 use crate::id::{GrantId, IdGenerator, MessageId};
 use crate::idempotency::IdempotencyKey;
 use crate::inbox::InboxStatus;
+pub use crate::ledger::Recorded as Receipt;
 use crate::ledger::{
     Change, FromApplied, KeyKind, Ledger, NewConsent, NewDecision, NewMessage, NotCancelled, NotDecided,
-    NotRecorded, Recorded,
+    NotRecorded,
 };
 use crate::message::StoredMessage;
 use crate::retention::Retention;
@@ -295,8 +296,8 @@ impl Outbox {
     }
 
     async fn record(&self, change: Change) -> Result<Receipt, OutboxError> {
-        let recorded: Result<Recorded, NotRecorded> = self.inner.writer.submit(change).await?;
-        Ok(Receipt(recorded?))
+        let recorded: Result<Receipt, NotRecorded> = self.inner.writer.submit(change).await?;
+        Ok(recorded?)
     }
 
     /// Waits until a message is final, whichever process settles it.

@@ -13,7 +13,7 @@ use crate::app::StoredApp;
 use crate::grant::{Consent, StoredGrant};
 use crate::id::{GrantId, MessageId};
 use crate::idempotency::IdempotencyKey;
-use crate::message::{DECISION_DELAY, RESTORED_DECISION_DELAY, StoredEvent, StoredMessage};
+use crate::message::{StoredEvent, StoredMessage, decidable_at};
 use crate::state::{Decision, EventKind, GrantState, MessageState, Reason, Stage, WaitingFor};
 
 /// A message, as it is shown. It has no content.
@@ -259,14 +259,10 @@ impl MessageView {
         self.events.as_ref()?.iter().rfind(|event| event.event == kind)
     }
 
-    /// From when on it can be decided, by its history.
+    /// From when on it can be decided, by its history; `None` if it can be now.
     #[must_use]
-    pub fn decidable_at(&self) -> UnixMillis {
-        match (self.last_event(EventKind::Restored), self.attempted_at) {
-            (Some(restored), _) => restored.at + RESTORED_DECISION_DELAY,
-            (None, Some(attempted)) => attempted + DECISION_DELAY,
-            (None, None) => UnixMillis::default(),
-        }
+    pub fn decidable_at(&self, now: UnixMillis) -> Option<UnixMillis> {
+        decidable_at(self.last_event(EventKind::Restored).map(|event| event.at), self.attempted_at, now)
     }
 
     /// With its history.

@@ -35,6 +35,9 @@ pub const MAX_COUNTED_DELIVERIES: u64 = 1_000;
 /// Maximum delay of the next attempt that a response can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
+/// No delay before an attempt is longer: the longest of the schedule, a tenth more.
+pub const MAX_DELIVERY_DELAY: Duration = Duration::from_secs(27 * 3600);
+
 /// The delays before the second to the tenth attempt, in seconds: the schedule of Standard Webhooks, about three days.
 const RETRY_DELAYS_S: [u64; 9] =
     [5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 14 * 3600, 20 * 3600, 24 * 3600];
@@ -243,6 +246,12 @@ impl StoredDelivery {
     #[must_use]
     pub fn is_due(&self, now: UnixMillis) -> bool {
         self.due_at.is_some_and(|due_at| due_at <= now)
+    }
+
+    /// Whether it waits for a time that no delay explains: the ledger's clock was ahead when the time was set.
+    #[must_use]
+    pub fn waits_too_long(&self, now: UnixMillis) -> bool {
+        self.due_at.is_some_and(|due_at| due_at > now + MAX_DELIVERY_DELAY)
     }
 
     /// Its place among the deliveries to its endpoint: by time, message and sequence.

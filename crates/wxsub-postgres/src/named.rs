@@ -39,6 +39,7 @@ pub(crate) fn is_sweep(change: &Change) -> bool {
             Change::MarkGone(_)
                 | Change::Reclaim(_)
                 | Change::Expire(_)
+                | Change::Reschedule(_)
                 | Change::ApplyPolicy(..)
                 | Change::Restore
                 | Change::Prune(..)
@@ -119,6 +120,7 @@ impl Named {
             | Change::MarkGone(_)
             | Change::Reclaim(_)
             | Change::Expire(_)
+            | Change::Reschedule(_)
             | Change::ApplyPolicy(..)
             | Change::Restore
             | Change::Prune(..)

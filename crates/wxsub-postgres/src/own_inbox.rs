@@ -59,11 +59,3 @@ async fn finish(session: &Session, outcomes: &RowOutcomes) -> Result<(), Failure
     let expected = [(sql::DELETE_INBOX, recorded.len()), (sql::REJECT_INBOX, rejected.len())];
     expected.into_iter().zip(written).try_for_each(|((sql, expected), rows)| check_rows(sql, expected, rows))
 }
-
-/// Writes an `error` to the waiting rows of a restored backup: they may have been moved and sent since. Returns their number.
-pub(crate) async fn doubt_rows(session: &Session) -> Result<usize, Failure> {
-    let mut pipeline = Pipeline::default();
-    pipeline.push(sql::DOUBT_INBOX, Vec::new());
-    let rows = session.write(&pipeline).await?;
-    Ok(rows.first().map_or(0, |rows| usize::try_from(*rows).unwrap_or(usize::MAX)))
-}

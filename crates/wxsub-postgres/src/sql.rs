@@ -165,8 +165,10 @@ statements! {
         FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS u (id, state, callback_expires_ms) WHERE g.id = u.id"];
     INSERT_GRANTS = ["INSERT INTO wxsub_grant (", grant!(), ")
         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::text[], $7::bigint[], $8::bigint[])"];
-    UNFINISHED_GRANTS = ["SELECT ", grant!(), " FROM wxsub_grant
-        WHERE state IN ('open', 'reserved', 'attempting') FOR UPDATE"];
+    /// Gives the number of the grants.
+    DOUBT_GRANTS = ["WITH doubted AS (UPDATE wxsub_grant SET state = 'in_doubt'
+            WHERE state IN ('open', 'reserved', 'attempting') RETURNING 1)
+        SELECT count(*) FROM doubted"];
     SPENT_GRANTS = ["SELECT ", grant!(), " FROM wxsub_grant AS spent
         WHERE state IN ('used', 'void') AND consented_ms <= $1 AND callback_expires_ms <= $2
           AND NOT EXISTS (
@@ -210,12 +212,19 @@ statements! {
         ORDER BY id LIMIT $1 FOR UPDATE OF m SKIP LOCKED"];
     DECIDABLE = ["SELECT ", message!(), " FROM wxsub_message
         WHERE state = 'maybe_sent' AND decision IS NULL AND appid = $1
-          AND CASE WHEN restored_ms IS NULL THEN coalesce(attempted_ms, 0) <= $3 ELSE restored_ms <= $2 END
-        ORDER BY id LIMIT $4 FOR UPDATE SKIP LOCKED"];
-    QUEUED = ["SELECT ", message!(), " FROM wxsub_message WHERE state = 'queued' FOR UPDATE"];
+          AND CASE WHEN restored_ms IS NULL THEN attempted_ms IS NULL OR attempted_ms NOT BETWEEN $4 AND $5
+              ELSE restored_ms NOT BETWEEN $2 AND $3 END
+        ORDER BY id LIMIT $6 FOR UPDATE SKIP LOCKED"];
+    QUEUED = ["SELECT ", message!(), " FROM wxsub_message
+        WHERE state = 'queued' AND (expires_ms, id) > ($1, $2) ORDER BY expires_ms, id LIMIT $3 FOR UPDATE"];
     ATTEMPTING = ["SELECT ", message!(), " FROM wxsub_message WHERE state = 'attempting' FOR UPDATE"];
     UNDECIDED = ["SELECT ", message!(), " FROM wxsub_message
-        WHERE state = 'maybe_sent' AND decision IS NULL FOR UPDATE"];
+        WHERE state = 'maybe_sent' AND decision IS NULL AND (appid, id) > ($1, $2)
+        ORDER BY appid, id LIMIT $3 FOR UPDATE"];
+    /// As [`StoredMessage::waits_too_long`](wxsub_outbox::message::StoredMessage::waits_too_long).
+    WAITING_TOO_LONG = ["SELECT ", message!(), " FROM wxsub_message
+        WHERE state = 'queued' AND due_ms > $1 AND (due_ms <> send_ms OR send_ms = created_ms)
+        LIMIT $2 FOR UPDATE SKIP LOCKED"];
     /// The messages with these ids, and those sent in their place.
     CHAINS = ["WITH RECURSIVE chain (id) AS (
             SELECT unnest($1::uuid[])
@@ -239,7 +248,7 @@ statements! {
         $17::text[], $18::text[], $19::bigint[], $20::uuid[], $21::bigint[], $22::text[], $23::text[], $24::text[], \
         $25::text[], $26::integer[], $27::text[], $28::bigint[], $29::bigint[], $30::bigint[], $31::text[], \
         $32::uuid[], $33::uuid[], $34::text[])"];
-    /// A body never changes; it only goes.
+    /// A body never changes; it is only deleted.
     UPDATE_MESSAGES = ["UPDATE wxsub_message AS m SET state = u.state, reason = u.reason, attempt = u.attempt, \
         failures = u.failures, version = u.version, due_ms = u.due_ms, attempted_ms = u.attempted_ms, \
         settled_ms = u.settled_ms, worker = u.worker, stage = u.stage, errcode = u.errcode, errmsg = u.errmsg, rid = u.rid, \
@@ -268,8 +277,10 @@ statements! {
     LIST_USER = [list!("id > $2", of_user!()), " ORDER BY id LIMIT $3"];
     LIST_NEWEST_USER = [list!("id < $2", of_user!()), " ORDER BY id DESC LIMIT $3"];
 
+    /// A history that is ahead of its message, because only some of the tables were restored, stays as it is.
     INSERT_EVENTS = ["INSERT INTO wxsub_event (message_id, version, at_ms, event, attempt, actor, detail)
-        SELECT * FROM unnest($1::uuid[], $2::integer[], $3::bigint[], $4::text[], $5::integer[], $6::text[], $7::text[])"];
+        SELECT * FROM unnest($1::uuid[], $2::integer[], $3::bigint[], $4::text[], $5::integer[], $6::text[], $7::text[])
+        ON CONFLICT DO NOTHING"];
     HISTORY = ["SELECT message_id, version, at_ms, event, attempt, actor, detail FROM wxsub_event
         WHERE message_id = $1 ORDER BY version"];
     INSERT_AUDIT = ["INSERT INTO wxsub_audit (at_ms, actor, address, action, appid, subject, detail, outcome)
@@ -288,8 +299,10 @@ statements! {
     DELETE_INBOX = ["DELETE FROM wxsub_inbox WHERE id = ANY ($1::bpchar[])"];
     REJECT_INBOX = ["UPDATE wxsub_inbox AS i SET error = u.error FROM unnest($1::bpchar[], $2::text[]) AS u (id, error)
         WHERE i.id = u.id"];
-    DOUBT_INBOX = ["UPDATE wxsub_inbox SET error = 'the ledger was restored from a backup, and the message may have been sent \
-        since: delete the row, or set error to NULL to send it' WHERE error IS NULL"];
+    /// Gives the number of the rows: they may have been moved and sent after the backup.
+    DOUBT_INBOX = ["WITH doubted AS (UPDATE wxsub_inbox SET error = 'the ledger was restored from a backup, and the message may \
+        have been sent since: delete the row, or set error to NULL to send it' WHERE error IS NULL RETURNING 1)
+        SELECT count(*) FROM doubted"];
     /// Whether there is a row to record, and how many of other apps if there is none.
     INBOX_BACKLOG = ["SELECT ours, CASE WHEN ours THEN 0 ELSE
             (SELECT count(*) FROM (SELECT FROM wxsub_inbox WHERE error IS NULL ORDER BY created_at_ms, id LIMIT $2) AS waiting) END
@@ -334,6 +347,8 @@ statements! {
         ORDER BY created_ms + 0, message_id, sequence LIMIT $5"];
     LOCK_OLD_DELIVERIES = ["SELECT ", delivery!(), " FROM wxsub_webhook_delivery
         WHERE created_ms <= $1 ORDER BY created_ms LIMIT $2 FOR UPDATE SKIP LOCKED"];
+    DELIVERIES_WAITING_TOO_LONG = ["SELECT ", delivery!(), " FROM wxsub_webhook_delivery
+        WHERE due_ms IS NOT NULL AND due_ms > $1 LIMIT $2 FOR UPDATE SKIP LOCKED"];
     PUT_DELIVERIES = ["INSERT INTO wxsub_webhook_delivery (", delivery!(), ")
         SELECT * FROM unnest($1::text[], $2::uuid[], $3::integer[], $4::text[], $5::text[], $6::bigint[], $7::integer[], \
         $8::bigint[], $9::text[])
@@ -342,7 +357,8 @@ statements! {
     DELETE_DELIVERIES = ["DELETE FROM wxsub_webhook_delivery AS d
         USING unnest($1::text[], $2::uuid[], $3::integer[]) AS u (endpoint, message_id, sequence)
         WHERE d.endpoint = u.endpoint AND d.message_id = u.message_id AND d.sequence = u.sequence"];
-    KEYS_OF = ["SELECT ", key!(), " FROM wxsub_key WHERE appid = $1 AND client = $2 ORDER BY key FOR UPDATE"];
+    KEYS_OF = ["SELECT ", key!(), " FROM wxsub_key
+        WHERE appid = $1 AND client = $2 AND key > $3 ORDER BY key LIMIT $4 FOR UPDATE"];
     DELETE_KEYS = ["DELETE FROM wxsub_key AS k USING unnest($1::text[], $2::text[], $3::text[]) AS d (appid, client, key)
         WHERE k.appid = d.appid AND k.client = d.client AND k.key = d.key"];
 }
@@ -373,7 +389,7 @@ mod tests {
     }
 
     /// Indexes that hold only what is about to be done, such as the queued messages. They may be read as a whole.
-    const SMALL: [&str; 8] = [
+    const SMALL: [&str; 9] = [
         "wxsub_webhook_endpoint_pkey",
         "wxsub_message_expires",
         "wxsub_message_due",
@@ -382,6 +398,7 @@ mod tests {
         "wxsub_grant_unfinished",
         "wxsub_grant_spent",
         "wxsub_inbox_waiting",
+        "wxsub_webhook_due",
     ];
 
     const FEW_ROWS: &str = "INSERT INTO wxsub_grant (id, appid, openid, template_id, scene, state, consented_ms, callback_expires_ms)

@@ -13,11 +13,14 @@ use wxsub_outbox::app::Pauses;
 use wxsub_outbox::grant::StoredGrant;
 use wxsub_outbox::id::{GrantId, MessageId};
 use wxsub_outbox::idempotency::StoredKey;
-use wxsub_outbox::ledger::{Change, FromColumns, Gone, Results, Rows, StoredWorker, at_most, millis};
-use wxsub_outbox::message::{DECISION_DELAY, RESTORED_DECISION_DELAY};
+use wxsub_outbox::ledger::{
+    Change, FromColumns, GONE_WORKER_RETENTION, Gone, PAGE, Results, Rows, StoredWorker, at_most, delaying,
+    millis,
+};
+use wxsub_outbox::message::{DECISION_DELAY, MAX_RETRY_DELAY, RESTORED_DECISION_DELAY, StoredMessage};
 use wxsub_outbox::retention::Retention;
 use wxsub_outbox::state::MessageState;
-use wxsub_outbox::webhook::DELIVERY_RETENTION;
+use wxsub_outbox::webhook::{DELIVERY_RETENTION, MAX_DELIVERY_DELAY};
 
 use crate::columns;
 use crate::error::Failure;
@@ -35,6 +38,19 @@ pub(crate) struct Part<'a> {
     /// How many of the named keys were stored when they were locked.
     locked_keys: usize,
 }
+
+/// Which rows a change of many rows reads next, at most [`PAGE`] of a kind.
+pub(crate) enum Page {
+    /// Undecided messages of all apps, behind this app and id.
+    Undecided(String, MessageId),
+    /// Messages that are not final; the queued ones behind this expiry and id.
+    Unfinished(i64, MessageId),
+    /// Keys of a batch, behind this one.
+    Keys(String),
+}
+
+/// No id is smaller.
+pub(crate) const FIRST_ID: MessageId = MessageId::from_bytes([0; 16]);
 
 impl<'a> Part<'a> {
     /// Locks and loads the keys and messages that are named, after the statements that begin the transaction.
@@ -76,18 +92,24 @@ impl<'a> Part<'a> {
     /// Loads all that the changes need besides, and applies them.
     pub(crate) async fn apply(&mut self, changes: &[Change]) -> Result<Results, Failure> {
         let mut lock_workers = true;
-        let mut with_grants = true;
         match changes {
-            [sweep] if is_sweep(sweep) => {
-                self.load_sweep(sweep).await?;
-                with_grants = !matches!(sweep, Change::Prune(..) | Change::PruneBatch { .. });
-            }
+            [sweep] if is_sweep(sweep) => self.load_sweep(sweep).await?,
             _ => {
                 // A claim of nothing writes nothing, not even a lock.
                 lock_workers = self.load_due().await?
                     || !changes.iter().all(|change| matches!(change, Change::Claim { .. }));
             }
         }
+        self.apply_loaded(changes, lock_workers).await
+    }
+
+    /// Applies the changes. What they find by its state is loaded.
+    pub(crate) async fn apply_loaded(
+        &mut self,
+        changes: &[Change],
+        lock_workers: bool,
+    ) -> Result<Results, Failure> {
+        let with_grants = !matches!(changes, [Change::Prune(..) | Change::PruneBatch { .. }]);
         self.named.add_of_messages(&self.rows, with_grants);
         self.load_rest(lock_workers).await?;
         let results = self.rows.apply_all(changes.iter().cloned(), self.now);
@@ -183,31 +205,73 @@ impl<'a> Part<'a> {
         let Some(sweep) = sweep.inner() else { return Ok(()) };
         match sweep {
             Change::MarkGone(gone) => self.choose_live_workers(*gone).await,
+            Change::Prune(retention, limit) => self.load_ended(retention, *limit).await,
             Change::Reclaim(limit) => {
                 self.load(sql::ATTEMPTS_OF_GONE_WORKERS, &[&at_most(*limit)], Rows::load_message).await
             }
             Change::Expire(limit) => {
                 self.load(sql::EXPIRED, &[&now, &at_most(*limit)], Rows::load_message).await
             }
+            Change::Reschedule(limit) => {
+                let (message, delivery) = (self.now + MAX_RETRY_DELAY, self.now + MAX_DELIVERY_DELAY);
+                let params: [&(dyn ToSql + Sync); 2] = [&millis(message), &at_most(*limit)];
+                self.load(sql::WAITING_TOO_LONG, &params, Rows::load_message).await?;
+                let params: [&(dyn ToSql + Sync); 2] = [&millis(delivery), &at_most(*limit)];
+                self.load(sql::DELIVERIES_WAITING_TOO_LONG, &params, Rows::load_delivery).await
+            }
             Change::ApplyPolicy(appid, _, limit) => {
-                let attempted = millis(self.now.before(DECISION_DELAY));
-                let restored = millis(self.now.before(RESTORED_DECISION_DELAY));
-                let params: [&(dyn ToSql + Sync); 4] =
-                    [&appid.as_str(), &restored, &attempted, &at_most(*limit)];
+                let [restored, restored_to] = delaying(RESTORED_DECISION_DELAY, self.now);
+                let [attempted, attempted_to] = delaying(DECISION_DELAY, self.now);
+                let (appid, limit) = (appid.as_str(), at_most(*limit));
+                let params: [&(dyn ToSql + Sync); 6] =
+                    [&appid, &restored, &restored_to, &attempted, &attempted_to, &limit];
                 self.load(sql::DECIDABLE, &params, Rows::load_message).await
             }
-            Change::Restore => self.load_unfinished().await,
-            Change::Prune(retention, limit) => self.load_ended(retention, *limit).await,
             Change::ClaimDeliveries { endpoint, limit, .. } => {
                 let params: [&(dyn ToSql + Sync); 3] = [endpoint, &now, &at_most(*limit)];
                 self.load(sql::DUE_DELIVERIES, &params, Rows::load_delivery).await
             }
-            Change::PruneBatch { appid, client } => {
-                let keys = self.session.query(sql::KEYS_OF, &[&appid.as_str(), client]).await?;
-                self.load_keys_with_chains(&keys).await.map(drop)
-            }
             _ => Ok(()),
         }
+    }
+
+    /// Locks and loads the rows of a page. Gives the page after it.
+    pub(crate) async fn load_page(&mut self, change: &Change, page: &Page) -> Result<Option<Page>, Failure> {
+        let limit = at_most(PAGE);
+        match (change, page) {
+            (Change::PruneBatch { appid, client }, Page::Keys(after)) => {
+                let params: [&(dyn ToSql + Sync); 4] = [&appid.as_str(), client, after, &limit];
+                let keys = self.session.query(sql::KEYS_OF, &params).await?;
+                self.load_keys_with_chains(&keys).await?;
+                let last = keys.get(PAGE - 1).map(columns::read::<StoredKey>).transpose()?;
+                Ok(last.map(|key| Page::Keys(key.scope.key.as_str().to_owned())))
+            }
+            (_, Page::Undecided(appid, id)) => {
+                let params: [&(dyn ToSql + Sync); 3] = [appid, &columns::id(id), &limit];
+                let last = self.load_messages(sql::UNDECIDED, &params).await?;
+                let next = |last: StoredMessage| Page::Undecided(last.appid.as_str().to_owned(), last.id);
+                Ok(Some(last.map_or(Page::Unfinished(0, FIRST_ID), next)))
+            }
+            (_, Page::Unfinished(expires_ms, id)) => {
+                self.choose_live_workers(Gone::All).await?;
+                self.load(sql::ATTEMPTING, &[], Rows::load_message).await?;
+                let params: [&(dyn ToSql + Sync); 3] = [expires_ms, &columns::id(id), &limit];
+                let last = self.load_messages(sql::QUEUED, &params).await?;
+                Ok(last.map(|last| Page::Unfinished(millis(last.expires_at), last.id)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Loads the messages of a statement. Gives the last one if they are a whole page.
+    async fn load_messages(
+        &mut self,
+        sql: &'static str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Option<StoredMessage>, Failure> {
+        let found = self.session.query(sql, params).await?;
+        columns::each(&found, |message| self.rows.load_message(message))?;
+        Ok(found.get(PAGE - 1).map(columns::read).transpose()?)
     }
 
     /// Names the workers that are marked gone.
@@ -218,44 +282,27 @@ impl<'a> Part<'a> {
         })
     }
 
-    /// Names the grants that a statement finds.
-    async fn choose_grants(
-        &mut self,
-        sql: &'static str,
-        params: &[&(dyn ToSql + Sync)],
-    ) -> Result<(), Failure> {
-        let found = self.session.query(sql, params).await?;
-        columns::each(&found, |grant: StoredGrant| self.named.grants.extend([grant.id]))
-    }
-
-    async fn load_unfinished(&mut self) -> Result<(), Failure> {
-        for statement in [sql::QUEUED, sql::ATTEMPTING, sql::UNDECIDED] {
-            self.load(statement, &[], Rows::load_message).await?;
-        }
-        self.choose_live_workers(Gone::All).await?;
-        self.choose_grants(sql::UNFINISHED_GRANTS, &[]).await?;
-        self.load(sql::LAST_EVENT, &[], Rows::load_last_event_at).await
-    }
-
     /// What has been kept long enough, and the keys that may stand for it.
     async fn load_ended(&mut self, retention: &Retention, limit: usize) -> Result<(), Failure> {
-        let (now, most) = (self.now, at_most(limit));
-        let keys = self.session.query(sql::KEYS_TO_CHECK, &[&millis(now), &most]).await?;
+        let (now, limit) = (self.now, at_most(limit));
+        let keys = self.session.query(sql::KEYS_TO_CHECK, &[&millis(now), &limit]).await?;
         let keyed = self.load_keys_with_chains(&keys).await?;
         let ids: Vec<_> = keyed.iter().map(columns::id).collect();
         for state in MessageState::ALL.iter().copied().filter(|state| state.is_final()) {
             let until = millis(now.before(retention.of_state(state)));
-            let params: [&(dyn ToSql + Sync); 4] = [&state.as_str(), &until, &most, &ids];
+            let params: [&(dyn ToSql + Sync); 4] = [&state.as_str(), &until, &limit, &ids];
             match state {
                 MessageState::MaybeSent => self.load(sql::DECIDED, &params[1..], Rows::load_message).await?,
                 _ => self.load(sql::SETTLED, &params, Rows::load_message).await?,
             }
         }
         let until = millis(now.before(retention.grant));
-        self.choose_grants(sql::SPENT_GRANTS, &[&until, &millis(now), &most]).await?;
+        let spent = self.session.query(sql::SPENT_GRANTS, &[&until, &millis(now), &limit]).await?;
+        columns::each(&spent, |grant: StoredGrant| self.named.grants.extend([grant.id]))?;
         let until = millis(now.before(DELIVERY_RETENTION));
-        self.load(sql::LOCK_OLD_DELIVERIES, &[&until, &most], Rows::load_delivery).await?;
-        self.load(sql::GONE_WORKERS, &[&millis(now)], Rows::load_worker).await
+        self.load(sql::LOCK_OLD_DELIVERIES, &[&until, &limit], Rows::load_delivery).await?;
+        let until = millis(now.before(GONE_WORKER_RETENTION));
+        self.load(sql::GONE_WORKERS, &[&until], Rows::load_worker).await
     }
 
     /// Loads keys with their messages and those sent in their place. Gives the messages of the keys.

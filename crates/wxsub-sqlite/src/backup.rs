@@ -18,7 +18,7 @@ use crate::writer::{OpenFile, Purpose};
 const MAX_PROBLEMS: u32 = 100;
 
 /// Rows that contradict each other. Each query gives one line for each problem.
-const CONTRADICTIONS: [&str; 3] = [
+const CONTRADICTIONS: [&str; 4] = [
     "SELECT format('app %s: the count of its %s messages is %d, a recount gives %d',
                    appid, state, coalesce(sum(counted), 0), coalesce(sum(found), 0))
      FROM (SELECT appid, state, messages AS counted, NULL AS found FROM wxsub_count
@@ -33,6 +33,9 @@ const CONTRADICTIONS: [&str; 3] = [
     "SELECT format('message %s: its version is %d, and its history ends with %d', hex(id), version, last)
      FROM (SELECT id, version, (SELECT max(version) FROM wxsub_event WHERE message_id = id) AS last FROM wxsub_message)
      WHERE version IS NOT last",
+    "SELECT format('message %s: its grant %s is missing', hex(id), hex(grant_id)) FROM wxsub_message AS m
+     WHERE grant_id IS NOT NULL AND state IN ('queued', 'attempting')
+       AND NOT EXISTS (SELECT 1 FROM wxsub_grant AS g WHERE g.id = m.grant_id)",
 ];
 
 pub(crate) fn check(path: &Path) -> Result<Vec<String>, OpenError> {

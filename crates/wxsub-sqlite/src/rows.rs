@@ -99,6 +99,11 @@ impl Rows {
         self.grants.entry(grant.id).or_insert(grant).clone()
     }
 
+    /// The database changes grants. They must be written.
+    pub(crate) fn forget_grants(&mut self) {
+        self.grants.clear();
+    }
+
     /// Changes a grant, if it is here.
     pub(crate) fn update_grant(&mut self, grant: &StoredGrant) -> bool {
         let Some(known) = self.grants.get_mut(&grant.id) else { return false };

@@ -84,7 +84,7 @@ statements! {
         WHERE appid = ?1 AND client > 'batch:' AND client < 'batch;' ORDER BY client LIMIT ?2"];
     UPDATE_GRANT = ["UPDATE wxsub_grant SET state = ?2, callback_expires_ms = ?3 WHERE id = ?1"];
     INSERT_GRANT = ["INSERT INTO wxsub_grant (", grant!(), ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"];
-    UNFINISHED_GRANTS = ["SELECT ", grant!(), " FROM wxsub_grant
+    DOUBT_GRANTS = ["UPDATE wxsub_grant SET state = 'in_doubt'
         WHERE state <> 'used' AND state IN ('open', 'reserved', 'attempting')"];
     SPENT_GRANTS = ["SELECT id FROM wxsub_grant AS spent
         WHERE (state = 'used' OR state = 'void') AND consented_ms <= ?1 AND callback_expires_ms <= ?2
@@ -134,11 +134,16 @@ statements! {
         LIMIT ?1"];
     DECIDABLE = ["SELECT ", message!(), " FROM wxsub_message
         WHERE state = 'maybe_sent' AND decision IS NULL AND appid = ?1
-          AND CASE WHEN restored_ms IS NULL THEN coalesce(attempted_ms, 0) <= ?3 ELSE restored_ms <= ?2 END
-        ORDER BY id LIMIT ?4"];
-    QUEUED = ["SELECT ", message!(), " FROM wxsub_message WHERE state = 'queued'"];
-    ATTEMPTING = ["SELECT ", message!(), " FROM wxsub_message WHERE state = 'attempting'"];
-    UNDECIDED = ["SELECT ", message!(), " FROM wxsub_message WHERE state = 'maybe_sent' AND decision IS NULL"];
+          AND CASE WHEN restored_ms IS NULL THEN attempted_ms IS NULL OR attempted_ms NOT BETWEEN ?4 AND ?5
+              ELSE restored_ms NOT BETWEEN ?2 AND ?3 END
+        ORDER BY id LIMIT ?6"];
+    QUEUED = ["SELECT ", message!(), " FROM wxsub_message WHERE state = 'queued' LIMIT ?1"];
+    ATTEMPTING = ["SELECT ", message!(), " FROM wxsub_message WHERE state = 'attempting' LIMIT ?1"];
+    UNDECIDED = ["SELECT ", message!(), " FROM wxsub_message
+        WHERE state = 'maybe_sent' AND decision IS NULL AND (appid, id) > (?1, ?2) ORDER BY appid, id LIMIT ?3"];
+    /// As [`StoredMessage::waits_too_long`](wxsub_outbox::message::StoredMessage::waits_too_long).
+    WAITING_TOO_LONG = ["SELECT ", message!(), " FROM wxsub_message
+        WHERE state = 'queued' AND due_ms > ?1 AND (due_ms <> send_ms OR send_ms = created_ms) LIMIT ?2"];
     SETTLED = ["SELECT ", message!(), " FROM wxsub_message
         WHERE (state = 'sent' OR state = 'refused' OR state = 'not_sent' OR state = 'cancelled')
           AND state = ?1 AND settled_ms <= ?2
@@ -163,8 +168,9 @@ statements! {
     LIST_USER = [list!("id > ?2", of_user!()), " ORDER BY id LIMIT ?3"];
     LIST_NEWEST_USER = [list!("id < ?2", of_user!()), " ORDER BY id DESC LIMIT ?3"];
 
+    /// A history that is ahead of its message, because only some of the tables were restored, stays as it is.
     APPEND_EVENT = ["INSERT INTO wxsub_event (message_id, version, at_ms, event, attempt, actor, detail)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"];
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING"];
     HISTORY = ["SELECT message_id, version, at_ms, event, attempt, actor, detail FROM wxsub_event
         WHERE message_id = ?1 ORDER BY version"];
     APPEND_AUDIT = ["INSERT INTO wxsub_audit (at_ms, actor, address, action, appid, subject, detail, outcome)
@@ -189,7 +195,7 @@ statements! {
     KEY = ["SELECT ", key!(), " FROM wxsub_key WHERE appid = ?1 AND client = ?2 AND key = ?3"];
     PUT_KEY = ["INSERT OR REPLACE INTO wxsub_key (", key!(), ") VALUES (?1, ?2, ?3, ?4, ?5, ?6)"];
     KEYS_TO_CHECK = ["SELECT ", key!(), " FROM wxsub_key WHERE check_ms <= ?1 ORDER BY check_ms LIMIT ?2"];
-    KEYS_OF = ["SELECT ", key!(), " FROM wxsub_key WHERE appid = ?1 AND client = ?2"];
+    KEYS_OF = ["SELECT ", key!(), " FROM wxsub_key WHERE appid = ?1 AND client = ?2 AND key > ?3 ORDER BY key LIMIT ?4"];
     DELETE_KEY = ["DELETE FROM wxsub_key WHERE appid = ?1 AND client = ?2 AND key = ?3"];
 
     ENDPOINTS = ["SELECT ", endpoint!(), " FROM wxsub_webhook_endpoint ORDER BY name"];
@@ -213,6 +219,8 @@ statements! {
     FAILED_DELIVERIES = ["SELECT ", delivery!(), " FROM wxsub_webhook_delivery
         WHERE endpoint = ?1 AND error IS NOT NULL AND (created_ms, message_id, sequence) > (?2, ?3, ?4)
         ORDER BY created_ms, message_id, sequence LIMIT ?5"];
+    DELIVERIES_WAITING_TOO_LONG = ["SELECT ", delivery!(), " FROM wxsub_webhook_delivery
+        WHERE due_ms > ?1 AND due_ms IS NOT NULL LIMIT ?2"];
     OLD_DELIVERIES = ["SELECT endpoint, message_id, sequence FROM wxsub_webhook_delivery
         WHERE created_ms <= ?1 ORDER BY created_ms LIMIT ?2"];
 }
@@ -266,7 +274,14 @@ mod tests {
     #[test]
     fn every_statement_uses_an_index() {
         let (_folder, connection) = migrated();
-        let partial = ["message_expires", "message_attempting", "message_undecided", "grant_state"];
+        let partial = [
+            "message_expires",
+            "message_due",
+            "message_attempting",
+            "message_undecided",
+            "grant_state",
+            "webhook_due",
+        ];
         let mut slow = Vec::new();
         for (name, sql) in ALL.iter().filter(|(name, _)| *name != "ALL_WORKERS") {
             for step in plan(&connection, sql) {

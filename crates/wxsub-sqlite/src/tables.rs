@@ -9,11 +9,13 @@ use wxsub_outbox::app::StoredApp;
 use wxsub_outbox::audit::{AuditEntry, StoredAudit};
 use wxsub_outbox::grant::{StoredGrant, Subject};
 use wxsub_outbox::id::{GrantId, MessageId, WorkerId};
-use wxsub_outbox::idempotency::{KeyScope, StoredKey};
-use wxsub_outbox::ledger::{FromColumns, StoredWorker, Tables, ToColumns, at_most, millis};
-use wxsub_outbox::message::{DECISION_DELAY, RESTORED_DECISION_DELAY, StoredEvent, StoredMessage};
+use wxsub_outbox::idempotency::{IdempotencyKey, KeyScope, StoredKey};
+use wxsub_outbox::ledger::{FromColumns, StoredWorker, Tables, ToColumns, at_most, delaying, millis};
+use wxsub_outbox::message::{
+    DECISION_DELAY, MAX_RETRY_DELAY, RESTORED_DECISION_DELAY, StoredEvent, StoredMessage,
+};
 use wxsub_outbox::state::{AuditOutcome, MessageState, Priority};
-use wxsub_outbox::webhook::{DeliveryId, StoredDelivery, StoredEndpoint};
+use wxsub_outbox::webhook::{DeliveryId, MAX_DELIVERY_DELAY, StoredDelivery, StoredEndpoint};
 use wxsub_outbox::{LedgerError, LedgerResult};
 use wxsub_proto::AppId;
 
@@ -237,9 +239,10 @@ impl Tables for OpenTables<'_> {
         self.execute(sql::INSERT_GRANT, columns::params(grant.to_columns())).map(drop)
     }
 
-    fn unfinished_grants(&mut self) -> LedgerResult<Vec<StoredGrant>> {
+    fn doubt_grants(&mut self) -> LedgerResult<usize> {
         self.write_rows()?;
-        self.all(sql::UNFINISHED_GRANTS, [])
+        self.rows.forget_grants();
+        self.execute(sql::DOUBT_GRANTS, [])
     }
 
     fn spent_grants(
@@ -321,16 +324,30 @@ impl Tables for OpenTables<'_> {
         now: UnixMillis,
         limit: usize,
     ) -> LedgerResult<Vec<StoredMessage>> {
-        let (attempted, restored) = (now.before(DECISION_DELAY), now.before(RESTORED_DECISION_DELAY));
-        let values = params![appid.as_str(), millis(restored), millis(attempted), at_most(limit)];
+        let ([restored, restored_to], [attempted, attempted_to]) =
+            (delaying(RESTORED_DECISION_DELAY, now), delaying(DECISION_DELAY, now));
+        let appid = appid.as_str();
+        let values = params![appid, restored, restored_to, attempted, attempted_to, at_most(limit)];
         self.messages(sql::DECIDABLE, values)
     }
 
-    fn unfinished(&mut self) -> LedgerResult<Vec<StoredMessage>> {
-        let mut unfinished = self.messages(sql::QUEUED, [])?;
-        unfinished.extend(self.messages(sql::ATTEMPTING, [])?);
-        unfinished.extend(self.messages(sql::UNDECIDED, [])?);
+    fn undecided(
+        &mut self,
+        after: Option<&(AppId, MessageId)>,
+        limit: usize,
+    ) -> LedgerResult<Vec<StoredMessage>> {
+        let (appid, id) = after.map_or(("", &[][..]), |(appid, id)| (appid.as_str(), id.as_bytes()));
+        self.messages(sql::UNDECIDED, params![appid, id, at_most(limit)])
+    }
+
+    fn unfinished(&mut self, limit: usize) -> LedgerResult<Vec<StoredMessage>> {
+        let mut unfinished = self.messages(sql::ATTEMPTING, [at_most(limit)])?;
+        unfinished.extend(self.messages(sql::QUEUED, [at_most(limit - unfinished.len())])?);
         Ok(unfinished)
+    }
+
+    fn waiting_too_long(&mut self, now: UnixMillis, limit: usize) -> LedgerResult<Vec<StoredMessage>> {
+        self.messages(sql::WAITING_TOO_LONG, [millis(now + MAX_RETRY_DELAY), at_most(limit)])
     }
 
     fn ended(
@@ -385,9 +402,16 @@ impl Tables for OpenTables<'_> {
         self.all(sql::KEYS_TO_CHECK, params![millis(now), at_most(limit)])
     }
 
-    fn keys_of(&mut self, appid: &AppId, client: &str) -> LedgerResult<Vec<StoredKey>> {
+    fn keys_of(
+        &mut self,
+        appid: &AppId,
+        client: &str,
+        after: Option<&IdempotencyKey>,
+        limit: usize,
+    ) -> LedgerResult<Vec<StoredKey>> {
         self.write_rows()?;
-        self.all(sql::KEYS_OF, params![appid.as_str(), client])
+        let after = after.map_or("", IdempotencyKey::as_str);
+        self.all(sql::KEYS_OF, params![appid.as_str(), client, after, at_most(limit)])
     }
 
     fn delete_key(&mut self, scope: &KeyScope) -> LedgerResult<()> {
@@ -432,6 +456,15 @@ impl Tables for OpenTables<'_> {
     ) -> LedgerResult<Vec<StoredDelivery>> {
         let values = params![endpoint, millis(now), at_most(limit)];
         self.all(sql::DUE_DELIVERIES, values)
+    }
+
+    fn deliveries_waiting_too_long(
+        &mut self,
+        now: UnixMillis,
+        limit: usize,
+    ) -> LedgerResult<Vec<StoredDelivery>> {
+        let values = [millis(now + MAX_DELIVERY_DELAY), at_most(limit)];
+        self.all(sql::DELIVERIES_WAITING_TOO_LONG, values)
     }
 
     fn old_deliveries(&mut self, until: UnixMillis, limit: usize) -> LedgerResult<Vec<DeliveryId>> {

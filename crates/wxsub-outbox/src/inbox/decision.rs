@@ -7,7 +7,7 @@ use wxsub_proto::{AppId, Message};
 use super::row::{InboxRow, MAX_MESSAGE_BYTES};
 use crate::id::MessageId;
 use crate::idempotency::{Fingerprint, INBOX_CLIENT, IdempotencyKey};
-use crate::ledger::{Change, InvalidMessage, KeyKind, NewKey, NewMessage};
+use crate::ledger::{Change, InvalidLine, InvalidMessage, KeyKind, NewKey, NewMessage};
 use crate::state::Priority;
 
 /// Returns the change that records a row. `require_grant` says whether the messages of an app must have a grant; `None` if the app
@@ -42,10 +42,9 @@ pub fn decide(row: &InboxRow, require_grant: impl Fn(&AppId) -> Option<bool>) ->
     }
     let draft = draft.unwrap_or_default();
     let (touser, template_id, scene) = (draft.touser(), draft.template_id(), draft.scene());
-    let (problems, fingerprint) = (problems.join("; "), digest(row));
-    let key = NewKey { client: client.to_owned(), key, fingerprint, kind };
-    let invalid = InvalidMessage { id, appid, touser, template_id, scene, problems, key };
-    Ok(Change::RecordInvalid(Box::new(invalid)))
+    let line = InvalidLine { touser, template_id, scene, problems: problems.join("; ") };
+    let key = NewKey { client: client.to_owned(), key, fingerprint: digest(row), kind };
+    Ok(Change::RecordInvalid(Box::new(InvalidMessage { id, appid, line, key })))
 }
 
 fn read_message<'a>(text: &'a str, problems: &mut Vec<String>) -> Option<MessageDraft<'a>> {
@@ -96,7 +95,7 @@ mod tests {
 
     fn problems(row: &InboxRow) -> String {
         match decided(row).unwrap() {
-            Change::RecordInvalid(invalid) => invalid.problems,
+            Change::RecordInvalid(invalid) => invalid.line.problems,
             other => panic!("{other:?}"),
         }
     }
@@ -156,7 +155,7 @@ mod tests {
             assert!(problems.contains(part), "{problems}");
         }
         let Change::RecordInvalid(invalid) = decided(&broken).unwrap() else { panic!() };
-        assert_eq!(invalid.touser.map(|user| user.as_str().to_owned()).as_deref(), Some("o"));
+        assert_eq!(invalid.line.touser.map(|user| user.as_str().to_owned()).as_deref(), Some("o"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What can be asked of a ledger, and what comes of it.
+//! The changes of a ledger, and their results.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,6 +32,9 @@ pub enum Change {
     Reclaim(usize),
     /// Queued messages whose time is over, at most so many. Gives [`Applied::Messages`].
     Expire(usize),
+    /// Makes due what waits longer than any rule says: the ledger's clock was ahead when its time was set, and was set back since.
+    /// At most so many messages and deliveries to endpoints. Gives [`Applied::Count`].
+    Reschedule(usize),
     /// Records a consent. Gives [`Applied::Consent`].
     RecordConsent(Box<NewConsent>),
     /// Voids an open grant, or one in doubt that no message has. Gives [`Applied::Grant`].
@@ -55,7 +58,8 @@ pub enum Change {
         /// At most so many.
         limit: usize,
     },
-    /// A worker takes due messages of an app. Gives [`Applied::Messages`].
+    /// A worker takes due messages of an app. Those whose grant has no row become `not_sent` instead. Gives
+    /// [`Applied::Messages`].
     Claim {
         /// The worker.
         worker: WorkerId,
@@ -266,6 +270,15 @@ pub struct InvalidMessage {
     pub id: MessageId,
     /// The app that would send it.
     pub appid: AppId,
+    /// What is known of it.
+    pub line: InvalidLine,
+    /// Its key.
+    pub key: NewKey,
+}
+
+/// A line that is not a valid message.
+#[derive(Debug, Clone, Default)]
+pub struct InvalidLine {
     /// The user, if it can be read.
     pub touser: Option<OpenId>,
     /// The template, if it can be read.
@@ -274,8 +287,6 @@ pub struct InvalidMessage {
     pub scene: Option<Scene>,
     /// The rules that it breaks.
     pub problems: String,
-    /// Its key.
-    pub key: NewKey,
 }
 
 impl NewKey {
@@ -303,18 +314,18 @@ pub struct NewDecision {
     pub child: MessageId,
 }
 
-/// What came of a change.
+/// The result of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Applied {
     /// It was done.
     Done,
-    /// The worker's running attempts; `None` if it is gone, or not registered.
-    Beat(Option<Vec<(MessageId, u32)>>),
+    /// What the worker must know; `None` if it is gone, or not registered.
+    Beat(Option<Beat>),
     /// So many rows were changed.
     Count(usize),
     /// The messages that changed, as they are now.
     Messages(Vec<StoredMessage>),
-    /// What became of the consent.
+    /// The consent's grant, and whether it is new.
     Consent(Consent),
     /// The voided grant; `None` if it is not there or cannot be voided.
     Grant(Option<StoredGrant>),
@@ -350,6 +361,15 @@ pub enum Applied {
     Delivery(Option<Box<StoredDelivery>>),
 }
 
+/// What a worker learns from its heartbeat.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beat {
+    /// Its running attempts.
+    pub attempts: Vec<(MessageId, u32)>,
+    /// The ledger's clock was set back since its last heartbeat.
+    pub was_clock_set_back: bool,
+}
+
 /// The results of changes, in their order.
 pub type Results = Vec<LedgerResult<Applied>>;
 
@@ -383,7 +403,7 @@ macro_rules! results {
 
 results! {
     (): Applied::Done => ();
-    Option<Vec<(MessageId, u32)>>: Applied::Beat(attempts) => attempts;
+    Option<Beat>: Applied::Beat(beat) => beat;
     usize: Applied::Count(number) => number;
     Vec<StoredMessage>: Applied::Messages(messages) => messages;
     Consent: Applied::Consent(consent) => consent;
@@ -470,12 +490,25 @@ pub enum Recorded {
 }
 
 impl Recorded {
-    /// The message.
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> MessageId {
+        self.message().id
+    }
+
+    /// The message: after [`enqueue`](crate::Outbox::enqueue) as it was recorded, after [`send`](crate::Outbox::send) as
+    /// it ended, and as it is now if its key was used before.
     #[must_use]
     pub fn message(&self) -> &StoredMessage {
         match self {
             Self::New(message) | Self::Replayed(message) => message,
         }
+    }
+
+    /// Whether its key was used before, so that nothing new was recorded.
+    #[must_use]
+    pub fn replayed(&self) -> bool {
+        matches!(self, Self::Replayed(_))
     }
 
     /// The message, if it is new.

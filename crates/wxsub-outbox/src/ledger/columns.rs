@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
@@ -49,6 +50,12 @@ pub trait ToColumns<const N: usize> {
 #[must_use]
 pub fn millis(at: UnixMillis) -> i64 {
     i64::try_from(at.get()).unwrap_or(i64::MAX)
+}
+
+/// The first and the last time, as they are stored, since when this delay is not over.
+#[must_use]
+pub fn delaying(delay: Duration, now: UnixMillis) -> [i64; 2] {
+    [millis(now.before(delay)).saturating_add(1), millis(now + delay)]
 }
 
 /// A limit as a statement takes it.
@@ -153,7 +160,7 @@ impl ToColumns<21> for StoredMessage {
 }
 
 impl StoredMessage {
-    /// The columns that never change. The body, which only goes, is not among them.
+    /// The columns that never change. The body, which is only deleted, is not among them.
     #[must_use]
     pub fn fixed_columns(&self) -> [Value<'_>; 12] {
         columns![
@@ -352,10 +359,11 @@ macro_rules! one_column {
 
 one_column! {
     parsed: String, AppId, OpenId, TemplateId, IdempotencyKey, MessageState, Mode, Reason, GrantState, Decision, Priority,
-        Stage, EventKind, AuditAction, AuditOutcome, WebhookEvent;
-    named: Remedy;
+        EventKind, AuditAction, AuditOutcome, WebhookEvent;
+    known: Stage, Remedy;
     json: Message;
-    words: BTreeSet<AppId>, BTreeSet<WebhookEvent>;
+    words: BTreeSet<AppId>;
+    known_words: BTreeSet<WebhookEvent>;
     number: i64, u32, u64;
     flag: bool;
     time: UnixMillis;
@@ -377,9 +385,10 @@ fn parsed<T: FromStr<Err: Display>, C: Columns>(columns: &mut C) -> Result<Optio
     text(columns, |text| text.parse().map_err(|error: T::Err| error.to_string()))
 }
 
-/// A name that only serde can read.
-fn named<T: for<'de> Deserialize<'de>, C: Columns>(columns: &mut C) -> Result<Option<T>, C::Error> {
-    text(columns, |text| T::deserialize(text.into_deserializer()).map_err(|error: DeError| error.to_string()))
+/// A name. No value if only a newer version knows it: it tells people about an attempt, and decides nothing.
+fn known<T: for<'de> Deserialize<'de>, C: Columns>(columns: &mut C) -> Result<Option<T>, C::Error> {
+    let read = |text: &str| T::deserialize(IntoDeserializer::<DeError>::into_deserializer(text)).ok();
+    Ok(columns.text()?.and_then(read))
 }
 
 fn json<T: for<'de> Deserialize<'de>, C: Columns>(columns: &mut C) -> Result<Option<T>, C::Error> {
@@ -392,6 +401,12 @@ fn words<T: FromStr<Err: Display> + Ord, C: Columns>(
 ) -> Result<Option<BTreeSet<T>>, C::Error> {
     let word = |word: &str| word.parse().map_err(|error: T::Err| error.to_string());
     text(columns, |text| text.split_whitespace().map(word).collect())
+}
+
+/// Names that are separated by spaces, without those that only a newer version knows: nothing here causes such an event.
+fn known_words<T: FromStr + Ord, C: Columns>(columns: &mut C) -> Result<Option<BTreeSet<T>>, C::Error> {
+    let read = |text: &str| text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    Ok(columns.text()?.map(read))
 }
 
 fn number<T: TryFrom<i64>, C: Columns>(columns: &mut C) -> Result<Option<T>, C::Error> {

@@ -19,7 +19,7 @@ use crate::app::StoredApp;
 use crate::audit::{AuditEntry, StoredAudit};
 use crate::grant::{StoredGrant, Subject};
 use crate::id::{GrantId, MessageId, WorkerId};
-use crate::idempotency::{KeyScope, StoredKey};
+use crate::idempotency::{IdempotencyKey, KeyScope, StoredKey};
 use crate::message::{StoredEvent, StoredMessage};
 use crate::state::{AuditOutcome, GrantState, MessageState, Priority};
 use crate::webhook::{DeliveryId, StoredDelivery, StoredEndpoint};
@@ -44,8 +44,6 @@ pub struct Rows {
     pub(super) deliveries: Table<DeliveryId, StoredDelivery>,
     /// By their numbers.
     pub(super) audit: Table<u64, StoredAudit>,
-    /// When the last event happened that is not among the rows.
-    loaded_event_at: Option<UnixMillis>,
     pub(super) index: Index,
 }
 
@@ -233,10 +231,15 @@ impl Tables for Rows {
         Ok(())
     }
 
-    fn unfinished_grants(&mut self) -> LedgerResult<Vec<StoredGrant>> {
-        use GrantState::{Attempting, Open, Reserved};
+    fn doubt_grants(&mut self) -> LedgerResult<usize> {
+        use GrantState::{Attempting, InDoubt, Open, Reserved};
         let unfinished = |grant: &&StoredGrant| matches!(grant.state, Open | Reserved | Attempting);
-        Ok(self.grants.values().filter(unfinished).cloned().collect())
+        let unfinished: Vec<_> = self.grants.values().filter(unfinished).cloned().collect();
+        let number = unfinished.len();
+        for grant in unfinished {
+            self.grants.put(grant.id, Some(StoredGrant { state: InDoubt, ..grant }));
+        }
+        Ok(number)
     }
 
     fn spent_grants(
@@ -324,13 +327,31 @@ impl Tables for Rows {
         now: UnixMillis,
         limit: usize,
     ) -> LedgerResult<Vec<StoredMessage>> {
-        let decidable = |message: &StoredMessage| message.appid == *appid && message.decidable_at() <= now;
+        let decidable =
+            |message: &StoredMessage| message.appid == *appid && message.decidable_at(now).is_none();
         Ok(self.some_messages(self.index.undecided.iter().copied(), decidable, limit))
     }
 
-    fn unfinished(&mut self) -> LedgerResult<Vec<StoredMessage>> {
-        let unfinished = |message: &&StoredMessage| !message.state.is_final() || message.is_undecided();
-        Ok(self.messages.values().filter(unfinished).cloned().collect())
+    fn undecided(
+        &mut self,
+        after: Option<&(AppId, MessageId)>,
+        limit: usize,
+    ) -> LedgerResult<Vec<StoredMessage>> {
+        let undecided = self.index.undecided.iter().filter_map(|id| self.messages.get(id));
+        let mut places: Vec<_> = undecided.map(|message| (message.appid.clone(), message.id)).collect();
+        places.retain(|place| Some(place) > after);
+        places.sort_unstable();
+        Ok(self.some_messages(places.into_iter().map(|(_, id)| id), |_| true, limit))
+    }
+
+    fn unfinished(&mut self, limit: usize) -> LedgerResult<Vec<StoredMessage>> {
+        let queued = self.index.queued.iter().map(|(.., id)| *id);
+        Ok(self.some_messages(queued.chain(self.index.attempting.iter().copied()), |_| true, limit))
+    }
+
+    fn waiting_too_long(&mut self, now: UnixMillis, limit: usize) -> LedgerResult<Vec<StoredMessage>> {
+        let queued = self.index.queued.iter().map(|(.., id)| *id);
+        Ok(self.some_messages(queued, |message| message.waits_too_long(now), limit))
     }
 
     fn ended(
@@ -367,7 +388,7 @@ impl Tables for Rows {
     }
 
     fn last_event_at(&mut self) -> LedgerResult<Option<UnixMillis>> {
-        Ok(self.events.values().map(|event| event.at).max().max(self.loaded_event_at))
+        Ok(self.events.values().map(|event| event.at).max())
     }
 
     fn key(&mut self, scope: &KeyScope) -> LedgerResult<Option<StoredKey>> {
@@ -383,9 +404,16 @@ impl Tables for Rows {
         Ok(self.keys.values().filter(|key| key.check_at <= now).take(limit).cloned().collect())
     }
 
-    fn keys_of(&mut self, appid: &AppId, client: &str) -> LedgerResult<Vec<StoredKey>> {
+    fn keys_of(
+        &mut self,
+        appid: &AppId,
+        client: &str,
+        after: Option<&IdempotencyKey>,
+        limit: usize,
+    ) -> LedgerResult<Vec<StoredKey>> {
         let of_client = |key: &&StoredKey| key.scope.appid == *appid && key.scope.client == client;
-        Ok(self.keys.values().filter(of_client).cloned().collect())
+        let keys = self.keys.values().filter(of_client).filter(|key| Some(&key.scope.key) > after);
+        Ok(keys.take(limit).cloned().collect())
     }
 
     fn delete_key(&mut self, scope: &KeyScope) -> LedgerResult<()> {
@@ -425,6 +453,15 @@ impl Tables for Rows {
         let mut due: Vec<_> = self.deliveries_to(endpoint).filter(|delivery| delivery.is_due(now)).collect();
         due.sort_by_key(|delivery| delivery.due_at);
         Ok(due.into_iter().take(limit).cloned().collect())
+    }
+
+    fn deliveries_waiting_too_long(
+        &mut self,
+        now: UnixMillis,
+        limit: usize,
+    ) -> LedgerResult<Vec<StoredDelivery>> {
+        let waiting = self.deliveries.values().filter(|delivery| delivery.waits_too_long(now));
+        Ok(waiting.take(limit).cloned().collect())
     }
 
     fn old_deliveries(&mut self, until: UnixMillis, limit: usize) -> LedgerResult<Vec<DeliveryId>> {

@@ -11,7 +11,7 @@ use crate::app::StoredApp;
 use crate::audit::AuditEntry;
 use crate::grant::{StoredGrant, Subject};
 use crate::id::{GrantId, MessageId, WorkerId};
-use crate::idempotency::{KeyScope, StoredKey};
+use crate::idempotency::{IdempotencyKey, KeyScope, StoredKey};
 use crate::message::{StoredEvent, StoredMessage};
 use crate::state::{AuditOutcome, MessageState};
 use crate::webhook::{DeliveryId, StoredDelivery, StoredEndpoint};
@@ -64,8 +64,8 @@ pub trait Tables {
     fn newest_grant(&mut self, subject: &Subject) -> LedgerResult<Option<StoredGrant>>;
     /// Writes a grant. A new one is the newest of its subject.
     fn put_grant(&mut self, grant: StoredGrant) -> LedgerResult<()>;
-    /// Grants that are open, reserved or attempting.
-    fn unfinished_grants(&mut self) -> LedgerResult<Vec<StoredGrant>>;
+    /// Grants that are open, reserved or attempting become `in_doubt`. Gives their number.
+    fn doubt_grants(&mut self) -> LedgerResult<usize>;
     /// Grants that are used or void, were recorded no later than `until` and whose callback expired no later than `now`.
     /// None that has an older one of its subject in another state: that one must not become open for want of a newer one.
     fn spent_grants(
@@ -99,8 +99,16 @@ pub trait Tables {
     /// Undecided messages of an app that can be decided.
     fn decidable(&mut self, appid: &AppId, now: UnixMillis, limit: usize)
     -> LedgerResult<Vec<StoredMessage>>;
-    /// Messages that are not final or undecided.
-    fn unfinished(&mut self) -> LedgerResult<Vec<StoredMessage>>;
+    /// Undecided messages of all apps, by app and id: those behind this one.
+    fn undecided(
+        &mut self,
+        after: Option<&(AppId, MessageId)>,
+        limit: usize,
+    ) -> LedgerResult<Vec<StoredMessage>>;
+    /// Messages that are not final.
+    fn unfinished(&mut self, limit: usize) -> LedgerResult<Vec<StoredMessage>>;
+    /// Queued messages that [wait too long](StoredMessage::waits_too_long).
+    fn waiting_too_long(&mut self, now: UnixMillis, limit: usize) -> LedgerResult<Vec<StoredMessage>>;
 
     /// Messages in a final state that ended no later than `until` and that no key stands for. A `maybe_sent` message ends
     /// with its decision.
@@ -127,8 +135,14 @@ pub trait Tables {
     fn put_key(&mut self, key: StoredKey) -> LedgerResult<()>;
     /// Keys whose `check_at` is no later than `now`.
     fn keys_to_check(&mut self, now: UnixMillis, limit: usize) -> LedgerResult<Vec<StoredKey>>;
-    /// All keys of a client.
-    fn keys_of(&mut self, appid: &AppId, client: &str) -> LedgerResult<Vec<StoredKey>>;
+    /// Keys of a client, in their order: those behind this one.
+    fn keys_of(
+        &mut self,
+        appid: &AppId,
+        client: &str,
+        after: Option<&IdempotencyKey>,
+        limit: usize,
+    ) -> LedgerResult<Vec<StoredKey>>;
     /// Deletes a key.
     fn delete_key(&mut self, scope: &KeyScope) -> LedgerResult<()>;
 
@@ -147,6 +161,12 @@ pub trait Tables {
     fn due_deliveries(
         &mut self,
         endpoint: &str,
+        now: UnixMillis,
+        limit: usize,
+    ) -> LedgerResult<Vec<StoredDelivery>>;
+    /// Deliveries that [wait too long](StoredDelivery::waits_too_long).
+    fn deliveries_waiting_too_long(
+        &mut self,
         now: UnixMillis,
         limit: usize,
     ) -> LedgerResult<Vec<StoredDelivery>>;

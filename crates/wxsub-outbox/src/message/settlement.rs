@@ -49,6 +49,10 @@ pub struct Detail {
     pub remedy: Option<Remedy>,
 }
 
+/// Of a message whose grant has no row.
+pub(super) const LOST_GRANT: &str =
+    "grant: the ledger has lost it; restore its row from a backup, or ask the user for a new consent";
+
 impl Settlement {
     /// What the result of [`Client::send`](wxsub_core::Client::send) says about the message.
     #[must_use]
@@ -86,6 +90,16 @@ impl Detail {
     #[must_use]
     pub fn not_posted(why: &str) -> Self {
         Self { stage: Some(Stage::Claim), errmsg: Some(why.to_owned()), ..Self::default() }
+    }
+
+    /// Of a message that cannot be posted, because the row of its grant is missing.
+    pub(crate) fn lost_grant() -> Self {
+        Self {
+            stage: Some(Stage::Grant),
+            errmsg: Some(LOST_GRANT.to_owned()),
+            remedy: Some(Remedy::Stop),
+            ..Self::default()
+        }
     }
 
     /// Of an attempt for which no token came in time.

@@ -7,8 +7,8 @@ use wxsub_core::rfc3339;
 use wxsub_proto::{ErrCode, LocalizedText};
 
 use super::{
-    DECISION_DELAY, DEFAULT_LIFETIME, DecisionRecord, Detail, NotAccepted, RESTORED_DECISION_DELAY,
-    Settlement, StoredEvent, StoredMessage,
+    DECISION_DELAY, DEFAULT_LIFETIME, DecisionRecord, Detail, LOST_GRANT, NotAccepted,
+    RESTORED_DECISION_DELAY, Settlement, StoredEvent, StoredMessage,
 };
 use crate::id::{MessageId, WorkerId};
 use crate::state::{Decision, EventKind, MessageState, Mode, Reason};
@@ -91,11 +91,28 @@ impl NotDecidable {
     }
 }
 
-/// The pause after so many failures: it doubles from 1 s to 15 min, less up to a quarter, by the message's id.
+/// From when on an undecided message can be decided that was restored and attempted at these times; `None` if it can be now. A time
+/// that lies further ahead than the delay was set before the ledger's clock was set back: it delays nothing.
+pub(crate) fn decidable_at(
+    restored_at: Option<UnixMillis>,
+    attempted_at: Option<UnixMillis>,
+    now: UnixMillis,
+) -> Option<UnixMillis> {
+    let (since, delay) = match (restored_at, attempted_at) {
+        (Some(restored_at), _) => (restored_at, RESTORED_DECISION_DELAY),
+        (None, attempted_at) => (attempted_at?, DECISION_DELAY),
+    };
+    (now < since + delay && since <= now + delay).then_some(since + delay)
+}
+
+/// The longest pause after failures.
+pub const MAX_RETRY_DELAY: Duration = Duration::from_secs(15 * 60);
+
+/// The pause after so many failures: it doubles from 1 s to [`MAX_RETRY_DELAY`], less up to a quarter, by the message's id.
 #[must_use]
 pub fn retry_delay(message: MessageId, failures: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(10);
-    let pause = Duration::from_secs(1 << doublings).min(Duration::from_secs(15 * 60));
+    let pause = Duration::from_secs(1 << doublings).min(MAX_RETRY_DELAY);
     let [.., random] = *message.as_bytes();
     pause - pause / 4 * u32::from(random) / 256
 }
@@ -115,6 +132,17 @@ impl StoredMessage {
     /// It is recorded, and cannot be sent. It takes no grant.
     pub(crate) fn reject(self, reason: Reason, detail: Detail, now: UnixMillis) -> Transition {
         Self { detail, ..self }.finish(MessageState::NotSent, Some(reason), EventKind::NotSent, now)
+    }
+
+    /// What happens in place of this transition if the row of its grant is missing: it was deleted by hand, or the ledger was
+    /// restored in part. Another message may have used the consent, so this one is not posted. An attempt ends as it would.
+    pub(crate) fn without_grant(&self, transition: Transition, now: UnixMillis) -> Transition {
+        if !transition.message.state.is_final() {
+            return self.clone().reject(Reason::NoGrant, Detail::lost_grant(), now);
+        }
+        let known = transition.event.detail.iter().map(String::as_str);
+        let detail = known.chain([LOST_GRANT]).collect::<Vec<_>>().join("; ");
+        transition.note(&detail)
     }
 
     /// Its owner, or one that believes to be it, reports how the attempt ended.
@@ -189,6 +217,12 @@ impl StoredMessage {
         Settled::Late(Box::new(late.by(&worker)))
     }
 
+    /// It waits for a time that only a clock that was ahead could set: it is due now.
+    pub(crate) fn reschedule(&self, now: UnixMillis) -> Transition {
+        let next = Self { due_at: now, ..self.clone() };
+        next.event(EventKind::Requeued, now).note("the ledger's clock was set back; it is due now")
+    }
+
     /// Its worker is gone.
     #[must_use]
     pub fn reclaim(&self, now: UnixMillis) -> Option<Transition> {
@@ -229,14 +263,10 @@ impl StoredMessage {
         })
     }
 
-    /// From when on it can be decided, on the ledger's clock.
+    /// From when on it can be decided, on the ledger's clock; `None` if it can be now.
     #[must_use]
-    pub fn decidable_at(&self) -> UnixMillis {
-        match (self.restored_at, self.attempted_at) {
-            (Some(restored), _) => restored + RESTORED_DECISION_DELAY,
-            (None, Some(attempted)) => attempted + DECISION_DELAY,
-            (None, None) => UnixMillis::default(),
-        }
+    pub fn decidable_at(&self, now: UnixMillis) -> Option<UnixMillis> {
+        decidable_at(self.restored_at, self.attempted_at, now)
     }
 
     /// An operator or a policy decides. `seen` is the version that the operator looked at. `send_again` needs `child`.
@@ -261,8 +291,8 @@ impl StoredMessage {
         if seen.is_some_and(|seen| seen != self.version) {
             return Err(NotDecidable::Stale(self.version));
         }
-        if now < self.decidable_at() {
-            return Err(NotDecidable::TooEarly(self.decidable_at()));
+        if let Some(at) = self.decidable_at(now) {
+            return Err(NotDecidable::TooEarly(at));
         }
         let (by, note) = (by.to_owned(), note.to_owned());
         let record = DecisionRecord { decision, by: by.clone(), note, at: now, child };

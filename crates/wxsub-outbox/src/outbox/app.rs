@@ -56,7 +56,7 @@ pub enum MaybeSentPolicy {
 /// Decides how many messages of an app this process posts, and when, besides its rate.
 pub trait Gate: Send + Sync + fmt::Debug {
     /// Takes permits for attempts that begin now, at most so many.
-    fn take(&self, most: usize, now: MonotonicInstant) -> usize;
+    fn take(&self, max: usize, now: MonotonicInstant) -> usize;
 
     /// Gives unused permits back.
     fn give_back(&self, unused: usize);
@@ -106,8 +106,8 @@ impl App {
     }
 
     /// Takes as many permits of its rate and gate as there are, at most so many.
-    pub(crate) fn take_permits(&self, most: usize, now: MonotonicInstant) -> usize {
-        let admitted = self.gate.as_ref().map_or(most, |gate| gate.take(most, now));
+    pub(crate) fn take_permits(&self, max: usize, now: MonotonicInstant) -> usize {
+        let admitted = self.gate.as_ref().map_or(max, |gate| gate.take(max, now));
         let taken = self.pace.as_ref().map_or(admitted, |pace| pace.take(admitted, now));
         if let Some(gate) = &self.gate {
             gate.give_back(admitted - taken);

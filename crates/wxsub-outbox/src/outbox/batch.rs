@@ -1,9 +1,10 @@
 //! A batch: messages that are recorded line by line, so that the same batch can be recorded again and goes on.
 
-use wxsub_proto::{Message, OpenId, Scene, TemplateId};
+use wxsub_proto::Message;
 
 use super::{Outbox, OutboxError, Receipt};
 use crate::idempotency::{Fingerprint, IdempotencyKey, batch_client};
+pub use crate::ledger::InvalidLine;
 use crate::ledger::{Change, InvalidMessage, KeyKind, NewKey};
 
 /// A named batch of messages. Each line has a key within the batch, which is kept until the batch is deleted.
@@ -11,20 +12,6 @@ use crate::ledger::{Change, InvalidMessage, KeyKind, NewKey};
 pub struct Batch {
     outbox: Outbox,
     client: String,
-}
-
-/// A line that is not a valid message.
-#[derive(Debug, Clone, Default)]
-#[expect(clippy::exhaustive_structs, reason = "all of it is recorded")]
-pub struct InvalidLine {
-    /// The user, if it can be read.
-    pub touser: Option<OpenId>,
-    /// The template, if it can be read.
-    pub template_id: Option<TemplateId>,
-    /// The scene, if it can be read.
-    pub scene: Option<Scene>,
-    /// The rules that it breaks.
-    pub problems: String,
 }
 
 impl Outbox {
@@ -65,15 +52,11 @@ impl Batch {
         text: &[u8],
         line: InvalidLine,
     ) -> Result<Receipt, OutboxError> {
-        let InvalidLine { touser, template_id, scene, problems } = line;
         let fingerprint = Fingerprint::of_bytes(text);
         let invalid = InvalidMessage {
             id: self.outbox.inner.ids.message(self.outbox.inner.clock.now().wall)?,
             appid: self.outbox.app()?.appid.clone(),
-            touser,
-            template_id,
-            scene,
-            problems,
+            line,
             key: NewKey { client: self.client.clone(), key, fingerprint, kind: KeyKind::Batch },
         };
         self.outbox.record(Change::RecordInvalid(Box::new(invalid))).await

@@ -2,10 +2,7 @@ use derive_setters::Setters;
 use wxsub_core::clock::UnixMillis;
 use wxsub_proto::Message;
 
-use crate::id::MessageId;
 use crate::idempotency::IdempotencyKey;
-use crate::ledger::Recorded;
-use crate::message::StoredMessage;
 use crate::state::Priority;
 
 /// A message to record: what Weixin gets, and when.
@@ -29,30 +26,5 @@ impl OutboxMessage {
     /// To be sent as soon as possible, and no later than in 7 days.
     pub fn new(message: Message) -> Self {
         Self { message, send_at: None, expires_at: None, priority: Priority::Normal, idempotency_key: None }
-    }
-}
-
-/// A message that is recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receipt(pub(super) Recorded);
-
-impl Receipt {
-    /// Its id.
-    #[must_use]
-    pub fn id(&self) -> MessageId {
-        self.message().id
-    }
-
-    /// The message: after [`enqueue`](crate::Outbox::enqueue) as it was recorded, after [`send`](crate::Outbox::send) as
-    /// it ended, and as it is now if its key was used before.
-    #[must_use]
-    pub fn message(&self) -> &StoredMessage {
-        self.0.message()
-    }
-
-    /// Whether its key was used before, so that nothing new was recorded.
-    #[must_use]
-    pub fn replayed(&self) -> bool {
-        matches!(self.0, Recorded::Replayed(_))
     }
 }

@@ -24,9 +24,9 @@ impl Pace {
     }
 
     /// Takes as many permits as there are, at most so many.
-    pub(crate) fn take(&self, most: usize, now: MonotonicInstant) -> usize {
+    pub(crate) fn take(&self, max: usize, now: MonotonicInstant) -> usize {
         let mut bucket = self.bucket();
-        (0..most).take_while(|_| bucket.try_acquire(now).is_ok()).count()
+        (0..max).take_while(|_| bucket.try_acquire(now).is_ok()).count()
     }
 
     /// Gives unused permits back.

@@ -89,7 +89,7 @@ impl Sending {
             other => {
                 self.app.give_back(1);
                 // A caller that has gone needs no reply.
-                let _ = reply.send(other.map(Receipt));
+                let _ = reply.send(other);
                 return;
             }
         };
@@ -134,5 +134,5 @@ async fn receipt(posting: &Posting, settled: Option<StoredMessage>) -> Result<Re
         Some(settled) => settled,
         None => posting.inner.ledger.message(id).await?.ok_or(OutboxError::NoSuchMessage(id))?,
     };
-    Ok(Receipt(Recorded::New(Box::new(message))))
+    Ok(Recorded::New(Box::new(message)))
 }

@@ -9,6 +9,7 @@
 
 mod apps;
 mod batches;
+mod clocks;
 mod decisions;
 mod fixture;
 mod grants;
@@ -52,16 +53,17 @@ pub async fn run(make: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Ledger>) {
             a_grant_has_one_message, an_open_grant_can_be_voided;
         workers: claims_go_by_priority_and_time, a_message_is_claimed_once, a_gone_worker_claims_nothing,
             attempts_of_a_gone_worker_become_maybe_sent, a_living_worker_keeps_its_attempts,
-            a_heartbeat_names_the_running_attempts, the_holder_of_the_lock_reclaims_all_others,
+            a_heartbeat_names_the_running_attempts, a_heartbeat_notices_that_the_clock_was_set_back, the_holder_of_the_lock_reclaims_all_others,
             a_lease_from_the_future_is_over;
         decisions: an_answer_counts_until_the_decision, a_decision_waits_for_a_stopped_worker,
             a_decision_needs_the_version_that_was_seen, a_message_sent_again_takes_the_grant_in_doubt,
             a_message_sent_again_takes_a_newer_open_grant, a_message_with_a_foreign_id_is_sent_again, a_policy_decides_all, a_restore_leaves_nothing_unfinished,
-            a_restored_message_has_no_owner, what_an_operator_does_is_in_the_audit;
+            a_restored_message_has_no_owner, a_restore_of_many_messages_leaves_none_out, what_an_operator_does_is_in_the_audit;
         keys: the_same_key_is_the_same_message, another_content_under_a_key_is_refused,
             a_message_that_was_not_sent_is_replaced, a_refused_message_stores_no_key, the_same_id_is_the_same_message;
         batches: a_changed_line_replaces_what_was_refused_or_not_sent, a_line_without_a_grant_is_recorded,
-            an_invalid_line_is_recorded_once, keys_of_a_batch_are_kept_until_it_is_deleted;
+            an_invalid_line_is_recorded_once, keys_of_a_batch_are_kept_until_it_is_deleted,
+            a_batch_of_many_lines_is_deleted;
         inboxes: the_id_of_a_row_is_known_for_a_year, another_content_under_the_id_of_a_row_is_refused,
             a_row_that_its_grant_does_not_allow_is_not_sent, a_row_that_breaks_a_rule_is_recorded_once;
         apps: an_operator_pauses_and_resumes, the_limit_per_minute_pauses_for_a_minute,
@@ -77,7 +79,9 @@ pub async fn run(make: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Ledger>) {
             a_claimed_delivery_is_claimed_again_after_its_lease, a_delivery_that_fails_ten_times_is_a_dead_letter,
             redelivery_hastens_what_waits_and_not_what_is_under_way,
             an_endpoint_that_is_gone_gets_nothing_until_it_is_enabled, a_410_of_the_old_url_does_not_disable_the_new_one,
-            deliveries_are_deleted_when_they_are_old;
+            deliveries_are_deleted_when_they_are_old, a_delivery_does_not_wait_for_a_clock_that_was_ahead;
+        clocks: a_message_waits_only_for_a_time_that_was_asked_for,
+            a_decision_does_not_wait_for_a_clock_that_was_ahead;
         together: changes_in_one_commit_are_as_one_after_the_other;
         reading: counts_equal_a_recount, pages_hold_every_message_once,
             grants_are_listed_by_app_and_state, a_page_of_grants_goes_on_after_a_deleted_one, the_history_has_every_version;

@@ -14,6 +14,7 @@ use super::session::{POST_WINDOW, WorkerSession};
 use crate::ledger::Change;
 use crate::message::StoredMessage;
 use crate::outbox::{App, Inner};
+use crate::state::MessageState;
 
 pub(super) struct AppWorker {
     inner: Arc<Inner>,
@@ -107,8 +108,8 @@ impl AppWorker {
         let concurrency = self.app.concurrency.get();
         match self.app.client.token_source().current().get() {
             Some(_) => {
-                let most = concurrency.saturating_mul(2).saturating_sub(unsettled);
-                self.slots.free.available_permits().min(most)
+                let max = concurrency.saturating_mul(2).saturating_sub(unsettled);
+                self.slots.free.available_permits().min(max)
             }
             None => usize::from(unsettled == 0),
         }
@@ -119,10 +120,11 @@ impl AppWorker {
         let deadline = self.inner.clock.now() + POST_WINDOW;
         let Some((worker, number)) = self.session.begin_claim() else { return Vec::new() };
         let claim = Change::Claim { worker, appid: self.app.appid.clone(), limit };
-        let messages = self.inner.writer.submit(claim).await.unwrap_or_else(|error| {
+        let mut messages = self.inner.writer.submit(claim).await.unwrap_or_else(|error| {
             tracing::warn!(%error, appid = self.app.appid.as_str(), "claim failed");
             Vec::<StoredMessage>::new()
         });
+        messages.retain(|message| message.state == MessageState::Attempting);
         self.session.end_claim(number, messages.iter().map(|message| (message.id, message.attempt)));
         let posting = |message| Posting {
             inner: Arc::clone(&self.inner),

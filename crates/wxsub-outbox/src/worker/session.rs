@@ -7,11 +7,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use wxsub_core::clock::{ClockReading, timeout_at};
+use wxsub_core::clock::{ClockReading, MonotonicInstant, timeout_at};
 use wxsub_proto::AppId;
 
 use crate::id::{MessageId, NoRandomBytes, WorkerId};
-use crate::ledger::{Applied, Change, Gone, LedgerError, LedgerResult};
+use crate::ledger::{Applied, Beat, Change, Gone, LedgerError, LedgerResult};
 use crate::message::{Detail, Settlement};
 use crate::outbox::Inner;
 
@@ -26,6 +26,9 @@ pub(crate) const POST_WINDOW: Duration = Duration::from_secs(30);
 
 /// How long a beat waits for the apps that have something to decide. The worker must not miss its next beat.
 const POLICY_READ_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How soon a failed search for messages that wait too long is repeated. It reads all scheduled messages.
+const RESCHEDULE_RETRY_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// How many rows one beat changes of each kind.
 const SWEEP_LIMIT: usize = 1_000;
@@ -171,14 +174,19 @@ impl WorkerSession {
     pub(super) async fn beat(&self) -> Result<(), NoRandomBytes> {
         let Inner { clock, .. } = &*self.inner;
         let mut registered = false;
+        let mut reschedule_at = None;
         loop {
             let before = clock.now();
             let alive = match registered {
                 true => self.beat_once().await,
                 false => self.register().await,
             };
+            // The clock may have been ahead before this process began.
+            if !registered || matches!(alive, Ok(Some(true))) {
+                reschedule_at = Some(before.mono);
+            }
             let interval = match alive {
-                Ok(true) => {
+                Ok(Some(_)) => {
                     registered = true;
                     if self.state().post_until.replace(before + POST_WINDOW).is_none() {
                         // Until now nothing could be claimed, so earlier wakes had no effect.
@@ -186,9 +194,12 @@ impl WorkerSession {
                     }
                     self.started.send_replace(true);
                     self.sweep().await;
+                    if reschedule_at.is_some_and(|at| at <= before.mono) {
+                        reschedule_at = self.reschedule(before.mono).await;
+                    }
                     HEARTBEAT_INTERVAL
                 }
-                Ok(false) => {
+                Ok(None) => {
                     // Another process marked this worker as gone. Its attempts settle under the old id.
                     registered = false;
                     self.be_another()?;
@@ -205,15 +216,16 @@ impl WorkerSession {
         }
     }
 
-    async fn register(&self) -> LedgerResult<bool> {
+    async fn register(&self) -> LedgerResult<Option<bool>> {
         let worker = self.state().worker;
-        self.inner.writer.submit(Change::Register(worker)).await.map(|()| true)
+        self.inner.writer.submit(Change::Register(worker)).await.map(|()| Some(false))
     }
 
-    async fn beat_once(&self) -> LedgerResult<bool> {
+    /// Whether the ledger's clock was set back since the last beat; `None` if this worker is gone.
+    async fn beat_once(&self) -> LedgerResult<Option<bool>> {
         let worker = self.state().worker;
-        let beat: Option<Vec<Attempt>> = self.inner.writer.submit(Change::Heartbeat(worker)).await?;
-        let Some(attempts) = beat else { return Ok(false) };
+        let beat: Option<Beat> = self.inner.writer.submit(Change::Heartbeat(worker)).await?;
+        let Some(Beat { attempts, was_clock_set_back }) = beat else { return Ok(None) };
         for (message, attempt) in self.lost_claims(attempts.into_iter().collect()) {
             tracing::warn!(%message, attempt, "the reply to a claim was lost");
             let settlement = Settlement::NotSent(Detail::not_posted("the reply to its claim was lost"));
@@ -221,7 +233,18 @@ impl WorkerSession {
             let settle = Change::Settle { message, worker, attempt, settlement, max_failures: u32::MAX };
             self.inner.writer.submit::<Applied>(settle).await?;
         }
-        Ok(true)
+        Ok(Some(was_clock_set_back))
+    }
+
+    /// Makes due what waits for a time that the ledger's clock set while it was ahead. Gives when to look again.
+    async fn reschedule(&self, now: MonotonicInstant) -> Option<MonotonicInstant> {
+        match self.inner.writer.submit::<usize>(Change::Reschedule(SWEEP_LIMIT)).await {
+            Ok(number) => (number >= SWEEP_LIMIT).then_some(now),
+            Err(error) => {
+                tracing::warn!(%error, "looking for messages that wait too long failed");
+                Some(now + RESCHEDULE_RETRY_INTERVAL)
+            }
+        }
     }
 
     /// Attempts that certainly no task of this process has or had. The ledger still runs them; at an earlier beat this process

@@ -382,3 +382,27 @@ async fn a_rate_spreads_the_messages() {
     harness.clock.advance_and_run(3 * SECOND).await;
     assert_eq!(harness.weixin.count(SEND), 20);
 }
+
+#[tokio::test]
+async fn a_worker_looks_for_times_of_a_clock_that_was_ahead() {
+    let harness = Harness::new();
+    let ahead = 24 * 60 * MINUTE;
+    let reschedules = harness.count(|change| matches!(change, Change::Reschedule(_)));
+    harness.clock.set_forward(ahead);
+    let before = harness.enqueue("before").await;
+    harness.clock.set_back(ahead);
+    harness.run();
+    harness.clock.advance_and_run(10 * SECOND).await;
+    assert_eq!(harness.get(before).await.state, MessageState::Sent);
+    // While it works.
+    harness.outbox.pause("ops", "night").await.unwrap();
+    harness.clock.set_forward(ahead);
+    harness.clock.advance_and_run(10 * SECOND).await;
+    let meanwhile = harness.enqueue("meanwhile").await;
+    assert_eq!(reschedules.load(Ordering::Relaxed), 1);
+    harness.clock.set_back(ahead);
+    harness.outbox.resume().await.unwrap();
+    harness.clock.advance_and_run(15 * SECOND).await;
+    assert_eq!(harness.get(meanwhile).await.state, MessageState::Sent);
+    assert_eq!(reschedules.load(Ordering::Relaxed), 2);
+}

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wxsub_outbox::id::IdGenerator;
 use wxsub_outbox::idempotency::Fingerprint;
-use wxsub_outbox::ledger::{Change, FromApplied, InvalidMessage, KeyKind, LedgerLayer, NewKey, Results};
+use wxsub_outbox::ledger::{
+    Change, FromApplied, InvalidLine, InvalidMessage, KeyKind, LedgerLayer, NewKey, Results,
+};
 use wxsub_outbox::state::WebhookEvent;
 use wxsub_outbox::webhook::{DeliveryOutcome, StoredDelivery, StoredEndpoint};
 use wxsub_outbox::{Ledger, LedgerError, LedgerResult, MemoryLedger, Outbox};
@@ -38,10 +40,7 @@ impl Refusing {
         let invalid = |number: usize| InvalidMessage {
             id: ids.message(wxsub_core::clock::UnixMillis::new(1)).unwrap(),
             appid: "wx1".parse().unwrap(),
-            touser: None,
-            template_id: None,
-            scene: None,
-            problems: "touser: is missing".to_owned(),
+            line: InvalidLine { problems: "touser: is missing".to_owned(), ..InvalidLine::default() },
             key: NewKey {
                 client: "batch:b".to_owned(),
                 key: number.to_string().parse().unwrap(),

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wxsub_outbox::grant::{Consent, NotAdmitted};
-use wxsub_outbox::ledger::{Applied, Change, NotRecorded, Recorded};
+use wxsub_outbox::ledger::{Applied, Change, Gone, NotRecorded, Recorded};
 use wxsub_outbox::message::Settlement;
-use wxsub_outbox::state::GrantState;
+use wxsub_outbox::state::{GrantState, MessageState};
 use wxsub_outbox::{Ledger, LedgerError};
+use wxsub_postgres::{PostgresLedger, PostgresOptions};
 use wxsub_test_support::{Postgres, signal};
 
 use super::fixture::{Process, appid, check};
@@ -39,6 +40,58 @@ async fn two_workers_claim_each_message_once() {
     let each: BTreeSet<_> = first.iter().collect();
     assert_eq!((first.len(), each.len()), (300, 300));
     check(&one, &postgres.sql().await).await;
+}
+
+/// It was deleted by hand, or comes from a restore of a part of the tables.
+#[tokio::test]
+#[ignore = "needs postgresql: scripts/test runs it"]
+async fn a_message_whose_grant_is_missing_holds_up_no_other() {
+    let postgres = Postgres::start();
+    let process = Process::start(&postgres).await;
+    let mut ids = Vec::new();
+    for (user, is_claimed) in [("a", true), ("b", true), ("c", false), ("d", false)] {
+        process.record_consent(user).await;
+        let new = process.message(user);
+        ids.push(new.id);
+        process.enqueue(new).await.unwrap();
+        if is_claimed {
+            assert_eq!(process.claimed(9).await.len(), 1);
+        }
+    }
+    let sql = postgres.sql().await;
+    sql.batch_execute("DELETE FROM wxsub_grant WHERE openid IN ('a', 'c')").await.unwrap();
+    let problems = PostgresLedger::check(PostgresOptions::new(postgres.url())).await.unwrap();
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    process.claimed(9).await;
+    process.apply(Change::MarkGone(Gone::All)).await.unwrap();
+    process.apply(Change::Reclaim(9)).await.unwrap();
+    let mut states = Vec::new();
+    for id in ids {
+        states.push(process.state(id).await);
+    }
+    let undecided = MessageState::MaybeSent;
+    assert_eq!(states, [undecided, undecided, MessageState::NotSent, undecided]);
+    assert_eq!(PostgresLedger::check(PostgresOptions::new(postgres.url())).await.unwrap(), [""; 0]);
+}
+
+/// Only the messages were restored, and not their history.
+#[tokio::test]
+#[ignore = "needs postgresql: scripts/test runs it"]
+async fn a_message_that_is_older_than_its_history_holds_up_no_other() {
+    let postgres = Postgres::start();
+    let process = Process::start(&postgres).await;
+    let messages = [process.message("older"), process.message("other")];
+    for message in &messages {
+        process.enqueue(message.clone()).await.unwrap();
+    }
+    assert_eq!(process.claimed(9).await.len(), 2);
+    let older = "UPDATE wxsub_message SET version = 1 WHERE touser = 'older'";
+    postgres.sql().await.batch_execute(older).await.unwrap();
+    process.apply(Change::MarkGone(Gone::All)).await.unwrap();
+    process.apply(Change::Reclaim(9)).await.unwrap();
+    for message in messages {
+        assert_eq!(process.state(message.id).await, MessageState::MaybeSent);
+    }
 }
 
 #[tokio::test]

@@ -71,10 +71,9 @@ async fn evidence(
         Some(openid) => ledger.grants(&message.appid, openid).await?,
         None => Vec::new(),
     };
-    let (now, at) = (session.now(), message.decidable_at());
-    let view = MessageView::new(message, app, now);
-    let evidence = Evidence::new(view, GrantList::new(&grants).grants);
-    Ok(UndecidedView { evidence, decidable_at: (now < at).then_some(at) })
+    let now = session.now();
+    let evidence = Evidence::new(MessageView::new(message, app, now), GrantList::new(&grants).grants);
+    Ok(UndecidedView { evidence, decidable_at: message.decidable_at(now) })
 }
 
 /// `POST /decisions/{id}`.

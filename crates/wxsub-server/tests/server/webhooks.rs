@@ -422,7 +422,7 @@ async fn an_endpoint_with_another_certificate_gets_nothing() {
 /// Records a message that ends at once: it breaks a rule.
 async fn record_invalid(ledger: &MemoryLedger) {
     use wxsub_outbox::idempotency::{Fingerprint, IdempotencyKey};
-    use wxsub_outbox::ledger::{InvalidMessage, KeyKind, NewKey};
+    use wxsub_outbox::ledger::{InvalidLine, InvalidMessage, KeyKind, NewKey};
     let ids = wxsub_outbox::id::IdGenerator::new(Some(1));
     let now = wxsub_core::clock::SystemClock::new().now().wall;
     let key = NewKey {
@@ -434,10 +434,7 @@ async fn record_invalid(ledger: &MemoryLedger) {
     let invalid = InvalidMessage {
         id: ids.message(now).unwrap(),
         appid: "wx1".parse().unwrap(),
-        touser: None,
-        template_id: None,
-        scene: None,
-        problems: "title: is empty".to_owned(),
+        line: InvalidLine { problems: "title: is empty".to_owned(), ..InvalidLine::default() },
         key,
     };
     ledger.commit(vec![Change::RecordInvalid(Box::new(invalid))]).await.unwrap();

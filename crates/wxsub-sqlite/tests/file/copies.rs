@@ -208,6 +208,7 @@ async fn a_check_names_what_is_wrong() {
             "wxsub_nonce: a row refers to one of wxsub_grant that is missing",
         ),
         ("DELETE FROM wxsub_event", "its version is 3, and its history ends with"),
+        ("UPDATE wxsub_message SET grant_id = x'0A' WHERE state = 'queued'", "its grant 0A is missing"),
     ] {
         let copy = fixture.folder.path().join("tampered.db");
         fs::copy(fixture.path(), &copy).unwrap();

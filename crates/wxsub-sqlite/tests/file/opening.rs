@@ -8,6 +8,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use wxsub_core::testing::ManualClock;
 use wxsub_outbox::ledger::Change;
+use wxsub_outbox::message::{Detail, Settlement};
 use wxsub_outbox::state::{MessageState, Reason};
 use wxsub_outbox::{Ledger, LedgerError};
 use wxsub_sqlite::{OpenError, OpenErrorKind, SqliteLedger, SqliteOptions};
@@ -231,4 +232,65 @@ async fn a_folder_that_cannot_be_used_is_named() {
         assert!(refused.to_string().contains("its lock file cannot be written"), "{refused}");
     }
     fs::set_permissions(fixture.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// It was deleted by hand, or comes from a restore of a part of the tables.
+#[tokio::test]
+async fn a_message_whose_grant_is_missing_holds_up_no_other() {
+    let (fixture, ledger) = Fixture::opened().await;
+    for user in ["lost", "kept"] {
+        fixture.consent(&ledger, user).await;
+        fixture.enqueue(&ledger, user).await;
+    }
+    fixture.claim(&ledger).await;
+    for user in ["lost", "kept"] {
+        fixture.consent(&ledger, user).await;
+        fixture.enqueue(&ledger, user).await;
+    }
+    drop(ledger);
+    let deleted = "DELETE FROM wxsub_grant WHERE openid = 'lost'";
+    Connection::open(fixture.path()).unwrap().execute(deleted, []).unwrap();
+    let problems = SqliteLedger::check(fixture.path()).await.unwrap();
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    let ledger = fixture.open().await;
+    fixture.claim(&ledger).await;
+    let seen: Vec<_> = all(&ledger).await.iter().map(|message| (message.state, message.reason)).collect();
+    let undecided = (MessageState::MaybeSent, Some(Reason::WorkerLost));
+    let rejected = (MessageState::NotSent, Some(Reason::NoGrant));
+    assert_eq!(seen, [undecided, undecided, rejected, (MessageState::Attempting, None)]);
+    assert!(SqliteLedger::check(fixture.path()).await.unwrap().is_empty());
+}
+
+/// Only the messages were restored, and not their history.
+#[tokio::test]
+async fn a_message_that_is_older_than_its_history_holds_up_no_other() {
+    let (fixture, ledger) = Fixture::opened().await;
+    for user in ["older", "other"] {
+        fixture.enqueue(&ledger, user).await;
+    }
+    fixture.claim(&ledger).await;
+    drop(ledger);
+    let older = "UPDATE wxsub_message SET version = 1 WHERE touser = 'older'";
+    Connection::open(fixture.path()).unwrap().execute(older, []).unwrap();
+    let ledger = fixture.open().await;
+    assert!(all(&ledger).await.iter().all(|message| message.state == MessageState::MaybeSent));
+}
+
+/// For example during a rolling upgrade.
+#[tokio::test]
+async fn what_only_a_newer_version_knows_stops_no_message() {
+    let (fixture, ledger) = Fixture::opened().await;
+    let id = fixture.enqueue(&ledger, "o").await;
+    drop(ledger);
+    let newer = "UPDATE wxsub_message SET stage = 'later', remedy = 'later', errmsg = 'text';
+        INSERT INTO wxsub_webhook_endpoint VALUES ('shop', zeroblob(32), NULL, 'message.later message.sent', 0, NULL)";
+    Connection::open(fixture.path()).unwrap().execute_batch(newer).unwrap();
+    let ledger = fixture.open().await;
+    let (worker, claimed) = fixture.claim(&ledger).await;
+    let detail = Detail { errmsg: Some("text".to_owned()), ..Detail::default() };
+    assert_eq!((claimed[0].id, &claimed[0].detail), (id, &detail));
+    let (attempt, settlement) = (claimed[0].attempt, Settlement::Sent);
+    let settle = Change::Settle { message: id, worker, attempt, settlement, max_failures: 9 };
+    apply(&ledger, settle).await.unwrap();
+    assert_eq!(ledger.webhook_endpoints().await.unwrap()[0].pending, 1);
 }

@@ -232,8 +232,8 @@ fn describe(evidence: &Evidence) -> Vec<String> {
         }
         None => localized!("newer consent: none", "更新的授权：没有"),
     });
-    if message.is_undecided() && now() < message.decidable_at() {
-        let at = rfc3339::format(message.decidable_at());
+    if let Some(at) = message.decidable_at(now()).filter(|_| message.is_undecided()) {
+        let at = rfc3339::format(at);
         lines.push(localized!(
             "a stopped process may still post it; it can be decided from {at} on",
             "被挂起的进程可能仍会发出；{at} 之后才能裁定"

@@ -6,7 +6,7 @@ use wxsub_proto::AppId;
 
 use super::super::LedgerResult;
 use super::super::change::{Applied, PruneReport};
-use super::{Changing, take_one};
+use super::{Changing, PAGE, take_one};
 use crate::id::MessageId;
 use crate::idempotency::StoredKey;
 use crate::message::StoredMessage;
@@ -15,7 +15,7 @@ use crate::state::MessageState;
 use crate::webhook::DELIVERY_RETENTION;
 
 /// How long the row of a gone worker is kept.
-const GONE_WORKER_RETENTION: Duration = Duration::from_secs(24 * 3600);
+pub const GONE_WORKER_RETENTION: Duration = Duration::from_secs(24 * 3600);
 
 impl Changing<'_> {
     /// Keys go first: the row of a message stays as long as a key stands for it.
@@ -46,14 +46,19 @@ impl Changing<'_> {
 
     /// Deletes the keys of a batch. A key whose message can still change is kept: its line would be sent again.
     pub(super) fn prune_batch(&mut self, appid: &AppId, client: &str) -> LedgerResult<Applied> {
-        let (mut deleted, mut kept) = (0, 0);
-        for key in self.tables.keys_of(appid, client)? {
-            if self.chain(key.message)?.iter().all(|message| message.ended_at().is_some()) {
-                self.tables.delete_key(&key.scope)?;
-                deleted += 1;
-            } else {
-                kept += 1;
+        let (mut deleted, mut kept, mut last) = (0, 0, None);
+        loop {
+            let page = self.tables.keys_of(appid, client, last.as_ref(), PAGE)?;
+            for key in &page {
+                if self.chain(key.message)?.iter().all(|message| message.ended_at().is_some()) {
+                    self.tables.delete_key(&key.scope)?;
+                    deleted += 1;
+                } else {
+                    kept += 1;
+                }
             }
+            let Some(key) = page.into_iter().next_back() else { break };
+            last = Some(key.scope.key);
         }
         Ok(Applied::BatchPruned { deleted, kept })
     }

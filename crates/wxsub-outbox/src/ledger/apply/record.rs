@@ -3,7 +3,9 @@
 use wxsub_proto::AppId;
 
 use super::super::LedgerResult;
-use super::super::change::{InvalidMessage, KeyKind, NewConsent, NewKey, NewMessage, NotRecorded, Recorded};
+use super::super::change::{
+    InvalidLine, InvalidMessage, KeyKind, NewConsent, NewKey, NewMessage, NotRecorded, Recorded,
+};
 use super::Changing;
 use crate::grant::{Consent, StoredGrant, Subject, absorbs, admit};
 use crate::id::{GrantId, MessageId, WorkerId};
@@ -128,7 +130,8 @@ impl Changing<'_> {
             Before::Decided(recorded) => return Ok(recorded),
             Before::Replaced(before) => before,
         };
-        let InvalidMessage { id, appid, touser, template_id, scene, problems, key } = new;
+        let InvalidMessage { id, appid, line, key } = new;
+        let InvalidLine { touser, template_id, scene, problems } = line;
         let parent_id = before.map(|before| before.id);
         let message =
             StoredMessage { touser, template_id, scene, parent_id, ..self.blank(id, appid, Some(&key)) };

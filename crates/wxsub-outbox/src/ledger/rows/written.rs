@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use wxsub_core::clock::UnixMillis;
 use wxsub_proto::AppId;
 
 use super::Rows;
@@ -38,11 +37,11 @@ pub struct Written {
     pub workers: Vec<Write<StoredWorker>>,
     /// Apps.
     pub apps: Vec<WrittenApp>,
-    /// Grants. New ones of a subject are in the order of their recording. The nonces of a deleted one go with it.
+    /// Grants. New ones of a subject are in the order of their recording. The nonces of a deleted one are deleted, too.
     pub grants: Vec<Write<StoredGrant>>,
     /// Nonces that are new, each with its grant.
     pub nonces: Vec<([u8; 16], GrantId)>,
-    /// Messages. The history of a deleted one goes with it.
+    /// Messages. The history of a deleted one is deleted, too.
     pub messages: Vec<Write<StoredMessage>>,
     /// What happened to messages.
     pub events: Vec<StoredEvent>,
@@ -106,11 +105,6 @@ impl Rows {
     /// Loads a delivery to an endpoint.
     pub fn load_delivery(&mut self, delivery: StoredDelivery) {
         self.deliveries.rows.insert(delivery.id.clone(), delivery);
-    }
-
-    /// Loads when the last event happened.
-    pub fn load_last_event_at(&mut self, at: Option<UnixMillis>) {
-        self.loaded_event_at = at;
     }
 
     /// The messages that are loaded.

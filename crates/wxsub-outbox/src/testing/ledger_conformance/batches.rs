@@ -5,8 +5,10 @@ use std::time::Duration;
 use super::fixture::{Fixture, new, not_sent, refused, replayed, unknown};
 use crate::id::MessageId;
 use crate::idempotency::{Fingerprint, batch_client};
-use crate::ledger::{Applied, Change, InvalidMessage, KeyKind, NewKey, NewMessage, NotRecorded, Recorded};
-use crate::message::Settlement;
+use crate::ledger::{
+    Applied, Change, InvalidLine, InvalidMessage, KeyKind, NewKey, NewMessage, NotRecorded, PAGE, Recorded,
+};
+use crate::message::{Settlement, StoredMessage};
 use crate::state::{Decision, GrantState, MessageState, Reason, Stage};
 
 const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -26,10 +28,11 @@ impl Fixture {
         let invalid = InvalidMessage {
             id: self.new_message("o").id,
             appid: self.appid.clone(),
-            touser: None,
-            template_id: Some("T".parse().unwrap()),
-            scene: None,
-            problems: "touser: is missing".to_owned(),
+            line: InvalidLine {
+                template_id: Some("T".parse().unwrap()),
+                problems: "touser: is missing".to_owned(),
+                ..InvalidLine::default()
+            },
             key: NewKey { client: batch_client("spring"), key, fingerprint, kind: KeyKind::Batch },
         };
         self.apply_for(Change::RecordInvalid(Box::new(invalid))).await
@@ -148,4 +151,19 @@ pub(super) async fn keys_of_a_batch_are_kept_until_it_is_deleted(fixture: &Fixtu
     fixture.decide_later(undecided.id, Decision::GiveUp).await;
     assert_eq!(fixture.prune_batch().await, (1, 0));
     assert_eq!(fixture.prune_batch().await, (0, 0));
+}
+
+/// More than are read at a time, in an order that depends on the database.
+pub(super) async fn a_batch_of_many_lines_is_deleted(fixture: &Fixture) {
+    let line = |number: usize| {
+        let key = format!("{}{number}", ["a", "B", "-", "_"][number % 4]);
+        Change::Enqueue(Box::new(fixture.batch_message(&key, fixture.new_message(&format!("o{number}")))))
+    };
+    fixture.ledger.commit((0..=2 * PAGE).map(line).collect()).await.unwrap();
+    let kept: Vec<_> = fixture.all().await.iter().step_by(PAGE).map(|message| message.id).collect();
+    let cancel = |message: &StoredMessage| Change::Cancel { message: message.id, by: "ops".to_owned() };
+    let cancelled = fixture.all().await.iter().filter(|line| !kept.contains(&line.id)).map(cancel).collect();
+    fixture.ledger.commit(cancelled).await.unwrap();
+    assert_eq!(fixture.prune_batch().await, (2 * PAGE - 2, 3));
+    assert_eq!(fixture.prune_batch().await, (0, 3));
 }

@@ -1,10 +1,14 @@
 //! Late responses, decisions, and the restore of a backup.
 
+use wxsub_proto::AppId;
+
 use super::fixture::{Fixture, HOUR, MINUTE, SECOND, not_sent, refused, unknown};
 use crate::audit::AuditEntry;
 use crate::grant::NotAdmitted;
 use crate::id::MessageId;
-use crate::ledger::{Applied, Change, NewMessage, NotDecided, NotRecorded, RestoreReport};
+use crate::ledger::{
+    Applied, Change, MessageQuery, NewMessage, NotDecided, NotRecorded, PAGE, RestoreReport,
+};
 use crate::message::{DECISION_DELAY, DEFAULT_LIFETIME, NotDecidable, RESTORED_DECISION_DELAY, Settlement};
 use crate::state::{AuditAction, AuditOutcome, Decision, EventKind, GrantState, MessageState, Reason};
 
@@ -159,6 +163,25 @@ pub(super) async fn a_restored_message_has_no_owner(fixture: &Fixture) {
         assert!(fixture.get(message.id).await.is_undecided());
     }
     fixture.clock.advance(MINUTE);
+}
+
+/// More than are read at a time.
+pub(super) async fn a_restore_of_many_messages_leaves_none_out(fixture: &Fixture) {
+    let apps: [AppId; 2] = [fixture.appid.clone(), "wx2".parse().unwrap()];
+    let new = |number: usize| {
+        let message = fixture.new_message_of(&apps[number % 2], &format!("o{number}"));
+        Change::Enqueue(Box::new(message))
+    };
+    fixture.ledger.commit((0..=2 * PAGE).map(new).collect()).await.unwrap();
+    for (changed, version) in [(2 * PAGE + 1, 2), (0, 3)] {
+        let report: RestoreReport = fixture.apply_for(Change::Restore).await;
+        assert_eq!(report.messages, changed);
+        for (appid, number) in apps.iter().zip([PAGE + 1, PAGE]) {
+            let messages = fixture.ledger.messages(&MessageQuery::new(appid.clone())).await.unwrap();
+            assert_eq!(messages.len(), number);
+            assert!(messages.iter().all(|message| message.is_undecided() && message.version == version));
+        }
+    }
 }
 
 pub(super) async fn what_an_operator_does_is_in_the_audit(fixture: &Fixture) {

@@ -2,7 +2,9 @@
 
 use super::fixture::{DAY, Fixture, not_sent, refused, unknown};
 use crate::idempotency::{Fingerprint, INBOX_CLIENT};
-use crate::ledger::{Applied, Change, InvalidMessage, KeyKind, NewKey, NewMessage, NotRecorded, Recorded};
+use crate::ledger::{
+    Applied, Change, InvalidLine, InvalidMessage, KeyKind, NewKey, NewMessage, NotRecorded, Recorded,
+};
 use crate::message::Settlement;
 use crate::state::{GrantState, MessageState, Reason};
 
@@ -79,10 +81,7 @@ pub(super) async fn a_row_that_breaks_a_rule_is_recorded_once(fixture: &Fixture)
         Change::RecordInvalid(Box::new(InvalidMessage {
             id,
             appid: fixture.appid.clone(),
-            touser: None,
-            template_id: None,
-            scene: None,
-            problems: "message: is not JSON".to_owned(),
+            line: InvalidLine { problems: "message: is not JSON".to_owned(), ..InvalidLine::default() },
             key: NewKey {
                 client: INBOX_CLIENT.to_owned(),
                 key: id.to_string().parse().unwrap(),

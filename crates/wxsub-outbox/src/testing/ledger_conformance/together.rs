@@ -10,8 +10,8 @@ use crate::grant::Subject;
 use crate::id::{GrantId, MessageId, WorkerId, split_mix};
 use crate::idempotency::{Fingerprint, INBOX_CLIENT, IdempotencyKey};
 use crate::ledger::{
-    Applied, Change, Gone, InvalidMessage, KeyKind, Ledger, LedgerResult, MemoryLedger, MessageQuery,
-    NewConsent, NewDecision, NewKey, NewMessage, Recorded,
+    Applied, Change, Gone, InvalidLine, InvalidMessage, KeyKind, Ledger, LedgerResult, MemoryLedger,
+    MessageQuery, NewConsent, NewDecision, NewKey, NewMessage, Recorded,
 };
 use crate::message::{NotAccepted, Settlement, StoredMessage};
 use crate::retention::Retention;
@@ -121,10 +121,8 @@ impl Changes<'_> {
             6..12 => Change::Enqueue(self.new_message()),
             12 => {
                 let (id, key) = (self.new_message().id, self.key(KeyKind::Batch));
-                let (problems, touser) = ("title: is empty".to_owned(), None);
-                let invalid =
-                    InvalidMessage { id, appid, touser, template_id: None, scene: None, problems, key };
-                Change::RecordInvalid(Box::new(invalid))
+                let line = InvalidLine { problems: "title: is empty".to_owned(), ..InvalidLine::default() };
+                Change::RecordInvalid(Box::new(InvalidMessage { id, appid, line, key }))
             }
             13 => Change::Begin(self.new_message(), self.worker()),
             14..17 => Change::Claim { worker: self.worker(), appid, limit: 1 + self.below(6) },
@@ -156,8 +154,9 @@ impl Changes<'_> {
                 3 => Change::Reclaim(9),
                 _ => Change::ApplyPolicy(appid, Decision::AssumeSent, 9),
             },
-            28 => match self.below(4) {
+            28 => match self.below(5) {
                 0 => Change::Expire(9),
+                3 => Change::Reschedule(9),
                 1 => Change::Prune(Retention::default(), 100),
                 2 => Change::PruneBatch { appid, client: "batch:b".to_owned() },
                 // It fails.
@@ -189,9 +188,9 @@ impl Changes<'_> {
 /// Without what a ledger may choose: the order of rows that no rule orders, and the words of an error.
 fn comparable(applied: LedgerResult<Applied>) -> Result<Applied, ()> {
     Ok(match applied.map_err(drop)? {
-        Applied::Beat(Some(mut attempts)) => {
-            attempts.sort_unstable();
-            Applied::Beat(Some(attempts))
+        Applied::Beat(Some(mut beat)) => {
+            beat.attempts.sort_unstable();
+            Applied::Beat(Some(beat))
         }
         other => other,
     })

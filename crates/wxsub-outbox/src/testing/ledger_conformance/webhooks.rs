@@ -313,3 +313,16 @@ pub(super) async fn deliveries_are_deleted_when_they_are_old(fixture: &Fixture) 
     assert_eq!(fixture.prune(10).await.deliveries, 1);
     assert_eq!(counts(fixture, "shop").await, (0, 0));
 }
+
+pub(super) async fn a_delivery_does_not_wait_for_a_clock_that_was_ahead(fixture: &Fixture) {
+    set(fixture, &[endpoint("shop")]).await;
+    fixture.clock.advance(400 * DAY);
+    fixture.sent("a").await;
+    fixture.clock.set_back(400 * DAY);
+    assert_eq!(claim(fixture, "shop").await, []);
+    assert_eq!(fixture.apply(Change::Reschedule(9)).await, Applied::Count(1));
+    let claimed = claim(fixture, "shop").await.remove(0);
+    let outcome = DeliveryOutcome::Failed { error: "503".to_owned(), retry_after: Some(DAY) };
+    settle(fixture, &claimed, outcome).await;
+    assert_eq!(fixture.apply(Change::Reschedule(9)).await, Applied::Count(0), "the endpoint asked for it");
+}

@@ -1,7 +1,7 @@
 //! Claims, leases, and what becomes of the attempts of a worker that is gone.
 
 use super::fixture::{Fixture, HOUR, MINUTE, SECOND};
-use crate::ledger::{Applied, Change, Gone, LEASE, NewMessage};
+use crate::ledger::{Applied, Beat, Change, Gone, LEASE, NewMessage};
 use crate::message::Settlement;
 use crate::state::{GrantState, MessageState, Priority, Reason};
 
@@ -88,11 +88,20 @@ pub(super) async fn a_living_worker_keeps_its_attempts(fixture: &Fixture) {
 
 pub(super) async fn a_heartbeat_names_the_running_attempts(fixture: &Fixture) {
     let beat = || fixture.apply(Change::Heartbeat(fixture.worker));
-    assert_eq!(beat().await, Applied::Beat(Some(Vec::new())));
+    assert_eq!(beat().await, Applied::Beat(Some(Beat::default())));
     let claimed = fixture.claimed("o").await;
-    assert_eq!(beat().await, Applied::Beat(Some(vec![(claimed.id, 1)])));
+    let running = Beat { attempts: vec![(claimed.id, 1)], ..Beat::default() };
+    assert_eq!(beat().await, Applied::Beat(Some(running)));
     fixture.settle(&claimed, Settlement::Sent).await.unwrap();
-    assert_eq!(beat().await, Applied::Beat(Some(Vec::new())));
+    assert_eq!(beat().await, Applied::Beat(Some(Beat::default())));
+}
+
+pub(super) async fn a_heartbeat_notices_that_the_clock_was_set_back(fixture: &Fixture) {
+    let beat = || fixture.apply(Change::Heartbeat(fixture.worker));
+    fixture.clock.set_back(MINUTE);
+    let set_back = Beat { was_clock_set_back: true, ..Beat::default() };
+    assert_eq!(beat().await, Applied::Beat(Some(set_back)));
+    assert_eq!(beat().await, Applied::Beat(Some(Beat::default())));
 }
 
 pub(super) async fn the_holder_of_the_lock_reclaims_all_others(fixture: &Fixture) {
