@@ -191,8 +191,12 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(3660);
 /// Idle time after which a connection is closed. The server closes it after `header_timeout_s`, 10 s by default.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Maximum length of a response of the server. The readiness of 10 000 apps has almost a megabyte.
+const MAX_RESPONSE_BYTES: usize = 16 << 20;
+
 fn server_limits() -> TransportLimits {
-    TransportLimits::default().request_timeout(REQUEST_TIMEOUT).pool_idle_timeout(POOL_IDLE_TIMEOUT)
+    let limits = TransportLimits::default().body_bytes(MAX_RESPONSE_BYTES);
+    limits.request_timeout(REQUEST_TIMEOUT).pool_idle_timeout(POOL_IDLE_TIMEOUT)
 }
 
 /// A control server, and the app that the requests are for.

@@ -32,6 +32,9 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The default of [`ControlServer::timeout`]. The server waits for Weixin for 30 s by default.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Maximum length of a response, in bytes. The list of 10 000 apps has some megabytes.
+const MAX_RESPONSE_BYTES: usize = 16 << 20;
+
 /// A control server (`wxsub serve`), and the key of this client.
 ///
 /// A clone is cheap. Each call makes one request and is never repeated.
@@ -289,7 +292,7 @@ impl ControlServer {
         let request = request
             .body(Bytes::from(body))
             .map_err(|_| invalid_request("base URL and path make no valid URL"))?;
-        Ok(HttpRequest::from_http(request))
+        Ok(HttpRequest::from_http(request).max_response_bytes(MAX_RESPONSE_BYTES))
     }
 }
 

@@ -71,6 +71,10 @@ pub const IGNORED_BODY_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 struct IgnoresResponseBody;
 
+/// The maximum length of the body of a response, in bytes.
+#[derive(Clone, Copy)]
+struct MaxResponseBytes(usize);
+
 /// The value of the `User-Agent` header.
 const USER_AGENT_VALUE: HeaderValue = HeaderValue::from_static(concat!("wxsub/", env!("CARGO_PKG_VERSION")));
 
@@ -119,6 +123,21 @@ impl HttpRequest {
     /// Whether only status and headers of the response count.
     pub fn ignores_response_body(&self) -> bool {
         self.0.extensions().get::<IgnoresResponseBody>().is_some()
+    }
+
+    /// Sets the maximum length of the body of the response, in bytes, in place of that of the transport.
+    #[must_use]
+    pub fn max_response_bytes(mut self, max: usize) -> Self {
+        self.0.extensions_mut().insert(MaxResponseBytes(max));
+        self
+    }
+
+    /// Returns these limits of a transport with the maximum length that the request sets.
+    pub fn limits(&self, limits: TransportLimits) -> TransportLimits {
+        match self.0.extensions().get() {
+            Some(MaxResponseBytes(max)) => limits.body_bytes(*max),
+            None => limits,
+        }
     }
 
     /// Returns the path, without the query.

@@ -86,9 +86,13 @@ impl HyperTransport {
         }
     }
 
-    async fn read_body(&self, response: &mut Response<Incoming>) -> Result<Bytes, TransportError> {
+    async fn read_body(
+        &self,
+        response: &mut Response<Incoming>,
+        max_bytes: usize,
+    ) -> Result<Bytes, TransportError> {
         let length = response.body().size_hint().exact();
-        let mut body = LimitedBody::new(&self.limits, length, response.headers())?;
+        let mut body = LimitedBody::new(&self.limits.body_bytes(max_bytes), length, response.headers())?;
         while let Some(frame) = response.body_mut().frame().await {
             // A frame without data is a trailer.
             if let Ok(piece) = frame.map_err(|error| body_error(&error))?.into_data() {
@@ -136,6 +140,7 @@ impl Transport for HyperTransport {
         Self: 'b,
     {
         let ignores_body = request.ignores_response_body();
+        let max_bytes = request.limits(self.limits).body_bytes;
         let (key, mut request) = self.prepare_request(request);
         Box::pin(async move {
             let mut deadline = deadline_in(self.limits.request_timeout);
@@ -147,7 +152,7 @@ impl Transport for HyperTransport {
                 deadline = deadline_in(IGNORED_BODY_TIMEOUT);
             }
             let body = {
-                let reading = pin!(self.read_body(&mut response));
+                let reading = pin!(self.read_body(&mut response, max_bytes));
                 before(&mut deadline, reading).await.unwrap_or_else(|| Err(self.timeout_error()))
             };
             // After an error, the rest of the body is on the connection, so it is not used again.

@@ -98,8 +98,9 @@ impl ReqwestTransport {
         pool.client.clone()
     }
 
-    async fn read_body(&self, mut response: Response) -> Result<Bytes, TransportError> {
-        let mut body = LimitedBody::new(&self.limits, response.content_length(), response.headers())?;
+    async fn read_body(&self, mut response: Response, max_bytes: usize) -> Result<Bytes, TransportError> {
+        let limits = self.limits.body_bytes(max_bytes);
+        let mut body = LimitedBody::new(&limits, response.content_length(), response.headers())?;
         while let Some(piece) = self.map_error(response.chunk().await)? {
             body.push(piece)?;
         }
@@ -110,7 +111,7 @@ impl ReqwestTransport {
     async fn read_ignored_body(&self, response: Response) -> Bytes {
         let clock = SystemClock::new();
         let deadline = clock.now().mono + IGNORED_BODY_TIMEOUT;
-        let body = timeout_at(&clock, deadline, self.read_body(response)).await;
+        let body = timeout_at(&clock, deadline, self.read_body(response, self.limits.body_bytes)).await;
         body.and_then(Result::ok).unwrap_or_default()
     }
 
@@ -155,6 +156,7 @@ impl Transport for ReqwestTransport {
         Self: 'b,
     {
         let ignores_body = request.ignores_response_body();
+        let max_bytes = request.limits(self.limits).body_bytes;
         let request = to_reqwest_request(request);
         Box::pin(async move {
             let request = request.ok_or_else(|| {
@@ -168,7 +170,7 @@ impl Transport for ReqwestTransport {
             let (date, retry_after) = (date_of(response.headers()), retry_after_of(response.headers()));
             let body = match ignores_body {
                 true => self.read_ignored_body(response).await,
-                false => self.read_body(response).await?,
+                false => self.read_body(response, max_bytes).await?,
             };
             Ok(RawResponse::new(status, body).with_date(date).with_retry_after(retry_after))
         })

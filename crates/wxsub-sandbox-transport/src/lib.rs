@@ -69,14 +69,18 @@ impl SandboxTransport {
         Self { sandbox: sandbox.clone(), clock, limits }
     }
 
-    async fn respond(&self, exchange: Exchange) -> Result<RawResponse<Bytes>, TransportError> {
+    async fn respond(
+        &self,
+        exchange: Exchange,
+        max_bytes: usize,
+    ) -> Result<RawResponse<Bytes>, TransportError> {
         if exchange.delay > Duration::ZERO {
             self.clock.sleep_until(self.clock.now().mono + exchange.delay).await;
         }
         match exchange.outcome {
-            Ok(response) if response.body.len() > self.limits.body_bytes => Err(TransportError::maybe_sent(
+            Ok(response) if response.body.len() > max_bytes => Err(TransportError::maybe_sent(
                 TransportErrorKind::TooLarge,
-                format!("more than {} bytes", self.limits.body_bytes),
+                format!("more than {max_bytes} bytes"),
             )),
             Ok(response) => Ok(RawResponse::new(response.status, response.body.into())),
             Err(ConnectionFault::Hang) => pending().await,
@@ -93,12 +97,13 @@ impl SandboxTransport {
 impl Transport for SandboxTransport {
     async fn execute(&self, request: HttpRequest) -> Result<RawResponse<Bytes>, TransportError> {
         let deadline = self.clock.now().mono + self.limits.request_timeout;
+        let max_bytes = request.limits(self.limits).body_bytes;
         let request = request.into_http();
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
         let exchange = self.sandbox.handle(request.method().as_str(), target, request.body());
         // Other tasks run meanwhile, as with a network.
         tokio::task::yield_now().await;
-        let response = timeout_at(&*self.clock, deadline, self.respond(exchange)).await;
+        let response = timeout_at(&*self.clock, deadline, self.respond(exchange, max_bytes)).await;
         let timeout = self.limits.request_timeout;
         response.unwrap_or_else(|| {
             let detail = format!("no response within {timeout:?}");

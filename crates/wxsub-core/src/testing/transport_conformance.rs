@@ -61,7 +61,8 @@ macro_rules! transport_conformance {
             responses: statuses_and_bodies_come_back_untouched, date_and_retry_after_are_returned,
                 a_redirect_is_not_followed,
                 interim_responses_are_skipped, a_compressed_body_is_not_expanded, chunks_are_joined,
-                http_1_0_response_with_length_is_read, a_body_that_is_ignored_may_be_incomplete;
+                http_1_0_response_with_length_is_read, a_body_that_is_ignored_may_be_incomplete,
+                a_request_sets_the_length_of_its_response;
             connections: a_connection_is_used_again, a_connection_closed_while_idle_costs_nothing,
                 a_request_lost_on_a_used_connection_is_not_repeated, an_unrequested_response_is_ignored,
                 concurrent_exchanges_get_their_own_responses;

@@ -16,7 +16,8 @@ pub struct TransportLimits {
     pub connect: Duration,
     /// Timeout of the whole exchange, to the last byte of the body. Default: 15 s.
     pub request_timeout: Duration,
-    /// Maximum length of a body in bytes. A longer one is an error. Default: 64 KiB.
+    /// Maximum length of a body in bytes, unless the [request](crate::transport::HttpRequest::max_response_bytes) sets another. A longer
+    /// one is an error. Default: 64 KiB.
     pub body_bytes: usize,
     /// How long an unused connection is kept. Default: 15 s. With a longer time, more responses are lost on
     /// connections that the server has just closed.

@@ -4,7 +4,7 @@ use serde_json::json;
 use wxsub_core::proto::ErrCode;
 use wxsub_sandbox::Fault;
 
-use super::setup::{ALL, APPS, PROBE, Setup, TOKEN, client, config_of_apps, has, key, usual};
+use super::setup::{ALL, APPS, PROBE, Setup, TOKEN, apps, client, config_of_apps, has, key, usual};
 
 #[tokio::test]
 async fn outage_serves_token_until_expiry_and_recovers_without_restart() {
@@ -147,14 +147,7 @@ async fn holder_that_keeps_the_lease_is_named() {
 /// All apps are due together, and Weixin does not respond. Each second more of them begin.
 #[tokio::test]
 async fn few_apps_get_a_token_at_once() {
-    let app = |number: u32| {
-        format!(
-            "[[apps]]\nappid = \"wx{number:016x}\"\nsecret_env = \"S\"\ntoken_endpoint = \"token\"\n\
-             api_base = \"http://127.0.0.1:1\"\n"
-        )
-    };
-    let apps: String = (0..100).map(app).collect();
-    let setup = Setup::with_config(config_of_apps(&apps, &client('a', "\"*\"", ALL))).await;
+    let setup = Setup::with_config(config_of_apps(&apps(100), &client('a', "\"*\"", ALL))).await;
     setup.sandbox.add_fault(TOKEN, 999, Fault::Hang);
     setup.server.prefetch_tokens();
     let mut seen = Vec::new();

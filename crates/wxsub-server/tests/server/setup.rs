@@ -89,6 +89,17 @@ pub(crate) const APPS: &str = "[[apps]]\nappid = \"wx1\"\nsecret_env = \"S\"\nto
                               [[apps]]\nappid = \"wx2\"\nsecret_env = \"S\"\ntoken_endpoint = \"token\"\n\
                               api_base = \"http://127.0.0.1:1\"\n";
 
+/// So many other apps.
+pub(crate) fn apps(count: u32) -> String {
+    let app = |number: u32| {
+        format!(
+            "[[apps]]\nappid = \"wx{number:016x}\"\nsecret_env = \"S\"\ntoken_endpoint = \"token\"\n\
+             api_base = \"http://127.0.0.1:1\"\n"
+        )
+    };
+    (0..count).map(app).collect()
+}
+
 pub(crate) fn config(more: &str) -> Config {
     config_with_audit("\"off\"", more)
 }
@@ -350,6 +361,11 @@ impl Setup {
         self.ask("GET", &target, None, Body::empty()).await
     }
 
+    /// The current token from `stable_token`.
+    pub(crate) async fn stable(&self, key: &str, force_refresh: bool) -> TestResponse {
+        self.ask("POST", STABLE, None, stable_body("wx1", key, force_refresh)).await
+    }
+
     pub(crate) fn allow(&self, openid: &str, scene: u16) {
         self.allow_in("wx1", openid, scene);
     }
@@ -556,6 +572,13 @@ impl TestResponse {
 /// Posts a message to the Weixin-compatible API.
 pub(crate) async fn subscribe(setup: &Setup, token: &str, body: String) -> TestResponse {
     setup.ask("POST", &format!("{SEND}?access_token={token}"), None, body).await
+}
+
+/// The body of a request to `stable_token`.
+pub(crate) fn stable_body(appid: &str, key: &str, force_refresh: bool) -> String {
+    let grant_type = "client_credential";
+    json!({"grant_type": grant_type, "appid": appid, "secret": key, "force_refresh": force_refresh})
+        .to_string()
 }
 
 /// A message in Weixin's format.

@@ -4,20 +4,21 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use futures_util::StreamExt;
+use tokio::net::TcpListener;
 use wxsub_core::proto::codec::RawResponse;
 use wxsub_core::proto::{AppId, Grant, Message};
 use wxsub_core::transport::{HttpRequest, TransportError};
-use wxsub_hyper::ControlServer;
 use wxsub_hyper::client::idempotency::IdempotencyKey;
 use wxsub_hyper::client::state::{Decision, MessageState};
 use wxsub_hyper::client::view::ConsentOutcome;
 use wxsub_hyper::client::{
     ControlServerError, MessageFilter, NewConsent, NewGrant, OutboxLine, ProblemKind, Schedule, SendStatus,
 };
+use wxsub_hyper::{ControlServer, HyperTransport, Roots};
 
 use super::outbox::ledger_config;
 use super::routes::{Route, document, operations};
-use super::setup::{Setup, key};
+use super::setup::{Setup, apps, client, config_of_apps, key};
 
 fn appid() -> AppId {
     "wx1".parse().unwrap()
@@ -123,6 +124,20 @@ async fn a_decision_is_typed() {
     assert_eq!(kind(&stale), ProblemKind::PreconditionFailed);
     let decided = server.decide(&app, id, Decision::SendAgain, "asked", version).await.unwrap();
     assert_eq!(decided.child.unwrap().parent_id, Some(decided.message.id));
+}
+
+/// A response of Weixin has at most 64 KiB, by the default of a transport.
+#[tokio::test]
+async fn list_of_a_thousand_apps_is_read_over_http() {
+    let clients = client('a', "\"*\"", "\"admin\"");
+    let setup = Setup::with_config(config_of_apps(&apps(1_000), &clients)).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let serving = setup.server.clone();
+    tokio::spawn(async move { serving.serve(listener, None, std::future::pending()).await });
+    let transport = HyperTransport::builder().roots(Roots::Bundled).build().unwrap();
+    let listed = ControlServer::new(base, key('a').parse().unwrap(), transport).apps().await.unwrap();
+    assert_eq!(listed.apps.len(), 1_000);
 }
 
 /// The requests of all calls. What they get for them does not matter.

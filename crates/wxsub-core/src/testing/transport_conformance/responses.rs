@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Factory, get, post, succeeds};
 use crate::testing::faulty_server::{FaultyServer, ScriptStep};
-use crate::transport::{RequestState, Transport, TransportLimits};
+use crate::transport::{RequestState, Transport, TransportErrorKind, TransportLimits};
 
 /// 4096 zeros, compressed.
 const GZIP: &[u8] = &[
@@ -145,5 +145,18 @@ pub async fn a_body_that_is_ignored_may_be_incomplete(factory: Factory<'_>) {
         let request = post(&server.base_url(""), "{}").ignore_response_body();
         let response = succeeds(&*transport, request).await;
         assert_eq!((response.status, response.retry_after), (202, Some(Duration::from_secs(7))));
+    }
+}
+
+/// A request may set another maximum length of the body than the transport has.
+pub async fn a_request_sets_the_length_of_its_response(factory: Factory<'_>) {
+    let transport = factory(TransportLimits::default().body_bytes(10));
+    for (length, max) in [(11, 11), (11, 10), (9, 8)] {
+        let response = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{}", "x".repeat(length));
+        let server = FaultyServer::start([vec![ScriptStep::Read, ScriptStep::write(&response)]]).await;
+        let request = get(&server.base_url("")).max_response_bytes(max);
+        let read = transport.execute(request).await.map(|response| response.body.len());
+        let expected = if length <= max { Ok(length) } else { Err(TransportErrorKind::TooLarge) };
+        assert_eq!(read.map_err(|error| error.kind()), expected);
     }
 }
