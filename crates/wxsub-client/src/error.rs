@@ -131,19 +131,20 @@ impl ControlServerError {
         }
     }
 
-    /// Returns what to do about the error. If the server does not say it, the status decides.
+    /// Returns what to do about the error. If the server does not say it, the kind of the problem decides, or else the status.
     pub fn remedy(&self) -> Remedy {
         match self {
             Self::NotReached(error) if error.is_config_error() => Remedy::FixConfig,
             Self::NotReached(_) | Self::ResponseLost(_) | Self::Timeout => Remedy::RetryLater,
             Self::InvalidResponse { .. } => Remedy::FixConfig,
             Self::Problem { status, problem, .. } => {
-                let by_status = match status {
-                    401 | 403 | 404 => Remedy::FixConfig,
-                    429 => Remedy::SlowDown,
-                    _ => Remedy::RetryLater,
+                let by_kind = || match (self.kind().unwrap_or_default(), status) {
+                    (ProblemKind::Unknown, 401 | 403 | 404) => Remedy::FixConfig,
+                    (ProblemKind::Unknown, 429) => Remedy::SlowDown,
+                    (ProblemKind::Unknown, _) => Remedy::RetryLater,
+                    (kind, _) => kind.remedy(),
                 };
-                problem.as_ref().and_then(|problem| problem.remedy()).unwrap_or(by_status)
+                problem.as_ref().and_then(|problem| problem.remedy()).unwrap_or_else(by_kind)
             }
         }
     }

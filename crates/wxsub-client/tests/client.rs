@@ -86,7 +86,7 @@ async fn response_to_a_message_gives_delivery_and_remedy() {
         ),
         (response(422, r#"{"outcome":"invalid"}"#), SendStatus::Invalid, NotSent, Remedy::FixRequest),
         (response(401, r#"{"kind":"unauthorized"}"#), SendStatus::NotSent, NotSent, Remedy::FixConfig),
-        (response(503, r#"{"kind":"overloaded"}"#), SendStatus::NotSent, NotSent, Remedy::RetryLater),
+        (response(503, r#"{"kind":"overloaded"}"#), SendStatus::NotSent, NotSent, Remedy::SlowDown),
         (
             response(504, r#"{"outcome":"maybe_sent","remedy":"investigate"}"#),
             SendStatus::MaybeSent,
@@ -213,6 +213,28 @@ async fn change_that_is_not_confirmed_may_have_taken_effect() {
         let cancelled = server.cancel(&appid(), id.parse().unwrap()).await.unwrap_err();
         let found = [enqueued.may_have_taken_effect(), cancelled.may_have_taken_effect()];
         assert_eq!(found, [expected; 2], "{status} {body}: {enqueued}; {cancelled}");
+    }
+}
+
+/// A program that repeats what is to be corrected would never end.
+#[tokio::test]
+async fn remedy_of_a_problem_without_one_follows_from_its_kind() {
+    for (status, kind, remedy) in [
+        (422, "invalid", Remedy::FixRequest),
+        (400, "key_required", Remedy::FixRequest),
+        (412, "precondition_failed", Remedy::FixRequest),
+        (409, "final", Remedy::Stop),
+        (409, "attempting", Remedy::RetryLater),
+        (404, "no_ledger", Remedy::FixConfig),
+        (503, "ledger_unavailable", Remedy::RetryLater),
+        (422, "of a newer server", Remedy::RetryLater),
+        (404, "of a newer server", Remedy::FixConfig),
+    ] {
+        let (server, network, _) = client();
+        let body = format!(r#"{{"kind":"{kind}"}}"#).into_bytes();
+        network.respond_always("/v1/apps/wx1/outbox", MockResponse::Response(status, body.into()));
+        let error = server.enqueue(&appid(), &message(), Schedule::default(), None).await.unwrap_err();
+        assert_eq!(error.remedy(), remedy, "{status} {kind}");
     }
 }
 
