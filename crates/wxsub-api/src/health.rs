@@ -1,7 +1,7 @@
 //! Health of the server and its apps.
 
 use serde::{Deserialize, Serialize};
-use wxsub_proto::{AppId, Remedy, named_enum};
+use wxsub_proto::{AppId, LocalizedText, Remedy, named_enum};
 
 named_enum! {
     /// Whether the app has a usable token, and whether fetching works.
@@ -43,6 +43,20 @@ pub enum LedgerHealth {
     Up,
     /// The last commit failed. Tokens are served all the same.
     Down,
+}
+
+impl LedgerHealth {
+    /// What it means that the ledger is down, in every language.
+    pub const DOWN: LocalizedText = LocalizedText::new(
+        "the last commit to the ledger failed, so messages are not accepted",
+        "消息库最近一次提交失败，因此目前不接收消息",
+    );
+
+    /// What to do if the ledger is down, in every language.
+    pub const DOWN_ADVICE: LocalizedText = LocalizedText::new(
+        "look for the cause in the log of the server: a full disk, a lost connection or a wrong password",
+        "请在服务器日志中查看原因：磁盘已满、连接断开或密码错误",
+    );
 }
 
 /// The status of the whole server.

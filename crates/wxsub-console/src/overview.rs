@@ -30,7 +30,7 @@ pub struct OverviewView {
 #[derive(Debug, Clone)]
 pub enum LedgerState {
     /// Commits fail.
-    Unavailable,
+    Unavailable(ServerProblem),
     /// It was not read in time. What the page shows of it is not complete.
     Silent,
     /// All of it was read.
@@ -98,7 +98,11 @@ pub fn overview(frame: &Frame<'_>, view: &OverviewView) -> String {
     let rejected: u64 = view.day.hours.iter().map(|hour| hour.inbox_rejected).sum();
     let undecided: u64 = apps.iter().map(|app| app.undecided()).sum();
     let problems = html! {
-        (ledger_problem(frame, view.ledger.as_ref()))
+        @match &view.ledger {
+            Some(LedgerState::Unavailable(problem)) => { (server_problem(frame, problem)) }
+            Some(LedgerState::Silent) => { (silent_problem(frame)) }
+            Some(LedgerState::Read(_)) | None => {}
+        }
         @for app in &apps { (app_problem(frame, app)) }
         @for problem in &view.problems { (server_problem(frame, problem)) }
         @if undecided > 0 { (undecided_problem(frame, undecided)) }
@@ -122,33 +126,17 @@ pub fn overview(frame: &Frame<'_>, view: &OverviewView) -> String {
     frame.page(Section::Overview, title, &body)
 }
 
-fn ledger_problem(frame: &Frame<'_>, ledger: Option<&LedgerState>) -> Markup {
-    let (title, effect, remedy) = match ledger {
-        Some(LedgerState::Unavailable) => (
-            frame.text("The ledger is unavailable", "消息库不可用"),
-            frame.text(
-                "Messages are not accepted. Tokens are served as usual.",
-                "目前不接收消息，access_token 照常提供。",
-            ),
-            frame.text(
-                "look at the server's log for the cause: a full disk, a lost connection or a wrong password.",
-                "请查看服务器日志中的原因：磁盘已满、连接断开或密码错误。",
-            ),
-        ),
-        Some(LedgerState::Silent) => (
-            frame.text("The ledger did not respond within 2 s", "消息库 2 秒内没有响应"),
-            frame.text(
-                "Its messages, workers and webhooks are not all shown. They may have problems that this page does not know.",
-                "消息、worker 和 webhook 没有全部显示；它们可能有本页不知道的问题。",
-            ),
-            frame.text(
-                "load the page again; if that does not help, look at the load and the log of the database.",
-                "请刷新页面；如果仍然如此，请查看数据库的负载和日志。",
-            ),
-        ),
-        Some(LedgerState::Read(_)) | None => return html! {},
-    };
-    problem_card(frame, "card problem", &html! { (title) }, effect, remedy)
+fn silent_problem(frame: &Frame<'_>) -> Markup {
+    let title = html! { (frame.text("The ledger did not respond within 2 s", "消息库 2 秒内没有响应")) };
+    let effect = frame.text(
+        "Its messages, workers and webhooks are not all shown. They may have problems that this page does not know.",
+        "消息、worker 和 webhook 没有全部显示；它们可能有本页不知道的问题。",
+    );
+    let remedy = frame.text(
+        "load the page again; if that does not help, look at the load and the log of the database.",
+        "请刷新页面；如果仍然如此，请查看数据库的负载和日志。",
+    );
+    problem_card(frame, "card problem", &title, effect, remedy)
 }
 
 /// A problem: what it is, its effect, and what to do.
@@ -164,7 +152,7 @@ fn problem_card(frame: &Frame<'_>, class: &str, title: &Markup, effect: &str, re
 
 fn server_problem(frame: &Frame<'_>, problem: &ServerProblem) -> Markup {
     html! {
-        section.card.problem.degraded {
+        section.card.problem.degraded[problem.kind != "ledger"] {
             h2 { (frame.text("Server", "服务器")) " · " code { (problem.kind) } }
             p { (bdi(frame.text(&problem.text, &problem.text_zh))) }
         }
@@ -382,12 +370,7 @@ mod tests {
         let now = UnixMillis::default();
         let frame = Frame { language: Language::English, base: "", now, visitor: None };
         for (card, effect, remedy) in [
-            (
-                ledger_problem(&frame, Some(&LedgerState::Unavailable)),
-                "Messages are not accepted.",
-                "look at",
-            ),
-            (ledger_problem(&frame, Some(&LedgerState::Silent)), "Its messages,", "load the page"),
+            (silent_problem(&frame), "Its messages,", "load the page"),
             (worker_problem(&frame), "Queued messages wait.", "look at"),
             (inbox_problem(&frame, 3), "They stay in their table", "list them"),
         ] {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use wxsub_api::ServerProblem;
+use wxsub_api::{LedgerHealth, ServerProblem};
 use wxsub_core::rfc3339;
 use wxsub_proto::{Language, LocalizedText, Remedy, localized_text};
 
@@ -51,11 +51,11 @@ fn problem(kind: &'static str, text: &LocalizedText<String>) -> ServerProblem {
 }
 
 fn ledger_warning() -> LocalizedText<String> {
+    let (down, advice) = (LedgerHealth::DOWN, LedgerHealth::DOWN_ADVICE);
     localized_text!(
-        "the last commit to the ledger failed, so messages are not accepted; look for the cause in the log of the server: \
-         a full disk, a lost connection or a wrong password. The server goes on by itself when it is removed",
-        "消息库最近一次提交失败，因此目前不接收消息；请在服务器日志中查看原因：磁盘已满、连接断开或密码错误。\
-         原因消除后，服务器会自动恢复"
+        "{down}; {advice}. The server goes on by itself when it is removed",
+        "{down}；{advice}。原因消除后，服务器会自动恢复";
+        down, advice
     )
 }
 

@@ -32,10 +32,10 @@ pub(super) async fn show(session: Session) -> Html<String> {
     let is_read = matches!(timeout_at(&**state.clock(), deadline, reading).await, Some(Ok(())));
     let outbox = state.outbox_status(deadline).await;
     let is_read = is_read && outbox.as_ref().is_none_or(|outbox| outbox.apps.len() == snapshot.apps.len());
-    let ledger_state = outbox.as_ref().map(|outbox| match outbox.is_ledger_up {
-        false => LedgerState::Unavailable,
-        true if is_read => LedgerState::Read(ledger),
-        true => LedgerState::Silent,
+    let ledger_state = outbox.as_ref().map(|_| match state.ledger_problem() {
+        Some(problem) => LedgerState::Unavailable(problem),
+        None if is_read => LedgerState::Read(ledger),
+        None => LedgerState::Silent,
     });
     let apps = outbox.into_iter().flat_map(|outbox| outbox.apps);
     let mut outboxes: BTreeMap<_, _> =

@@ -328,7 +328,7 @@ async fn unavailable_ledger_is_the_first_problem() {
     let paused = ops.submit("/workers", "/workers/pause", &[("app", "wx1")]).await;
     assert!(paused.status == 503 && paused.text.contains("the disk is full"), "{paused:?}");
     let page = ops.get("/").await;
-    assert!(page.text.contains("The ledger is unavailable"), "{page:?}");
+    assert!(page.text.contains("the last commit to the ledger failed"), "{page:?}");
 }
 
 /// The console is needed most when the ledger does not respond.

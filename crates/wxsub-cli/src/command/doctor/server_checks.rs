@@ -79,14 +79,8 @@ pub(super) fn check_ledger(readiness: &Readiness) -> Finding<()> {
         Some(LedgerHealth::Down) => Err(Diagnosis::new(
             ExitStatus::NotSent,
             Remedy::Investigate,
-            localized!(
-                "the last commit to the ledger failed, so messages are not accepted",
-                "消息库最近一次提交失败，因此目前不接收消息"
-            ),
-            localized!(
-                "look for the cause in the log of the server: a full disk, a lost connection or a wrong password",
-                "请在服务器日志中查看原因：磁盘已满、连接断开或密码错误"
-            ),
+            shown(&LedgerHealth::DOWN),
+            shown(&LedgerHealth::DOWN_ADVICE),
         )
         .into()),
         Some(_) => Ok(((), localized!("the ledger takes messages", "消息库可以写入"))),
