@@ -140,6 +140,7 @@ mod tests {
 
     use axum::body::Body;
     use axum::http::Request;
+    use futures_util::FutureExt;
     use tower_service::Service;
     use wxsub_api::ApiKey;
     use wxsub_core::clock::Clock;
@@ -157,6 +158,37 @@ mod tests {
 
     #[tokio::test]
     async fn change_that_a_required_audit_cannot_record_is_not_made() {
+        let (state, ledger) = state_on_full_disk();
+        state.run_worker();
+        let response = router(&state, true).call(pause("a")).await.unwrap();
+        let appid = state.snapshot().apps.keys().next().cloned().unwrap();
+        let app = ledger.app(&appid).await.unwrap();
+        assert_eq!((response.status().as_u16(), app.pauses.operator), (503, None));
+    }
+
+    #[tokio::test]
+    async fn change_without_a_known_key_has_no_task() {
+        let (state, _) = state_on_full_disk();
+        let mut router = router(&state, true);
+        let mut pausing = Box::pin(router.call(pause("z")));
+        let response = pausing.as_mut().now_or_never();
+        assert!(state.tasks.is_empty());
+        let response = match response {
+            Some(response) => response,
+            None => pausing.await,
+        };
+        assert_eq!(response.unwrap().status().as_u16(), 401);
+    }
+
+    /// A request to pause the app, with the key of this letter.
+    fn pause(letter: &str) -> Request<Body> {
+        let request = Request::post("/v1/apps/wx0000000000000001/outbox/pause");
+        let key = letter.repeat(ApiKey::LENGTH);
+        request.header("Authorization", format!("Bearer {key}")).body(Body::empty()).unwrap()
+    }
+
+    /// A server whose audit is required and cannot be written. The key of the letter `a` may pause all apps.
+    fn state_on_full_disk() -> (SharedState, Arc<MemoryLedger>) {
         let key = "a".repeat(ApiKey::LENGTH);
         let digest = ApiKeyDigest::of(&key.parse().unwrap());
         let client =
@@ -176,12 +208,6 @@ mod tests {
             ledger: Some(ledger.clone()),
         };
         let audit = on_full_disk(&clock);
-        let state = Arc::new(ServerState::new(&config, services, audit, HashSet::new(), None));
-        state.run_worker();
-        let request = Request::post("/v1/apps/wx0000000000000001/outbox/pause");
-        let request = request.header("Authorization", format!("Bearer {key}")).body(Body::empty());
-        let response = router(&state, true).call(request.unwrap()).await.unwrap();
-        let app = ledger.app(&config.apps[0].appid).await.unwrap();
-        assert_eq!((response.status().as_u16(), app.pauses.operator), (503, None));
+        (Arc::new(ServerState::new(&config, services, audit, HashSet::new(), None)), ledger)
     }
 }

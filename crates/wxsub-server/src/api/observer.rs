@@ -4,6 +4,9 @@
 //! three times for every request.
 
 use std::convert::Infallible;
+use std::future::pending;
+use std::mem;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
@@ -17,9 +20,10 @@ use tower_service::Service;
 use wxsub_core::clock::MonotonicInstant;
 
 use super::request::{LateResponse, RequestContext};
-use super::{v1, weixin_compat};
+use super::v1::ProblemResponse;
+use super::weixin_compat::WeixinResponse;
 use crate::apps::SharedState;
-use crate::state::audit::{Action, ApiSurface, Unrecorded};
+use crate::state::audit::{Action, ApiSurface};
 
 /// What surrounds the handler of one route.
 #[derive(Clone)]
@@ -53,19 +57,19 @@ impl RouteObserver {
         }
     }
 
-    /// Whether the request changes something.
-    fn is_change(&self) -> bool {
-        self.audit.is_some_and(|(_, action)| action.is_change())
-    }
-
     /// Records the audit line, if the handler has left it. A required line that cannot be recorded changes the response; not that to a
     /// change, which is made, and whose start is recorded.
-    async fn record(&self, response: Response, context: Option<&RequestContext>) -> Response {
-        let Some(line) = context.and_then(RequestContext::take_audit) else { return response };
-        let (must_be_recorded, api) = (!line.is_refused() && !self.is_change(), line.api);
-        match (self.state.audit().record(line).await, api) {
-            (Err(Unrecorded), ApiSurface::V1) if must_be_recorded => v1::unrecorded(),
-            (Err(Unrecorded), ApiSurface::Weixin) if must_be_recorded => weixin_compat::unrecorded(),
+    async fn record(response: Response, context: Option<&RequestContext>) -> Response {
+        let line = context.map(RequestContext::take_audit).unwrap_or_default();
+        let Some(entry) = line.entry() else { return response };
+        let (must_be_recorded, api) = (!entry.is_refused() && !entry.action.is_change(), entry.api);
+        match (line.record().await, api) {
+            (Err(unrecorded), ApiSurface::V1) if must_be_recorded => {
+                ProblemResponse::from(unrecorded).into_response()
+            }
+            (Err(unrecorded), ApiSurface::Weixin) if must_be_recorded => {
+                WeixinResponse::from(unrecorded).into_response()
+            }
             _ => response,
         }
     }
@@ -93,7 +97,7 @@ where
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+    type Future = Handling;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.handler.poll_ready(context)
@@ -105,27 +109,41 @@ where
         let begin = |(api, action)| RequestContext::begin(&observer.state, &mut request, api, action);
         let context = observer.audit.map(begin);
         let response = self.handler.call(request);
-        let tasks = observer.is_change().then(|| observer.state.tasks.clone());
-        let handling = async move {
+        let change = context.clone();
+        let response = async move {
             let Ok(response) = response.await;
-            let mut response = observer.record(response, context.as_ref()).await;
+            let mut response = RouteObserver::record(response, context.as_ref()).await;
             observer.measure(started_at, &response);
             let context = context.as_ref();
             if let Some(late) = context.map_or(Some(LateResponse::Keyless), RequestContext::late_response) {
                 response.extensions_mut().insert(late);
             }
-            Ok(response)
+            response
         };
-        match tasks {
-            // A change is audited, also if its client disconnects. The task ends early only if the runtime shuts down.
-            Some(tasks) => {
-                let handled = tasks.spawn(handling);
-                Box::pin(async move {
-                    let failed = |_| Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response());
-                    handled.await.unwrap_or_else(failed)
-                })
-            }
-            None => Box::pin(handling),
-        }
+        Handling { change, response: Box::pin(response) }
+    }
+}
+
+/// The handling of a request. A change goes on in a task of its own from when its client is authorized, so it is audited also if the
+/// client disconnects. A request without a known key has no task.
+pub(super) struct Handling {
+    /// `None` if the request is no change, or has its task.
+    change: Option<RequestContext>,
+    response: BoxFuture<'static, Response>,
+}
+
+impl Future for Handling {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { change, response } = self.get_mut();
+        let polled = response.as_mut().poll(context);
+        let begun = change.take_if(|change| polled.is_pending() && change.is_change());
+        let Some(change) = begun else { return polled.map(Ok) };
+        let task = change.state().tasks.spawn(mem::replace(response, Box::pin(pending())));
+        // The task ends early only if the runtime shuts down.
+        let failed = |_| StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        *response = Box::pin(async move { task.await.unwrap_or_else(failed) });
+        response.as_mut().poll(context).map(Ok)
     }
 }

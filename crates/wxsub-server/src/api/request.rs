@@ -1,6 +1,7 @@
 //! What the handlers of both APIs share: the context of a request, its body, and JSON responses.
 
 use std::convert::Infallible;
+use std::mem;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -22,7 +23,7 @@ use crate::apps::{
     SharedState,
 };
 use crate::config::ApiClient;
-use crate::state::audit::{Action, ApiSurface, Entry, Unrecorded};
+use crate::state::audit::{Action, ApiSurface, Entry, Line, Unrecorded};
 use crate::state::denial::Denial;
 use crate::state::limit::Limit;
 use crate::state::locked;
@@ -43,10 +44,11 @@ struct Inner {
     caller: OnceLock<Caller>,
     /// The deadline of the response. It counts from the first wait.
     deadline: OnceLock<MonotonicInstant>,
-    /// `None` if the audit is off, or the line is queued already.
-    audit: Mutex<Option<Box<Entry>>>,
+    audit: Mutex<Line>,
     /// Whether the response has to wait, because the caller was refused too often.
     must_pause: AtomicBool,
+    /// Whether it is a change of an authorized client.
+    is_change: AtomicBool,
 }
 
 /// Marks a response that may have to wait before it is sent. The listener does that: meanwhile the connection makes room for others.
@@ -81,9 +83,9 @@ pub(super) struct Json<T>(pub(super) T);
 impl Inner {
     /// Without an audit line.
     fn new(state: &SharedState, snapshot: Arc<ConfigSnapshot>, action: Action) -> Self {
-        let (caller, deadline, audit, must_pause) = Default::default();
+        let (caller, deadline, audit, must_pause, is_change) = Default::default();
         let (state, api, address) = (Arc::clone(state), ApiSurface::V1, None);
-        Self { state, snapshot, api, action, address, caller, deadline, audit, must_pause }
+        Self { state, snapshot, api, action, address, caller, deadline, audit, must_pause, is_change }
     }
 }
 
@@ -94,13 +96,8 @@ impl RequestContext {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let trusted_proxies = &snapshot.trusted_proxies;
         let address = peer.and_then(|peer| client_address(peer.0.ip(), trusted_proxies, request.headers()));
-        let audit = state.audit().begin(api, action, address);
-        let context = Self(Arc::new(Inner {
-            api,
-            address,
-            audit: Mutex::new(audit),
-            ..Inner::new(state, snapshot, action)
-        }));
+        let audit = Mutex::new(state.audit().begin(api, action, address));
+        let context = Self(Arc::new(Inner { api, address, audit, ..Inner::new(state, snapshot, action) }));
         request.extensions_mut().insert(context.clone());
         context
     }
@@ -142,12 +139,13 @@ impl RequestContext {
         self.state().try_acquire_permit(self.load()).inspect_err(|limit| self.over_limit(*limit))
     }
 
-    /// Waits for the turn of a request of a known caller. Unless it is a read, it also needs a free place in flight: one that cannot
-    /// be handled costs nothing more then.
+    /// Waits for the turn of a request of an authorized caller. Unless it is a read, it also needs a free place in flight: one that
+    /// cannot be handled costs nothing more then.
     ///
     /// # Errors
     /// The limit that is reached.
-    pub(super) async fn admit(&self) -> Result<(), Limit> {
+    pub(super) async fn admit(&self, action: Action) -> Result<(), Limit> {
+        self.0.is_change.store(action.is_change(), Ordering::Relaxed);
         let (state, now) = (self.state(), self.state().clock().now().mono);
         match self.load().plan_request(self.snapshot().limits.requests_per_key, now) {
             Ok(Duration::ZERO) => {}
@@ -160,11 +158,16 @@ impl RequestContext {
                 return Err(Limit::RequestsPerKey);
             }
         }
-        match self.action() {
+        match action {
             // A read of a valid token needs no place.
             Action::Read | Action::List => Ok(()),
             _ => state.check_places(self.load()).inspect_err(|limit| self.over_limit(*limit)),
         }
+    }
+
+    /// Whether it is a change of an authorized client.
+    pub(super) fn is_change(&self) -> bool {
+        self.0.is_change.load(Ordering::Relaxed)
     }
 
     /// The load of the caller.
@@ -271,23 +274,25 @@ impl RequestContext {
 
     /// Changes the audit line, if there is one.
     pub(super) fn audit(&self, change: impl FnOnce(&mut Entry)) {
-        if let Some(entry) = locked(&self.0.audit).as_deref_mut() {
-            change(entry);
-        }
+        locked(&self.0.audit).change(change);
     }
 
-    /// Records that a change of a known caller starts, if the audit is required.
+    /// Records that a change of an authorized caller starts, if the audit is required.
     ///
     /// # Errors
     /// [`Unrecorded`]: nothing may be changed.
     pub(super) async fn record_start(&self) -> Result<(), Unrecorded> {
-        let entry = locked(&self.0.audit).clone();
-        self.state().audit().record_start(entry.as_deref()).await
+        if !self.is_change() {
+            return Ok(());
+        }
+        let start = locked(&self.0.audit).start();
+        // Boxed to keep the future of a read small.
+        Box::pin(start.record()).await.inspect_err(|Unrecorded| locked(&self.0.audit).discard())
     }
 
-    /// Takes the audit line, so that the caller queues it.
-    pub(super) fn take_audit(&self) -> Option<Box<Entry>> {
-        locked(&self.0.audit).take()
+    /// Takes the audit line, so that the caller records it.
+    pub(super) fn take_audit(&self) -> Line {
+        mem::take(&mut *locked(&self.0.audit))
     }
 
     /// Counts and audits the result of a token read or report of an authorized client.

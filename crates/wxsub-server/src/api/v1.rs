@@ -26,13 +26,12 @@ use wxsub_api::ApiKey;
 use wxsub_proto::AppId;
 
 use self::members::Members;
-use self::problem::audit_unavailable;
-pub(super) use self::problem::{ProblemResponse, not_found, unrecorded, wrong_method};
+pub(super) use self::problem::{ProblemResponse, not_found, wrong_method};
 use super::policy::authorize_for_app;
 use super::request::RequestContext;
 use crate::apps::{ManagedApp, SharedState};
 use crate::config::ApiClient;
-use crate::state::audit::{Action, Unrecorded};
+use crate::state::audit::Action;
 use crate::state::denial::Denial;
 
 /// The client of the request's key and the app of the path. The client may do this with the app.
@@ -82,15 +81,8 @@ impl AuthorizedClient {
 
 /// Waits for the turn of a request of an authorized client, and records that a change starts.
 async fn admit(context: &RequestContext) -> Result<(), ProblemResponse> {
-    context.admit().await?;
-    match context.action().is_change() {
-        // Boxed to keep the future of a read small.
-        true => Box::pin(context.record_start()).await.map_err(|Unrecorded| {
-            drop(context.take_audit());
-            audit_unavailable()
-        }),
-        false => Ok(()),
-    }
+    context.admit(context.action()).await?;
+    Ok(context.record_start().await?)
 }
 
 /// The parameter of the path with this name. `None` also if it cannot be decoded.

@@ -15,7 +15,7 @@ use wxsub_proto::{ApiError, ErrCode, Operation, ValidationError, ValidationError
 use super::policy::scope_names;
 use super::request::{BodyError, Json, RequestContext};
 use crate::apps::{ReportError, SendOutcome, public_reason};
-use crate::state::audit::Action;
+use crate::state::audit::{Action, Unrecorded};
 use crate::state::denial::Denial;
 use crate::state::limit::Limit;
 
@@ -162,6 +162,14 @@ impl From<BodyError> for WeixinResponse {
     }
 }
 
+/// A required audit could not record the request.
+impl From<Unrecorded> for WeixinResponse {
+    fn from(_: Unrecorded) -> Self {
+        let errmsg = "the server cannot record the request, and its audit is required; retry later";
+        Self::new(ErrCode::SYSTEM_BUSY, errmsg)
+    }
+}
+
 impl From<Limit> for WeixinResponse {
     fn from(limit: Limit) -> Self {
         match limit {
@@ -180,16 +188,6 @@ impl IntoResponse for WeixinResponse {
     fn into_response(self) -> Response {
         Json(self).into_response()
     }
-}
-
-/// The response to a request that a required audit could not record.
-pub(super) fn unrecorded() -> Response {
-    audit_unavailable().into_response()
-}
-
-fn audit_unavailable() -> WeixinResponse {
-    let errmsg = "the server cannot record the request, and its audit is required; retry later";
-    WeixinResponse::new(ErrCode::SYSTEM_BUSY, errmsg)
 }
 
 /// The response for a path without a route.

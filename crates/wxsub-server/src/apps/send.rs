@@ -23,7 +23,7 @@ pub(crate) use self::outcome::{OutboxFailure, SendOutcome, current};
 pub use self::outcome::{failed_send, stored_send};
 use super::{ManagedApp, RequestPermit, ServerState};
 use crate::config::ApiClient;
-use crate::state::audit::{Entry, Unrecorded};
+use crate::state::audit::{Line, Unrecorded};
 
 /// One send: its app and sender, and until when it may take.
 pub(crate) struct SendJob {
@@ -37,7 +37,7 @@ pub(crate) struct SendJob {
     /// The place in flight. It is held until the send ends, also if the client disconnects.
     pub(crate) permit: RequestPermit,
     /// The audit line of the request.
-    pub(crate) audit: Option<Box<Entry>>,
+    pub(crate) audit: Line,
     /// The outbox for this app and client, if there is a ledger.
     pub(crate) outbox: Option<Outbox>,
     /// The idempotency key of the request. Only with a ledger.
@@ -53,10 +53,6 @@ impl SendJob {
     /// # Cancel safety
     /// A started send goes on in its own task.
     pub(crate) async fn run(mut self, message: Message) -> Result<SendOutcome, Unrecorded> {
-        if let Some(audit) = &mut self.audit {
-            audit.client = self.client.clone();
-            audit.appid = Some(self.app.appid().clone());
-        }
         // The library logs a failed send; the span adds the client, and with a ledger the message.
         let client = self.client.as_ref().map(|client| client.name.as_str());
         let span = warn_span!("send", client, message_id = Empty);
@@ -67,7 +63,9 @@ impl SendJob {
             });
             return Ok(self.record(SendResult::no_token(&message).into()).await);
         }
-        self.state.audit().record_start(self.audit.as_deref()).await?;
+        self.audit.start().record().await.inspect_err(|Unrecorded| self.audit.discard())?;
+        // Of a task that the runtime ends.
+        self.audit.change(|audit| audit.outcome = SendStatus::MaybeSent.as_str());
         let message = Arc::new(message);
         let task = {
             let message = Arc::clone(&message);
@@ -153,16 +151,17 @@ impl SendJob {
         if self.key.is_some() {
             metrics.record_idempotency(outcome.key_result());
         }
-        if let Some(mut audit) = self.audit {
+        let mut audit = self.audit;
+        audit.change(|audit| {
             let current = || self.app.token_cache().current().get().map(|token| token.generation());
             audit.outcome = result.outcome.as_str();
             audit.generation = self.presented_generation.or_else(current).map(Generation::get);
             audit.errcode = result.errcode;
             audit.rid.clone_from(&result.rid);
             audit.message.clone_from(&result.id);
-            // The response tells what happened to the message, also if its line could not be written.
-            let _ = self.state.audit().record(audit).await;
-        }
+        });
+        // The response tells what happened to the message, also if its line could not be written.
+        let _ = audit.record().await;
         outcome
     }
 }

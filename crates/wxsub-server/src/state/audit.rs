@@ -35,12 +35,116 @@ const RECORD_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct Unrecorded;
 
 /// The handle to the audit thread. Empty if the audit is off.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Audit(Option<Arc<Inner>>);
 
 struct Inner {
     queue: SyncSender<AuditMessage>,
     state: Arc<AuditState>,
+}
+
+/// The line of a request. One that is dropped is recorded too: the request has no response, because its client has disconnected.
+#[derive(Default)]
+pub(crate) struct Line {
+    /// `None` if the audit is off, or it is queued.
+    entry: Option<Box<Entry>>,
+    audit: Audit,
+}
+
+impl Line {
+    pub(crate) fn entry(&self) -> Option<&Entry> {
+        self.entry.as_deref()
+    }
+
+    /// Changes the entry, if there is one.
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = &mut self.entry {
+            change(entry);
+        }
+    }
+
+    /// The line that says that a send or a change starts: it cannot be taken back after that. Empty unless the audit is required.
+    pub(crate) fn start(&self) -> Self {
+        let is_required = self.audit.0.as_ref().is_some_and(|inner| inner.state.is_required);
+        let mut start = Self { entry: self.entry.clone().filter(|_| is_required), audit: self.audit.clone() };
+        start.change(|entry| entry.outcome = "started");
+        start
+    }
+
+    /// The request is not handled, because its start could not be recorded.
+    pub(crate) fn discard(&mut self) {
+        self.entry = None;
+    }
+
+    /// Queues the line and waits until it is written; until it is on the disk if the audit is required.
+    ///
+    /// # Errors
+    /// [`Unrecorded`] only if the audit is required.
+    ///
+    /// # Cancel safety
+    /// A queued line is written even if the future is dropped.
+    pub(crate) async fn record(mut self) -> Result<(), Unrecorded> {
+        match (self.audit.0.as_deref(), self.entry.take()) {
+            (Some(inner), Some(entry)) => inner.record(entry).await,
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let entry = self.entry.take().filter(|entry| entry.has_known_caller());
+        if let (Some(inner), Some(mut entry)) = (&self.audit.0, entry) {
+            if entry.outcome == Entry::FIRST_OUTCOME {
+                entry.outcome = "unfinished";
+            }
+            inner.queue(entry, inner.state.clock.now().wall);
+        }
+    }
+}
+
+impl Inner {
+    /// Queues a line. The receiver gets whether it was written. `None` if the queue is full: the line is lost and counted.
+    fn queue(&self, mut entry: Box<Entry>, at: UnixMillis) -> Option<oneshot::Receiver<bool>> {
+        entry.at = at;
+        let (done, written) = oneshot::channel();
+        if self.queue.try_send(AuditMessage::Line(entry, done)).is_err() {
+            self.state.failures.inc();
+            return None;
+        }
+        Some(written)
+    }
+
+    async fn record(&self, entry: Box<Entry>) -> Result<(), Unrecorded> {
+        let state = &*self.state;
+        let now = state.clock.now();
+        if entry.is_refused() && !locked(&state.line_limiter).admit(&entry, now.mono) {
+            return Ok(());
+        }
+        let unrecorded = if state.is_required { Err(Unrecorded) } else { Ok(()) };
+        let is_stalled = state.is_stalled.load(Ordering::Relaxed);
+        if is_stalled && state.is_required {
+            state.failures.inc();
+            return unrecorded;
+        }
+        let Some(written) = self.queue(entry, now.wall) else { return unrecorded };
+        if is_stalled {
+            return Ok(());
+        }
+        match timeout_at(&*state.clock, now.mono + RECORD_TIMEOUT, written).await {
+            Some(Ok(true)) => Ok(()),
+            Some(_) => unrecorded,
+            None => {
+                if !state.is_stalled.swap(true, Ordering::Relaxed) {
+                    tracing::error!(
+                        timeout_s = RECORD_TIMEOUT.as_secs(),
+                        "writing the audit took too long; check the disk, or the reader of standard error"
+                    );
+                }
+                unrecorded
+            }
+        }
+    }
 }
 
 impl Audit {
@@ -77,86 +181,10 @@ impl Audit {
         opened.and(removed)
     }
 
-    /// Records that a send or a change starts, if the audit is required: it cannot be taken back after that.
-    ///
-    /// # Errors
-    /// As [`record`](Self::record).
-    pub(crate) async fn record_start(&self, entry: Option<&Entry>) -> Result<(), Unrecorded> {
-        let is_required = self.0.as_ref().is_some_and(|inner| inner.state.is_required);
-        match entry.filter(|_| is_required) {
-            Some(entry) => self.record(Box::new(Entry { outcome: "started", ..entry.clone() })).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Begins the line of a request. `None` if the audit is off.
-    pub(crate) fn begin(
-        &self,
-        api: ApiSurface,
-        action: Action,
-        address: Option<IpAddr>,
-    ) -> Option<Box<Entry>> {
-        self.0.as_ref()?;
-        let (at, outcome) = (UnixMillis::default(), "denied");
-        let (client, appid, reason, generation, errcode, rid, message, grant) = Default::default();
-        Some(Box::new(Entry {
-            at,
-            api,
-            action,
-            client,
-            address,
-            appid,
-            outcome,
-            reason,
-            generation,
-            errcode,
-            rid,
-            message,
-            grant,
-        }))
-    }
-
-    /// Queues a line and waits until it is written; until it is on the disk if the audit is required.
-    ///
-    /// # Errors
-    /// [`Unrecorded`] only if the audit is required.
-    ///
-    /// # Cancel safety
-    /// A queued line is written even if the future is dropped.
-    pub(crate) async fn record(&self, mut entry: Box<Entry>) -> Result<(), Unrecorded> {
-        let Some(Inner { queue, state }) = self.0.as_deref() else { return Ok(()) };
-        let now = state.clock.now();
-        entry.at = now.wall;
-        if entry.is_refused() && !locked(&state.line_limiter).admit(&entry, now.mono) {
-            return Ok(());
-        }
-        let unrecorded = if state.is_required { Err(Unrecorded) } else { Ok(()) };
-        let is_stalled = state.is_stalled.load(Ordering::Relaxed);
-        if is_stalled && state.is_required {
-            state.failures.inc();
-            return unrecorded;
-        }
-        let (done, written) = oneshot::channel();
-        if queue.try_send(AuditMessage::Line(entry, done)).is_err() {
-            state.failures.inc();
-            return unrecorded;
-        }
-        if is_stalled {
-            return Ok(());
-        }
-        match timeout_at(&*state.clock, now.mono + RECORD_TIMEOUT, written).await {
-            Some(Ok(true)) => Ok(()),
-            Some(_) => unrecorded,
-            None => {
-                if !state.is_stalled.swap(true, Ordering::Relaxed) {
-                    tracing::error!(
-                        timeout_s = RECORD_TIMEOUT.as_secs(),
-                        "writing the audit took too long; check the disk, or the reader of standard error"
-                    );
-                }
-                unrecorded
-            }
-        }
+    /// Begins the line of a request.
+    pub(crate) fn begin(&self, api: ApiSurface, action: Action, address: Option<IpAddr>) -> Line {
+        let entry = self.0.as_ref().map(|_| Box::new(Entry::new(api, action, address)));
+        Line { entry, audit: self.clone() }
     }
 
     /// What is wrong, if lines are lost or written too slowly.

@@ -12,7 +12,9 @@ use wxsub_core::rfc3339;
 use wxsub_sandbox::Fault;
 
 use super::outbox::ledger_config;
-use super::setup::{ALL, SEND, STABLE, Setup, TOKEN, client, config_with_audit, digest, has, key, message};
+use super::setup::{
+    ALL, SEND, STABLE, Setup, TOKEN, client, config_with_audit, digest, has, key, message, stable_body,
+};
 use super::test_ledger;
 
 /// A client `name` with the key of this letter. Its line `keys` has `DIGEST` for the digest.
@@ -102,16 +104,11 @@ async fn each_weixin_compatible_request_has_its_line() {
     let setup = &audited.setup;
     let mut token = setup.classic(&key('a')).await.access_token();
     setup.classic(&key('z')).await;
-    let stable = |appid: &str, force: bool| {
-        let secret = key('a');
-        let body = json!({"grant_type": "client_credential", "appid": appid, "secret": secret, "force_refresh": force});
-        setup.ask("POST", STABLE, None, body.to_string())
-    };
     for _ in 0..3 {
-        token = stable("wx1", true).await.access_token();
+        token = setup.stable(&key('a'), true).await.access_token();
     }
-    stable("wx1", true).await;
-    stable("wx2", true).await;
+    setup.stable(&key('a'), true).await;
+    setup.ask("POST", STABLE, None, stable_body("wx2", &key('a'), true)).await;
     setup.ask("GET", TOKEN, None, "").await;
     let send = async |token: &str, body: String| {
         setup.ask("POST", &format!("{SEND}?access_token={token}"), None, body).await
@@ -284,6 +281,63 @@ async fn change_whose_client_has_gone_has_its_line() {
     let text = std::fs::read_to_string(path).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     has(&lines[0], &json!({"action": "pause", "client": "a", "outcome": "ledger_unavailable"}));
+}
+
+/// The token is replaced, so the audit has it, and that it began.
+#[tokio::test]
+async fn forced_refresh_whose_client_has_gone_has_its_lines() {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("audit-forced.jsonl");
+    let _ = std::fs::remove_file(&path);
+    let audit = format!("{path:?}\naudit_required = true");
+    let setup = Setup::with_config(config_with_audit(&audit, &client('a', "\"wx1\"", ALL))).await;
+    setup.token().await;
+    setup.sandbox.add_fault(TOKEN, 1, Fault::Delay(std::time::Duration::from_secs(3)));
+    let request = Request::post(STABLE).body(Body::from(stable_body("wx1", &key('a'), true)));
+    let mut router = setup.server.router();
+    let mut forcing = Box::pin(router.call(request.unwrap()));
+    while setup.seen(TOKEN) < 2 {
+        assert!(forcing.as_mut().now_or_never().is_none());
+        tokio::task::yield_now().await;
+    }
+    drop(forcing);
+    tokio::join!(setup.stop(), setup.pass(3));
+    let text = std::fs::read_to_string(path).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let facts: Vec<_> = lines
+        .iter()
+        .map(|line| ["api", "action", "outcome"].map(|name| line[name].as_str().unwrap()))
+        .collect();
+    assert_eq!(facts, [["v1", "read", "ok"], ["weixin", "report", "started"], ["weixin", "report", "ok"]]);
+}
+
+/// Without a token, nothing is served or sent.
+#[tokio::test]
+async fn unfinished_request_whose_client_has_gone_has_its_line() {
+    let AuditedServer { setup, path } =
+        AuditedServer::new("audit-unfinished.jsonl", &client('a', "\"wx1\"", ALL)).await;
+    setup.sandbox.add_fault(TOKEN, 1, Fault::Hang);
+    let classic = format!("{TOKEN}?grant_type=client_credential&appid=wx1&secret={}", key('a'));
+    let requests = [
+        ("v1", "read", Request::get("/v1/apps/wx1/access_token"), String::new()),
+        ("weixin", "read", Request::get(classic), String::new()),
+        ("v1", "send", Request::post("/v1/apps/wx1/messages"), message("oUser", 1)),
+    ];
+    let mut expected = Vec::new();
+    for (api, action, request, body) in requests {
+        let request = request.header("Authorization", format!("Bearer {}", key('a')));
+        let mut router = setup.server.router();
+        let mut waiting = Box::pin(router.call(request.body(Body::from(body)).unwrap()));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        expected.push(
+            json!({"api": api, "action": action, "client": "a", "appid": "wx1", "outcome": "unfinished"}),
+        );
+    }
+    // Its line is written after all lines before it.
+    setup.get("/v1/apps/wx1/access_token", &key('z')).await;
+    let text = std::fs::read_to_string(path).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 4, "{text}");
+    lines.iter().zip(&expected).for_each(|(line, expected)| has(line, expected));
 }
 
 /// The stop waits for a message whose client has gone.

@@ -11,11 +11,9 @@ use wxsub_proto::message::MessageDraft;
 use wxsub_proto::{Message, ValidationErrors};
 
 use super::ledger::{RequestKey, no_ledger, outbox_of};
-use super::problem::audit_unavailable;
 use super::{AuthorizedClient, ProblemResponse};
 use crate::api::request::{Json, RequestContext};
 use crate::apps::{SendJob, SendOutcome, SharedState};
-use crate::state::audit::Unrecorded;
 
 pub(super) const INVALID_MESSAGE: &str = "the message is invalid: see problems; correct the fields";
 
@@ -54,10 +52,7 @@ impl FromRequest<SharedState> for PostedMessage {
     request_body = SendMessageRequest,
     responses(
         (status = 200, body = SendResult, description = "Sent"),
-        (status = 400, body = Problem, description = "Not JSON"),
-        (status = 404, body = Problem, description = "No such app; only keys for all apps get this status"),
         (status = 409, body = Problem, description = "Not sent because of its grant; or the message of the idempotency key is not final"),
-        (status = 413, body = Problem, description = "Too large"),
         (status = 422, body = Problem, description = "Weixin refused the message, or it is invalid"),
         (status = 429, body = Problem, description = "Not sent: too many requests of the client at once; see Retry-After"),
         (status = 503, body = Problem, description = "Not sent, or the server is overloaded; also if Weixin refused the token call (stage token); see remedy and Retry-After"),
@@ -86,24 +81,20 @@ pub(in crate::api) async fn send_one(
         key,
     };
     let sent = job.run(message).await;
-    sent.map(respond).map_err(|Unrecorded| audit_unavailable().not_tried())
+    sent.map(respond).map_err(|unrecorded| ProblemResponse::from(unrecorded).not_tried())
 }
 
 fn respond(SendOutcome { result, problem, retry_after, replayed }: SendOutcome) -> Response {
-    let Some((kind, detail)) = problem else {
-        let mut response = Json(result).into_response();
-        if replayed {
-            mark_replayed(&mut response);
+    let is_final = !matches!(&problem, Some((ProblemKind::InFlight | ProblemKind::Cancelled, _)));
+    let mut response = match problem {
+        None => Json(result).into_response(),
+        Some((kind, detail)) => {
+            let mut problem = ProblemResponse::new(kind, detail).with_result(result);
+            problem.retry_after = retry_after;
+            problem.into_response()
         }
-        return response;
     };
-    let problem = ProblemResponse::new(kind, detail).with_result(result);
-    let problem = match retry_after {
-        Some(wait) => problem.retry_after(wait),
-        None => problem,
-    };
-    let mut response = problem.into_response();
-    if replayed && !matches!(kind, ProblemKind::InFlight | ProblemKind::Cancelled) {
+    if replayed && is_final {
         mark_replayed(&mut response);
     }
     response

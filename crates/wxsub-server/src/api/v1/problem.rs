@@ -12,7 +12,7 @@ use wxsub_proto::ApiError;
 use crate::api::policy::{scope_names, usable_apps};
 use crate::api::request::{BodyError, RequestContext, json_response};
 use crate::apps::public_reason;
-use crate::state::audit::Action;
+use crate::state::audit::{Action, Unrecorded};
 use crate::state::denial::Denial;
 use crate::state::limit::Limit;
 use crate::state::pace::retry_after_s;
@@ -140,6 +140,14 @@ impl From<BodyError> for ProblemResponse {
     }
 }
 
+/// A required audit could not record the request.
+impl From<Unrecorded> for ProblemResponse {
+    fn from(_: Unrecorded) -> Self {
+        let detail = "the server cannot record the request, and its audit is required; retry later";
+        Self::new(ProblemKind::AuditUnavailable, detail).retry_after(Duration::from_secs(5))
+    }
+}
+
 impl From<Limit> for ProblemResponse {
     fn from(limit: Limit) -> Self {
         let problem = match limit {
@@ -155,16 +163,6 @@ impl From<Limit> for ProblemResponse {
         };
         problem.retry_after(Duration::from_secs(1))
     }
-}
-
-/// The response to a request that a required audit could not record.
-pub(in crate::api) fn unrecorded() -> Response {
-    audit_unavailable().into_response()
-}
-
-pub(super) fn audit_unavailable() -> ProblemResponse {
-    let detail = "the server cannot record the request, and its audit is required; retry later";
-    ProblemResponse::new(ProblemKind::AuditUnavailable, detail).retry_after(Duration::from_secs(5))
 }
 
 /// The response for a path without a route.

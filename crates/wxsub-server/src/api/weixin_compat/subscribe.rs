@@ -12,7 +12,6 @@ use wxsub_proto::{ErrCode, Message, ValidationErrorKind};
 use super::WeixinResponse;
 use crate::api::request::RequestContext;
 use crate::apps::{ManagedApp, SendJob, SharedState, TokenDigest};
-use crate::state::audit::Unrecorded;
 use crate::state::denial::Denial;
 
 /// The app whose access token authorizes the request, and the generation of that token. An axum extractor.
@@ -52,7 +51,8 @@ impl FromRequestParts<SharedState> for TokenHolder {
             entry.appid = Some(app.appid().clone());
             entry.generation = Some(generation.get());
         });
-        context.admit().await.map_err(|limit| WeixinResponse::from(limit).audited(&context))?;
+        let admitted = context.admit(context.action()).await;
+        admitted.map_err(|limit| WeixinResponse::from(limit).audited(&context))?;
         Ok(Self { context, app, generation })
     }
 }
@@ -105,7 +105,5 @@ pub(in crate::api) async fn send_one(
         outbox,
         key: None,
     };
-    job.run(message)
-        .await
-        .map_or_else(|Unrecorded| super::audit_unavailable(), |sent| WeixinResponse::sent(&sent))
+    job.run(message).await.map_or_else(WeixinResponse::from, |sent| WeixinResponse::sent(&sent))
 }

@@ -59,7 +59,8 @@ impl FromRequest<SharedState> for Caller {
         let key = ApiKey::new(key.expose_secret()).map_err(|_| Denial::UnknownKey);
         let (client, app) = authorize_for_app(&context, key, action, Some(&appid))
             .map_err(|denial| WeixinResponse::denied(denial, action).audited(&context))?;
-        context.admit().await.map_err(|limit| WeixinResponse::from(limit).audited(&context))?;
+        context.admit(action).await.map_err(|limit| WeixinResponse::from(limit).audited(&context))?;
+        context.record_start().await?;
         Ok(Self { context, client, app, action })
     }
 }

@@ -43,6 +43,34 @@ fn client_name<S: Serializer>(client: &Option<Arc<ApiClient>>, serializer: S) ->
 }
 
 impl Entry {
+    /// The outcome unless another one is set.
+    pub(super) const FIRST_OUTCOME: &'static str = "denied";
+
+    pub(super) fn new(api: ApiSurface, action: Action, address: Option<IpAddr>) -> Self {
+        let (at, outcome) = (UnixMillis::default(), Self::FIRST_OUTCOME);
+        let (client, appid, reason, generation, errcode, rid, message, grant) = Default::default();
+        Self {
+            at,
+            api,
+            action,
+            client,
+            address,
+            appid,
+            outcome,
+            reason,
+            generation,
+            errcode,
+            rid,
+            message,
+            grant,
+        }
+    }
+
+    /// Whether a client's key or an access token came with the request.
+    pub(super) fn has_known_caller(&self) -> bool {
+        self.client.is_some() || self.generation.is_some()
+    }
+
     /// Whether the server refused the request: the caller may not do this, or is over a limit. Its response gives the caller
     /// nothing.
     pub(crate) fn is_refused(&self) -> bool {

@@ -81,9 +81,9 @@ fn to_file(path: &Path) -> (Audit, Counter) {
 
 /// Records a read with this outcome.
 async fn record(audit: &Audit, outcome: &'static str) -> Result<(), Unrecorded> {
-    let mut entry = audit.begin(ApiSurface::V1, Action::Read, None).unwrap();
-    entry.outcome = outcome;
-    audit.record(entry).await
+    let mut line = audit.begin(ApiSurface::V1, Action::Read, None);
+    line.change(|entry| entry.outcome = outcome);
+    line.record().await
 }
 
 fn temporary() -> TempPath {
@@ -112,7 +112,7 @@ async fn line_is_in_the_file_before_the_response() {
     let expected = format!(r#"{{"at":"{at}","api":"v1","action":"read","outcome":"ok"}}"#);
     assert_eq!(text.lines().next(), Some(expected.as_str()));
     Audit(None).flush();
-    assert!(Audit(None).begin(ApiSurface::V1, Action::Read, None).is_none());
+    assert!(Audit(None).begin(ApiSurface::V1, Action::Read, None).entry().is_none());
 }
 
 #[tokio::test]
@@ -204,6 +204,19 @@ fn check_keeps_a_link_and_removes_the_file_that_it_created() {
     std::os::unix::fs::symlink(&file, &link).unwrap();
     Audit::check(&AuditConfig { to: AuditTo::File(link.clone()), is_required: true }).unwrap();
     assert!(link.is_symlink() && !file.exists());
+}
+
+/// Requests without a known key that end early fill no disk.
+#[tokio::test]
+async fn dropped_line_is_written_if_its_caller_is_known() {
+    let disk = Disk::default();
+    let (audit, _) = disk.audit(false);
+    let [mut known, unknown] = [(); 2].map(|()| audit.begin(ApiSurface::V1, Action::Read, None));
+    known.change(|entry| entry.generation = Some(7));
+    drop((known, unknown));
+    record(&audit, "ok").await.unwrap();
+    let lines = disk.lines();
+    assert!(lines.len() == 2 && lines[0].contains(r#""outcome":"unfinished","generation":7"#), "{lines:?}");
 }
 
 #[tokio::test]
