@@ -70,7 +70,7 @@ const LIBRARIES: &[(&str, &str)] = &[
     (
         "wxsub-outbox",
         "async-trait derive_more derive_setters futures-util getrandom serde serde_json serde_with sha2 \
-         thiserror tokio tracing uuid",
+         thiserror tokio tracing utoipa uuid",
     ),
     ("wxsub-sqlite", "async-trait derive_more derive_setters rusqlite thiserror tokio"),
     ("wxsub-mysql", "async-trait derive_setters mysql_async thiserror"),
@@ -89,8 +89,8 @@ const LIBRARIES: &[(&str, &str)] = &[
     (
         "wxsub-server",
         "arc-swap argon2 async-trait axum base16ct cookie derive_more derive_setters futures-util getrandom hmac \
-         http-body-util httparse hyper hyper-util mio prometheus-client rustix rustls serde serde_json serde_with sha2 \
-         socket2 strsim subtle thiserror tokio tokio-io-timeout tokio-rustls tokio-util toml tower-layer tower-service \
+         http-body-util httparse hyper hyper-util ipnet mio prometheus-client rustix rustls serde serde_json serde_with \
+         sha2 socket2 strsim subtle thiserror tokio tokio-io-timeout tokio-rustls tokio-util toml tower-layer tower-service \
          tracing utoipa x509-parser zeroize",
     ),
     (

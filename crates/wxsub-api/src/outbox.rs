@@ -113,6 +113,7 @@ pub struct LineResult<M> {
 
 /// The apps of the key that have or had messages, or are paused. `A` is the view of an app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[expect(clippy::exhaustive_structs, reason = "all of it is shown")]
 pub struct OutboxApps<A> {
     /// The apps, sorted by AppID.

@@ -1,9 +1,10 @@
 //! Descriptions for the OpenAPI document, of what `wxsub-proto` reads and writes. The members of a message are `KNOWN` in
-//! `message/draft/names.rs` there.
+//! `message/draft/names.rs` there. The views of `wxsub-outbox` describe themselves.
 
 use utoipa::ToSchema;
 
-/// A message in Weixin's field names, for the OpenAPI document. `wxsub-proto` parses it.
+/// A message in Weixin's field names, for the OpenAPI document. `wxsub-proto` parses it. One for the queue has `send_at`, `expires_at`
+/// and `priority` besides.
 #[derive(Debug, ToSchema)]
 #[schema(as = Message)]
 #[expect(dead_code, reason = "a description only")]
@@ -44,122 +45,6 @@ struct SendMessageContent {
 struct SendMessagePage {
     appid: String,
     pagepath: String,
-}
-
-/// A message of the outbox, for the OpenAPI document. `wxsub-outbox` writes it. Its request has `send_at`, `expires_at` and
-/// `priority` besides the members of [`SendMessageRequest`].
-#[derive(Debug, ToSchema)]
-#[schema(as = OutboxMessage)]
-#[expect(dead_code, reason = "a description only")]
-pub struct OutboxMessageView {
-    id: String,
-    appid: String,
-    #[schema(pattern = "^(queued|attempting|sent|refused|maybe_sent|not_sent|cancelled)$")]
-    state: String,
-    reason: Option<String>,
-    touser: Option<String>,
-    template_id: Option<String>,
-    scene: Option<String>,
-    attempt: u32,
-    failures: u32,
-    version: u32,
-    created_at: String,
-    send_at: String,
-    expires_at: String,
-    attempted_at: Option<String>,
-    settled_at: Option<String>,
-    errcode: Option<i64>,
-    errmsg: Option<String>,
-    rid: Option<String>,
-    remedy: Option<RemedyName>,
-    stage: Option<crate::SendStage>,
-    idempotency_key: Option<String>,
-    grant: Option<String>,
-    decision: Option<String>,
-    decided_by: Option<String>,
-    parent_id: Option<String>,
-    waiting_for: Option<String>,
-    waits_until: Option<String>,
-    events: Option<Vec<OutboxEventView>>,
-    /// After `send_again`: the message that is sent in its place.
-    #[schema(no_recursion)]
-    child: Option<Box<OutboxMessageView>>,
-}
-
-#[derive(Debug, ToSchema)]
-#[schema(as = OutboxEvent)]
-#[expect(dead_code, reason = "a description only")]
-struct OutboxEventView {
-    at: String,
-    event: String,
-    attempt: u32,
-    actor: Option<String>,
-    detail: Option<String>,
-}
-
-/// A page of messages, for the OpenAPI document.
-#[derive(Debug, ToSchema)]
-#[schema(as = OutboxPage)]
-#[expect(dead_code, reason = "a description only")]
-pub struct OutboxPageView {
-    messages: Vec<OutboxMessageView>,
-    next: Option<String>,
-}
-
-/// What became of a consent, for the OpenAPI document.
-#[derive(Debug, ToSchema)]
-#[schema(as = RecordedConsent)]
-#[expect(dead_code, reason = "a description only")]
-pub struct RecordedConsentView {
-    #[schema(pattern = "^(recorded|already_recorded|absorbed|declined)$")]
-    outcome: String,
-    grant: Option<String>,
-}
-
-/// The grants of a user, for the OpenAPI document.
-#[derive(Debug, ToSchema)]
-#[schema(as = Grants)]
-#[expect(dead_code, reason = "a description only")]
-pub struct GrantsView {
-    grants: Vec<GrantView>,
-}
-
-#[derive(Debug, ToSchema)]
-#[schema(as = Grant)]
-#[expect(dead_code, reason = "a description only")]
-struct GrantView {
-    id: String,
-    appid: String,
-    openid: String,
-    template_id: String,
-    scene: String,
-    #[schema(pattern = "^(open|reserved|attempting|used|in_doubt|void)$")]
-    state: String,
-    consented_at: String,
-}
-
-/// The apps of the outbox, for the OpenAPI document.
-#[derive(Debug, ToSchema)]
-#[schema(as = OutboxApps)]
-#[expect(dead_code, reason = "a description only")]
-pub struct OutboxAppsView {
-    apps: Vec<OutboxAppView>,
-}
-
-/// An app of the outbox, for the OpenAPI document.
-#[derive(Debug, ToSchema)]
-#[schema(as = OutboxApp)]
-#[expect(dead_code, reason = "a description only")]
-pub struct OutboxAppView {
-    appid: String,
-    waiting_for: Option<String>,
-    paused_by: Option<String>,
-    note: Option<String>,
-    paused_at: Option<String>,
-    waits_until: Option<String>,
-    next_probe_at: Option<String>,
-    counts: std::collections::BTreeMap<String, u64>,
-    undecided: u64,
 }
 
 /// The wire names of [`Remedy`], for the OpenAPI document.

@@ -34,6 +34,7 @@ macro_rules! id {
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Display)]
         #[derive(SerializeDisplay, DeserializeFromStr)]
         #[debug("{_0}")]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String))]
         pub struct $name(Uuid);
 
         impl $name {

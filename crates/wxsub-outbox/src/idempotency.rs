@@ -17,6 +17,7 @@ use crate::state::Priority;
 #[derive(
     Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Display, SerializeDisplay, DeserializeFromStr,
 )]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IdempotencyKey(String);
 
 /// A text that cannot be an [`IdempotencyKey`].

@@ -34,6 +34,7 @@ parsed! {
 
 named_enum! {
     /// The state of a message.
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
     pub enum MessageState {
         /// Waits for its time, a free slot or the app.
         Queued = "queued",
@@ -72,6 +73,7 @@ named_enum! {
 
 named_enum! {
     /// Why a message is `not_sent` or `maybe_sent`.
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
     pub enum Reason {
         /// Not sent before its `expires_at`.
         Expired = "expired",
@@ -98,6 +100,7 @@ named_enum! {
 
 named_enum! {
     /// The state of a grant.
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
     pub enum GrantState {
         /// Free for the next message.
         Open = "open",
@@ -116,6 +119,7 @@ named_enum! {
 
 named_enum! {
     /// A decision on an undecided message.
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
     pub enum Decision {
         /// It counts as sent. Its grant is used.
         AssumeSent = "assume_sent",
@@ -140,6 +144,7 @@ named_enum! {
 
 named_enum! {
     /// The step at which a message's last attempt ended.
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
     pub enum Stage {
         /// There was no attempt: its grant did not allow one.
         Grant = "grant",
@@ -154,6 +159,7 @@ named_enum! {
 
 named_enum! {
     /// What a queued message waits for, besides a free slot.
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
     pub enum WaitingFor {
         /// Its `send_at`.
         SendAt = "send_at",
@@ -172,6 +178,7 @@ named_enum! {
 
 named_enum! {
     /// What happened to a message: the history that is kept of it.
+    #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
     pub enum EventKind {
         /// Recorded and queued.
         Enqueued = "enqueued",

@@ -19,21 +19,26 @@ use crate::state::{Decision, EventKind, GrantState, MessageState, Reason, Stage,
 /// A message, as it is shown. It has no content.
 #[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = OutboxMessage))]
 #[non_exhaustive]
 pub struct MessageView {
     /// Its id.
     pub id: MessageId,
     /// The app that sends it.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub appid: AppId,
     /// Its state.
     pub state: MessageState,
     /// Why it is `not_sent` or `maybe_sent`.
     pub reason: Option<Reason>,
     /// The user it goes to. This and the next two are absent if the message is invalid and they cannot be read.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub touser: Option<OpenId>,
     /// Its template.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub template_id: Option<TemplateId>,
     /// Its scene.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub scene: Option<Scene>,
     /// How often it was claimed.
     pub attempt: u32,
@@ -43,26 +48,33 @@ pub struct MessageView {
     pub version: u32,
     /// When it was recorded.
     #[serde(with = "wxsub_core::rfc3339")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub created_at: UnixMillis,
     /// The earliest time for its first attempt.
     #[serde(with = "wxsub_core::rfc3339")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub send_at: UnixMillis,
     /// No attempt begins from here on.
     #[serde(with = "wxsub_core::rfc3339")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub expires_at: UnixMillis,
     /// When it was claimed last.
     #[serde(default, with = "wxsub_core::rfc3339::option")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub attempted_at: Option<UnixMillis>,
     /// When it became final.
     #[serde(default, with = "wxsub_core::rfc3339::option")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub settled_at: Option<UnixMillis>,
     /// Weixin's error code.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>))]
     pub errcode: Option<ErrCode>,
     /// Weixin's text, or what failed.
     pub errmsg: Option<String>,
     /// Weixin's id of the request.
     pub rid: Option<String>,
     /// What to do.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub remedy: Option<Remedy>,
     /// The step at which its last attempt ended.
     pub stage: Option<Stage>,
@@ -80,6 +92,7 @@ pub struct MessageView {
     pub waiting_for: Option<WaitingFor>,
     /// When that wait ends by itself, so that it is tried (again). Absent if only an operator ends it.
     #[serde(default, with = "wxsub_core::rfc3339::option")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub waits_until: Option<UnixMillis>,
     /// Its history, oldest first, where it was asked for.
     pub events: Option<Vec<EventView>>,
@@ -88,10 +101,12 @@ pub struct MessageView {
 /// One line of a message's history, as it is shown.
 #[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = OutboxEvent))]
 #[non_exhaustive]
 pub struct EventView {
     /// When.
     #[serde(with = "wxsub_core::rfc3339")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub at: UnixMillis,
     /// What happened.
     pub event: EventKind,
@@ -106,6 +121,7 @@ pub struct EventView {
 /// A page of messages.
 #[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = OutboxPage))]
 #[non_exhaustive]
 pub struct MessageList {
     /// The messages, oldest first.
@@ -116,27 +132,34 @@ pub struct MessageList {
 
 /// A grant, as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Grant))]
 #[non_exhaustive]
 pub struct GrantView {
     /// Its id.
     pub id: GrantId,
     /// The app.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub appid: AppId,
     /// The user.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub openid: OpenId,
     /// The template.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub template_id: TemplateId,
     /// The scene.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub scene: Scene,
     /// Its state.
     pub state: GrantState,
     /// When it was recorded.
     #[serde(with = "wxsub_core::rfc3339")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub consented_at: UnixMillis,
 }
 
 /// The grants of one user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Grants))]
 #[non_exhaustive]
 pub struct GrantList {
     /// The grants, oldest first.
@@ -146,6 +169,7 @@ pub struct GrantList {
 /// What became of a consent, as it is shown.
 #[skip_serializing_none]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = RecordedConsent))]
 #[non_exhaustive]
 pub struct ConsentView {
     /// What became of it.
@@ -156,6 +180,7 @@ pub struct ConsentView {
 
 /// What became of a consent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 #[expect(clippy::exhaustive_enums, reason = "each is a response of its own")]
 pub enum ConsentOutcome {
@@ -172,6 +197,7 @@ pub enum ConsentOutcome {
 /// A decided message, as it is shown, and the one that is sent in its place.
 #[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = DecidedMessage))]
 #[non_exhaustive]
 pub struct DecidedView {
     /// The message.
@@ -184,9 +210,11 @@ pub struct DecidedView {
 /// An app, as it is shown.
 #[skip_serializing_none]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = OutboxApp))]
 #[non_exhaustive]
 pub struct AppView {
     /// Its id.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub appid: AppId,
     /// What its due messages wait for.
     pub waiting_for: Option<WaitingFor>,
@@ -196,15 +224,19 @@ pub struct AppView {
     pub note: Option<String>,
     /// Since when the operator pauses it.
     #[serde(default, with = "wxsub_core::rfc3339::option")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub paused_at: Option<UnixMillis>,
     /// When the wait ends by itself: after errcode 45009 at midnight in Beijing, after 45011 a minute later, without a token with
     /// the next attempt. Absent if only an operator ends it.
     #[serde(default, with = "wxsub_core::rfc3339::option")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub waits_until: Option<UnixMillis>,
     /// After errcode 45009, when the next message tries whether Weixin takes messages again.
     #[serde(default, with = "wxsub_core::rfc3339::option")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub next_probe_at: Option<UnixMillis>,
     /// How many messages it has in each state; none in a state that is missing.
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, u64>))]
     pub counts: BTreeMap<MessageState, u64>,
     /// How many of its `maybe_sent` messages are undecided.
     pub undecided: u64,

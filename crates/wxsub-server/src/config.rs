@@ -21,6 +21,7 @@ mod token_service;
 mod transport;
 mod webhook;
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -397,6 +398,7 @@ fn check_unique(top: &TableReader<'_>, apps: &[(Place, AppConfig)], clients: &[(
     top.check_unique("key_sha256", keys);
 }
 
+/// Warns of each AppID in the list of a client, an inbox or a webhook that is not configured. It may be mistyped, or be added later.
 fn warn_of_unknown_apps(
     top: &TableReader<'_>,
     apps: &[AppConfig],
@@ -404,28 +406,21 @@ fn warn_of_unknown_apps(
     inboxes: &[(Place, InboxConfig)],
     webhooks: &[(Place, WebhookConfig)],
 ) {
-    for (place, client) in clients {
-        let unknown = unknown_apps(apps, &client.name, client.apps.named());
-        unknown.into_iter().for_each(|text| top.warning_at(place.clone(), text));
-    }
-    for (place, inbox) in inboxes {
-        let unknown = unknown_apps(apps, "apps", inbox.apps.named());
-        unknown.into_iter().for_each(|text| top.warning_at(place.clone(), text));
-    }
+    let known: HashSet<_> = apps.iter().map(|app| &app.appid).collect();
+    let warn = |place: &Place, name: &str, named: &mut dyn Iterator<Item = &AppId>| {
+        for appid in named.filter(|appid| !known.contains(appid)) {
+            top.warning_at(place.clone(), unknown_app(name, appid));
+        }
+    };
+    clients.iter().for_each(|(place, client)| warn(place, &client.name, &mut client.apps.named()));
+    inboxes.iter().for_each(|(place, inbox)| warn(place, "apps", &mut inbox.apps.named()));
     for (place, webhook) in webhooks {
-        let unknown = unknown_apps(apps, "apps", webhook.endpoint.apps.iter().flatten());
-        unknown.into_iter().for_each(|text| top.warning_at(place.clone(), text));
+        warn(place, "apps", &mut webhook.endpoint.apps.iter().flatten());
     }
 }
 
-/// A warning for each AppID in the list of `name` that is not configured. It may be mistyped, or be added later.
-fn unknown_apps<'a>(
-    apps: &[AppConfig],
-    name: &str,
-    named: impl IntoIterator<Item = &'a AppId>,
-) -> Vec<LocalizedText<String>> {
-    let is_unknown = |appid: &&AppId| apps.iter().all(|app| app.appid != **appid);
-    let warning = |appid: &AppId| match app::can_be_appid(appid) {
+fn unknown_app(name: &str, appid: &AppId) -> LocalizedText<String> {
+    match app::can_be_appid(appid) {
         true => localized_text!(
             "{name} names the app {appid}, which is not configured; add the app or correct the AppID",
             "{name} 中的应用 {appid} 没有配置；请添加该应用，或改正 AppID"
@@ -434,8 +429,7 @@ fn unknown_apps<'a>(
             let reason = NO_APPID;
             localized_text!("{name} names {appid}, which {reason}", "{name} 中的 {appid} {reason}"; reason)
         }
-    };
-    named.into_iter().filter(is_unknown).map(warning).collect()
+    }
 }
 
 #[cfg(test)]

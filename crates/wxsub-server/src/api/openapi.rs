@@ -7,6 +7,7 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
+use wxsub_api::path::APPS;
 
 use super::request::response;
 use super::v1::{apps, consents, decision, grants, messages, outbox, token, webhooks};
@@ -16,11 +17,14 @@ use super::v1::{apps, consents, decision, grants, messages, outbox, token, webho
 const EXAMPLES: &str = include_str!("openapi/examples.json");
 
 /// The errors of most routes, by status. A route that describes a status itself has its own text.
-const ERRORS: [(&str, &str); 5] = [
+const ERRORS: [(&str, &str); 8] = [
+    ("400", "Not JSON"),
     ("401", "No or unknown key"),
     ("403", "The key lacks the scope, or may not use this app"),
-    ("404", "No such app or id, or no ledger"),
+    ("404", "No such app, which only keys for all apps learn; no such id, or no ledger"),
+    ("413", "Too large"),
     ("422", "Invalid: see problems"),
+    ("429", "Too many requests of the client at once; see Retry-After"),
     ("503", "The ledger is unavailable, or the server is overloaded; see Retry-After"),
 ];
 
@@ -86,14 +90,18 @@ fn document() -> Value {
             let problems = examples.get("problems");
             let example =
                 |name: &str| [own, problems].into_iter().flatten().find_map(|group| group.get(name));
+            let has_body = operation.get("requestBody").is_some();
             if let Some(request) = operation.get_mut("requestBody") {
                 add_example(request, example("request"));
             }
             let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else {
                 continue;
             };
-            let errors =
-                ERRORS.into_iter().filter(|(status, _)| *status != "404" || path.contains("{appid}"));
+            let errors = ERRORS.into_iter().filter(|(status, _)| match *status {
+                "400" | "413" => has_body,
+                "404" => path != APPS,
+                _ => true,
+            });
             for (status, description) in errors {
                 responses.entry(status).or_insert_with(|| {
                     let schema = json!({"$ref": "#/components/schemas/Problem"});

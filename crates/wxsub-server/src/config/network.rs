@@ -1,16 +1,13 @@
 //! Networks: ranges of addresses, as the configuration lists them.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
+use ipnet::IpNet;
 use wxsub_proto::{LocalizedText, localized_text};
 
-/// All addresses that share the first `prefix` bits with `address`.
+/// A range of addresses. Never an IPv4-mapped one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Network {
-    /// The first address of the network. Never an IPv4-mapped one.
-    address: IpAddr,
-    prefix: u32,
-}
+pub(crate) struct Network(IpNet);
 
 impl Network {
     /// Parses `address/bits`. Without bits, the network is this one address. An IPv4-mapped network counts as IPv4.
@@ -18,66 +15,45 @@ impl Network {
     /// # Errors
     /// What is wrong and what to write.
     pub(super) fn parse(text: &str) -> Result<Self, LocalizedText<String>> {
-        let invalid = || {
+        let network = parse(text).ok_or_else(|| {
             LocalizedText::new(
                 "must be an address or a network like 10.0.0.0/8",
                 "必须是 IP 地址，或网段（例如 10.0.0.0/8）",
             )
-        };
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| invalid())?;
-        let prefix = match bits {
-            None => bit_count(address),
-            Some(bits) if bits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                bits.parse().ok().filter(|bits| *bits <= bit_count(address)).ok_or_else(invalid)?
-            }
-            Some(_) => return Err(invalid().into()),
-        };
-        let network = match (address.to_canonical(), prefix) {
-            (IpAddr::V4(v4), 96..) if address.is_ipv6() => Self { address: v4.into(), prefix: prefix - 96 },
-            _ => Self { address, prefix },
-        };
-        let first = network.first_address();
-        if first == network.address {
-            return Ok(network);
+        })?;
+        let first = network.trunc();
+        if first == network {
+            return Ok(Self(network));
         }
-        let bits = network.prefix;
+        let bits = network.prefix_len();
         Err(localized_text!(
-            "has bits set after the first {bits}; write {first}/{bits}",
-            "前 {bits} 位之后还有非零的位；请写成 {first}/{bits}"
+            "has bits set after the first {bits}; write {first}",
+            "前 {bits} 位之后还有非零的位；请写成 {first}"
         ))
     }
 
     /// Whether every address of one IP version is in the network.
     pub(super) fn is_everything(self) -> bool {
-        self.prefix == 0
+        self.0.prefix_len() == 0
     }
 
     /// Whether the network contains the address. An IPv4-mapped IPv6 address counts as IPv4.
     pub(crate) fn contains(self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        bit_count(address) == bit_count(self.address)
-            && Self { address, ..self }.first_address() == self.address
-    }
-
-    fn first_address(self) -> IpAddr {
-        let ignored = bit_count(self.address) - self.prefix;
-        match self.address {
-            IpAddr::V4(v4) => {
-                Ipv4Addr::from_bits(v4.to_bits() & u32::MAX.checked_shl(ignored).unwrap_or(0)).into()
-            }
-            IpAddr::V6(v6) => {
-                Ipv6Addr::from_bits(v6.to_bits() & u128::MAX.checked_shl(ignored).unwrap_or(0)).into()
-            }
-        }
+        self.0.contains(&address.to_canonical())
     }
 }
 
-fn bit_count(address: IpAddr) -> u32 {
-    if address.is_ipv4() { 32 } else { 128 }
+/// The addresses are parsed by the standard library: `ipnet` takes octets with leading zeros.
+fn parse(text: &str) -> Option<IpNet> {
+    let Some((address, bits)) = text.split_once('/') else {
+        return Some(text.parse::<IpAddr>().ok()?.to_canonical().into());
+    };
+    let address: IpAddr = address.parse().ok()?;
+    let bits = bits.parse().ok().filter(|_| !bits.starts_with('+'))?;
+    match (address.to_canonical(), address, bits) {
+        (v4 @ IpAddr::V4(_), IpAddr::V6(_), 96..) => IpNet::new(v4, bits - 96).ok(),
+        _ => IpNet::new(address, bits).ok(),
+    }
 }
 
 #[cfg(test)]
@@ -112,6 +88,7 @@ mod tests {
         for text in [
             "",
             "10.0.0.0/33",
+            "010.0.0.0/8",
             "::/129",
             "10.0.0/8",
             "localhost",

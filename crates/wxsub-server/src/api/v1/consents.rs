@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use wxsub_api::{IssuedConsent, NewConsent, Problem, ProblemKind};
+use wxsub_api::{IssuedConsent, NewConsent, ProblemKind};
 use wxsub_core::ConsentVerifier;
 use wxsub_core::rfc3339;
 use wxsub_proto::{HttpUrl, ValidationError};
@@ -39,8 +39,7 @@ impl OutboxClient {
     params(("appid" = String, Path)),
     request_body = NewConsent,
     responses(
-        (status = 201, body = IssuedConsent, description = "The signed request"),
-        (status = 400, body = Problem, description = "Not JSON")
+        (status = 201, body = IssuedConsent, description = "The signed request")
     )
 )]
 pub(in crate::api) async fn issue(

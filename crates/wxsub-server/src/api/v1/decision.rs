@@ -4,7 +4,6 @@ use axum::http::header::IF_MATCH;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::Value;
-use wxsub_api::schema::{OutboxAppView, OutboxMessageView};
 use wxsub_api::{DecisionRequest, PauseRequest, Problem, ProblemKind};
 use wxsub_outbox::OutboxError;
 use wxsub_outbox::state::Decision;
@@ -26,8 +25,7 @@ use crate::apps::check_note;
     params(("appid" = String, Path), ("id" = String, Path), ("If-Match" = String, Header)),
     request_body = DecisionRequest<'_>,
     responses(
-        (status = 200, body = OutboxMessageView, description = "The decided message"),
-        (status = 400, body = Problem, description = "Not JSON"),
+        (status = 200, body = DecidedView, description = "The decided message"),
         (status = 409, body = Problem, description = "Decided, not undecided, or too early"),
         (status = 412, body = Problem, description = "The message has changed"),
         (status = 428, body = Problem, description = "If-Match is missing")
@@ -90,8 +88,7 @@ fn note(value: &Value) -> Result<String, String> {
     params(("appid" = String, Path)),
     request_body = PauseRequest<'_>,
     responses(
-        (status = 200, body = OutboxAppView, description = "The app"),
-        (status = 400, body = Problem, description = "Not JSON")
+        (status = 200, body = AppView, description = "The app")
     )
 )]
 pub(in crate::api) async fn pause(
@@ -115,7 +112,7 @@ pub(in crate::api) async fn pause(
     summary = "Lifts every pause of the app; needs outbox:decide",
     params(("appid" = String, Path)),
     responses(
-        (status = 200, body = OutboxAppView, description = "The app")
+        (status = 200, body = AppView, description = "The app")
     )
 )]
 pub(in crate::api) async fn resume(client: OutboxClient) -> Result<Json<AppView>, ProblemResponse> {

@@ -3,7 +3,6 @@
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
-use wxsub_api::schema::{GrantsView, RecordedConsentView};
 use wxsub_api::{NewGrant, Problem, ProblemKind};
 use wxsub_core::consent::{RejectReason, VerifiedConsent};
 use wxsub_outbox::OutboxError;
@@ -25,8 +24,8 @@ use crate::api::request::{Json, json_response};
     params(("appid" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     request_body = NewGrant,
     responses(
-        (status = 201, body = RecordedConsentView, description = "Recorded"),
-        (status = 200, body = RecordedConsentView, description = "Recorded before, absorbed or declined"),
+        (status = 201, body = ConsentView, description = "Recorded"),
+        (status = 200, body = ConsentView, description = "Recorded before, absorbed or declined"),
         (status = 400, body = Problem, description = "Not JSON, or no Idempotency-Key"),
         (status = 422, body = Problem, description = "The callback is forged or expired, or the key was used for another consent")
     )
@@ -142,7 +141,7 @@ async fn record_verified(
     summary = "The grants of a user; needs consent or outbox:read",
     params(("appid" = String, Path), ("openid" = String, Query)),
     responses(
-        (status = 200, body = GrantsView, description = "The grants, oldest first"),
+        (status = 200, body = GrantList, description = "The grants, oldest first"),
         (status = 422, body = Problem, description = "openid is missing or invalid")
     )
 )]

@@ -11,7 +11,7 @@ use wxsub_outbox::view::MessageView;
 
 use super::ProblemResponse;
 use super::ledger::OutboxClient;
-use super::queue::{app, parse_message, record, with_key};
+use super::queue::{app, parse_message, record};
 use crate::api::request::response;
 
 /// The media type of lines.
@@ -72,7 +72,7 @@ async fn record_line(client: &OutboxClient, text: &[u8]) -> Result<(StoredMessag
         let detail = "idempotency_key: is missing; give each line a key of its own";
         ProblemResponse::new(ProblemKind::KeyRequired, detail)
     })?;
-    let recording = record(client, with_key(message, Some(key)));
+    let recording = record(client, message.idempotency_key(key));
     let (message, replayed) = super::ledger::in_time(&client.context, recording).await?;
     client.context.state().metrics().record_enqueued(client.app.appid(), replayed);
     Ok((message, replayed))

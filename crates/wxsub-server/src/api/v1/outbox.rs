@@ -6,21 +6,21 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
-use wxsub_api::schema::{OutboxAppsView, OutboxMessageView, OutboxPageView, SendMessageRequest};
+use wxsub_api::schema::SendMessageRequest;
 use wxsub_api::{OutboxApps, Problem};
 use wxsub_outbox::id::MessageId;
 use wxsub_outbox::ledger::MessageQuery;
 use wxsub_outbox::message::StoredMessage;
 use wxsub_outbox::state::MessageState;
 use wxsub_outbox::view::{AppView, MessageList, MessageView};
-use wxsub_outbox::{LedgerError, OutboxError};
+use wxsub_outbox::{LedgerError, OutboxError, OutboxMessage};
 use wxsub_proto::{AppId, OpenId};
 
 use super::ProblemResponse;
 use super::ledger::{LedgerClient, ListClient, MessagePath, OutboxClient, RequestKey};
 use super::lines::{self, MAX_LINES_BYTES};
 use super::members::{RawBody, one_of, text};
-use super::queue::{app, parse_message, record, with_key};
+use super::queue::{app, parse_message, record};
 use crate::api::request::{Json, RequestContext, json_response};
 use crate::apps::{MAX_APP_READS, SharedState};
 
@@ -56,11 +56,10 @@ impl FromRequest<SharedState> for PostedMessages {
     params(("appid" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     request_body = SendMessageRequest,
     responses(
-        (status = 202, body = OutboxMessageView, description = "Recorded, now or before"),
+        (status = 202, body = MessageView, description = "Recorded, now or before"),
         (status = 200, description = "Of lines: one result a line, as application/x-ndjson"),
         (status = 400, body = Problem, description = "Not JSON, or an Idempotency-Key is missing"),
         (status = 409, body = Problem, description = "The grant does not allow it"),
-        (status = 413, body = Problem, description = "Too large"),
         (status = 422, body = Problem, description = "Invalid: see problems; or the key was used for another message")
     )
 )]
@@ -74,7 +73,7 @@ pub(in crate::api) async fn enqueue(
         PostedMessages::Lines(RawBody(body)) => return lines::enqueue(&client, key, &body).await,
     };
     let (message, _) = parse_message(&body, false)?;
-    let message = with_key(message, key);
+    let message = key.into_iter().fold(message, OutboxMessage::idempotency_key);
     let recorded = async {
         let (message, is_replayed) = record(&client, message).await?;
         Ok((message, is_replayed, app(&client).await))
@@ -96,8 +95,7 @@ pub(in crate::api) async fn enqueue(
     operation_id = "list_outbox_apps",
     summary = "The apps of the key that have messages, and how many; needs outbox:read",
     responses(
-        (status = 200, body = OutboxAppsView, description = "The apps, sorted by AppID"),
-        (status = 404, body = Problem, description = "No ledger")
+        (status = 200, body = OutboxApps<AppView>, description = "The apps, sorted by AppID")
     )
 )]
 pub(in crate::api) async fn apps(client: LedgerClient) -> Result<Json<OutboxApps<AppView>>, ProblemResponse> {
@@ -122,7 +120,7 @@ pub(in crate::api) async fn apps(client: LedgerClient) -> Result<Json<OutboxApps
     summary = "A page of messages; needs outbox:read",
     params(("appid" = String, Path), ("state" = Option<String>, Query), ("openid" = Option<String>, Query), ("undecided" = Option<bool>, Query), ("after" = Option<String>, Query), ("limit" = Option<u32>, Query)),
     responses(
-        (status = 200, body = OutboxPageView, description = "The messages, oldest first"),
+        (status = 200, body = MessageList, description = "The messages, oldest first"),
         (status = 422, body = Problem, description = "The query is invalid")
     )
 )]
@@ -153,7 +151,7 @@ pub(in crate::api) async fn list(
     summary = "One message with its history; needs outbox:read",
     params(("appid" = String, Path), ("id" = String, Path)),
     responses(
-        (status = 200, body = OutboxMessageView, description = "The message; ETag is its version")
+        (status = 200, body = MessageView, description = "The message; ETag is its version")
     )
 )]
 pub(in crate::api) async fn show(

@@ -16,13 +16,6 @@ use super::members::{Members, one_of};
 use super::messages::{INVALID_MESSAGE, read_draft};
 use crate::apps::current;
 
-pub(super) fn with_key(message: OutboxMessage, key: Option<IdempotencyKey>) -> OutboxMessage {
-    match key {
-        Some(key) => message.idempotency_key(key),
-        None => message,
-    }
-}
-
 /// Records a message. Gives it, or that of its key, and whether it was recorded before.
 pub(super) async fn record(
     client: &OutboxClient,

@@ -21,8 +21,6 @@ use crate::state::audit::Action;
     params(("appid" = String, Path)),
     responses(
         (status = 200, body = TokenResponse<'_>, description = "Use it for expires_in seconds, then request it again"),
-        (status = 404, body = Problem, description = "No such app; only keys for all apps get this status"),
-        (status = 429, body = Problem, description = "Too many requests of the client at once; see Retry-After"),
         (status = 503, body = Problem, description = "No usable token; see Retry-After")
     )
 )]
@@ -49,9 +47,6 @@ pub(in crate::api) async fn read(
     request_body = ReportRequest<'_>,
     responses(
         (status = 200, body = TokenResponse<'_>, description = "The current token, which differs from the reported one"),
-        (status = 400, body = Problem, description = "Not JSON"),
-        (status = 404, body = Problem, description = "No such app; only keys for all apps get this status"),
-        (status = 413, body = Problem, description = "Too large"),
         (status = 422, body = Problem, description = "access_token is missing or invalid"),
         (status = 429, body = Problem, description = "Too many reports, or too many requests at once; see Retry-After"),
         (status = 503, body = Problem, description = "No other token is available; see Retry-After")

@@ -42,9 +42,7 @@ fn failed(delivery: StoredDelivery) -> FailedWebhook {
     operation_id = "list_webhooks",
     summary = "The endpoints of webhooks whose apps the key may all use, and what was not delivered; needs admin",
     responses(
-        (status = 200, body = WebhookList, description = "The endpoints"),
-        (status = 403, body = Problem, description = "The key lacks the scope"),
-        (status = 404, body = Problem, description = "No ledger")
+        (status = 200, body = WebhookList, description = "The endpoints")
     )
 )]
 pub(in crate::api) async fn list(client: LedgerClient) -> Result<Json<WebhookList>, ProblemResponse> {
@@ -82,7 +80,6 @@ pub(in crate::api) async fn list(client: LedgerClient) -> Result<Json<WebhookLis
     params(("name" = String, Path, description = "The endpoint")),
     responses(
         (status = 200, body = Redelivery, description = "How many webhooks are due"),
-        (status = 403, body = Problem, description = "The key lacks the scope"),
         (status = 404, body = Problem, description = "No such endpoint, or no ledger")
     )
 )]
