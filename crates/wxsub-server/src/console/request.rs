@@ -16,6 +16,7 @@ use wxsub_console::{Frame, Visitor, notice};
 use wxsub_core::clock::ClockReading;
 use wxsub_outbox::audit::AuditEntry;
 use wxsub_outbox::state::AuditAction;
+use wxsub_proto::codec::percent_encode;
 use wxsub_proto::{Language, LocalizedText};
 
 use super::context::Console;
@@ -289,12 +290,7 @@ impl FromRequestParts<Arc<Console>> for Session {
 
 /// A text as the value of a query parameter.
 pub(super) fn encode(path: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
-    let encoded = path.bytes().map(|byte| match is_plain(byte) {
-        true => char::from(byte).to_string(),
-        false => format!("%{byte:02X}"),
-    });
-    encoded.collect()
+    percent_encode(path).to_string().replace("%2F", "/")
 }
 
 impl FromRequest<Arc<Console>> for AnyForm {

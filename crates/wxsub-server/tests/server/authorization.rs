@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::setup::{
     SEND, STABLE, Setup, TOKEN, TestResponse, client, config_with_audit, digest, has, key, message,
+    stable_body,
 };
 
 /// The routes of both APIs that need a key.
@@ -63,7 +64,7 @@ async fn ask(setup: &Setup, method: &str, route: &str, appid: &str, key: &str) -
     if route == TOKEN {
         target = format!("{TOKEN}?grant_type=client_credential&appid={appid}&secret={key}");
     } else if route == STABLE {
-        body = json!({"grant_type": "client_credential", "appid": appid, "secret": key}).to_string();
+        body = stable_body(appid, key, false);
     } else if route.ends_with("report") {
         body = json!({"access_token": "old"}).to_string();
     } else if route.ends_with("messages") {
@@ -102,10 +103,7 @@ async fn has_right(setup: &Setup, request: &str, key: &str, token: &str) -> bool
             let target = format!("{SEND}?access_token={token}");
             code(&setup.ask(method, &target, None, message("oUser", 1)).await)
         }
-        STABLE if forced => {
-            let body = json!({"grant_type": "client_credential", "appid": "wx1", "secret": key, "force_refresh": true});
-            code(&setup.ask(method, STABLE, None, body.to_string()).await)
-        }
+        STABLE if forced => code(&setup.stable(key, true).await),
         route => ask(setup, method, &route.replace("{appid}", "{}"), "wx1", key).await,
     };
     ![403, 48001].contains(&code)

@@ -15,7 +15,9 @@ use wxsub_sandbox::{Fault, Sandbox};
 use wxsub_sandbox_transport::SandboxTransport;
 use wxsub_server::{Config, Server};
 
-use super::setup::{ALL, SECRET, SEND, STABLE, TOKEN, call, client, config, key, message, until};
+use super::setup::{
+    ALL, SECRET, SEND, STABLE, TOKEN, call, client, config, key, message, stable_body, until,
+};
 
 /// A server, and a listener for it.
 async fn start(
@@ -99,7 +101,7 @@ impl Served {
 
     /// A token from the Weixin-compatible API, or its errcode.
     async fn stable(&self, letter: char) -> Value {
-        let (_, body) = self.ask("POST", STABLE, letter, &stable_body(letter)).await;
+        let (_, body) = self.ask("POST", STABLE, letter, &stable_body("wx1", &key(letter), false)).await;
         serde_json::from_str::<Value>(&body).unwrap()["errcode"].take()
     }
 
@@ -125,11 +127,6 @@ fn request(method: &str, path: &str, letter: char, body: &str, length: usize) ->
 /// A message whose body is not complete.
 fn half_sent() -> String {
     request("POST", MESSAGES, 'a', "{", 100)
-}
-
-fn stable_body(letter: char) -> String {
-    let secret = key(letter);
-    serde_json::json!({"grant_type": "client_credential", "appid": "wx1", "secret": secret}).to_string()
 }
 
 /// All data until the server closes the connection.

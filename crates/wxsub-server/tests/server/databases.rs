@@ -12,7 +12,7 @@ use wxsub_test_support::Postgres;
 use wxsub_test_support::postgres::PASSWORD;
 
 use super::outbox::{OUTBOX_SCOPES, enqueue};
-use super::setup::{ALL, Setup, TestResponse, client, config, message, until};
+use super::setup::{ALL, Setup, client, config, message};
 
 /// A folder with the files of passwords.
 pub(crate) struct Folder(pub(crate) TempDir);
@@ -35,11 +35,6 @@ fn ledger_at(port: u16, password_file: &Path) -> String {
     format!(
         "{client}[ledger]\nurl = \"postgres://postgres@127.0.0.1:{port}/postgres\"\npassword_file = {password_file:?}\n"
     )
-}
-
-/// Until a message of `wx1` has this state.
-async fn until_state(setup: &Setup, queued: &TestResponse, state: &str) {
-    until(async || setup.read(&format!("outbox/{}", queued.id())).await.json()["state"] == state).await;
 }
 
 pub(crate) async fn check(text: &str) -> StartCheck {
@@ -65,7 +60,7 @@ async fn two_servers_share_a_ledger_in_postgresql() {
     let key = [("Idempotency-Key", "order-1")];
     // The first has no worker: the second sends what the first has recorded.
     let queued = enqueue(&one, &key, message("oUser", 1)).await.has(202, &json!({}));
-    until_state(&two, &queued, "sent").await;
+    two.until_state(&queued, "sent").await;
     assert_eq!((one.received("oUser"), two.received("oUser")), (0, 1));
     let again = enqueue(&one, &key, message("oUser", 1)).await;
     let again = again.has(202, &json!({"id": queued.id(), "state": "sent"}));
@@ -88,7 +83,7 @@ async fn server_starts_while_postgresql_is_away_and_opens_it_later() {
     postgres.start_again();
     setup.allow("oUser", 1);
     let queued = enqueue(&setup, &[], message("oUser", 1)).await.has(202, &json!({}));
-    until_state(&setup, &queued, "sent").await;
+    setup.until_state(&queued, "sent").await;
     assert_eq!(setup.ask("GET", "/readyz", None, "").await.json()["ledger"], "up");
 }
 

@@ -82,11 +82,10 @@ async fn untrusted_text_starts_no_log_line() {
 async fn request_beyond_the_limit_is_overloaded() {
     let setup = Setup::new(&(usual() + "[limits]\nin_flight = 1\n")).await;
     setup.sandbox.add_fault(TOKEN, 99, wxsub_sandbox::Fault::Hang);
-    let stable = json!({"grant_type": "client_credential", "appid": "wx1", "secret": key('a')});
     let refused = async {
         until(async || setup.metrics().await.contains("wxsub_limit_used{limit=\"in_flight\"} 1\n")).await;
         let (native, classic) = (setup.token().await, setup.classic(&key('a')).await);
-        let stable = setup.ask("POST", STABLE, None, stable.to_string()).await;
+        let stable = setup.stable(&key('a'), false).await;
         (native, classic, stable, setup.send(message("oUser", 1)).await)
     };
     let (first, refused) = futures_util::future::join(setup.meanwhile(setup.token()), refused).await;

@@ -3,18 +3,11 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
-use serde_json::json;
 use wxsub_core::proto::ErrCode;
 use wxsub_sandbox::Fault;
 
 use super::outbox::with;
-use super::setup::{PROBE, SEND, STABLE, Setup, TOKEN, TestResponse, client, key, message, subscribe, usual};
-
-async fn stable(setup: &Setup, key: &str, force: bool) -> TestResponse {
-    let body =
-        json!({"grant_type": "client_credential", "appid": "wx1", "secret": key, "force_refresh": force});
-    setup.ask("POST", STABLE, None, body.to_string()).await
-}
+use super::setup::{PROBE, SEND, STABLE, Setup, TOKEN, client, key, message, subscribe, usual};
 
 #[tokio::test]
 async fn token_response_has_the_format_of_weixin() {
@@ -27,7 +20,7 @@ async fn token_response_has_the_format_of_weixin() {
     let body = response.json();
     let names: BTreeSet<_> = body.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(names, ["access_token", "expires_in"].into());
-    assert_eq!(stable(&setup, &key('a'), false).await.access_token(), response.access_token());
+    assert_eq!(setup.stable(&key('a'), false).await.access_token(), response.access_token());
     assert_eq!(setup.token().await.access_token(), response.access_token());
     assert_eq!(setup.seen(TOKEN), 1);
 }
@@ -162,7 +155,7 @@ async fn own_errcodes_have_their_meaning() {
         assert_eq!(response.errcode(), errcode, "{method} {target}");
         assert!(!response.text.contains(&a), "{response:?}");
     }
-    assert_eq!(stable(&setup, &key('o'), true).await.errcode(), 48001);
+    assert_eq!(setup.stable(&key('o'), true).await.errcode(), 48001);
     assert_eq!(setup.seen(TOKEN), 0);
     let token = setup.classic(&a).await.access_token();
     for (body, errcode) in [("", 44002), ("[", 47001), ("{}", 47003)] {
@@ -174,14 +167,14 @@ async fn own_errcodes_have_their_meaning() {
 #[tokio::test]
 async fn force_refresh_is_a_rate_limited_report() {
     let setup = Setup::new(&usual()).await;
-    let mut token = stable(&setup, &key('a'), true).await.access_token();
+    let mut token = setup.stable(&key('a'), true).await.access_token();
     assert_eq!(setup.seen(TOKEN), 1, "a first token is no report");
     for _ in 0..3 {
-        let response = stable(&setup, &key('a'), true).await;
+        let response = setup.stable(&key('a'), true).await;
         assert_ne!(response.access_token(), token);
         token = response.access_token();
     }
-    assert_eq!(stable(&setup, &key('a'), true).await.errcode(), 45011);
+    assert_eq!(setup.stable(&key('a'), true).await.errcode(), 45011);
     // Reports through the v1 API count too.
     assert_eq!(setup.report(&token).await.status, 429);
     assert_eq!(setup.seen(TOKEN), 4);
