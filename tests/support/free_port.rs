@@ -3,8 +3,7 @@
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// Between these two, Linux gives ports to outgoing connections by default (`net.ipv4.ip_local_port_range`).
-const FIRST_OUTGOING: u16 = 32_768;
+/// The last port that Linux gives to outgoing connections by default (`net.ipv4.ip_local_port_range`).
 const LAST_OUTGOING: u16 = 60_999;
 
 /// How far a port is from the one that reserves it.
@@ -16,7 +15,7 @@ pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(LAST_OUTGOING + 1 - DISTANCE);
     loop {
         let port = NEXT.fetch_add(1, Ordering::Relaxed);
-        assert!(port < FIRST_OUTGOING && port < u16::MAX - DISTANCE, "all ports are reserved");
+        assert!(port < u16::MAX - DISTANCE, "all ports are reserved");
         let Ok(reservation) = TcpListener::bind(("127.0.0.1", port + DISTANCE)) else { continue };
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             // Until the end of the process.
