@@ -108,9 +108,13 @@ fn server_that_is_stopped_during_its_fetch_releases_its_lease() {
 fn redis_restarts_empty_without_a_fetch() {
     let mut cluster = Setup::quiet("empty", "");
     let before = cluster.agree();
+    // A server that is still without Redis when its token is refused fetches without a lease.
+    let connected = |cluster: &Setup| cluster.metric(&format!("wxsub_token_store_up{{appid=\"{APPID}\"}}"));
     cluster.redis.kill();
+    wait_for("no server with Redis", || connected(&cluster) == 0);
     cluster.send_through_all(1);
     cluster.redis.start_again();
+    wait_for("all servers with Redis", || connected(&cluster) == 3);
     let record = format!("HGET wxsub:{{{APPID}}}:record generation");
     let is_written = || cluster.redis.ask(&record).contains(&before.to_string());
     wait_for("the record, which is written again from memory", is_written);
