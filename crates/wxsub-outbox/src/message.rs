@@ -12,7 +12,7 @@ mod transition;
 use settlement::LOST_GRANT;
 pub use settlement::{Detail, NotAccepted, Settlement};
 pub(crate) use transition::decidable_at;
-pub use transition::{GrantEffect, MAX_RETRY_DELAY, NotDecidable, Settled, Transition, retry_delay};
+pub use transition::{GrantEffect, NotDecidable, Settled, Transition, retry_delay};
 
 use std::time::Duration;
 
@@ -22,6 +22,9 @@ use wxsub_proto::{AppId, ErrCode, Message, OpenId, Scene, TemplateId};
 use crate::id::{GrantId, MessageId, WorkerId};
 use crate::idempotency::IdempotencyKey;
 use crate::state::{Decision, EventKind, MessageState, Mode, Priority, Reason};
+
+/// The longest pause between attempts that fail.
+pub const MAX_RETRY_DELAY: Duration = Duration::from_secs(15 * 60);
 
 /// How long after its `send_at` a message expires that was given no `expires_at`.
 pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -7,7 +7,7 @@ use wxsub_core::rfc3339;
 use wxsub_proto::{ErrCode, LocalizedText};
 
 use super::{
-    DECISION_DELAY, DEFAULT_LIFETIME, DecisionRecord, Detail, LOST_GRANT, NotAccepted,
+    DECISION_DELAY, DEFAULT_LIFETIME, DecisionRecord, Detail, LOST_GRANT, MAX_RETRY_DELAY, NotAccepted,
     RESTORED_DECISION_DELAY, Settlement, StoredEvent, StoredMessage,
 };
 use crate::id::{MessageId, WorkerId};
@@ -104,9 +104,6 @@ pub(crate) fn decidable_at(
     };
     (now < since + delay && since <= now + delay).then_some(since + delay)
 }
-
-/// The longest pause after failures.
-pub const MAX_RETRY_DELAY: Duration = Duration::from_secs(15 * 60);
 
 /// The pause after so many failures: it doubles from 1 s to [`MAX_RETRY_DELAY`], less up to a quarter, by the message's id.
 #[must_use]
