@@ -331,7 +331,7 @@ impl Acceptor {
         }
         waiting.is_ended |= event.is_read_closed();
         if !replace(&mut waiting.is_queued, true) {
-            waiting.open.begin_wait_for_start();
+            waiting.open.wait_anew();
             let address = waiting.open.address();
             self.queue.push(address, number, |number| self.waiting.contains_key(&number));
         }
@@ -363,6 +363,7 @@ impl Acceptor {
                 continue;
             }
             let WaitingConnection { mut stream, peer, open, .. } = waiting.remove();
+            open.wait_anew();
             let deregistered = self.poll.registry().deregister(&mut stream);
             if let Ok(stream) = deregistered.and_then(|()| tokio::net::TcpStream::from_std(stream.into())) {
                 tokio::spawn(serve_connection(

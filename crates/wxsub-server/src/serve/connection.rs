@@ -146,12 +146,13 @@ async fn serve_http<I>(
     // Connection errors are the client's concern, so the result is ignored.
     let grace = tokio::select! {
         biased;
-        _ = connection.as_mut() => return,
+        // Before a request is read: one that begins now would not count to the limits.
         () = open.must_close() => match open.is_busy() {
             // Dropping the connection closes it.
             false => return,
             true => Duration::ZERO,
         },
+        _ = connection.as_mut() => return,
         () = state.shutdown_started() => KEEP_ALIVE_GRACE,
     };
     closing.store(true, Ordering::Relaxed);

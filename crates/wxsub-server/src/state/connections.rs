@@ -212,8 +212,8 @@ impl OpenConnection {
         self.activity.number
     }
 
-    /// The client has sent something. The connection waits for its start, and silent ones that were accepted before are closed first.
-    pub(crate) fn begin_wait_for_start(&self) {
+    /// The client has sent something, or the connection was started. Those that have waited longer are closed first.
+    pub(crate) fn wait_anew(&self) {
         self.connections.rank(&self.activity, self.connections.next());
     }
 
@@ -321,7 +321,7 @@ mod tests {
         let connections = Arc::<Connections>::default();
         let open = || connections.open(address("10.0.0.1"), Some(2)).unwrap().0;
         let (older, younger) = (open(), open());
-        older.begin_wait_for_start();
+        older.wait_anew();
         let _ = open();
         assert!(younger.is_closing() && !older.is_closing());
     }

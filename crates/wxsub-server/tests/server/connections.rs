@@ -271,6 +271,17 @@ async fn connection_of_another_address_waits_for_no_flood() {
     }
 }
 
+/// Also one that makes room while its request is about to be read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn flood_of_half_sent_bodies_stays_within_the_limit_of_its_address() {
+    let server = Served::start("connections_per_address = 4\nrequest_timeout_s = 300\n").await;
+    let slow = format!("POST {STABLE} HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n{{");
+    let flood = connect_at_once(server.address, "127.0.0.2", 120, &slow);
+    // The other one is that of the question.
+    until(async || server.metric("wxsub_limit_used{limit=\"connections\"}").await <= 5).await;
+    drop(flood);
+}
+
 /// The console has few connections. Addresses that hold them all leave them to an operator.
 #[tokio::test]
 async fn half_sent_logins_leave_room_for_an_operator() {
