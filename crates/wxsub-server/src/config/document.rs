@@ -556,6 +556,9 @@ impl<'a> TableReader<'a> {
             let line = Some(self.document.line_of(&key.span()));
             let text = match self.meant_by(&name) {
                 Some(meant) => {
+                    // That it is missing follows from this.
+                    let path = self.path_of(&meant);
+                    self.document.problems.borrow_mut().retain(|problem| problem.place.path != path);
                     localized_text!("{text}; the right name may be {meant}", "{text}；正确的名称可能是 {meant}"; text)
                 }
                 None => text.into(),

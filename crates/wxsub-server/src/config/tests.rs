@@ -241,6 +241,19 @@ fn each_problem_of_an_app_has_its_path() {
 }
 
 #[test]
+fn misspelt_key_is_one_problem() {
+    for text in [
+        with_app(&client("").replace("scopes", "scope")),
+        with_app(&client("").replace("key_sha256", "key_sha25")),
+        with_app("").replace("token_endpoint", "token_endpont"),
+        with_app("").replace("appid", "app_id"),
+    ] {
+        let problems = read(&text).unwrap_err();
+        assert!(matches!(&problems[..], [one] if one.contains("the right name may be")), "{problems:?}");
+    }
+}
+
+#[test]
 fn each_problem_of_a_client_has_its_path() {
     let keys =
         |keys: &str| client("").replace(&format!("key_sha256 = \"{DIGEST}\""), &format!("keys = [{keys}]"));
