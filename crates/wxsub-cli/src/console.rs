@@ -30,6 +30,16 @@ pub(crate) fn note(text: impl Display) {
     print(Level::Info, text);
 }
 
+/// Prints a line about a running server, with time and level, as in its log.
+pub(crate) fn log(level: Level, text: impl Display) {
+    let is_json = IS_JSON.load(Ordering::Relaxed);
+    let line = match is_json {
+        true => line(level, &text.to_string(), is_json),
+        false => format!("{} {:>5} {}\n", timestamp(), level.name(), sanitize_line(text.to_string().chars())),
+    };
+    let _ = StderrWriter.write_all(line.as_bytes());
+}
+
 static IS_JSON: AtomicBool = AtomicBool::new(false);
 
 /// Sets the format of all lines, also that of panics: JSON objects as in the log, or text.
@@ -44,19 +54,28 @@ pub(crate) fn start_format(is_json: bool) {
     }
 }
 
-#[derive(Debug, Clone, Copy, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-enum Level {
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Level {
     Error,
     Warn,
     Info,
+}
+
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Error => "ERROR",
+            Self::Warn => "WARN",
+            Self::Info => "INFO",
+        }
+    }
 }
 
 /// A line in JSON, with the members of a line of the log.
 #[derive(Serialize)]
 struct JsonLine<'a> {
     timestamp: String,
-    level: Level,
+    level: &'static str,
     fields: Fields<'a>,
     target: &'static str,
 }
@@ -82,12 +101,18 @@ fn line(level: Level, text: &str, is_json: bool) -> String {
     if !is_json {
         return format!("{prefix}{text}\n");
     }
+    let fields = Fields { message: text.trim() };
+    let line = JsonLine { timestamp: timestamp(), level: level.name(), fields, target: "wxsub" };
+    // An object of texts is always valid JSON.
+    serde_json::to_string(&line).unwrap_or_default() + "\n"
+}
+
+/// The time now, as in the log.
+fn timestamp() -> String {
     let mut timestamp = String::new();
     // Writing into a String cannot fail.
     let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
-    let line = JsonLine { timestamp, level, fields: Fields { message: text.trim() }, target: "wxsub" };
-    // An object of texts is always valid JSON.
-    serde_json::to_string(&line).unwrap_or_default() + "\n"
+    timestamp
 }
 
 /// Capacity of the queue, in lines. Lines beyond it are dropped.

@@ -304,12 +304,12 @@ fn advise_about_server(error: &ControlServerError) -> String {
         ),
         ControlServerError::Problem { problem: Some(problem), .. } => match problem.kind {
             ProblemKind::Unauthorized => localized!(
-                "check {KEY}; the server may have a newer key of this client, or may not allow this address (its audit log says)",
-                "请检查 {KEY}；该客户端的密钥可能已更换，或服务器不允许本机地址访问（见审计日志）"
+                "check {KEY}; the server may have another key of this client, may not have reloaded its configuration, or may not allow this address (its log and its audit log say which)",
+                "请检查 {KEY}；该客户端的密钥可能已更换，或服务器没有重新加载配置，或服务器不允许本机地址访问（见服务器日志和审计日志）"
             ),
             ProblemKind::Forbidden => localized!(
-                "add the scope and the app to this client in the configuration of the server, and reload the server",
-                "请在中控服务器配置中为该客户端添加相应的 scope 和应用，然后重新加载配置"
+                "change this client in the configuration of the server, and reload the server",
+                "请修改中控服务器配置中的该客户端，然后重新加载配置"
             ),
             ProblemKind::NotFound => localized!(
                 "check the AppID and what the command names; {SERVER} must be the base URL of the server",

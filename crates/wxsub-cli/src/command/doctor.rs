@@ -83,7 +83,7 @@ impl Doctor {
         let readiness = report.require(Check::Server, server_checks::check_server(&response))?;
         report.optional(Check::Ledger, server_checks::check_ledger(&readiness));
         let access = report.require(Check::Key, server_checks::check_key(&context).await)?;
-        for finding in server_checks::check_apps(&context, access).await {
+        for finding in server_checks::check_apps(&context, access, &readiness).await {
             report.optional(Check::App, finding);
         }
         // The ledger has them.

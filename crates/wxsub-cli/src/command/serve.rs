@@ -23,7 +23,7 @@ use wxsub_server::{ApiKeyDigest, BuildError, Config, Server, generate_api_key, h
 
 use self::receiver::print_webhooks;
 use self::service_manager::{Notification, notify};
-use crate::console;
+use crate::console::{self, Level};
 use crate::environment::{self, APPID, KEY, MP_BASE, SERVER};
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::interrupt::{Interrupt, Signals};
@@ -237,13 +237,16 @@ impl Reloader {
             };
             notify(&Notification::Reloaded { succeeded: reloaded.is_ok() });
             match reloaded {
-                Ok(()) => console::note(localized!("the configuration was reloaded", "已重新加载配置")),
+                Ok(()) => {
+                    console::log(Level::Info, localized!("the configuration was reloaded", "已重新加载配置"));
+                }
                 Err(problems) => {
-                    problems.iter().for_each(console::error);
-                    console::error(localized!(
+                    problems.iter().for_each(|problem| console::log(Level::Error, problem));
+                    let text = localized!(
                         "the configuration was not reloaded; the previous one stays in use",
                         "没有重新加载配置；继续使用原来的配置"
-                    ));
+                    );
+                    console::log(Level::Error, text);
                 }
             }
         }

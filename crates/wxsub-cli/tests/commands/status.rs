@@ -282,6 +282,18 @@ fn doctor_without_an_appid_checks_all_apps_of_the_key() {
     assert!(ended.out.contains(&format!("this key may use {APPID}")), "{ended:?}");
 }
 
+/// Without the scope admin, the readiness has it.
+#[test]
+fn doctor_says_that_the_next_token_cannot_be_fetched() {
+    let weixin = Weixin::start();
+    let (server, key) = served("doctor_degraded.toml", &weixin, "\"token:read\", \"token:report\"");
+    let examine = || server.call(&key, &["doctor"]);
+    doctor("oooosoos", 0, examine);
+    weixin.block_address();
+    server.call(&key, &["token", "refresh"]).run().said(3, "40164");
+    doctor("oooosofs", 4, examine).printed(4, "the server cannot fetch the next one");
+}
+
 #[test]
 fn doctor_says_what_weixin_refused_the_server() {
     for scopes in ["\"admin\"", "\"token:read\""] {

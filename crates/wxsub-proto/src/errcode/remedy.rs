@@ -49,9 +49,9 @@ impl Remedy {
                 "请修改本地配置，或到微信后台修改设置",
             ),
             Self::AllowIp => LocalizedText::new(
-                "add the IP address of this machine to the app's IP allow-list in Weixin's console, or ask the \
-                 administrator to confirm it",
-                "在微信后台把本机 IP 加入该应用的 IP 白名单，或请管理员确认该 IP",
+                "add the IP address that Weixin saw, of the caller or of its proxy, to the app's IP allow-list in Weixin's \
+                 console, or ask the administrator to confirm it",
+                "在微信后台把微信看到的 IP（调用方或其代理的 IP）加入该应用的 IP 白名单，或请管理员确认该 IP",
             ),
             Self::Stop => LocalizedText::new(
                 "do not send it again; ask the user for a new consent",

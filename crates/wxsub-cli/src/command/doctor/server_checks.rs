@@ -14,7 +14,7 @@ use super::report::{Finding, Unsuccessful};
 use crate::diagnosis::{Diagnosis, SecretPlace};
 use crate::environment::SERVER;
 use crate::error::ExitStatus;
-use crate::language::{localized, shown};
+use crate::language::{advice, localized, shown};
 
 /// Maximum time to wait for the readiness.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -152,7 +152,11 @@ pub(super) async fn check_key(context: &ServerContext) -> Finding<AppAccess> {
 }
 
 /// Checks that the server can serve the app, or each app of the key if none is named.
-pub(super) async fn check_apps(context: &ServerContext, access: AppAccess) -> Vec<Finding<()>> {
+pub(super) async fn check_apps(
+    context: &ServerContext,
+    access: AppAccess,
+    readiness: &Readiness,
+) -> Vec<Finding<()>> {
     match (access, &context.appid) {
         (AppAccess::Status(apps), None) if apps.is_empty() => vec![Err(Diagnosis::new(
             ExitStatus::NotSent,
@@ -166,7 +170,7 @@ pub(super) async fn check_apps(context: &ServerContext, access: AppAccess) -> Ve
             let app = apps.iter().find(|app| app.appid == *appid);
             vec![app.map_or_else(|| unknown_app(appid, &apps), check_status)]
         }
-        (AppAccess::Token, Some(appid)) => vec![check_token(context, appid).await],
+        (AppAccess::Token, Some(appid)) => vec![check_token(context, appid, readiness).await],
         (AppAccess::Token, None) => vec![Err(Unsuccessful::Skipped(localized!(
             "without the scope admin, the key cannot list the apps; name one with --appid",
             "该密钥没有 admin 这个 scope，无法列出应用；请用 --appid 指定一个"
@@ -207,18 +211,31 @@ fn add_app() -> String {
     )
 }
 
-/// Checks that the token of the app can be read.
-async fn check_token(context: &ServerContext, appid: &AppId) -> Finding<()> {
-    match context.server.token(appid).await {
-        Ok(token) => Ok(((), has_token(appid, token.lifetime().as_secs()))),
-        Err(error) if error.kind() == Some(ProblemKind::Forbidden) => {
+/// Checks that the token of the app can be read, and that the server can fetch the next one. The readiness needs no scope.
+async fn check_token(context: &ServerContext, appid: &AppId, readiness: &Readiness) -> Finding<()> {
+    let unhealthy = readiness.apps.iter().find(|app| app.appid == *appid);
+    match (context.server.token(appid).await, unhealthy.and_then(|app| app.remedy)) {
+        (Ok(token), Some(remedy)) => {
+            let (seconds, advice) = (token.lifetime().as_secs(), advice(remedy));
+            let cause = localized!(
+                "{appid} has an access_token for {seconds} s, and the server cannot fetch the next one",
+                "{appid} 的 access_token 还可用 {seconds} 秒，但中控服务器无法获取下一个"
+            );
+            let to_do = localized!(
+                "{advice}; the log of the server has the errcode",
+                "{advice}；错误码见中控服务器的日志"
+            );
+            Err(Diagnosis::new(ExitStatus::NotSent, remedy, cause, to_do).into())
+        }
+        (Ok(token), None) => Ok(((), has_token(appid, token.lifetime().as_secs()))),
+        (Err(error), _) if error.kind() == Some(ProblemKind::Forbidden) => {
             let error = shown(&error.localized());
             Err(Unsuccessful::Skipped(localized!(
                 "{error}; the scope admin or token:read shows the state of an app",
                 "{error}；有 admin 或 token:read 这个 scope 才能查看应用状态"
             )))
         }
-        Err(error) => Err(match error.api_error() {
+        (Err(error), _) => Err(match error.api_error() {
             Some(refusal) => {
                 Diagnosis::of_refusal(appid, &refusal, Operation::FetchToken, SecretPlace::Server)
             }
