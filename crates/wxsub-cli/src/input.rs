@@ -1,7 +1,7 @@
 //! Files and standard input, read as a whole or line by line, with bounded memory.
 
 use std::fs::File;
-use std::io::{self, BufRead, Read, stdin};
+use std::io::{self, BufRead, Read, Seek, stdin};
 use std::path::Path;
 
 use serde::de::IgnoredAny;
@@ -41,6 +41,18 @@ impl Input {
         let beginning = Self::open(path)?.bytes.take(max);
         read_at_most(beginning, max).map_err(|error| unreadable(path, &error))
     }
+}
+
+/// Opens a file that can be read twice: a copy, if the input is no regular file.
+pub(crate) fn open_rewindable(path: &Path) -> Result<File, CliError> {
+    let mut input = Input::open(path)?;
+    if input.length.is_some() {
+        return File::open(path).map_err(|error| unreadable(path, &error));
+    }
+    let mut copy = tempfile::tempfile().map_err(CliError::unexpected)?;
+    let copied = io::copy(&mut input.bytes, &mut copy).and_then(|_| copy.rewind());
+    copied.map_err(|error| unreadable(path, &error))?;
+    Ok(copy)
 }
 
 /// Reads to the end, which comes after at most `max` bytes.

@@ -19,6 +19,59 @@ pub(crate) fn print(is_json: bool, value: &impl Serialize, text: impl FnOnce(&mu
     output.end(ExitStatus::Success)
 }
 
+/// A list on standard output: one line each below a header, or one JSON object. Each part is written as it comes, so a long list
+/// needs no memory.
+pub(crate) struct ListOutput {
+    output: Output,
+    is_json: bool,
+    /// The header, until the first part is written.
+    header: Option<String>,
+    count: usize,
+}
+
+impl ListOutput {
+    /// A list with this header, or as the member `name` of a JSON object.
+    pub(crate) fn new(is_json: bool, name: &str, header: String) -> Self {
+        let header = if is_json { format!("{{\"{name}\":[") } else { header + "\n" };
+        Self { output: Output::new(), is_json, header: Some(header), count: 0 }
+    }
+
+    /// Writes the next part.
+    pub(crate) fn write<T: Serialize>(&mut self, part: &[T], row: impl Fn(&T) -> String) {
+        self.header.take().into_iter().for_each(|header| self.output.text(&header));
+        for item in part {
+            match self.is_json {
+                true => {
+                    self.output.text(if self.count > 0 { "," } else { "" });
+                    self.output.json_value(item);
+                }
+                false => self.output.line(row(item)),
+            }
+            self.count += 1;
+        }
+    }
+
+    /// How many items were written.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Whether a write failed, so that all later ones are dropped.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.output.broken.is_some()
+    }
+
+    /// Ends the list. `next` is the id after which the next page begins.
+    pub(crate) fn end(mut self, next: Option<impl Display>) -> ExitStatus {
+        if self.is_json {
+            self.header.take().into_iter().for_each(|header| self.output.text(&header));
+            let next = next.map(|next| format!(",\"next\":\"{next}\"")).unwrap_or_default();
+            self.output.text(&format!("]{next}}}\n"));
+        }
+        self.output.end(ExitStatus::Success)
+    }
+}
+
 /// Standard output.
 ///
 /// A closed pipe, as with `head`, is no error: later writes are dropped, and the exit code does not change.
@@ -45,15 +98,15 @@ impl Output {
 
     /// Writes one JSON value on one line.
     pub(crate) fn json(&mut self, value: &impl Serialize) {
-        match serde_json::to_string(value) {
-            Ok(text) => self.text(&(text + "\n")),
-            Err(error) => self.broken = Some(error.into()),
-        }
+        self.json_value(value);
+        self.text("\n");
     }
 
-    /// Whether a write failed, so that all later ones are dropped.
-    pub(crate) fn is_broken(&self) -> bool {
-        self.broken.is_some()
+    fn json_value(&mut self, value: &impl Serialize) {
+        match serde_json::to_string(value) {
+            Ok(text) => self.text(&text),
+            Err(error) => self.broken = Some(error.into()),
+        }
     }
 
     /// Flushes the buffer.

@@ -308,14 +308,8 @@ impl MessageList {
     /// A page of messages of one app. `limit` is how many were asked for: a full page may have a next one.
     #[must_use]
     pub fn new(messages: &[StoredMessage], app: &StoredApp, limit: usize, now: UnixMillis) -> Self {
-        Self::of(messages.iter().map(|message| MessageView::new(message, app, now)).collect(), limit)
-    }
-
-    /// A page of these messages.
-    #[must_use]
-    pub fn of(messages: Vec<MessageView>, limit: usize) -> Self {
         let next = messages.last().filter(|_| messages.len() >= limit).map(|message| message.id);
-        Self { messages, next }
+        Self { messages: messages.iter().map(|message| MessageView::new(message, app, now)).collect(), next }
     }
 }
 

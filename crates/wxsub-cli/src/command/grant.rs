@@ -16,8 +16,8 @@ use crate::console;
 use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::localized;
 use crate::ledger_file::commit;
-use crate::outbox_access::{OutboxAccess, OutboxFlags, needs_ledger, parse_name};
-use crate::output::print;
+use crate::outbox_access::{OutboxAccess, OutboxFlags, PAGE_SIZE, needs_ledger, parse_name};
+use crate::output::ListOutput;
 
 /// Record, list and void the consents of a ledger, or of the control server of WXSUB_SERVER and WXSUB_KEY.
 #[derive(Debug, Subcommand)]
@@ -68,25 +68,36 @@ impl List {
         let openid = UsageErrors::check(|usage| Some(usage.optional("--to", self.to.as_deref())))?;
         let appid = self.outbox.appid()?;
         let access = self.outbox.read().await?;
-        let list = match (openid, self.state, &access) {
-            (Some(openid), ..) => access.grants(&appid, &openid).await?,
+        let header = row(["ID", "STATE", "CONSENTED", "SCENE", "USER", "TEMPLATE"]);
+        let mut output = ListOutput::new(self.json, "grants", header);
+        match (openid, self.state, &access) {
+            (Some(openid), ..) => output.write(&access.grants(&appid, &openid).await?.grants, line),
             (None, Some(_), OutboxAccess::Server(_)) => return Err(needs_ledger("--state")),
             (None, Some(state), OutboxAccess::Ledger(ledger)) => {
                 let limit =
                     self.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-                let grants = ledger.grants_in_state(&appid, state, self.after, limit).await?;
-                GrantList::new(&grants)
+                let mut after = self.after;
+                loop {
+                    let max = (limit - output.count()).min(PAGE_SIZE);
+                    let grants = ledger.grants_in_state(&appid, state, after, max).await?;
+                    output.write(&GrantList::new(&grants).grants, line);
+                    // Nothing more is read for a pipe that is closed.
+                    if grants.len() < max || output.count() >= limit || output.is_broken() {
+                        break;
+                    }
+                    after = grants.last().map(|grant| grant.id);
+                }
             }
-            (None, None, _) => GrantList::new(&[]),
-        };
-        Ok(print(self.json, &list, |output| {
-            output.line(row(["ID", "STATE", "CONSENTED", "SCENE", "USER", "TEMPLATE"]));
-            for GrantView { id, state, consented_at, scene, openid, template_id, .. } in &list.grants {
-                let (id, at, scene) = (id.to_string(), rfc3339::format(*consented_at), scene.to_string());
-                output.line(row([&id, state.as_str(), &at, &scene, openid.as_str(), template_id.as_str()]));
-            }
-        }))
+            (None, None, _) => {}
+        }
+        Ok(output.end(None::<GrantId>))
     }
+}
+
+fn line(grant: &GrantView) -> String {
+    let GrantView { id, state, consented_at, scene, openid, template_id, .. } = grant;
+    let (id, at, scene) = (id.to_string(), rfc3339::format(*consented_at), scene.to_string());
+    row([&id, state.as_str(), &at, &scene, openid.as_str(), template_id.as_str()])
 }
 
 fn row([id, state, at, scene, user, template]: [&str; 6]) -> String {

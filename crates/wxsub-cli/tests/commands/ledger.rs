@@ -1,5 +1,6 @@
 //! `wxsub outbox`, `wxsub grant` and `wxsub ledger` on a file.
 
+use std::collections::HashSet;
 use std::io::BufReader;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -355,6 +356,30 @@ fn consents_are_recorded_once() {
     std::fs::write(&path, [consent(""), consent(r#","scen":7"#)].join("\n")).unwrap();
     setup.run(&["grant", "import", &path]).said(2, "line 2: unknown field `scen`");
     assert!(setup.run(&["grant", "list", "--to", "oUser"]).out.contains("  open  "));
+}
+
+/// Each read of the file would need more memory than the process may have.
+#[cfg(target_os = "linux")]
+#[test]
+fn consents_of_a_large_file_are_not_kept_in_memory() {
+    let (setup, filler) = (Setup::new(), "x".repeat(16 << 10));
+    let consent = |number| {
+        format!(r#"{{"openid":"o{number}","template_id":"{TEMPLATE}","scene":7,"id":"{number} {filler}"}}"#)
+    };
+    let lines = (0..4_000).map(consent).collect::<Vec<_>>().join("\n");
+    let path = setup.path("consents.jsonl");
+    std::fs::write(&path, &lines).unwrap();
+    let import = |file: &str| {
+        let call =
+            setup.command(&["grant", "import", file]).under_shell(r#"ulimit -d 49152; exec "$0" "$@""#);
+        call.env("TOKIO_WORKER_THREADS", "1")
+    };
+    import(&path).run().said(0, "4000 recorded, 0 recorded before");
+    import("-").input(lines).run().said(0, "0 recorded, 4000 recorded before");
+    let listed = setup.run(&["grant", "list", "--state", "open", "--json"]).json().remove(0);
+    let users: HashSet<_> =
+        listed["grants"].as_array().unwrap().iter().map(|grant| &grant["openid"]).collect();
+    assert_eq!(users.len(), 4_000);
 }
 
 /// A name stands for one user, template and scene, so nothing is recorded under that of another.

@@ -2,6 +2,7 @@
 
 use std::io::{BufReader, Write};
 use std::net::TcpListener;
+use std::sync::mpsc::channel;
 
 use wxsub_sandbox::Fault;
 
@@ -193,15 +194,15 @@ fn message_that_may_have_been_sent_is_shown_and_too_early_to_decide() {
         .says("409");
 }
 
-/// A program that gives this response to the head of a request.
-pub(crate) fn program(respond: impl Fn(&str) -> (u16, String) + Send + 'static) -> String {
+/// A program that gives this response to the head and the body of a request.
+pub(crate) fn program(mut respond: impl FnMut(&str, &[u8]) -> (u16, String) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            if let Some((head, _)) = read_message(&mut BufReader::new(&stream)) {
-                let (status, body) = respond(&head);
+            if let Some((head, body)) = read_message(&mut BufReader::new(&stream)) {
+                let (status, body) = respond(&head, &body);
                 let length = body.len();
                 let head =
                     format!("HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
@@ -216,7 +217,7 @@ pub(crate) fn program(respond: impl Fn(&str) -> (u16, String) + Send + 'static) 
 /// A gateway that has lost the server.
 #[test]
 fn change_without_a_reply_may_have_been_made() {
-    let base = program(|_| (504, "<html>".to_owned()));
+    let base = program(|_, _| (504, "<html>".to_owned()));
     let call = |words: &[&str]| wxsub(words).through(&base, &"k".repeat(43));
     for change in [call(&["outbox", "add"]).message("o", "c"), call(&["outbox", "pause"])] {
         let ended = change.run();
@@ -242,23 +243,66 @@ fn change_without_a_reply_may_have_been_made() {
 fn message_that_may_have_been_recorded_is_not_said_to_be_missing() {
     let problem =
         r#"{"kind":"ledger_unavailable","title":"t","status":503,"detail":"d","recorded":"unknown"}"#;
-    let base = program(move |_| (200, format!(r#"{{"line":1,"status":503,"problem":{problem}}}"#)));
+    let base = program(move |_, _| (200, format!(r#"{{"line":1,"status":503,"problem":{problem}}}"#)));
     let add = wxsub(&["outbox", "add", "--key", "order-1"]).through(&base, &"k".repeat(43));
     add.message("o", "c").run().said(5, "error: d\n");
+}
+
+/// A message that a restored backup left undecided.
+fn restored(id: &str) -> String {
+    let at = "2026-05-01T00:00:00Z";
+    format!(
+        r#"{{"id":"{id}","appid":"{APPID}","state":"maybe_sent","reason":"restored","attempt":1,"failures":0,"version":3,"created_at":"{at}","send_at":"{at}","expires_at":"{at}"}}"#
+    )
+}
+
+const FIRST: &str = "01010101-0101-0101-0101-010101010101";
+const SECOND: &str = "02020202-0202-0202-0202-020202020202";
+
+/// Two pages with one message each.
+fn page(head: &str) -> String {
+    match head.contains(&format!("after={FIRST}")) {
+        false => format!(r#"{{"messages":[{}],"next":"{FIRST}"}}"#, restored(FIRST)),
+        true => format!(r#"{{"messages":[{}]}}"#, restored(SECOND)),
+    }
 }
 
 /// An endless list, whose reader is gone.
 #[test]
 fn list_ends_when_its_pipe_is_closed() {
-    let (id, at) = ("01010101-0101-0101-0101-010101010101", "2026-05-01T00:00:00Z");
-    let message = format!(
-        r#"{{"id":"{id}","appid":"{APPID}","state":"sent","attempt":1,"failures":0,"version":3,"created_at":"{at}","send_at":"{at}","expires_at":"{at}"}}"#
-    );
-    let page = format!(r#"{{"messages":[{}],"next":"{id}"}}"#, vec![message; 100].join(","));
-    let mut list =
-        wxsub(&["outbox", "list"]).through(&program(move |_| (200, page.clone())), &"k".repeat(43)).start();
+    let page = format!(r#"{{"messages":[{}],"next":"{FIRST}"}}"#, vec![restored(FIRST); 100].join(","));
+    let mut list = wxsub(&["outbox", "list"])
+        .through(&program(move |_, _| (200, page.clone())), &"k".repeat(43))
+        .start();
     drop(list.stdout.take());
     assert_eq!(ended(list).code, 0);
+}
+
+#[test]
+fn page_is_printed_before_the_next_one_is_read() {
+    let base =
+        program(|head, _| if head.contains("after=") { (503, String::new()) } else { (200, page(head)) });
+    for format in [&[][..], &["--json"]] {
+        let ended = wxsub(&["outbox", "list"]).args(format).through(&base, &"k".repeat(43)).run();
+        ended.said(4, "responded with 503").printed(4, FIRST);
+    }
+}
+
+#[test]
+fn restored_messages_are_decided_page_by_page() {
+    let (sender, requests) = channel();
+    let base = program(move |head, _| {
+        let ids = [FIRST, SECOND].into_iter().find(|id| head.contains(id));
+        sender.send((head.starts_with("POST"), ids)).unwrap();
+        (200, if head.starts_with("POST") { restored(ids.unwrap()) } else { page(head) })
+    });
+    let decide = ["outbox", "decide", "--restored", "--decision", "give_up", "--yes"];
+    let ended = wxsub(&decide).through(&base, &"k".repeat(43)).run();
+    ended.said(0, "may have been sent since: 2").says(&format!("message {SECOND}: decided, give_up"));
+    let (read, decided) =
+        ([(false, None), (false, Some(FIRST))], [(true, Some(FIRST)), (true, Some(SECOND))]);
+    let expected = [read[0], read[1], read[0], decided[0], read[1], decided[1]];
+    assert_eq!(requests.try_iter().collect::<Vec<_>>(), expected);
 }
 
 #[test]

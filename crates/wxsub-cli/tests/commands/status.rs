@@ -197,7 +197,7 @@ fn wrong_secret_is_corrected_on_the_server() {
 /// Such as a proxy that does not forward the path.
 #[test]
 fn not_found_of_another_program_is_no_server_without_a_ledger() {
-    let base = program(|head| match head {
+    let base = program(|head, _| match head {
         _ if head.starts_with("GET /v1/apps ") => (200, "{\"apps\":[]}".to_owned()),
         _ => (404, "<html>".to_owned()),
     });

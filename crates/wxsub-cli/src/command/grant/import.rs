@@ -1,6 +1,7 @@
 //! `wxsub grant import`: records consents that a team has kept elsewhere.
 
-use std::io::BufReader;
+use std::fs::File;
+use std::io::{BufReader, Seek};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -17,7 +18,7 @@ use wxsub_proto::{AppId, OpenId, Scene, TemplateId};
 
 use crate::console;
 use crate::error::{CliError, ExitStatus};
-use crate::input::{Input, Line, LineReader, unreadable};
+use crate::input::{Line, LineReader, open_rewindable, unreadable};
 use crate::language::{localized, shown};
 use crate::ledger_file::{check_name, now, open_or_create};
 use crate::outbox_access::{OutboxFlags, OutboxPlace, change_error};
@@ -31,7 +32,7 @@ const CHUNK: usize = 500;
 /// for the same user, template and scene apart.
 #[derive(Debug, Args)]
 pub(crate) struct Import {
-    /// The file; `-` reads standard input
+    /// The file, which is read twice; `-` reads a temporary copy of standard input
     #[arg(value_name = "F.jsonl")]
     file: PathBuf,
     #[command(flatten)]
@@ -93,10 +94,15 @@ impl ImportedConsent {
 
 impl Import {
     pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
-        let (appid, consents) = (self.outbox.appid()?, self.consents()?);
+        let appid = self.outbox.appid()?;
+        let mut file = open_rewindable(&self.file)?;
+        self.check(&file)?;
+        file.rewind().map_err(|error| unreadable(&self.file, &error))?;
+        let consents =
+            self.consents(&file, localized!("the file was changed meanwhile", "文件在导入期间被修改"));
         let counts = match self.outbox.place()? {
-            OutboxPlace::Ledger(path) => record_in_ledger(path, &appid, &consents).await?,
-            OutboxPlace::Server(server) => record_on_server(&server, &appid, &consents).await?,
+            OutboxPlace::Ledger(path) => record_in_ledger(path, &appid, consents).await?,
+            OutboxPlace::Server(server) => record_on_server(&server, &appid, consents).await?,
         };
         let Counts { recorded, known, absorbed } = counts;
         console::note(localized!(
@@ -106,23 +112,25 @@ impl Import {
         Ok(ExitStatus::Success)
     }
 
-    /// All consents of the file. One that is invalid stops the import before anything is recorded.
-    fn consents(&self) -> Result<Vec<ImportedConsent>, CliError> {
-        let (mut consents, mut problems) = (Vec::new(), Vec::new());
-        for line in LineReader::new(BufReader::new(Input::open(&self.file)?.bytes)) {
+    /// Reads all consents. One that is invalid stops the import before anything is recorded.
+    fn check(&self, file: &File) -> Result<(), CliError> {
+        let nothing = localized!("nothing was recorded", "没有登记任何授权");
+        let invalid = self.consents(file, nothing).filter_map(Result::err).map(|error| error.report());
+        invalid.last().map_or(Ok(()), |_| Err(CliError::usages(Vec::new())))
+    }
+
+    /// The consents of the file, in order. The error of an invalid one has this note.
+    fn consents(&self, file: &File, note: String) -> impl Iterator<Item = Result<ImportedConsent, CliError>> {
+        LineReader::new(BufReader::new(file)).map(move |line| {
             let line = line.map_err(|error| unreadable(&self.file, &error))?;
-            match ImportedConsent::read(&line) {
-                Ok(consent) => consents.push(consent),
-                Err(error) => {
-                    let number = line.number;
-                    problems.push(localized!(
-                        "line {number}: {error}; nothing was recorded",
-                        "第 {number} 行：{error}；没有登记任何授权"
-                    ));
-                }
-            }
-        }
-        if problems.is_empty() { Ok(consents) } else { Err(CliError::usages(problems)) }
+            ImportedConsent::read(&line).map_err(|error| {
+                let number = line.number;
+                CliError::usage(localized!(
+                    "line {number}: {error}; {note}",
+                    "第 {number} 行：{error}；{note}"
+                ))
+            })
+        })
     }
 }
 
@@ -147,12 +155,16 @@ impl Counts {
 async fn record_in_ledger(
     path: &Path,
     appid: &AppId,
-    consents: &[ImportedConsent],
+    mut consents: impl Iterator<Item = Result<ImportedConsent, CliError>>,
 ) -> Result<Counts, CliError> {
     let (ledger, ids, mut counts) = (open_or_create(path).await?, IdGenerator::new(None), Counts::default());
-    for chunk in consents.chunks(CHUNK) {
+    loop {
+        let chunk: Vec<_> = consents.by_ref().take(CHUNK).collect::<Result<_, _>>()?;
+        if chunk.is_empty() {
+            return Ok(counts);
+        }
         let mut changes = Vec::new();
-        for consent in chunk {
+        for consent in &chunk {
             let grant = ids.grant(now()).map_err(CliError::unexpected)?;
             let nonce = Some(nonce_of_name(appid, &consent.name(), now()));
             let consent = NewConsent { grant, subject: consent.subject(appid), nonce };
@@ -168,17 +180,17 @@ async fn record_in_ledger(
             counts.add(ConsentView::from(Some(recorded)).outcome);
         }
     }
-    Ok(counts)
 }
 
 /// Records each consent with one request. Its idempotency key is the fingerprint of the consent's name.
 async fn record_on_server(
     server: &ControlServer,
     appid: &AppId,
-    consents: &[ImportedConsent],
+    consents: impl Iterator<Item = Result<ImportedConsent, CliError>>,
 ) -> Result<Counts, CliError> {
     let mut counts = Counts::default();
     for consent in consents {
+        let consent = consent?;
         let key = Fingerprint::of_bytes(consent.name().as_bytes()).to_string();
         let key = IdempotencyKey::new(key).map_err(CliError::unexpected)?;
         let Subject { openid, template_id, scene, .. } = consent.subject(appid);

@@ -10,6 +10,7 @@ use wxsub_outbox::ledger::{Change, MessageQuery, NewDecision, NotDecided};
 use wxsub_outbox::message::{NotDecidable, StoredMessage};
 use wxsub_outbox::state::{Decision, EventKind, Reason};
 use wxsub_outbox::view::{GrantView, MessageView};
+use wxsub_proto::AppId;
 
 use crate::console;
 use crate::environment::operator;
@@ -45,61 +46,62 @@ pub(crate) struct Decide {
 impl Decide {
     pub(super) async fn run(self) -> Result<ExitStatus, CliError> {
         let access = self.outbox.write().await?;
-        let messages = match self.id {
-            Some(id) => vec![access.message(id, &self.outbox).await?],
-            None => self.restored(&access).await?,
+        let shown = match self.id {
+            Some(id) => Some(self.show(id, &access).await?),
+            None => self.show_restored(&access).await?,
         };
-        match messages.as_slice() {
-            [] => {
-                console::note(localized!(
-                    "no undecided message is from a restored backup",
-                    "没有来自备份恢复的待裁定消息"
-                ));
-                return Ok(ExitStatus::Success);
-            }
-            [message] => {
-                explain(message, &access).await?;
-                if !message.is_undecided() {
-                    let why = message.decision.map_or(NotDecidable::NotUndecided, |_| NotDecidable::Decided);
-                    return Err(not_decided(message, &why.into()));
-                }
-            }
-            messages => explain_restored(messages),
-        }
+        let Some(last) = shown else {
+            console::note(localized!(
+                "no undecided message is from a restored backup",
+                "没有来自备份恢复的待裁定消息"
+            ));
+            return Ok(ExitStatus::Success);
+        };
         let Some(decision) = self.choose()? else {
             console::note(localized!("nothing was decided", "没有裁定"));
             return Ok(ExitStatus::Success);
         };
-        for message in &messages {
-            let child = self.decide(message, decision, &access).await?;
-            let id = message.id;
-            match child {
-                None => console::note(localized!(
-                    "message {id}: decided, {decision}",
-                    "消息 {id}：已裁定为 {decision}"
-                )),
-                Some(child) => console::note(localized!(
-                    "message {id}: decided, {decision}; message {child} is queued in its place",
-                    "消息 {id}：已裁定为 {decision}；代替它的消息 {child} 已加入队列"
-                )),
+        if self.restored {
+            let mut restored = Restored::of(self.outbox.appid()?);
+            while let Some(page) = restored.next_page(&access).await? {
+                for message in page.iter().filter(|message| message.id <= last.id) {
+                    self.decide(message, decision, &access).await?;
+                }
             }
+        } else {
+            self.decide(&last, decision, &access).await?;
         }
         Ok(ExitStatus::Success)
     }
 
-    /// All messages of the app that a restored backup left undecided.
-    async fn restored(&self, access: &OutboxAccess) -> Result<Vec<MessageView>, CliError> {
-        let mut query =
-            MessageQuery { undecided: true, limit: PAGE_SIZE, ..MessageQuery::new(self.outbox.appid()?) };
-        let mut restored = Vec::new();
-        loop {
-            let (page, next) = access.page(&query).await?;
-            restored.extend(page.into_iter().filter(|message| message.reason == Some(Reason::Restored)));
-            match next {
-                Some(_) => query.after = next,
-                None => return Ok(restored),
+    /// Shows the message, which must be undecided.
+    async fn show(&self, id: MessageId, access: &OutboxAccess) -> Result<MessageView, CliError> {
+        let message = access.message(id, &self.outbox).await?;
+        explain(&message, access).await?;
+        if message.is_undecided() {
+            return Ok(message);
+        }
+        let why = message.decision.map_or(NotDecidable::NotUndecided, |_| NotDecidable::Decided);
+        Err(not_decided(&message, &why.into()))
+    }
+
+    /// Shows all messages of the app that a restored backup left undecided. Gives the last one.
+    async fn show_restored(&self, access: &OutboxAccess) -> Result<Option<MessageView>, CliError> {
+        let (mut restored, mut count, mut last) = (Restored::of(self.outbox.appid()?), 0, None);
+        while let Some(page) = restored.next_page(access).await? {
+            for message in page {
+                let user = message.touser.as_ref().map_or("", |user| user.as_str());
+                let id = message.id;
+                console::note(localized!("message {id}, to {user}", "消息 {id}，接收者 {user}"));
+                (count, last) = (count + 1, Some(message));
             }
         }
+        match &last {
+            Some(message) if count == 1 => explain(message, access).await?,
+            Some(_) => explain_restored(count),
+            None => {}
+        }
+        Ok(last)
     }
 
     /// The decision: that of the flag, confirmed at the terminal unless `--yes` is given, or one that is typed.
@@ -141,33 +143,61 @@ impl Decide {
         Ok(Some(typed).filter(|typed| self.decision.is_none_or(|given| given == *typed)))
     }
 
-    /// Gives the id of the message that is queued in its place.
     async fn decide(
         &self,
         message: &MessageView,
         decision: Decision,
         access: &OutboxAccess,
-    ) -> Result<Option<MessageId>, CliError> {
-        let ledger = match access {
-            OutboxAccess::Ledger(ledger) => ledger,
+    ) -> Result<(), CliError> {
+        let id = message.id;
+        let child = match access {
+            OutboxAccess::Ledger(ledger) => {
+                let new = NewDecision {
+                    message: id,
+                    decision,
+                    by: operator(),
+                    note: self.note.clone(),
+                    seen: Some(message.version),
+                    child: IdGenerator::new(None).message(now()).map_err(CliError::unexpected)?,
+                };
+                let decided: Result<(StoredMessage, Option<StoredMessage>), NotDecided> =
+                    commit(&**ledger, Change::Decide(Box::new(new))).await?;
+                decided.map_err(|why| not_decided(message, &why))?.1.map(|child| child.id)
+            }
             OutboxAccess::Server(server) => {
-                let MessageView { appid, id, version, .. } = message;
-                let decided = server.decide(appid, *id, decision, &self.note, *version).await?;
-                return Ok(decided.child.map(|child| child.id));
+                let decided =
+                    server.decide(&message.appid, id, decision, &self.note, message.version).await?;
+                decided.child.map(|child| child.id)
             }
         };
-        let new = NewDecision {
-            message: message.id,
-            decision,
-            by: operator(),
-            note: self.note.clone(),
-            seen: Some(message.version),
-            child: IdGenerator::new(None).message(now()).map_err(CliError::unexpected)?,
-        };
-        let decided: Result<(StoredMessage, Option<StoredMessage>), NotDecided> =
-            commit(&**ledger, Change::Decide(Box::new(new))).await?;
-        let (_, child) = decided.map_err(|why| not_decided(message, &why))?;
-        Ok(child.map(|child| child.id))
+        console::note(match child {
+            None => localized!("message {id}: decided, {decision}", "消息 {id}：已裁定为 {decision}"),
+            Some(child) => localized!(
+                "message {id}: decided, {decision}; message {child} is queued in its place",
+                "消息 {id}：已裁定为 {decision}；代替它的消息 {child} 已加入队列"
+            ),
+        });
+        Ok(())
+    }
+}
+
+/// The messages that a restored backup left undecided, a page at a time.
+struct Restored(Option<MessageQuery>);
+
+impl Restored {
+    fn of(appid: AppId) -> Self {
+        Self(Some(MessageQuery { undecided: true, limit: PAGE_SIZE, ..MessageQuery::new(appid) }))
+    }
+
+    async fn next_page(&mut self, access: &OutboxAccess) -> Result<Option<Vec<MessageView>>, CliError> {
+        let Some(query) = &mut self.0 else { return Ok(None) };
+        let (mut page, next) = access.page(query).await?;
+        page.retain(|message| message.reason == Some(Reason::Restored));
+        match next {
+            Some(_) => query.after = next,
+            None => self.0 = None,
+        }
+        Ok(Some(page))
     }
 }
 
@@ -250,17 +280,11 @@ fn describe(evidence: &Evidence) -> Vec<String> {
     lines
 }
 
-fn explain_restored(messages: &[MessageView]) {
-    let count = messages.len();
+fn explain_restored(count: u64) {
     console::note(localized!(
         "messages that were not final in the backup that was restored, and may have been sent since: {count}",
         "恢复的备份中尚未结束、备份之后可能已发出的消息：{count} 条"
     ));
-    for message in messages {
-        let user = message.touser.as_ref().map_or("", |user| user.as_str());
-        let id = message.id;
-        console::note(localized!("message {id}, to {user}", "消息 {id}，接收者 {user}"));
-    }
     console::note(localized!(
         "assume_sent: they count as sent and are not sent again; their grants are used",
         "assume_sent：视为已发出，不再发送；授权记为已使用"

@@ -8,7 +8,7 @@ use wxsub_outbox::app::{OperatorPause, Pauses};
 use wxsub_outbox::id::MessageId;
 use wxsub_outbox::ledger::MessageQuery;
 use wxsub_outbox::state::MessageState;
-use wxsub_outbox::view::{AppView, EventView, MessageList, MessageView};
+use wxsub_outbox::view::{AppView, EventView, MessageView};
 use wxsub_proto::{AppId, OpenId};
 
 use crate::backend::has_appid;
@@ -17,7 +17,7 @@ use crate::error::{CliError, ExitStatus, UsageErrors};
 use crate::language::localized;
 use crate::ledger_file::now;
 use crate::outbox_access::{OutboxAccess, OutboxFlags, PAGE_SIZE, parse_name, read_error};
-use crate::output::{self, Output};
+use crate::output::{self, ListOutput, Output};
 
 /// List the messages of an app, oldest first; of all apps of the ledger if none is named.
 #[derive(Debug, Args)]
@@ -50,8 +50,8 @@ impl List {
         let access = self.outbox.read().await?;
         let apps = self.apps(&access).await?;
         let limit = self.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        let mut header = Some(row(["ID", "STATE", "ATTEMPTS", "CREATED", "WHY", "UNTIL", "USER"]));
-        let (mut output, mut found, mut listed) = (Output::new(), Vec::new(), 0);
+        let header = row(["ID", "STATE", "ATTEMPTS", "CREATED", "WHY", "UNTIL", "USER"]);
+        let (mut output, mut last) = (ListOutput::new(self.json, "messages", header), None);
         for appid in apps {
             if !self.json
                 && let OutboxAccess::Ledger(ledger) = &access
@@ -68,26 +68,19 @@ impl List {
                 ..MessageQuery::new(appid)
             };
             loop {
-                query.limit = (limit - listed).min(PAGE_SIZE);
+                query.limit = (limit - output.count()).min(PAGE_SIZE);
                 let (page, next) = access.page(&query).await?;
-                listed += page.len();
-                if self.json {
-                    found.extend(page);
-                } else {
-                    header.take().into_iter().for_each(|header| output.line(header));
-                    page.iter().for_each(|message| output.line(line(message)));
-                }
+                output.write(&page, line);
+                last = page.last().map(|message| message.id);
                 // Nothing more is read for a pipe that is closed.
-                if next.is_none() || listed >= limit || output.is_broken() {
+                if next.is_none() || output.count() >= limit || output.is_broken() {
                     break;
                 }
                 query.after = next;
             }
         }
-        if self.json {
-            output.json(&MessageList::of(found, limit));
-        }
-        Ok(output.end(ExitStatus::Success))
+        let is_full = output.count() >= limit;
+        Ok(output.end(last.filter(|_| is_full)))
     }
 
     /// The app that is named, or all apps of the ledger. A page is of one app.
