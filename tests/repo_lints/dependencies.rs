@@ -95,7 +95,7 @@ const LIBRARIES: &[(&str, &str)] = &[
     ),
     (
         "wxsub-cli",
-        "clap clap_complete clap_mangen derive_more futures-util getrandom http-body-util httpdate hyper \
+        "axum clap clap_complete clap_mangen derive_more futures-util getrandom http-body-util httpdate hyper \
          hyper-util indicatif percent-encoding rlimit rpassword sd-notify serde serde_json serde_with tempfile \
          thiserror tokio tracing-subscriber zeroize",
     ),

@@ -1,14 +1,11 @@
 //! The receiver of webhooks of `wxsub serve --sandbox`: verifies each one, and prints it.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::{Bytes, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{HeaderMap, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, StatusCode};
 use tokio::net::TcpListener;
 use wxsub_core::clock::{Clock, SystemClock};
 use wxsub_core::webhook::{WebhookHeaders, WebhookSecret};
@@ -19,33 +16,19 @@ use crate::language::{localized, shown};
 /// Maximum length of a body, in bytes.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// Prints webhooks for ever.
+/// Prints webhooks for ever. After an error that does not concern one connection only, axum waits before it accepts again.
 pub(super) async fn print_webhooks(listener: TcpListener, secret: WebhookSecret) {
-    let secret = Arc::new(secret);
-    while let Ok((stream, _)) = listener.accept().await {
-        let secret = Arc::clone(&secret);
-        tokio::spawn(async move {
-            let service = service_fn(|request| async {
-                let mut response = Response::new(Empty::<Bytes>::new());
-                *response.status_mut() = receive(request, &secret).await;
-                Ok::<_, Infallible>(response)
-            });
-            // The sender retries after a broken connection.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-        });
-    }
+    let limit = DefaultBodyLimit::max(MAX_BODY_BYTES);
+    let router = Router::new().fallback(receive).layer(limit).with_state(Arc::new(secret));
+    // It never ends.
+    let _ = axum::serve(listener, router).await;
 }
 
-async fn receive(request: Request<Incoming>, secret: &WebhookSecret) -> StatusCode {
-    let (head, body) = request.into_parts();
-    let Ok(body) = Limited::new(body, MAX_BODY_BYTES).collect().await else {
-        return StatusCode::BAD_REQUEST;
-    };
-    let body = body.to_bytes();
+async fn receive(State(secret): State<Arc<WebhookSecret>>, headers: HeaderMap, body: Bytes) -> StatusCode {
     let headers = WebhookHeaders {
-        id: text(&head.headers, "webhook-id"),
-        timestamp: text(&head.headers, "webhook-timestamp"),
-        signature: text(&head.headers, "webhook-signature"),
+        id: text(&headers, "webhook-id"),
+        timestamp: text(&headers, "webhook-timestamp"),
+        signature: text(&headers, "webhook-signature"),
     };
     match secret.verify(headers, &body, SystemClock::new().now().wall) {
         Ok(()) => {
