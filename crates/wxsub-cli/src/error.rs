@@ -49,6 +49,12 @@ impl CliError {
         Self { lines: self.lines.into_iter().map(of_line).collect(), ..self }
     }
 
+    /// Both errors, this one first.
+    pub(crate) fn and(mut self, second: Self) -> Self {
+        self.lines.extend(second.lines);
+        Self { exit: self.exit.max(second.exit), ..self }
+    }
+
     /// Prints the messages on standard error and returns the exit status.
     pub(crate) fn report(&self) -> ExitStatus {
         self.lines.iter().for_each(console::error);

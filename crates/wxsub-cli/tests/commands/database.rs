@@ -241,6 +241,8 @@ enum Interruption {
     KillAfterCommit,
     /// The database ends the session of the process.
     CutOff,
+    /// The database does not commit, and the file is locked, so it keeps the mark.
+    Cancel,
 }
 
 /// Makes each insert into the table wait, or its commit.
@@ -269,15 +271,23 @@ async fn interrupted(url: &str, from: &str, wait: &str, how: Interruption) -> En
     match how {
         Interruption::Kill | Interruption::KillAfterCommit => child.kill().unwrap(),
         Interruption::Signal => signal(&child, "INT"),
-        Interruption::CutOff => {}
+        Interruption::CutOff | Interruption::Cancel => {}
     }
-    if how != Interruption::CutOff {
+    let file = rusqlite::Connection::open(from.strip_prefix("sqlite:").unwrap()).unwrap();
+    let end = match how {
+        Interruption::KillAfterCommit => None,
+        Interruption::Cancel => {
+            file.execute_batch("BEGIN IMMEDIATE").unwrap();
+            Some("pg_cancel_backend")
+        }
+        _ => Some("pg_terminate_backend"),
+    };
+    if matches!(how, Interruption::Kill | Interruption::Signal | Interruption::KillAfterCommit) {
         assert_eq!(child.wait().unwrap().code(), None);
     }
-    if how != Interruption::KillAfterCommit {
-        let end =
-            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
-        sql.batch_execute(end).await.unwrap();
+    if let Some(end) = end {
+        let end = format!("SELECT {end}(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted");
+        sql.batch_execute(&end).await.unwrap();
     }
     let code = child.wait().unwrap().code().unwrap_or(-1);
     let mut err = String::new();
@@ -335,6 +345,7 @@ fn interrupted_copy_is_repeated_and_moves_every_row_once() {
         ("wxsub_message", true, Interruption::Kill),
         ("wxsub_message", true, Interruption::CutOff),
         ("wxsub_message", true, Interruption::KillAfterCommit),
+        ("wxsub_message", true, Interruption::Cancel),
     ];
     for (number, (table, at_commit, how)) in cases.into_iter().enumerate() {
         let (name, path) = (format!("copy{number}"), database.setup.path(&format!("copy{number}.db")));
@@ -346,6 +357,10 @@ fn interrupted_copy_is_repeated_and_moves_every_row_once() {
         match (how, at_commit) {
             (Interruption::CutOff, true) => said(&ended, 5, "run the command again"),
             (Interruption::CutOff, false) => assert_eq!(ended.code, 4, "{ended:?}"),
+            (Interruption::Cancel, _) => {
+                let errors = ["canceling statement", "database is locked"].map(|error| ended.err.find(error));
+                assert!(errors.is_sorted() && !errors.contains(&None), "{ended:?}");
+            }
             _ => {}
         }
         // The file is used until the commit begins, and never again after that.

@@ -91,8 +91,11 @@ async fn move_rows(source: SqliteMove, mut target: PostgresImport) -> Result<(us
             Err(error.into())
         }
         Err(error) => {
-            marked(source, false).await?;
-            Err(error.into())
+            let error = CliError::from(error);
+            Err(match marked(source, false).await {
+                Ok(_) => error,
+                Err(second) => error.and(second),
+            })
         }
     }
 }
