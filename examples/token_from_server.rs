@@ -5,11 +5,12 @@
 
 use std::error::Error;
 use std::future::pending;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use wxsub_examples::{APPID, TEMPLATE, Weixin};
 use wxsub_reqwest::{
-    BaseUrl, Client, ConsentRequest, ControlServer, Grant, Message, ReqwestTransport, Scene,
+    BaseUrl, Client, ConsentRequest, ControlServer, Grant, Message, ReqwestTransport, Scene, TransportLimits,
 };
 
 #[tokio::main]
@@ -21,7 +22,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let base: BaseUrl = format!("http://{}", listener.local_addr()?).parse()?;
     tokio::spawn(async move { server.serve(listener, None, pending()).await });
 
-    let transport = ReqwestTransport::new()?;
+    // Weixin may take 30 s. The server closes a connection that was idle for 10 s.
+    let limits = TransportLimits::default().request_timeout(Duration::from_secs(60));
+    let limits = limits.pool_idle_timeout(Duration::from_secs(5));
+    let transport = ReqwestTransport::builder().limits(limits).build()?;
     let server = ControlServer::new(base, key, transport.clone());
     let tokens = server.token_cache(APPID.parse()?).build();
     // Without this line, messages go to https://api.weixin.qq.com.
