@@ -230,6 +230,28 @@ async fn own_token_is_not_adopted() {
     assert_eq!(bench.origins(), [TokenOrigin::Fetched; 2]);
 }
 
+/// Its runtime ends before the store confirms the write. After several failures, the next attempt comes late.
+#[test]
+fn token_of_a_dropped_attempt_is_found_in_the_store() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let bench = Bench::new();
+    (0..6).for_each(|_| bench.weixin.respond_once(TOKEN, refusal(-1)));
+    bench.weixin.respond_once(TOKEN, token("A"));
+    bench.store.set_fault(Fault::SlowWrites);
+    let cache = bench.cache(7);
+    runtime().block_on(async {
+        let _waiting = caller(&cache);
+        while bench.store.writes.load(Ordering::Relaxed) == 0 {
+            bench.clock.advance_and_run(Duration::from_millis(100)).await;
+        }
+    });
+    runtime().block_on(async {
+        assert!(cache.current().get().is_none());
+        bench.advance(0).await;
+        assert_eq!((served(&cache), bench.fetches()), ("A".to_owned(), 7));
+    });
+}
+
 #[tokio::test]
 async fn only_a_lost_response_leaves_the_marker() {
     for (endpoint, response, marked) in [

@@ -84,7 +84,9 @@ impl RefreshTask {
             let outcome = FetchOutcome::Failed(TokenErrorKind::Interrupted);
             fetch = self.step(Event::FetchFinished { attempt, outcome }, None);
         }
-        let mut next_store_read = None;
+        // The store may have the token of an attempt that was dropped.
+        let mut next_store_read =
+            self.fetcher.publishing.lock().take().map(|_| self.fetcher.clock.now().mono);
         loop {
             let (event, response) = match self.wait(&mut fetch, &mut store_read, next_store_read).await {
                 Wakeup::Request(None) => return,
@@ -125,9 +127,7 @@ impl RefreshTask {
                 }
                 Wakeup::Deadline => (Event::Timer, None),
             };
-            if let Some(fetch_started) = self.step(event, response) {
-                fetch = Some(fetch_started);
-            }
+            fetch = self.step(event, response).or(fetch);
             let now = self.fetcher.clock.now().mono;
             let can_read = self.is_shared && store_read.is_none();
             if can_read && next_store_read.take_if(|due| now >= *due).is_some() {
