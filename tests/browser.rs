@@ -13,7 +13,6 @@ mod browser {
     mod cross_site;
     mod exchange;
     mod home;
-    mod invalid_urls;
     mod proxy;
     mod window;
     mod wxsub;

@@ -53,26 +53,6 @@ fn allowed_consent_leads_to_the_mailbox() {
     assert_eq!(window.browser_log(), json!([]));
 }
 
-#[test]
-#[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
-fn declined_consent_returns_no_openid_and_no_grant() {
-    let sandbox = Sandbox::start();
-    let window = Chromium::start();
-    window.set_size(Size::Phone);
-    window.open_url(&sandbox.consent_url("7"));
-    window.click(&window.find("button[value=cancel]"));
-    window.find("#callback");
-    let (callback, redirect_url) = (window.url(), sandbox.callback_url());
-    assert_eq!(
-        callback,
-        format!("{redirect_url}&template_id={TEMPLATE}&action=cancel&scene=7&reserved={RESERVED}")
-    );
-    let (exit, read) = verify(&sandbox, &callback, RESERVED);
-    assert_eq!((exit, &read["action"], read.get("openid")), (Some(3), &json!("cancel"), None));
-    assert_eq!(sandbox.send(USER, "7", TITLE, CONTENT).0, Some(3));
-    assert_eq!(window.browser_log(), json!([]));
-}
-
 /// Tab moves to the field and the buttons, Enter presses.
 #[test]
 #[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]

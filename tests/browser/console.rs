@@ -148,24 +148,6 @@ fn wrong_password_and_ended_session_lead_to_the_login() {
 
 #[test]
 #[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
-fn second_operator_sees_that_the_message_is_decided() {
-    let console = ConsoleServer::start("");
-    console.undecided(1);
-    console.pass(121);
-    let [ops, ann] = ["ops", "ann"].map(|name| {
-        let window = logged_in(&console, name);
-        open(&window, &console, "/decisions");
-        window
-    });
-    ops.click(&ops.find("button[value=assume_sent]"));
-    ops.find("p.note");
-    ann.click(&ann.find("button[value=send_again]"));
-    let alert = ann.text(&ann.find("[role=alert]"));
-    assert!(alert.contains("was not decided"), "{alert}");
-}
-
-#[test]
-#[ignore = "needs Chromium and ChromeDriver: scripts/test runs it"]
 fn form_of_another_site_does_nothing() {
     let console = ConsoleServer::start("");
     let window = logged_in(&console, "ops");

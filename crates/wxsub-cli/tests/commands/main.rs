@@ -28,7 +28,6 @@ mod send_one;
 mod serve;
 mod served;
 mod served_outbox;
-mod served_outcomes;
 mod served_sandbox;
 mod settings;
 mod shops;

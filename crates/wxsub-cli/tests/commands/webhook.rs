@@ -1,10 +1,7 @@
 //! `wxsub webhook`, and the webhooks of `wxsub serve`.
 
 use std::fs;
-use std::io::{BufReader, Write};
-use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
-use std::thread;
 
 use serde_json::Value;
 use wxsub_core::clock::{Clock, SystemClock};
@@ -12,7 +9,8 @@ use wxsub_core::webhook::WebhookSecret;
 use wxsub_test_support::wait_for;
 
 use super::served::{KEY, Served, config};
-use super::weixin::{APPID, Weixin, header, line, read_message};
+use super::served_outbox::program;
+use super::weixin::{APPID, Weixin, header, line};
 use super::wxsub::{Wxsub, folder, wxsub};
 
 const BODY: &str = r#"{"type":"message.sent"}"#;
@@ -64,28 +62,15 @@ fn verify_says_what_is_wrong_with_a_webhook() {
 
 /// An endpoint that gives these answers, and then 204. Gives each webhook as it arrives: its id and its body.
 fn endpoint(answers: &[u16]) -> (String, Receiver<(String, Value)>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/hooks", listener.local_addr().unwrap());
     let (arrived, arrivals) = channel();
     let mut answers: Vec<_> = answers.iter().rev().copied().collect();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let webhook = read_webhook(stream.unwrap(), answers.pop().unwrap_or(204));
-            if webhook.is_some_and(|webhook| arrived.send(webhook).is_err()) {
-                return;
-            }
-        }
+    let base = program(move |head, body| {
+        let id = header(head, "webhook-id").unwrap().to_owned();
+        // The test may have ended.
+        let _ = arrived.send((id, serde_json::from_slice(body).unwrap()));
+        (answers.pop().unwrap_or(204), String::new())
     });
-    (url, arrivals)
-}
-
-fn read_webhook(stream: TcpStream, status: u16) -> Option<(String, Value)> {
-    let mut reader = BufReader::new(stream);
-    let (head, body) = read_message(&mut reader)?;
-    let id = header(&head, "webhook-id").unwrap().to_owned();
-    let response = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-    reader.into_inner().write_all(response.as_bytes()).unwrap();
-    Some((id, serde_json::from_slice(&body).unwrap()))
+    (format!("{base}/hooks"), arrivals)
 }
 
 /// The server is killed when it has committed an outcome and not delivered it.

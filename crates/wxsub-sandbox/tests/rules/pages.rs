@@ -302,27 +302,33 @@ fn unset_reserved_is_absent_from_callback() {
 fn invalid_consent_url_shows_page_naming_the_parameter() {
     let weixin = Weixin::new();
     let good = consent_url(&request("T", "7"), "https://a.example");
-    for (from, to, named) in [
-        ("action=get_confirm&", "", "action"),
-        ("get_confirm", "confirm", "action"),
-        ("appid=wx0123456789abcdef", "appid=wxunknown", "appid"),
-        ("scene=7", "scene=10001", "scene"),
-        ("scene=7&", "", "scene"),
-        ("template_id=T", "template_id=X", "template_id"),
-        ("https%3A%2F%2Fa.example", "javascript%3Aalert(1)", "redirect_url"),
-        ("redirect_url", "redirect_uri", "redirect_url"),
-        ("#", "&reserved=a-b#", "reserved"),
+    for (from, to, named, remedy) in [
+        ("action=get_confirm&", "", "action", "<code>wxsub consent url</code>"),
+        ("get_confirm", "%3Cscript%3E", "action", "<code>wxsub consent url</code>"),
+        ("appid=wx0123456789abcdef", "appid=wxunknown", "appid", ": <code>wx0123456789abcdef</code>"),
+        ("scene=7", "scene=10001", "scene", "a number from 0 to 10000"),
+        ("scene=7&", "", "scene", "a number from 0 to 10000"),
+        ("template_id=T", "template_id=X", "template_id", ": <code>T</code>, <code>U</code>"),
+        (
+            "https%3A%2F%2Fa.example",
+            "javascript%3Aalert(1)",
+            "redirect_url",
+            "starts with http:// or https://",
+        ),
+        ("redirect_url", "redirect_uri", "redirect_url", "Rename <code>redirect_uri</code> to"),
+        ("#", "&reserved=a-b#", "reserved", "letters and digits"),
     ] {
         for method in ["GET", "POST"] {
             let response = weixin.response(method, &good.replace(from, to), "action=confirm");
             let page = String::from_utf8(response.body).unwrap();
             assert_eq!(response.status, 400, "{to}");
             assert!(page.contains(&format!("id=\"error\">{named}: ")), "{named} in {page}");
+            assert!(page.contains(&format!("<dt class=\"wrong\">{named}</dt>")), "{named} in {page}");
+            assert!(!page.contains("<script") && !page.contains("<form"), "{page}");
+            let advice = page.split("<p id=\"remedy\">").nth(1).unwrap().split("</p>").next().unwrap();
+            assert!(advice.contains(remedy), "{remedy} in {advice}");
         }
     }
-    let page = weixin.response("GET", &good.replace("redirect_url", "redirect_uri"), "").body;
-    let page = String::from_utf8(page).unwrap();
-    assert!(page.contains("Rename <code>redirect_uri</code> to <code>redirect_url</code>"), "{page}");
     for form in ["", "action=maybe", "action=confirm&openid=o%20o"] {
         assert_eq!(weixin.response("POST", &good, form).status, 400, "{form}");
     }
