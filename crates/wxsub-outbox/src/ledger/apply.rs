@@ -200,6 +200,7 @@ impl Changing<'_> {
         new: &NewDecision,
     ) -> LedgerResult<Result<(Box<StoredMessage>, Option<Box<StoredMessage>>), NotDecided>> {
         let Some(message) = self.tables.message(new.message)? else { return Ok(Err(NotDecided::NotFound)) };
+        let message = self.restart_delay(message)?;
         let again = new.decision == Decision::SendAgain;
         let child = again.then_some(new.child);
         let decided = match message.decide(new.decision, &new.by, &new.note, new.seen, child, self.now) {
@@ -228,6 +229,13 @@ impl Changing<'_> {
         Ok(Ok((Box::new(decided), Some(Box::new(child)))))
     }
 
+    /// The message, with its delay from now on if that lies too far ahead. This is no event: the message is as the operator saw it.
+    fn restart_delay(&mut self, message: StoredMessage) -> LedgerResult<StoredMessage> {
+        let Some(restarted) = message.restart_delay(self.now) else { return Ok(message) };
+        self.tables.put_message(restarted.clone())?;
+        Ok(restarted)
+    }
+
     fn apply_policy(
         &mut self,
         appid: &AppId,
@@ -238,6 +246,8 @@ impl Changing<'_> {
             return Err(LedgerError::Inconsistent("a policy cannot send again".to_owned()));
         }
         let (decidable, now) = (self.tables.decidable(appid, self.now, limit)?, self.now);
+        let decidable: Vec<_> =
+            decidable.into_iter().map(|message| self.restart_delay(message)).collect::<LedgerResult<_>>()?;
         self.each(&decidable, |message| message.decide(decision, "policy", "", None, None, now).ok())
     }
 

@@ -91,17 +91,23 @@ impl NotDecidable {
     }
 }
 
-/// From when on an undecided message can be decided that was restored and attempted at these times; `None` if it can be now. A time
-/// that lies further ahead than the delay was set before the ledger's clock was set back: it delays nothing.
+/// Since when the decision about a message waits that was restored and attempted at these times, and how long.
+fn decision_delay(
+    restored_at: Option<UnixMillis>,
+    attempted_at: Option<UnixMillis>,
+) -> Option<(UnixMillis, Duration)> {
+    let restored = restored_at.map(|at| (at, RESTORED_DECISION_DELAY));
+    restored.or(attempted_at.map(|at| (at, DECISION_DELAY)))
+}
+
+/// From when on an undecided message can be decided that was restored and attempted at these times. `None` if it can be now, and if
+/// the time lies further ahead than the delay: the first decision [begins the delay anew](StoredMessage::restart_delay).
 pub(crate) fn decidable_at(
     restored_at: Option<UnixMillis>,
     attempted_at: Option<UnixMillis>,
     now: UnixMillis,
 ) -> Option<UnixMillis> {
-    let (since, delay) = match (restored_at, attempted_at) {
-        (Some(restored_at), _) => (restored_at, RESTORED_DECISION_DELAY),
-        (None, attempted_at) => (attempted_at?, DECISION_DELAY),
-    };
+    let (since, delay) = decision_delay(restored_at, attempted_at)?;
     (now < since + delay && since <= now + delay).then_some(since + delay)
 }
 
@@ -264,6 +270,16 @@ impl StoredMessage {
     #[must_use]
     pub fn decidable_at(&self, now: UnixMillis) -> Option<UnixMillis> {
         decidable_at(self.restored_at, self.attempted_at, now)
+    }
+
+    /// With a delay that begins now, if it is undecided and its delay lies further ahead than it is long. The ledger's clock was set
+    /// back since, so nothing tells how long ago the attempt began.
+    pub(crate) fn restart_delay(&self, now: UnixMillis) -> Option<Self> {
+        let (since, delay) = decision_delay(self.restored_at, self.attempted_at)?;
+        (self.is_undecided() && since > now + delay).then(|| match self.restored_at {
+            Some(_) => Self { restored_at: Some(now), ..self.clone() },
+            None => Self { attempted_at: Some(now), ..self.clone() },
+        })
     }
 
     /// An operator or a policy decides. `seen` is the version that the operator looked at. `send_again` needs `child`.

@@ -81,7 +81,7 @@ pub async fn run(make: impl AsyncFn(Arc<ManualClock>) -> Arc<dyn Ledger>) {
             an_endpoint_that_is_gone_gets_nothing_until_it_is_enabled, a_410_of_the_old_url_does_not_disable_the_new_one,
             deliveries_are_deleted_when_they_are_old, a_delivery_does_not_wait_for_a_clock_that_was_ahead;
         clocks: a_message_waits_only_for_a_time_that_was_asked_for,
-            a_decision_does_not_wait_for_a_clock_that_was_ahead;
+            a_decision_waits_anew_after_the_clock_was_set_back;
         together: changes_in_one_commit_are_as_one_after_the_other;
         reading: counts_equal_a_recount, pages_hold_every_message_once,
             grants_are_listed_by_app_and_state, a_page_of_grants_goes_on_after_a_deleted_one, the_history_has_every_version;
