@@ -1,11 +1,13 @@
 //! The sender of webhooks: claims due deliveries, posts them, and records the outcomes.
 
+use std::iter::from_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::{HeaderValue, Request, header};
-use tokio::sync::Notify;
+use futures_util::future::join_all;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tracing::{error, warn};
 use wxsub_core::clock::{Clock, timeout_at};
@@ -79,7 +81,7 @@ pub(super) struct WebhookSender {
 struct Endpoint {
     config: Arc<WebhookConfig>,
     /// One for each attempt that may run now.
-    permits: Arc<tokio::sync::Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 impl Endpoint {
@@ -94,7 +96,7 @@ impl WebhookSender {
     pub(super) fn new(outbox: &Outbox, services: &super::Services, webhooks: &[Arc<WebhookConfig>]) -> Self {
         let endpoint = |config: &Arc<WebhookConfig>| Endpoint {
             config: Arc::clone(config),
-            permits: Arc::new(tokio::sync::Semaphore::new(MAX_ATTEMPTS_PER_ENDPOINT)),
+            permits: Arc::new(Semaphore::new(MAX_ATTEMPTS_PER_ENDPOINT)),
         };
         let services = Services {
             outbox: outbox.clone(),
@@ -106,7 +108,7 @@ impl WebhookSender {
         Self { services: Arc::new(services), endpoints: webhooks.iter().map(endpoint).collect() }
     }
 
-    /// Sends until `stop` completes, then waits for the attempts under way.
+    /// Sends until `stop` completes, then waits for the claims and attempts under way.
     ///
     /// # Cancel safety
     /// The attempts under way are made again after their lease.
@@ -143,7 +145,7 @@ impl WebhookSender {
                         |one: &&EndpointStatus| one.due_since.is_some() && one.endpoint.disabled_at.is_none();
                     for due in statuses.iter().filter(is_due) {
                         if let Some(endpoint) = self.endpoints.iter().find(|one| one.is_stored_as(due)) {
-                            self.claim(endpoint, attempts).await;
+                            self.claim(endpoint, attempts);
                         }
                     }
                 }
@@ -192,38 +194,40 @@ impl WebhookSender {
         Ok(())
     }
 
-    /// Claims as many deliveries as there are permits.
-    async fn claim(&self, endpoint: &Endpoint, attempts: &mut JoinSet<()>) {
-        let free = endpoint.permits.available_permits();
-        if free == 0 {
-            return;
-        }
+    /// Claims deliveries and attempts them, in a task: when this sender stops, a claim that has begun is used.
+    fn claim(&self, endpoint: &Endpoint, attempts: &mut JoinSet<()>) {
         let Endpoint { config, permits } = endpoint;
-        let before = self.services.clock.now();
-        let claimed = match self.services.outbox.claim_deliveries(&config.endpoint, free).await {
+        let permits: Vec<_> = from_fn(|| Arc::clone(permits).try_acquire_owned().ok()).collect();
+        if !permits.is_empty() {
+            let (services, config) = (Arc::clone(&self.services), Arc::clone(config));
+            attempts.spawn(async move { services.claim(&config, permits).await });
+        }
+    }
+}
+
+impl Services {
+    /// Claims as many deliveries as there are permits, and attempts them.
+    async fn claim(&self, config: &WebhookConfig, permits: Vec<OwnedSemaphorePermit>) {
+        let before = self.clock.now();
+        let claimed = match self.outbox.claim_deliveries(&config.endpoint, permits.len()).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 warn!(%error, endpoint = config.endpoint.name, "claiming webhooks failed");
                 return;
             }
         };
-        for delivery in claimed {
-            let Ok(permit) = Arc::clone(permits).try_acquire_owned() else { return };
-            let (services, config) = (Arc::clone(&self.services), Arc::clone(config));
-            attempts.spawn(async move {
-                // Another process may have it from then on.
-                let lease_end = before + DELIVERY_LEASE;
-                if !(lease_end.before(ATTEMPT_TIMEOUT)).is_past(services.clock.now()) {
-                    services.attempt(&config, delivery).await;
-                }
-                drop(permit);
-                services.ended.notify_one();
-            });
-        }
+        let attempts = claimed.into_iter().zip(permits).map(|(delivery, permit)| async move {
+            // Another process may have it from then on.
+            let lease_end = before + DELIVERY_LEASE;
+            if !(lease_end.before(ATTEMPT_TIMEOUT)).is_past(self.clock.now()) {
+                self.attempt(config, delivery).await;
+            }
+            drop(permit);
+            self.ended.notify_one();
+        });
+        join_all(attempts).await;
     }
-}
 
-impl Services {
     /// Posts a delivery once, and records the outcome.
     async fn attempt(&self, config: &WebhookConfig, delivery: StoredDelivery) {
         let name = &config.endpoint.name;

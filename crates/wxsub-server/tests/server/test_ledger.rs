@@ -20,6 +20,8 @@ pub(crate) enum Fault {
     LostReply,
     /// Only the outcomes of attempts are not taken.
     NoSettle,
+    /// The next claim of webhooks is committed, and its reply waits for [`TestLedger::reply_to_claim`].
+    HeldClaim,
     /// No commit ends.
     Silent,
     /// The reading of undecided apps does not end.
@@ -82,6 +84,10 @@ impl TestLedger {
         self.webhook_claims.load(Ordering::SeqCst)
     }
 
+    pub(crate) async fn reply_to_claim(&self) {
+        self.pair.wait().await;
+    }
+
     /// How often an app was read.
     pub(crate) fn app_reads(&self) -> usize {
         self.app_reads.load(Ordering::SeqCst)
@@ -122,8 +128,13 @@ impl LedgerLayer for TestLedger {
             self.silent.fetch_add(1, Ordering::SeqCst);
             return std::future::pending().await;
         }
-        let _running = self.begin();
+        let running = self.begin();
         let applied = self.rows.commit(changes).await;
+        drop(running);
+        if claims > 0 && self.fails(Fault::HeldClaim) {
+            self.fail(Fault::None);
+            self.pair.wait().await;
+        }
         if self.fails(Fault::LostReply) { Err(LedgerError::Unknown("reset".to_owned())) } else { applied }
     }
 

@@ -13,11 +13,11 @@ use wxsub_outbox::ledger::Change;
 use wxsub_outbox::state::AuditAction;
 use wxsub_outbox::webhook::DELIVERY_LEASE;
 use wxsub_outbox::{Ledger, MemoryLedger};
-use wxsub_sandbox::Fault;
 use wxsub_server::Server;
 
 use super::outbox::{enqueue, ledger_config, post};
 use super::setup::{APPS, SEND, Setup, TestResponse, client, config, has, key, message, read_config, until};
+use super::test_ledger::{Fault, TestLedger};
 use super::webhook_receivers::{Answer, Webhook};
 
 /// The file of a secret. Each number is another one.
@@ -51,7 +51,7 @@ fn text(endpoints: &[String]) -> String {
 }
 
 impl Setup {
-    async fn with_endpoints(endpoints: &[String]) -> (Self, Arc<super::test_ledger::TestLedger>) {
+    async fn with_endpoints(endpoints: &[String]) -> (Self, Arc<TestLedger>) {
         Self::with_ledger(&text(endpoints)).await
     }
 
@@ -121,7 +121,7 @@ async fn each_outcome_is_delivered_and_signed() {
     assert_eq!(setup.meanwhile(setup.send(message("oUser", 1))).await.status, 422);
     let refused = setup.until_arrived("shop.example", 2).await.remove(1).json();
     has(&refused, &json!({"type": "message.refused", "data": {"errcode": 43101}}));
-    setup.sandbox.add_fault(SEND, 1, Fault::ResetAfterApply);
+    setup.sandbox.add_fault(SEND, 1, wxsub_sandbox::Fault::ResetAfterApply);
     assert_eq!(setup.meanwhile(setup.send(message("oOther", 1))).await.status, 504);
     let lost = setup.until_arrived("shop.example", 3).await.remove(2).json();
     assert_eq!(lost["type"], "message.maybe_sent");
@@ -288,6 +288,23 @@ async fn a_reload_adds_and_removes_endpoints() {
     setup.server.reload(&config(&text(&[]))).unwrap();
     setup.pass(1).await;
     assert_eq!(setup.webhooks().await, json!({"endpoints": []}));
+}
+
+/// The reload comes while the ledger commits the claim.
+#[tokio::test]
+async fn a_webhook_that_was_claimed_before_a_reload_does_not_wait_for_its_lease() {
+    let endpoints = text(&[endpoint("shop.example", "")]);
+    let (setup, ledger) = Setup::with_ledger(&endpoints).await;
+    ledger.fail(Fault::HeldClaim);
+    setup.sent("oUser").await;
+    setup.pass(1).await;
+    assert_eq!(ledger.webhook_claims(), 1);
+    setup.server.reload(&config(&endpoints)).unwrap();
+    setup.pass(1).await;
+    ledger.reply_to_claim().await;
+    setup.pass(1).await;
+    assert_eq!(setup.receivers.at("shop.example").len(), 1);
+    has(&setup.webhooks().await, &json!({"endpoints": [{"pending": 0, "dead": 0}]}));
 }
 
 /// Its configuration is older than that of the server that wrote the endpoints of the ledger.
