@@ -270,7 +270,7 @@ mod tests {
         let message = MessageId::from_bytes([1; 16]);
         let letter = StoredDelivery {
             id: DeliveryId { endpoint: "shop".to_owned(), message, sequence: 3 },
-            event: WebhookEvent::Sent,
+            event: WebhookEvent::Sent.to_string(),
             body: "{\"openid\":\"oSecret\"}".to_owned(),
             created_at: UnixMillis::new(0),
             attempt: 10,

@@ -8,7 +8,9 @@ use wxsub_proto::named_enum;
 
 /// A stored text that none of the names is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what}: {text:?} is not one of its names; the ledger may be of a newer version")]
+#[error(
+    "{what}: {text:?} is not one of its names; a newer version may have written it; upgrade this program"
+)]
 pub struct UnknownName {
     what: &'static str,
     text: String,
@@ -295,7 +297,7 @@ mod tests {
         check(WebhookEvent::ALL);
         assert_eq!(
             "sending".parse::<MessageState>().unwrap_err().to_string(),
-            r#"MessageState: "sending" is not one of its names; the ledger may be of a newer version"#
+            r#"MessageState: "sending" is not one of its names; a newer version may have written it; upgrade this program"#
         );
     }
 }

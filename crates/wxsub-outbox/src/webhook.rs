@@ -88,8 +88,8 @@ pub struct DeliveryId {
 pub struct StoredDelivery {
     /// Its id.
     pub id: DeliveryId,
-    /// What happened.
-    pub event: WebhookEvent,
+    /// The name of what happened: of a [`WebhookEvent`], or of one that only a newer version knows.
+    pub event: String,
     /// What is posted.
     pub body: String,
     /// When it was recorded.
@@ -229,6 +229,7 @@ impl StoredEndpoint {
         // All its members can be written as JSON.
         let body = serde_json::to_string(&WebhookPayload { event, timestamp: now, data }).unwrap_or_default();
         let id = DeliveryId { endpoint: self.name.clone(), message: message.id, sequence: message.version };
+        let event = event.to_string();
         StoredDelivery { id, event, body, created_at: now, attempt: 0, due_at: Some(now), error: None }
     }
 }
@@ -300,7 +301,7 @@ mod tests {
         let message = MessageId::from_bytes([random; 16]);
         StoredDelivery {
             id: DeliveryId { endpoint: "shop".to_owned(), message, sequence: 3 },
-            event: WebhookEvent::Sent,
+            event: WebhookEvent::Sent.to_string(),
             body: "{}".to_owned(),
             created_at: UnixMillis::new(0),
             attempt: 0,

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use rusqlite::types::{FromSql, ToSqlOutput, Type, ValueRef};
 use rusqlite::{Connection, Params, Result, Row, params_from_iter, types};
-use wxsub_outbox::id::WorkerId;
+use wxsub_outbox::id::{MessageId, WorkerId};
 use wxsub_outbox::ledger::{Columns, FromColumns, Value};
 
 /// The columns as parameters of a statement, in their order.
@@ -83,8 +83,12 @@ impl Columns for RowColumns<'_, '_> {
         })
     }
 
+    /// Names the row by its first column, which is its id.
     fn unreadable(&self, problem: String) -> rusqlite::Error {
         let column = self.next.saturating_sub(1);
+        let name = self.row.as_ref().column_name(column).unwrap_or_default();
+        let id = self.row.get(0).map(|id| format!(" {}", MessageId::from_bytes(id))).unwrap_or_default();
+        let problem = format!("row{id}, column {name}: {problem}");
         rusqlite::Error::FromSqlConversionFailure(column, Type::Text, problem.into())
     }
 }

@@ -203,9 +203,8 @@ pub(crate) fn failed(error: rusqlite::Error) -> LedgerError {
     use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
     let text = error.to_string();
     match error {
-        FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) => {
-            LedgerError::Inconsistent(text)
-        }
+        FromSqlConversionFailure(.., problem) => LedgerError::Inconsistent(problem.to_string()),
+        IntegralValueOutOfRange(..) | InvalidColumnType(..) => LedgerError::Inconsistent(text),
         error => match error.sqlite_error_code() {
             Some(ErrorCode::ConstraintViolation) => LedgerError::Inconsistent(text),
             Some(ErrorCode::DiskFull) => LedgerError::Unavailable(DISK_FULL.to_owned()),

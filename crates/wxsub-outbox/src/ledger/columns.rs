@@ -358,9 +358,9 @@ macro_rules! one_column {
 }
 
 one_column! {
-    parsed: String, AppId, OpenId, TemplateId, IdempotencyKey, MessageState, Mode, Reason, GrantState, Decision, Priority,
-        EventKind, AuditAction, AuditOutcome, WebhookEvent;
-    known: Stage, Remedy;
+    parsed: String, AppId, OpenId, TemplateId, IdempotencyKey, MessageState, Mode, GrantState, Decision, Priority, EventKind,
+        AuditAction, AuditOutcome;
+    known: Reason, Stage, Remedy;
     json: Message;
     words: BTreeSet<AppId>;
     known_words: BTreeSet<WebhookEvent>;
@@ -385,7 +385,7 @@ fn parsed<T: FromStr<Err: Display>, C: Columns>(columns: &mut C) -> Result<Optio
     text(columns, |text| text.parse().map_err(|error: T::Err| error.to_string()))
 }
 
-/// A name. No value if only a newer version knows it: it tells people about an attempt, and decides nothing.
+/// A name. No value if only a newer version knows it: it tells people about a message, and decides nothing.
 fn known<T: for<'de> Deserialize<'de>, C: Columns>(columns: &mut C) -> Result<Option<T>, C::Error> {
     let read = |text: &str| T::deserialize(IntoDeserializer::<DeError>::into_deserializer(text)).ok();
     Ok(columns.text()?.and_then(read))

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use wxsub_core::testing::ManualClock;
-use wxsub_outbox::ledger::Change;
+use wxsub_outbox::ledger::{Change, FromApplied};
 use wxsub_outbox::message::{Detail, Settlement};
 use wxsub_outbox::state::{MessageState, Reason};
+use wxsub_outbox::webhook::StoredDelivery;
 use wxsub_outbox::{Ledger, LedgerError};
 use wxsub_sqlite::{OpenError, OpenErrorKind, SqliteLedger, SqliteOptions};
 
@@ -282,15 +283,37 @@ async fn what_only_a_newer_version_knows_stops_no_message() {
     let (fixture, ledger) = Fixture::opened().await;
     let id = fixture.enqueue(&ledger, "o").await;
     drop(ledger);
-    let newer = "UPDATE wxsub_message SET stage = 'later', remedy = 'later', errmsg = 'text';
-        INSERT INTO wxsub_webhook_endpoint VALUES ('shop', zeroblob(32), NULL, 'message.later message.sent', 0, NULL)";
+    let newer = "UPDATE wxsub_message SET reason = 'later', stage = 'later', remedy = 'later', errmsg = 'text';
+        INSERT INTO wxsub_webhook_endpoint VALUES ('shop', zeroblob(32), NULL, 'message.later message.sent', 0, NULL);
+        INSERT INTO wxsub_webhook_delivery SELECT 'shop', id, 1, 'message.later', '{}', 1, 0, 1, NULL FROM wxsub_message";
     Connection::open(fixture.path()).unwrap().execute_batch(newer).unwrap();
     let ledger = fixture.open().await;
+    assert_eq!(all(&ledger).await[0].reason, None);
     let (worker, claimed) = fixture.claim(&ledger).await;
     let detail = Detail { errmsg: Some("text".to_owned()), ..Detail::default() };
     assert_eq!((claimed[0].id, &claimed[0].detail), (id, &detail));
     let (attempt, settlement) = (claimed[0].attempt, Settlement::Sent);
     let settle = Change::Settle { message: id, worker, attempt, settlement, max_failures: 9 };
     apply(&ledger, settle).await.unwrap();
-    assert_eq!(ledger.webhook_endpoints().await.unwrap()[0].pending, 1);
+    let claim = Change::ClaimDeliveries { endpoint: "shop".to_owned(), url_sha256: [0; 32], limit: 9 };
+    let claimed: Vec<StoredDelivery> =
+        FromApplied::from_applied(apply(&ledger, claim).await.unwrap()).unwrap();
+    let events: Vec<_> = claimed.iter().map(|delivery| delivery.event.as_str()).collect();
+    assert_eq!(events, ["message.later", "message.sent"]);
+}
+
+/// A history is not shown in part.
+#[tokio::test]
+async fn a_history_that_only_a_newer_version_knows_is_named() {
+    let (fixture, ledger) = Fixture::opened().await;
+    let (newer, other) = (fixture.enqueue(&ledger, "newer").await, fixture.enqueue(&ledger, "other").await);
+    let insert = "INSERT INTO wxsub_event SELECT id, 2, 1, 'later', 0, NULL, NULL FROM wxsub_message WHERE touser = 'newer'";
+    Connection::open(fixture.path()).unwrap().execute(insert, []).unwrap();
+    let error = ledger.history(newer).await.unwrap_err().to_string();
+    let expected = format!(
+        "row {newer}, column event: EventKind: \"later\" is not one of its names; a newer version may have written it; \
+         upgrade this program"
+    );
+    assert!(error.contains(&expected), "{error}");
+    assert_eq!((ledger.history(other).await.unwrap().len(), all(&ledger).await.len()), (1, 2));
 }

@@ -28,7 +28,7 @@ impl FromRequestParts<SharedState> for EndpointPath {
 fn failed(delivery: StoredDelivery) -> FailedWebhook {
     FailedWebhook {
         id: delivery.id.webhook_id(),
-        event: delivery.event.to_string(),
+        event: delivery.event,
         attempts: delivery.attempt,
         error: delivery.error.unwrap_or_default(),
         created_at: rfc3339::format(delivery.created_at),
