@@ -272,6 +272,10 @@ impl Diagnosis {
                         "中控服务器会继续重试；请检查 token_url 指定的 token 服务，以及到它的网络"
                     ),
                     (Remedy::RetryLater, _) => check_network(),
+                    (Remedy::Investigate, _) => localized!(
+                        "if a client reported a token, the audit log names the client; otherwise check what answers in Weixin's place, such as a proxy",
+                        "如果是客户端上报了 access_token，审计日志中有它的名字；否则请检查是否有代理等代替微信返回了响应"
+                    ),
                     (remedy, _) => advice(remedy).to_owned(),
                 };
                 Self::new(ExitStatus::NotSent, error.remedy, shown(&text), to_do)
@@ -304,8 +308,8 @@ fn advise_about_server(error: &ControlServerError) -> String {
         ),
         ControlServerError::Problem { problem: Some(problem), .. } => match problem.kind {
             ProblemKind::Unauthorized => localized!(
-                "check {KEY}; the server may have another key of this client, may not have reloaded its configuration, or may not allow this address (its log and its audit log say which)",
-                "请检查 {KEY}；该客户端的密钥可能已更换，或服务器没有重新加载配置，或服务器不允许本机地址访问（见服务器日志和审计日志）"
+                "check {KEY}: it may have been replaced, or have expired; or the server has not reloaded its configuration, or does not allow this address (its audit log says which)",
+                "请检查 {KEY}：该密钥可能已更换或过期；或者服务器没有重新加载配置，或不允许本机地址访问（见审计日志）"
             ),
             ProblemKind::Forbidden => localized!(
                 "change this client in the configuration of the server, and reload the server",

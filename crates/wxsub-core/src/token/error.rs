@@ -39,7 +39,9 @@ pub enum TokenErrorKind {
         upstream: LocalizedText,
     },
     /// The token was reported, but the upstream returns it as the current one.
-    #[error("{upstream} returned the reported token as the current one; check why it was reported")]
+    #[error(
+        "{upstream} returned the reported token as the current one; find out which call Weixin rejected, and with which errcode"
+    )]
     TokenUnchanged {
         /// The [name](super::UpstreamBehavior::name) of the upstream.
         upstream: LocalizedText,
@@ -90,7 +92,7 @@ impl TokenErrorKind {
             }
             Self::TokenUnchanged { upstream } => {
                 let upstream = upstream.in_language(Language::Chinese);
-                format!("{upstream}返回的仍是被上报的 access_token；请查明为什么上报")
+                format!("{upstream}返回的仍是被上报的 access_token；请查明微信拒绝了哪个请求、错误码是什么")
             }
             Self::RateLimited(wait) => format!("刷新过于频繁；请在 {} 秒后重试", wait.as_secs().max(1)),
             Self::ShortLived(wait) => {

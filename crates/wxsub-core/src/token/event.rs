@@ -187,6 +187,15 @@ pub enum TokenEvent {
         /// Where it came from.
         origin: TokenOrigin,
     },
+    /// An attempt gave the current token again.
+    Unchanged {
+        /// Its generation.
+        generation: Generation,
+        /// Time until its expiry.
+        remaining: Duration,
+        /// Whether the attempts before it failed.
+        has_failed: bool,
+    },
     /// An attempt failed. Another one follows.
     FetchFailed {
         /// The cause.

@@ -276,15 +276,21 @@ impl RefreshState {
         let in_doubt_since = conflicting.or_else(|| self.certainty.unconfirmed_since(now));
         let is_same_token = token.generation() == self.max_generation && self.current.is_some();
         self.max_generation = self.max_generation.max(token.generation());
+        let has_failed = self.failures.published.is_some();
         self.failures.clear();
         self.certainty.in_doubt = None;
         self.reports.pending = None;
         self.reports.is_deferred = false;
         let due = schedule::refresh(self.behavior, &token, now, &mut self.jitter);
         self.next_attempt_at = Some(self.not_before_fetch_limit(due, now));
-        if !is_same_token {
-            let (generation, fingerprint) = (token.generation(), token.fingerprint());
-            self.emit(TokenEvent::Refreshed { generation, fingerprint, lifetime: token.lifetime(), origin });
+        let (generation, fingerprint, lifetime) = (token.generation(), token.fingerprint(), token.lifetime());
+        match (is_same_token, origin) {
+            (false, _) => self.emit(TokenEvent::Refreshed { generation, fingerprint, lifetime, origin }),
+            (true, TokenOrigin::Adopted) => {}
+            (true, _) => {
+                let remaining = token.remaining(now);
+                self.emit(TokenEvent::Unchanged { generation, remaining, has_failed });
+            }
         }
         self.store.unleased_after = None;
         self.store.unleased_lead = schedule::unleased_fetch_lead(&token, &mut self.jitter);

@@ -140,6 +140,23 @@ async fn same_stable_token_keeps_its_generation() {
     }
 }
 
+/// An alert about failed fetches ends with it.
+#[tokio::test]
+async fn same_stable_token_after_a_failure_is_an_event() {
+    let bench = Bench::new();
+    let refused = MockResponse::json(r#"{"errcode":40125,"errmsg":"invalid appsecret"}"#);
+    [token("A"), refused].into_iter().for_each(|response| bench.weixin.respond_once(STABLE, response));
+    bench.weixin.respond_always(STABLE, token("A"));
+    let (cache, first) = with_token(bench.cache_of(TokenEndpoint::StableToken, 7)).await;
+    let report = reporter(&cache, first, Evidence::Reported);
+    bench.advance(60).await;
+    assert!(report.await.unwrap().is_err());
+    let events = bench.events.lock().unwrap();
+    let failed = events.iter().position(|event| matches!(event, TokenEvent::FetchFailed { .. })).unwrap();
+    let again = |event: &_| matches!(event, TokenEvent::Unchanged { generation, .. } if *generation == first);
+    assert_eq!(events[failed..].iter().filter(|event| again(event)).count(), 1, "{events:?}");
+}
+
 #[tokio::test]
 async fn hanging_store_does_not_block_refresh() {
     let bench = Bench::issuing_a_then(token("B"));

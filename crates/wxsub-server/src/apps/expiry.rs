@@ -46,8 +46,8 @@ pub(super) fn key_warnings<'a>(
         let end = rfc3339::format(expires_at);
         match expires_at <= now {
             true => localized_text!(
-                "the key {key} of the client {client} expired at {end} and is denied; remove it from keys",
-                "客户端 {client} 的密钥 {key} 已于 {end} 到期，不再可用；请从 keys 中删除"
+                "the key {key} of the client {client} expired at {end} and is denied; replace it in keys if the client still uses it, or remove it",
+                "客户端 {client} 的密钥 {key} 已于 {end} 到期，不再可用；客户端还在用就在 keys 中换成新密钥，否则请删除"
             ),
             false => localized_text!(
                 "the key {key} of the client {client} expires at {end}; add a new one to keys and give it to the client",

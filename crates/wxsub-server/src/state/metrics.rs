@@ -210,6 +210,7 @@ impl Metrics {
             TokenEvent::Refreshed { origin: TokenOrigin::FetchedWithoutLease, .. } => {
                 AppCount::FetchWithoutLease
             }
+            TokenEvent::Unchanged { .. } => AppCount::FetchUnchanged,
             TokenEvent::FetchFailed { failure, .. } => {
                 if let TokenErrorKind::Refused(refusal) = failure {
                     self.record_refusal(appid, refusal.errcode());

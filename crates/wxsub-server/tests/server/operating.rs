@@ -80,6 +80,7 @@ async fn counters_start_at_0() {
         "wxsub_token_external_invalidations_total{appid=\"wx1\"} 0",
         "wxsub_token_fetches_total{appid=\"wx1\",result=\"issued\"} 0",
         "wxsub_token_fetches_total{appid=\"wx1\",result=\"adopted\"} 0",
+        "wxsub_token_fetches_total{appid=\"wx1\",result=\"unchanged\"} 0",
         "wxsub_token_fetches_total{appid=\"wx1\",result=\"without_lease\"} 0",
         "wxsub_token_fetches_total{appid=\"wx1\",result=\"failed\"} 0",
         "wxsub_token_reports_total{appid=\"wx1\",result=\"ok\"} 0",

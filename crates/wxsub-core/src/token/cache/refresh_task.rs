@@ -253,6 +253,14 @@ impl RefreshTask {
                 let lifetime_s = lifetime.as_secs();
                 info!(appid, %generation, %fingerprint, lifetime_s, ?origin, "access token refreshed");
             }
+            TokenEvent::Unchanged { generation, remaining, has_failed: true } => {
+                let remaining_s = remaining.as_secs();
+                info!(appid, %generation, remaining_s, "access token fetches succeed again; the token is the same");
+            }
+            TokenEvent::Unchanged { generation, remaining, has_failed: false } => {
+                let remaining_s = remaining.as_secs();
+                debug!(appid, %generation, remaining_s, "access token fetched; it is the same");
+            }
             TokenEvent::StoreUnavailable { error } => {
                 let (kind, remedy) = (error.kind().as_str(), error.remedy().as_str());
                 warn!(appid, kind, remedy, %error, "token store failed");

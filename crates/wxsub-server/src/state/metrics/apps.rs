@@ -26,6 +26,7 @@ use wxsub_proto::AppId;
 pub(crate) enum AppCount {
     FetchIssued,
     FetchAdopted,
+    FetchUnchanged,
     FetchWithoutLease,
     FetchFailed,
     ReportAnswered,
@@ -35,15 +36,16 @@ pub(crate) enum AppCount {
 }
 
 use AppCount::{
-    FetchAdopted, FetchFailed, FetchIssued, FetchWithoutLease, InvalidatedExternally, ReportAnswered,
-    ReportRateLimited, ReportWithoutToken,
+    FetchAdopted, FetchFailed, FetchIssued, FetchUnchanged, FetchWithoutLease, InvalidatedExternally,
+    ReportAnswered, ReportRateLimited, ReportWithoutToken,
 };
 
 const COUNTS: usize = InvalidatedExternally as usize + 1;
 
-const FETCHES: [(&str, AppCount); 4] = [
+const FETCHES: [(&str, AppCount); 5] = [
     ("issued", FetchIssued),
     ("adopted", FetchAdopted),
+    ("unchanged", FetchUnchanged),
     ("without_lease", FetchWithoutLease),
     ("failed", FetchFailed),
 ];
