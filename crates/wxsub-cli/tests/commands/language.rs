@@ -89,7 +89,7 @@ fn errors_say_in_chinese_what_to_do() {
             4,
             "消息确定没有发出，可以放心重试；处理建议：请检查 WXSUB_KEY",
         ),
-        (through(base, &unknown_key, "token show"), 4, "处理建议：请检查 WXSUB_KEY；"),
+        (through(base, &unknown_key, "token show"), 4, "处理建议：请检查 WXSUB_KEY："),
         (through(UNUSED_BASE, KEY, "status"), 4, "无法连接中控服务器"),
         (direct(UNUSED_BASE, SECRET, "send --file /nowhere"), 2, "--file：/nowhere 无法读取："),
         (zh("consent verify x=1"), 2, "回调被拒绝："),

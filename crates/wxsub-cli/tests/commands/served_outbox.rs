@@ -315,7 +315,7 @@ fn without_a_ledger_and_a_server_the_command_names_both() {
         .run()
         .said(2, "--state: has an effect only with --outbox");
     let wrong = server.command(&["outbox", "list"]).env("WXSUB_KEY", &"x".repeat(43)).run();
-    wrong.said(4, "the control server responded with 401").says("; what to do: check WXSUB_KEY; ");
+    wrong.said(4, "the control server responded with 401").says("; what to do: check WXSUB_KEY: ");
     let gone = server.command(&["outbox", "list"]).env("WXSUB_SERVER", "http://127.0.0.1:1").run();
     gone.said(4, "the control server was not reached").says("; what to do: check that the server runs");
 }
