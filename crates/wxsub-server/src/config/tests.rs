@@ -245,7 +245,7 @@ fn misspelt_key_is_one_problem() {
     for text in [
         with_app(&client("").replace("scopes", "scope")),
         with_app(&client("").replace("key_sha256", "key_sha25")),
-        with_app("").replace("token_endpoint", "token_endpont"),
+        with_app("").replace("token_endpoint", "token_endpoints"),
         with_app("").replace("appid", "app_id"),
     ] {
         let problems = read(&text).unwrap_err();
