@@ -193,7 +193,7 @@ pub enum TokenEvent {
         generation: Generation,
         /// Time until its expiry.
         remaining: Duration,
-        /// Whether the attempts before it failed.
+        /// Whether callers were told of a failure before it.
         has_failed: bool,
     },
     /// An attempt failed. Another one follows.

@@ -222,8 +222,8 @@ async fn check_token(context: &ServerContext, appid: &AppId, readiness: &Readine
                 "{appid} 的 access_token 还可用 {seconds} 秒，但中控服务器无法获取下一个"
             );
             let to_do = localized!(
-                "{advice}; the log of the server has the errcode",
-                "{advice}；错误码见中控服务器的日志"
+                "{advice}; the log of the server has the cause",
+                "{advice}；原因见中控服务器的日志"
             );
             Err(Diagnosis::new(ExitStatus::NotSent, remedy, cause, to_do).into())
         }
