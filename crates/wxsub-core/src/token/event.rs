@@ -193,7 +193,7 @@ pub enum TokenEvent {
         generation: Generation,
         /// Time until its expiry.
         remaining: Duration,
-        /// Whether callers were told of a failure before it.
+        /// Whether callers got an error because of a failed attempt before it.
         has_failed: bool,
     },
     /// An attempt failed. Another one follows.
