@@ -26,13 +26,13 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 pub use self::folder::StateError;
 use self::folder::StateFolder;
-use self::record_writer::{NewContent, RecordWriter};
+use self::record_writer::{NewLine, RecordWriter};
 use crate::state::locked;
 
 /// Maximum time that a change waits for the disk.
 const DISK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A token store in a folder: one file per app, written atomically, readable by this user only.
+/// A token store in a folder: one file per app, readable by this user only. A crash during a write leaves the record before it.
 ///
 /// One server uses the folder at a time. Records are kept in memory too, so reads never wait for the disk.
 #[derive(derive_more::Debug)]
@@ -74,7 +74,7 @@ impl FileStore {
                 }
             }
         }
-        let writer = RecordWriter::new(move |new| folder.replace(new));
+        let writer = RecordWriter::new(move |new| folder.write(new));
         Ok(Self { writer, memory, clock, write_locks: Mutex::default(), corrupt_apps })
     }
 
@@ -128,8 +128,8 @@ impl FileStore {
         let change = async {
             let guard = write_lock.lock_owned().await;
             let changed = change.await?;
-            let content = encode(&self.memory.load(app).await?).map_err(|error| not_written(&error))?;
-            let new = NewContent { name: format!("{app}.json"), content };
+            let line = encode(&self.memory.load(app).await?).map_err(|error| not_written(&error))?;
+            let new = NewLine { name: format!("{app}.json"), line };
             // The write continues after a timeout or cancellation, and holds the lock until it is done.
             let written = self.writer.write(new, guard).await;
             written.map(|()| changed).map_err(|error| not_written(&error))
@@ -202,22 +202,23 @@ impl TokenStore for FileStore {
     }
 }
 
-/// The version of the file format. Other versions cannot be read.
+/// The version of a line. Other versions cannot be read.
 const VERSION: u32 = 1;
 
+/// A line of a file.
 #[serde_with::skip_serializing_none]
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct StateFile {
+struct StateLine {
     version: u32,
-    token: Option<StateFileToken>,
+    token: Option<StateToken>,
     in_doubt_since_ms: Option<u64>,
     forced_at_ms: Vec<u64>,
 }
 
 #[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 #[serde(deny_unknown_fields)]
-struct StateFileToken {
+struct StateToken {
     access_token: String,
     generation: u64,
     requested_at_ms: u64,
@@ -230,21 +231,24 @@ fn app_of(path: &Path) -> Option<AppId> {
     path.file_stem()?.to_str().filter(|_| is_json)?.parse().ok()
 }
 
-/// Reads a record. An error contains the position of the fault, but nothing of the content.
+/// Reads the record of the last whole line. An error contains the position of the fault, but nothing of the content.
 fn read_record(path: &Path) -> io::Result<TokenRecord> {
-    let text = StateFolder::read(path)?;
+    let content = StateFolder::read(path)?;
     let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-    let state_file: StateFile = serde_json::from_slice(&text).map_err(|error| {
-        invalid(&format!("it is no record: invalid at line {} column {}", error.line(), error.column()))
+    let mut lines = content.rsplit(|byte| *byte == b'\n').map(serde_json::from_slice::<StateLine>);
+    // A crash or a full disk leaves a part of a line, which is no JSON.
+    let whole = lines.find(|line| line.as_ref().map_or_else(serde_json::Error::is_data, |_| true));
+    let line = whole.ok_or_else(|| invalid("no line of it is a record"))?.map_err(|error| {
+        invalid(&format!("its last whole line is no record: invalid at column {}", error.column()))
     })?;
-    if state_file.version != VERSION {
+    if line.version != VERSION {
         return Err(invalid(&format!(
-            "it has version {}, and this version of wxsub knows version {VERSION}",
-            state_file.version
+            "its last whole line has version {}, and this version of wxsub knows version {VERSION}",
+            line.version
         )));
     }
     let mut record = TokenRecord::default();
-    if let Some(token) = &state_file.token {
+    if let Some(token) = &line.token {
         let text = AccessToken::new(token.access_token.as_str())
             .map_err(|_| invalid("its access_token is invalid"))?;
         let (generation, requested_at) =
@@ -252,26 +256,29 @@ fn read_record(path: &Path) -> io::Result<TokenRecord> {
         record.token =
             Some(StoredToken::new(text, generation, requested_at, Duration::from_millis(token.lifetime_ms)));
     }
-    record.in_doubt_since = state_file.in_doubt_since_ms.map(UnixMillis::new);
-    record.forced = ForceRefreshLog::new(state_file.forced_at_ms.into_iter().map(UnixMillis::new).collect());
+    record.in_doubt_since = line.in_doubt_since_ms.map(UnixMillis::new);
+    record.forced = ForceRefreshLog::new(line.forced_at_ms.into_iter().map(UnixMillis::new).collect());
     Ok(record)
 }
 
-/// The content of a record's file.
+/// A record as a line. The break before it ends one that was written in part.
 fn encode(record: &TokenRecord) -> io::Result<Zeroizing<Vec<u8>>> {
-    let token = record.token.as_ref().map(|stored| StateFileToken {
+    let token = record.token.as_ref().map(|stored| StateToken {
         access_token: stored.token.expose_secret().to_owned(),
         generation: stored.generation.get(),
         requested_at_ms: stored.requested_at.get(),
         lifetime_ms: u64::try_from(stored.lifetime.as_millis()).unwrap_or(u64::MAX),
     });
-    let state_file = StateFile {
+    let line = StateLine {
         version: VERSION,
         token,
         in_doubt_since_ms: record.in_doubt_since.map(UnixMillis::get),
         forced_at_ms: record.forced.used().iter().map(|used| used.get()).collect(),
     };
-    Ok(Zeroizing::new(serde_json::to_vec(&state_file)?))
+    let mut text = Zeroizing::new(Vec::with_capacity(1024));
+    text.push(b'\n');
+    serde_json::to_writer(&mut *text, &line)?;
+    Ok(text)
 }
 
 /// Saves the latest tokens of a shared store in files, for a start while that store is unavailable.

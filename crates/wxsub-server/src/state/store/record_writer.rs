@@ -14,21 +14,19 @@ use crate::state::locked;
 /// more of the pool, which also resolves host names and reads files of a reload.
 pub(super) const MAX_WRITERS: usize = 4;
 
-/// Maximum number of files that a thread replaces before it says that they are on the disk.
-pub(super) const MAX_BATCH: usize = 32;
-
-/// The new content of a file. It may be secret.
-pub(super) struct NewContent {
+/// A new line of a file, with the line break before it. It may be secret.
+pub(super) struct NewLine {
+    /// The name of the file.
     pub(super) name: String,
-    pub(super) content: Zeroizing<Vec<u8>>,
+    pub(super) line: Zeroizing<Vec<u8>>,
 }
 
-/// Replaces files. Returns for each whether it is on the disk.
-type Replace = dyn Fn(&[NewContent]) -> Vec<io::Result<()>> + Send + Sync;
+/// Writes a line. On success it is on the disk.
+type Write = dyn Fn(&NewLine) -> io::Result<()> + Send + Sync;
 
-/// Writes the queued files.
+/// Writes the queued lines.
 pub(super) struct RecordWriter {
-    replace: Box<Replace>,
+    write: Box<Write>,
     queue: Mutex<Queue>,
 }
 
@@ -40,31 +38,22 @@ struct Queue {
 }
 
 struct Job {
-    new: NewContent,
-    /// Held until the file is written, so that the file gets the last change last.
+    new: NewLine,
+    /// Held until the line is written, so that the file gets the last change last.
     guard: OwnedMutexGuard<()>,
     done: oneshot::Sender<io::Result<()>>,
 }
 
-/// Contents, and who waits for each.
-type Batch = (Vec<NewContent>, Vec<(OwnedMutexGuard<()>, oneshot::Sender<io::Result<()>>)>);
-
 impl RecordWriter {
-    pub(super) fn new(
-        replace: impl Fn(&[NewContent]) -> Vec<io::Result<()>> + Send + Sync + 'static,
-    ) -> Arc<Self> {
-        Arc::new(Self { replace: Box::new(replace), queue: Mutex::default() })
+    pub(super) fn new(write: impl Fn(&NewLine) -> io::Result<()> + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { write: Box::new(write), queue: Mutex::default() })
     }
 
-    /// Writes a file. Needs a tokio runtime.
+    /// Writes a line. Needs a tokio runtime.
     ///
     /// # Cancel safety
-    /// A queued file is written even if the future is dropped.
-    pub(super) async fn write(
-        self: &Arc<Self>,
-        new: NewContent,
-        guard: OwnedMutexGuard<()>,
-    ) -> io::Result<()> {
+    /// A queued line is written even if the future is dropped.
+    pub(super) async fn write(self: &Arc<Self>, new: NewLine, guard: OwnedMutexGuard<()>) -> io::Result<()> {
         let (done, written) = oneshot::channel();
         self.enqueue(Job { new, guard, done });
         written.await.unwrap_or_else(|_| Err(io::Error::other("the write was aborted")))
@@ -88,33 +77,31 @@ impl Writer {
     /// Writes until nothing is queued.
     fn run(mut self) {
         let mut writer = mem::take(&mut self.0).upgrade();
-        let mut batch = take_batch(&mut writer);
-        while let (Some((new, waiting)), Some(running)) = (batch, &writer) {
-            let written = (running.replace)(&new);
-            // After the last batch this releases the folder, so that a caller can open it again.
-            batch = take_batch(&mut writer);
-            for ((guard, done), written) in waiting.into_iter().zip(written) {
-                drop(guard);
-                // The caller may have given up.
-                let _ = done.send(written);
-            }
+        let mut job = take_job(&mut writer);
+        while let (Some(Job { new, guard, done }), Some(running)) = (job, &writer) {
+            let written = (running.write)(&new);
+            // After the last job this releases the folder, so that a caller can open it again.
+            job = take_job(&mut writer);
+            drop(guard);
+            // The caller may have given up.
+            let _ = done.send(written);
         }
     }
 }
 
-/// Takes the oldest jobs. Without any, it counts the thread out before another job can be queued, and drops the writer.
-fn take_batch(writer: &mut Option<Arc<RecordWriter>>) -> Option<Batch> {
+/// Takes the oldest job. Without any, it counts the thread out before another job can be queued, and drops the writer.
+fn take_job(writer: &mut Option<Arc<RecordWriter>>) -> Option<Job> {
     let running = writer.take()?;
-    let mut queue = locked(&running.queue);
-    if queue.jobs.is_empty() {
-        queue.writers -= 1;
-        return None;
-    }
-    let count = queue.jobs.len().min(MAX_BATCH);
-    let batch = queue.jobs.drain(..count).map(|job| (job.new, (job.guard, job.done))).unzip();
-    drop(queue);
-    *writer = Some(running);
-    Some(batch)
+    let job = {
+        let mut queue = locked(&running.queue);
+        let job = queue.jobs.pop_front();
+        if job.is_none() {
+            queue.writers -= 1;
+        }
+        job
+    };
+    *writer = job.is_some().then_some(running);
+    job
 }
 
 impl Drop for Writer {
@@ -139,8 +126,8 @@ mod tests {
     #[derive(Clone, Default)]
     struct StuckDisk {
         freed: Arc<OnceLock<()>>,
-        /// The thread and the number of files of each write that has begun.
-        begun: Arc<Mutex<Vec<(ThreadId, usize)>>>,
+        /// The thread of each write that has begun.
+        begun: Arc<Mutex<Vec<ThreadId>>>,
     }
 
     /// Frees the disk when it is dropped, also by a failed assertion: the runtime waits for its threads.
@@ -155,25 +142,21 @@ mod tests {
     impl StuckDisk {
         fn writer(&self) -> Arc<RecordWriter> {
             let disk = self.clone();
-            RecordWriter::new(move |new| {
-                disk.begun.lock().unwrap().push((thread::current().id(), new.len()));
+            RecordWriter::new(move |_| {
+                disk.begun.lock().unwrap().push(thread::current().id());
                 disk.freed.wait();
-                new.iter().map(|_| Ok(())).collect()
+                Ok(())
             })
         }
 
-        fn begun(&self) -> Vec<(ThreadId, usize)> {
+        fn begun(&self) -> Vec<ThreadId> {
             self.begun.lock().unwrap().clone()
-        }
-
-        fn files(&self) -> usize {
-            self.begun().iter().map(|(_, files)| files).sum()
         }
     }
 
     async fn write(writer: Arc<RecordWriter>) -> io::Result<()> {
         let guard = Arc::<AsyncMutex<()>>::default().lock_owned().await;
-        let new = NewContent { name: "wx1.json".to_owned(), content: Zeroizing::new(Vec::new()) };
+        let new = NewLine { name: "wx1.json".to_owned(), line: Zeroizing::new(Vec::new()) };
         writer.write(new, guard).await
     }
 
@@ -188,8 +171,7 @@ mod tests {
             let free = Free(disk.clone());
             let writer = disk.writer();
             let mut writes: JoinSet<_> = (0..FILES).map(|_| write(Arc::clone(&writer))).collect();
-            while disk.begun().len() < MAX_WRITERS || locked(&writer.queue).jobs.len() + disk.files() < FILES
-            {
+            while disk.begun().len() < MAX_WRITERS || locked(&writer.queue).jobs.len() + MAX_WRITERS < FILES {
                 yield_now().await;
             }
             let other = spawn_blocking(|| ());
@@ -201,18 +183,15 @@ mod tests {
             while let Some(written) = writes.join_next().await {
                 written.unwrap().unwrap();
             }
-            assert_eq!(disk.files(), FILES);
-            // Each of these syncs the folder once.
-            assert!(disk.begun().len() <= MAX_WRITERS + FILES.div_ceil(MAX_BATCH), "{:?}", disk.begun());
-            let here = thread::current().id();
-            assert!(disk.begun().iter().all(|(thread, _)| *thread != here));
+            assert_eq!(disk.begun().len(), FILES);
+            assert!(!disk.begun().contains(&thread::current().id()));
         });
     }
 
     /// The runtime ends before a thread has begun to write. The next runtime writes.
     #[tokio::test]
     async fn thread_that_never_ran_is_not_counted() {
-        let writer = RecordWriter::new(|new| new.iter().map(|_| Ok(())).collect());
+        let writer = RecordWriter::new(|_| Ok(()));
         locked(&writer.queue).writers = MAX_WRITERS;
         for _ in 0..MAX_WRITERS {
             drop(Writer(Arc::downgrade(&writer)));

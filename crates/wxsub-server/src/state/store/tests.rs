@@ -85,8 +85,12 @@ async fn unreadable_file_is_renamed_and_other_apps_keep_their_tokens() {
         "{",
         "\u{0}",
         &good.replace("\"version\":1", "\"version\":2"),
+        // The last line is whole, so the line before it is out of date.
+        &(good.clone() + &good.replace("\"version\":1", "\"version\":2")),
+        &(good.clone() + "\n{}"),
         &good.replace("\"A\"", "\"A B\""),
-        &"[".repeat(100_000),
+        &"[".repeat(10_000),
+        &(good.clone() + &" ".repeat(100_000)),
     ];
     for (index, text) in bad.iter().enumerate() {
         fs::write(folder.0.join(format!("bad{index}.json")), text).unwrap();
@@ -102,6 +106,51 @@ async fn unreadable_file_is_renamed_and_other_apps_keep_their_tokens() {
         store.compare_and_set(&other, Generation::default(), token("B", 1)).await,
         Ok(CasOutcome::Stored)
     ));
+}
+
+/// A crash or a full disk ended a write. The change before it counts, and so does the one after it.
+#[tokio::test]
+async fn line_written_in_part_is_skipped() {
+    let folder = Folder::new();
+    let store = folder.open().await.unwrap();
+    let path = folder.0.join("wx1.json");
+    store.compare_and_set(&app(), Generation::default(), token("A", 5)).await.unwrap();
+    let one = fs::read_to_string(&path).unwrap();
+    store.compare_and_set(&app(), Generation::new(5), token("B", 6)).await.unwrap();
+    drop(store);
+    let two = fs::read_to_string(&path).unwrap();
+    assert!(two.starts_with(&one) && two.len() > one.len());
+    for length in one.len()..two.len() {
+        fs::write(&path, &two[..length]).unwrap();
+        let store = folder.open().await.unwrap();
+        assert!(store.corrupt_apps().is_empty());
+        assert_eq!(store.load(&app()).await.unwrap().generation().get(), 5);
+        store.compare_and_set(&app(), Generation::new(5), token("C", 7)).await.unwrap();
+        drop(store);
+        let store = folder.open().await.unwrap();
+        assert_eq!(store.load(&app()).await.unwrap().generation().get(), 7);
+    }
+}
+
+#[tokio::test]
+async fn file_does_not_grow_without_limit() {
+    let folder = Folder::new();
+    let store = folder.open().await.unwrap();
+    let path = folder.0.join("wx1.json");
+    let text = "A".repeat(AccessToken::MAX_LENGTH);
+    let (mut longest, mut replaced) = (0, 0);
+    for generation in 1..=50 {
+        let before = fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        store
+            .compare_and_set(&app(), Generation::new(generation - 1), token(&text, generation))
+            .await
+            .unwrap();
+        let after = fs::metadata(&path).unwrap().len();
+        (longest, replaced) = (after.max(longest), replaced + u32::from(after < before));
+    }
+    assert!(longest <= 16_384 && (2..25).contains(&replaced), "{longest} bytes, {replaced} times replaced");
+    drop(store);
+    assert_eq!(folder.open().await.unwrap().load(&app()).await.unwrap().generation().get(), 50);
 }
 
 /// A wrong clock or an editor can write such values.
@@ -178,6 +227,22 @@ mod unix {
         assert_eq!((mode(&folder.0), mode(&folder.0.join("wx1.json"))), (0o700, 0o600));
     }
 
+    /// In a folder that others can write to, a file may be one that others can read.
+    #[tokio::test]
+    async fn file_with_other_rights_is_replaced() {
+        let folder = Folder::new();
+        let store = folder.open().await.unwrap();
+        let path = folder.0.join("wx1.json");
+        fs::write(&path, "planted").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let planted = fs::File::open(&path).unwrap();
+        store.compare_and_set(&app(), Generation::default(), token("A", 5)).await.unwrap();
+        assert_eq!(io::read_to_string(planted).unwrap(), "planted");
+        assert_eq!(mode(&path), 0o600);
+        drop(store);
+        assert_eq!(folder.open().await.unwrap().load(&app()).await.unwrap().generation().get(), 5);
+    }
+
     /// Such as /tmp, and a volume with fsGroup of Kubernetes.
     #[tokio::test]
     async fn existing_folder_keeps_its_mode() {
@@ -214,13 +279,15 @@ mod unix {
     }
 
     /// Opening it to read or write would wait for another process.
+    #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn fifo_in_place_of_a_file_does_not_block() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
         let folder = Folder::new();
         fs::create_dir_all(&folder.0).unwrap();
         for name in ["wx1.json", "wx2.new"] {
-            let made = std::process::Command::new("mkfifo").arg(folder.0.join(name)).status();
-            assert!(made.unwrap().success());
+            // A process that makes them would hold the locks of other tests until it runs its program.
+            mknodat(CWD, folder.0.join(name), FileType::Fifo, Mode::RWXU, 0).unwrap();
         }
         let store = folder.open().await.unwrap();
         assert!(store.corrupt_apps().contains(&app()));
