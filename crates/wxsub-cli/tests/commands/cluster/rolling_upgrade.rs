@@ -26,7 +26,7 @@ fn rolling_upgrade_and_downgrade_cost_no_read_and_no_send() {
         let record = setup.redis.ask(&format!("HGETALL wxsub:{{{APPID}}}:record"));
         ["key_id", "upstream"].map(|field| record.contains(&format!("\r\n{field}\r\n")))
     };
-    assert_eq!(has_new_fields(&setup), [false; 2]);
+    assert_eq!(has_new_fields(&setup), [false; 2], "name a version without key_id and upstream");
     for (binary, knows_new_fields) in [(THIS_VERSION, true), (older.as_str(), false)] {
         for server in 0..3 {
             setup.change_version(server, binary);
