@@ -193,7 +193,7 @@ pub enum TokenEvent {
         generation: Generation,
         /// Time until its expiry.
         remaining: Duration,
-        /// Whether callers got an error because of a failed attempt before it.
+        /// Whether an attempt before it failed, and callers could see that.
         has_failed: bool,
     },
     /// An attempt failed. Another one follows.
